@@ -1,0 +1,214 @@
+/**
+ * A STAND-IN for a GPU worker: it speaks the contract of examples/workers/README.md, but has no model and uses no GPU.
+ * It makes a shape out of the hash of the prompt, so that the gateway in front of it can be tried on any machine.
+ *
+ * Two markers in a prompt: `[fail]` answers 500, to show that a failed generation gives its quota unit back, and
+ * `[slow]` takes about 5 s, to try client hang-up and deadlines.
+ */
+import { randomUUID } from 'node:crypto';
+import { existsSync, realpathSync } from 'node:fs';
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { type Mesh, meshRings } from './mesh.js';
+import { encodePly } from './ply.js';
+
+const WORKER = 'point-e stand-in (CPU, no model)';
+const MAX_BODY_BYTES = 64 * 1024;
+const MAX_PROMPT_LENGTH = 1000;
+const RINGS_PER_TURN = 4;
+const SLOW_MS = 5000;
+const DEADLINE = { status: 504, error: 'deadline passed' };
+// nginx's number for it; it shows in the log only, as nobody is there to read the answer.
+const LEFT = { status: 499, error: 'client left' };
+
+export interface StandInOptions {
+  /** Milliseconds from creation during which it answers 503, as a worker that loads its model does. Default 0. */
+  readonly readyAfterMs?: number;
+  /** Gets one line for each generation request. Default: standard error. */
+  readonly log?: (line: string) => void;
+  /** A monotonic clock in milliseconds. Default `performance.now`. */
+  readonly now?: () => number;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: Buffer;
+  readonly note: string;
+}
+
+const json = (status: number, value: object, note: string, headers: OutgoingHttpHeaders = {}): Answer => ({
+  status,
+  headers: { 'Content-Type': 'application/json', ...headers },
+  body: Buffer.from(JSON.stringify(value)),
+  note,
+});
+
+const refuse = (status: number, error: string, headers: OutgoingHttpHeaders = {}): Answer =>
+  json(status, { error }, error, headers);
+
+const stopped = (signal: AbortSignal, where: string): Answer => {
+  const { status, error } = signal.reason === 'deadline' ? DEADLINE : LEFT;
+  return { ...refuse(status, error), note: `${error}, stopped ${where}` };
+};
+
+/** Past the limit the rest is read and dropped: a socket closed on a sender may lose it the answer. */
+function readBody(req: IncomingMessage, signal: AbortSignal): Promise<Buffer | 'too large' | 'stopped'> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_BODY_BYTES) resolve('too large');
+      else chunks.push(chunk);
+    });
+    req.once('end', () => resolve(Buffer.concat(chunks)));
+    signal.addEventListener('abort', () => resolve('stopped'), { once: true });
+  });
+}
+
+/** The job, or the sentence that says what is wrong with it. */
+function parseJob(contentType = '', body: Buffer): { prompt: string; gridSize: number } | string {
+  // No web page can send this type to another origin without asking first, and nothing here answers that question.
+  if (!/^application\/json\s*(;|$)/i.test(contentType)) return 'Content-Type must be application/json';
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch {
+    return 'body is not JSON';
+  }
+  if (typeof value !== 'object' || value === null) return 'body must be a JSON object';
+  const prompt = 'prompt' in value ? value.prompt : undefined;
+  const gridSize = 'grid_size' in value ? value.grid_size : undefined;
+  if (typeof prompt !== 'string' || prompt.trim() === '' || prompt.length > MAX_PROMPT_LENGTH) {
+    return `"prompt" must be a string of 1 to ${MAX_PROMPT_LENGTH} characters, not all blank`;
+  }
+  if (typeof gridSize !== 'number' || !Number.isInteger(gridSize) || gridSize < 8 || gridSize > 128) {
+    return '"grid_size" must be an integer from 8 to 128';
+  }
+  return { prompt, gridSize };
+}
+
+/** The mesh, or the number of rings done when the signal stopped it. */
+async function computeMesh(prompt: string, gridSize: number, signal: AbortSignal): Promise<Mesh | number> {
+  const rings = meshRings(prompt, gridSize);
+  const pauseMs = prompt.includes('[slow]') ? SLOW_MS / (gridSize - 1) : 0;
+  let step = rings.next();
+  while (step.done !== true) {
+    if (pauseMs > 0) await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+    else if (step.value % RINGS_PER_TURN === 0) await nextTurn();
+    if (signal.aborted) return step.value;
+    step = rings.next();
+  }
+  return step.value;
+}
+
+async function generate(req: IncomingMessage, signal: AbortSignal, now: () => number): Promise<Answer> {
+  const body = await readBody(req, signal);
+  if (body === 'stopped') return stopped(signal, 'before the body had come');
+  if (body === 'too large') return refuse(413, `body is larger than ${MAX_BODY_BYTES} bytes`);
+  const job = parseJob(req.headers['content-type'], body);
+  if (typeof job === 'string') return refuse(400, job);
+  const startedAt = now();
+  const mesh = await computeMesh(job.prompt, job.gridSize, signal);
+  if (typeof mesh === 'number') return stopped(signal, `after ${mesh} of ${job.gridSize - 1} rings`);
+  if (job.prompt.includes('[fail]')) return refuse(500, 'the prompt asked the stand-in to fail');
+  const ply = encodePly(mesh);
+  const seconds = ((now() - startedAt) / 1000).toFixed(6);
+  const [vertices, faces] = [mesh.positions.length / 3, mesh.indices.length / 3];
+  return {
+    status: 200,
+    headers: {
+      'Content-Type': 'application/octet-stream',
+      'X-GPU-Seconds': seconds,
+      'X-Vertices': vertices,
+      'X-Faces': faces,
+    },
+    body: ply,
+    note: `${seconds} s on the CPU, ${vertices} vertices, ${faces} faces`,
+  };
+}
+
+/** Gives up when the caller's deadline passes or the caller leaves, whichever comes first. */
+async function generateInTime(req: IncomingMessage, res: ServerResponse, now: () => number): Promise<Answer> {
+  const deadline = req.headers['x-deadline-ms'];
+  // Ten digits could be more than a timer holds, and a timer that overflows fires at once.
+  if (deadline !== undefined && !/^\d{1,9}$/.test(String(deadline))) {
+    return refuse(400, 'X-Deadline-Ms must be a whole number of milliseconds, at most nine digits');
+  }
+  if (Number(deadline) === 0) return refuse(DEADLINE.status, DEADLINE.error);
+  const stop = new AbortController();
+  res.once('close', () => stop.abort('client'));
+  req.once('error', () => stop.abort('client'));
+  const timer = deadline === undefined ? undefined : setTimeout(() => stop.abort('deadline'), Number(deadline));
+  try {
+    return await generate(req, stop.signal, now);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * The stand-in's server, not yet listening. Listen on a loopback address only: it has no authentication.
+ *
+ * @throws RangeError when `readyAfterMs` is not a number of at least 0.
+ */
+export function createStandIn(options: StandInOptions = {}): Server {
+  const { readyAfterMs = 0, log = console.error, now = () => performance.now() } = options;
+  if (!(readyAfterMs >= 0)) {
+    throw new RangeError(`point-e stand-in "readyAfterMs" must be a number of at least 0, got ${readyAfterMs}`);
+  }
+  const readyAt = now() + readyAfterMs;
+
+  async function answer(req: IncomingMessage, res: ServerResponse, path: string): Promise<Answer> {
+    const method = path === '/ready' ? 'GET' : path === '/generate/text' ? 'POST' : undefined;
+    if (method === undefined) return refuse(404, 'no such path');
+    if (req.method !== method) return refuse(405, `use ${method}`, { Allow: method });
+    const waitMs = readyAt - now();
+    if (waitMs > 0) {
+      const headers = { 'Retry-After': Math.ceil(waitMs / 1000) };
+      return json(503, { ready: false, worker: WORKER, error: 'loading' }, 'loading', headers);
+    }
+    return method === 'GET' ? json(200, { ready: true, worker: WORKER }, 'ready') : generateInTime(req, res, now);
+  }
+
+  return createServer(async (req, res) => {
+    const path = req.url?.split('?', 1)[0] ?? '';
+    const sent = req.headers['x-request-id'];
+    // An id goes into a log line, so anything that could forge one is replaced.
+    const id = typeof sent === 'string' && /^[\w.:-]{1,128}$/.test(sent) ? sent : randomUUID();
+    const { status, headers, body, note } = await answer(req, res, path).catch((error: unknown) => ({
+      ...refuse(500, 'internal error'),
+      note: `internal error: ${String(error)}`,
+    }));
+    if (path === '/generate/text') log(`point-e stand-in: ${id} ${status} ${note}`);
+    if (!res.closed) res.writeHead(status, { ...headers, 'Content-Length': body.length, 'X-Request-Id': id }).end(body);
+  });
+}
+
+function main(): void {
+  const port = process.env.PORT ?? '8090';
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
+    throw new RangeError(`point-e stand-in "PORT" must be an integer from 0 to 65535, got ${port}`);
+  }
+  // A parent that dies closes its channel, however it dies, and perhaps while this module was still loading.
+  if (process.connected === false) process.exit(0);
+  for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.once(event, () => process.exit(0));
+  const server = createStandIn();
+  server.listen(Number(port), '127.0.0.1', () => {
+    const address = server.address();
+    const url = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : port}`;
+    console.log(`point-e stand-in listening on ${url}`);
+    process.send?.({ url });
+  });
+}
+
+const entry = process.argv[1];
+if (entry !== undefined && existsSync(entry) && realpathSync(entry) === fileURLToPath(import.meta.url)) main();

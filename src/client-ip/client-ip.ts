@@ -1,0 +1,138 @@
+import type { ClientIp, ClientIpReason, Exchange, Guard, Principal } from '../exchange.js';
+import { badOption, checkOptionNames } from '../option.js';
+import { type Address, keyOf, parseAddress, remembered } from './address.js';
+import { hopsOf } from './forwarding-header.js';
+import { trustedRanges } from './trusted-range.js';
+
+/** Headers that may name the caller. */
+export type ForwardingHeader = 'x-forwarded-for' | 'x-real-ip' | 'x-original-ip' | 'forwarded';
+
+export interface ClientIpOptions {
+  /**
+   * Proxies whose word is taken: addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`. Default none: the
+   * client is whoever holds the socket.
+   */
+  readonly trust?: readonly string[];
+  /**
+   * Which authenticated callers may name the client they act for: one hop beyond the first untrusted address is then
+   * believed. Needs an `authenticate` before this guard. Default nobody.
+   */
+  readonly forwarder?: (principal: Principal) => boolean;
+  /**
+   * Where to look, in order; the first header present is taken. Default `x-forwarded-for`; for a forwarder
+   * `x-forwarded-for`, `x-real-ip`, `x-original-ip`. `forwarded` (RFC 7239) only where it is named here. Name none that
+   * your proxy does not set itself, or its clients can.
+   */
+  readonly headers?: readonly ForwardingHeader[];
+  /** How many leading bits of an IPv6 address make the partition key, 32 to 128. Default 64. */
+  readonly ipv6Prefix?: number;
+  /** Whether a peer on a Unix socket counts as a trusted proxy. Default false. */
+  readonly trustUnixSocket?: boolean;
+}
+
+const PROXY_HEADERS: readonly ForwardingHeader[] = ['x-forwarded-for'];
+const FORWARDER_HEADERS: readonly ForwardingHeader[] = ['x-forwarded-for', 'x-real-ip', 'x-original-ip'];
+const KNOWN_HEADERS: readonly string[] = [...FORWARDER_HEADERS, 'forwarded'];
+const MAX_HOPS = 32;
+
+/** What a text says about an address, worked out once. */
+interface Hop {
+  /** Undefined: not an address. */
+  readonly address: Address | undefined;
+  readonly key: string;
+  readonly trusted: boolean;
+  /** The answer where this hop is the socket's own and no header is to be believed: ready made. */
+  readonly direct: ClientIp | undefined;
+}
+
+/**
+ * Finds out who is calling and writes `exchange.clientIp`. A forwarding header is believed on two grounds only: the hop
+ * that added it is a trusted proxy (`trust`), or the caller has authenticated as a `forwarder`. The walk goes from the
+ * right, the end that the nearest proxy wrote, and stops at the first address that is not trusted; an entry that is no
+ * address stops it at the last one verified.
+ *
+ * ```ts
+ * guard(clientIp({ trust: ['loopback', '10.0.0.0/8'] }))
+ * ```
+ * @throws OptionError naming the bad value
+ */
+export function clientIp(options: ClientIpOptions = {}): Guard {
+  checkOptionNames('clientIp', options, ['trust', 'forwarder', 'headers', 'ipv6Prefix', 'trustUnixSocket']);
+  const { forwarder, ipv6Prefix = 64, trustUnixSocket = false } = options;
+  if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
+    throw badOption('clientIp', 'ipv6Prefix', 'must be an integer from 32 to 128', ipv6Prefix);
+  }
+  if (forwarder !== undefined && typeof forwarder !== 'function') {
+    throw badOption('clientIp', 'forwarder', 'must be a function of the principal', forwarder);
+  }
+  if (typeof trustUnixSocket !== 'boolean') {
+    throw badOption('clientIp', 'trustUnixSocket', 'must be true or false', trustUnixSocket);
+  }
+  const proxyHeaders = checkedHeaders(options.headers) ?? PROXY_HEADERS;
+  const forwarderHeaders = options.headers ?? FORWARDER_HEADERS;
+  const isTrusted = trustedRanges('clientIp', options.trust ?? []);
+
+  const hop = remembered((text): Hop => {
+    const address = parseAddress(text);
+    if (address === undefined) return { address, key: '', trusted: false, direct: undefined };
+    const key = keyOf(address, ipv6Prefix);
+    const direct: ClientIp = Object.freeze({ ip: address.ip, key, source: 'socket', reason: 'direct' });
+    return { address, key, trusted: isTrusted(address), direct };
+  });
+  const unixSocket: Hop = {
+    address: undefined,
+    key: 'unix-socket',
+    trusted: trustUnixSocket,
+    direct: Object.freeze({ ip: undefined, key: 'unix-socket', source: 'socket', reason: 'no-address' }),
+  };
+
+  function resolve({ request, principal }: Exchange): ClientIp {
+    const peer = request.remoteAddress === undefined ? unixSocket : hop(request.remoteAddress);
+    if (peer.direct === undefined) throw new Error('gatewarden: the socket has an address that is not one');
+    const mayForward = forwarder !== undefined && principal !== undefined && forwarder(principal) === true;
+    if (!peer.trusted && !mayForward) return peer.direct;
+
+    for (const name of mayForward ? forwarderHeaders : proxyHeaders) {
+      const lines = request.fieldLines(name);
+      if (lines.length > 0) return walk(peer, mayForward, name, hopsOf(name, lines, MAX_HOPS + 1));
+    }
+    return peer.direct;
+  }
+
+  function walk(peer: Hop, mayForward: boolean, source: ForwardingHeader, entries: readonly string[]): ClientIp {
+    let current = peer;
+    let hops = 0;
+    for (const entry of entries) {
+      const vouched = !current.trusted;
+      if (vouched && !mayForward) return found(current, hops, source, 'untrusted');
+      const next = hop(entry);
+      if (next.address === undefined || hops === MAX_HOPS) return found(current, hops, source, 'malformed');
+      current = next;
+      hops++;
+      if (vouched) return found(current, hops, source, 'forwarder');
+    }
+    return found(current, hops, source, current.trusted ? 'all-trusted' : 'untrusted');
+  }
+
+  return function clientIp(exchange) {
+    exchange.clientIp = resolve(exchange);
+    return undefined;
+  };
+}
+
+function checkedHeaders(headers: readonly ForwardingHeader[] | undefined): readonly ForwardingHeader[] | undefined {
+  if (headers === undefined) return undefined;
+  if (!Array.isArray(headers) || headers.length === 0) {
+    throw badOption('clientIp', 'headers', 'must be a list of header names', headers);
+  }
+  for (const name of headers) {
+    if (!KNOWN_HEADERS.includes(name)) {
+      throw badOption('clientIp', 'headers', `may hold ${KNOWN_HEADERS.join(', ')}`, name);
+    }
+  }
+  return headers;
+}
+
+function found(hop: Hop, hops: number, header: ForwardingHeader, reason: ClientIpReason): ClientIp {
+  return { ip: hop.address?.ip, key: hop.key, source: hops === 0 ? 'socket' : header, reason };
+}

@@ -1,0 +1,38 @@
+import { parseForwarded } from './forwarded.js';
+
+/**
+ * Up to `max` entries of a forwarding header, nearest hop first. Several field lines are one list, in order (RFC 9110
+ * section 5.3). Blank members are no entries. What a client wrote further to the left is not looked at.
+ */
+export function hopsOf(name: string, lines: readonly string[], max: number): readonly string[] {
+  const hops: string[] = [];
+  for (let i = lines.length - 1; i >= 0 && hops.length < max; i--) {
+    const line = lines[i] ?? '';
+    if (name === 'forwarded') hops.push(...parseForwarded(line).slice(-max).reverse());
+    else addList(hops, line, max);
+  }
+  return hops;
+}
+
+function addList(hops: string[], line: string, max: number): void {
+  let end = line.length;
+  while (end >= 0 && hops.length < max) {
+    const comma = end === 0 ? -1 : line.lastIndexOf(',', end - 1);
+    const entry = trimOws(line, comma + 1, end);
+    if (entry !== '') hops.push(entry);
+    end = comma;
+  }
+}
+
+/** Cuts spaces and tabs only: `trim()` would also cut what no HTTP parser takes for white space. */
+function trimOws(line: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && isOws(line.charCodeAt(start))) start++;
+  while (end > start && isOws(line.charCodeAt(end - 1))) end--;
+  return line.slice(start, end);
+}
+
+function isOws(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}

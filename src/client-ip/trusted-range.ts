@@ -1,0 +1,60 @@
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { badOption } from '../option.js';
+import { type Address, prefixMask } from './address.js';
+
+interface Range {
+  readonly bytes: readonly number[];
+  readonly prefix: number;
+}
+
+/** Names for the usual private ranges, as Express and proxy-addr spell them. */
+const NAMED: Readonly<Record<string, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  linklocal: ['169.254.0.0/16', 'fe80::/10'],
+  uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+};
+
+/**
+ * Compiles `trust` into a test whether an address is a trusted proxy's. Entries are `loopback`, `linklocal`,
+ * `uniquelocal`, addresses, and CIDR ranges written out in full.
+ * @throws OptionError for `/0`, short or octal forms, host bits that are set, zones, and IPv4-mapped IPv6
+ */
+export function trustedRanges(factory: string, trust: readonly string[]): (address: Address) => boolean {
+  if (!Array.isArray(trust)) throw badOption(factory, 'trust', 'must be a list of addresses and ranges', trust);
+  const ranges = trust.flatMap((entry) => (NAMED[entry] ?? [entry]).map((range) => parseRange(factory, range)));
+  return (address) => ranges.some((range) => contains(range, address));
+}
+
+function contains(range: Range, address: Address): boolean {
+  const { bytes, prefix } = range;
+  if (bytes.length !== address.bytes.length) return false;
+  for (let i = 0; i * 8 < prefix; i++) {
+    if (((address.bytes[i] ?? 0) & prefixMask(prefix, i)) !== bytes[i]) return false;
+  }
+  return true;
+}
+
+function parseRange(factory: string, entry: unknown): Range {
+  const refuse = (rule: string) => badOption(factory, 'trust', rule, entry);
+  if (typeof entry !== 'string') throw refuse('entries must be strings');
+  const match = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(entry);
+  const host = match?.[1] ?? '';
+  const family = isIP(host);
+  if (match === null || family === 0) {
+    throw refuse("entries must be an address, a range such as '10.0.0.0/8', or loopback, linklocal, uniquelocal");
+  }
+  const parsed = ipaddr.parse(host);
+  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
+    throw refuse('must name IPv4 ranges as IPv4, not IPv4-mapped');
+  }
+  const bytes = parsed.toByteArray();
+  const size = bytes.length * 8;
+  const prefix = match[2] === undefined ? size : Number(match[2]);
+  if (prefix === 0) throw refuse('must not trust every address (/0)');
+  if (prefix > size) throw refuse(`prefix must be at most ${size}`);
+  if (bytes.some((byte, i) => (byte & ~prefixMask(prefix, i)) !== 0)) {
+    throw refuse('has bits set beyond its prefix');
+  }
+  return { bytes, prefix };
+}

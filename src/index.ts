@@ -1,0 +1,48 @@
+export { type AuthenticateOptions, authenticate } from './auth/authenticate.js';
+export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';
+export { type SharedSecretEntry, type SharedSecretOptions, sharedSecret } from './auth/shared-secret.js';
+export { addressKey } from './client-ip/address.js';
+export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
+export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
+export {
+  type Admission,
+  type ClientIp,
+  type ClientIpReason,
+  Exchange,
+  type FaultReporter,
+  type Guard,
+  type Outcome,
+  type Principal,
+  principalOf,
+  type Reply,
+  type RequestView,
+  type ResponseHeaders,
+  refuse,
+  reportFaults,
+  type SettledHook,
+} from './exchange.js';
+export { type LimitGuard, type LimitOptions, limit, type RefundCause } from './limit/limit.js';
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './limit/memory-store.js';
+export {
+  type DailyQuota,
+  type DailyQuotaOptions,
+  dailyQuota,
+  type PartitionBy,
+  type QuotaPolicy,
+  type SlidingWindow,
+  type SlidingWindowOptions,
+  slidingWindow,
+} from './limit/policy.js';
+export type { Decision, LimitStore, Receipt, Violation } from './limit/store.js';
+export { type Duration, OptionError } from './option.js';
+export {
+  type Problem,
+  type ProblemCode,
+  type ProblemFormats,
+  type ProblemMembers,
+  problem,
+  type QuotaState,
+  type WireProblem,
+} from './problem.js';
+export { problemFormat } from './problem-format.js';
+export { sequence } from './sequence.js';

@@ -1,0 +1,63 @@
+/** A calendar day: from `start`, included, to `end`, excluded, in epoch milliseconds. */
+export interface Day {
+  readonly start: number;
+  readonly end: number;
+}
+
+const DAY = 86_400_000;
+/** Longer than any calendar day, a skipped date included. */
+const REACH = 50 * 3_600_000;
+
+/** Finds the calendar day of a moment in one time zone, remembering the latest; undefined for an unknown zone. */
+export function dayCalendar(timeZone: string): ((now: number) => Day) | undefined {
+  if (typeof timeZone !== 'string') return undefined;
+  const find = timeZone === 'UTC' ? utcDay : zonedDay(timeZone);
+  if (find === undefined) return undefined;
+  let latest: Day = { start: 0, end: 0 };
+  return (now) => {
+    if (now < latest.start || now >= latest.end) latest = find(now);
+    return latest;
+  };
+}
+
+function utcDay(now: number): Day {
+  const start = Math.floor(now / DAY) * DAY;
+  return { start, end: start + DAY };
+}
+
+function zonedDay(timeZone: string): ((now: number) => Day) | undefined {
+  let format: Intl.DateTimeFormat;
+  try {
+    format = new Intl.DateTimeFormat('en-US-u-ca-iso8601-nu-latn', {
+      timeZone,
+      year: 'numeric',
+      month: '2-digit',
+      day: '2-digit',
+    });
+  } catch {
+    return undefined;
+  }
+  const dateAt = (time: number): number => {
+    const part: Record<string, number> = {};
+    for (const { type, value } of format.formatToParts(time)) part[type] = Number(value);
+    return (part.year ?? 0) * 10_000 + (part.month ?? 0) * 100 + (part.day ?? 0);
+  };
+  // The zone's rules are asked, not computed with: a day may start at 01:00, last 23 or 25 hours, or be skipped.
+  const firstAfter = (before: number, at: number, reached: (date: number) => boolean): number => {
+    let low = before;
+    let high = at;
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (reached(dateAt(middle))) high = middle;
+      else low = middle;
+    }
+    return high;
+  };
+  return (now) => {
+    const today = dateAt(now);
+    return {
+      start: firstAfter(now - REACH, now, (date) => date >= today),
+      end: firstAfter(now, now + REACH, (date) => date > today),
+    };
+  };
+}

@@ -1,0 +1,195 @@
+import { type Admission, type Exchange, type Guard, type Outcome, type Reply, refuse } from '../exchange.js';
+import { badOption, checkOptionNames, OptionError } from '../option.js';
+import { problem, type QuotaState } from '../problem.js';
+import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
+import { partitionKey, partitionName, storedKey } from './partition.js';
+import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
+import type { Decision, LimitStore, Receipt, Violation } from './store.js';
+
+/** Ends of an exchange that give the charge back. */
+export type RefundCause = 'refused' | 'server-error' | 'aborted';
+
+export interface LimitOptions {
+  readonly store: LimitStore;
+  /** What to count by. May be left out where every policy has its own `by`. */
+  readonly by?: PartitionBy;
+  /** All of them are charged, or none. Names must differ. */
+  readonly policies: readonly QuotaPolicy[];
+  /** Quota units that a request costs: a positive integer, or a function that gives one. Default 1. */
+  readonly cost?: number | ((exchange: Exchange) => number);
+  /**
+   * When the charge is given back: a later guard `refused`, the handler answered with a 5xx (`server-error`), or the
+   * client left (`aborted`). Default `refused` and `server-error`. A limit that stands before `authenticate` to slow
+   * down guessing must not refund what was refused: `[]`.
+   */
+  readonly refundOn?: readonly RefundCause[];
+  /** Also sets `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds). Default false. */
+  readonly legacyHeaders?: boolean;
+}
+
+/** A `limit` guard, and a way to look into its counters. */
+export interface LimitGuard extends Guard {
+  /** What a partition key has left of the policies counted by the guard's own `by`. Charges nothing. */
+  peek(key: string): readonly QuotaState[] | Promise<readonly QuotaState[]>;
+  /** Forgets what was charged to a partition key under those policies. */
+  reset(key: string): void | Promise<void>;
+}
+
+const OPTIONS = ['store', 'by', 'policies', 'cost', 'refundOn', 'legacyHeaders'];
+const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'aborted'];
+const STORE_RETRY_SECONDS = '5';
+const STORE_UNAVAILABLE = refuse(problem('store-unavailable'), [['Retry-After', STORE_RETRY_SECONDS]]);
+
+/**
+ * Admits a request if every policy has room for its cost, and charges them all in one step; otherwise refuses with 429
+ * `quota-exceeded` and charges none. `Retry-After` is never earlier than the request could pass, and missing where the
+ * cost is above a limit. Writes `exchange.admission`, `RateLimit-Policy` and `RateLimit`. A store that fails is answered
+ * with 503 `store-unavailable`.
+ *
+ * ```ts
+ * limit({ store: memoryStore(), by: 'client-ip', policies: [slidingWindow({ limit: 60, window: '1m' })] })
+ * ```
+ * @throws OptionError
+ */
+export function limit(options: LimitOptions): LimitGuard {
+  checkOptionNames('limit', options, OPTIONS);
+  const { store, cost = 1, legacyHeaders = false } = options;
+  if (typeof store?.admit !== 'function')
+    throw badOption('limit', 'store', 'must be a store such as memoryStore()', store);
+  if (typeof legacyHeaders !== 'boolean') {
+    throw badOption('limit', 'legacyHeaders', 'must be true or false', legacyHeaders);
+  }
+  if (typeof cost !== 'function') checkCost(cost);
+  const refundOn = refundCauses(options.refundOn);
+  const ownBy = partitionBy('limit', options.by);
+  const policies = boundPolicies(options.policies, ownBy);
+  const partitions = policies.map(({ by }) => by);
+  const headerValue = policyHeader(policies);
+
+  function charge(exchange: Exchange): ReturnType<Guard> {
+    const units = typeof cost === 'number' ? cost : checkCost(cost(exchange));
+    const keys = partitions.map((by) => partitionKey(by, exchange));
+    let decision: Decision | Promise<Decision>;
+    try {
+      decision = store.admit(policies, keys, units);
+    } catch (error) {
+      return unavailable(exchange, error);
+    }
+    if (!(decision instanceof Promise)) return apply(exchange, decision);
+    return decision.then(
+      (late) => apply(exchange, late),
+      (error: unknown) => unavailable(exchange, error),
+    );
+  }
+
+  function apply(exchange: Exchange, decision: Decision): Reply | undefined {
+    addRateLimit(exchange, headerValue, decision.states, decision.at);
+    if (legacyHeaders) {
+      const decisive = decision.kind === 'refused' ? [lastToYield(decision.violations).state] : decision.states;
+      setLegacyRateLimit(exchange, decisive);
+    }
+    if (decision.kind === 'refused') return refusal(decision.violations, decision.at);
+    const admission = new StoreAdmission(store, decision.receipt, decision.states);
+    exchange.admission = admission;
+    exchange.onSettled((outcome) => {
+      const cause = refundCause(outcome);
+      return cause !== undefined && refundOn.includes(cause) ? admission.settle(0) : undefined;
+    });
+    return undefined;
+  }
+
+  const own = policies.filter(({ by }) => by === ownBy);
+  const keysOf = (key: string) => own.map(() => storedKey(key));
+  return Object.assign(
+    function limit(exchange: Exchange) {
+      return charge(exchange);
+    },
+    {
+      peek: (key: string) => store.peek(own, keysOf(key)),
+      reset: (key: string) => store.reset(own, keysOf(key)),
+    },
+  );
+}
+
+class StoreAdmission implements Admission {
+  readonly #store: LimitStore;
+  readonly #receipt: Receipt;
+  readonly quotas: readonly QuotaState[];
+
+  constructor(store: LimitStore, receipt: Receipt, quotas: readonly QuotaState[]) {
+    this.#store = store;
+    this.#receipt = receipt;
+    this.quotas = quotas;
+  }
+
+  settle(units: number): void | Promise<void> {
+    return this.#store.settle(this.#receipt, units);
+  }
+}
+
+type BoundPolicy = QuotaPolicy & { readonly by: PartitionBy };
+
+function boundPolicies(policies: readonly QuotaPolicy[], ownBy: PartitionBy | undefined): readonly BoundPolicy[] {
+  if (!Array.isArray(policies) || policies.length === 0) {
+    throw badOption('limit', 'policies', 'must be a list of at least one policy', policies);
+  }
+  const bound = policies.map((policy: QuotaPolicy): BoundPolicy => {
+    if (policy?.kind !== 'sliding-window' && policy?.kind !== 'daily-quota') {
+      throw badOption('limit', 'policies', 'must be made by slidingWindow(...) or dailyQuota(...)', policy);
+    }
+    const by = policy.by ?? ownBy;
+    if (by === undefined) {
+      throw new OptionError(`gatewarden: limit "by" must be given, for policy "${policy.name}" has none of its own`);
+    }
+    return Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` });
+  });
+  const names = new Set(bound.map(({ name }) => name));
+  if (names.size < bound.length) {
+    throw badOption('limit', 'policies', 'must have different names', [...bound.map(({ name }) => name)]);
+  }
+  return Object.freeze(bound);
+}
+
+function checkCost(cost: number): number {
+  if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
+  return cost;
+}
+
+function refundCauses(causes: readonly RefundCause[] = ['refused', 'server-error']): readonly RefundCause[] {
+  if (!Array.isArray(causes) || causes.some((cause) => !REFUND_CAUSES.includes(cause))) {
+    throw badOption('limit', 'refundOn', `must be a list of ${REFUND_CAUSES.join(', ')}`, causes);
+  }
+  return [...causes];
+}
+
+function refundCause(outcome: Outcome): RefundCause | undefined {
+  if (outcome.kind !== 'completed') return outcome.kind;
+  return outcome.status >= 500 ? 'server-error' : undefined;
+}
+
+/** The violation that holds the request back longest. */
+function lastToYield(violations: readonly Violation[]): Violation {
+  const yields = (violation: Violation) => violation.retryAt ?? Number.POSITIVE_INFINITY;
+  return violations.reduce((last, next) => (yields(next) > yields(last) ? next : last));
+}
+
+function refusal(violations: readonly Violation[], now: number): Reply {
+  const { state, retryAt } = lastToYield(violations);
+  const states = violations.map((violation) => violation.state);
+  return refuse(
+    problem('quota-exceeded', {
+      'violated-policies': states.map(({ name }) => name),
+      policies: states,
+      limit: state.limit,
+      remaining: state.remaining,
+      resetAt: state.resetAt,
+      retryAt,
+    }),
+    retryAt === null ? [] : [['Retry-After', String(Math.max(1, secondsUntil(retryAt, now)))]],
+  );
+}
+
+function unavailable(exchange: Exchange, error: unknown): Reply {
+  exchange.fault(error);
+  return STORE_UNAVAILABLE;
+}

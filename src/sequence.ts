@@ -1,0 +1,63 @@
+import { type Exchange, type Guard, type Reply, refuse } from './exchange.js';
+import { problem } from './problem.js';
+
+const INTERNAL_ERROR = refuse(problem('internal-error'));
+
+/**
+ * Guards as one guard: they run in order, and the first reply ends it. It answers without a promise where no guard is
+ * asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is reported
+ * and answered with 500. Once the client has gone, no further guard runs.
+ */
+export function sequence(...guards: readonly Guard[]): Guard {
+  for (const guard of guards) {
+    if (typeof guard !== 'function') throw new TypeError('gatewarden: a guard must be a function');
+  }
+  return function sequence(exchange) {
+    return run(guards, exchange, 0);
+  };
+}
+
+function run(guards: readonly Guard[], exchange: Exchange, from: number): ReturnType<Guard> {
+  try {
+    for (let i = from; i < guards.length; i++) {
+      const result = guards[i]?.(exchange);
+      if (result === undefined) continue;
+      if (!isThenable(result)) return checked(result);
+      return Promise.resolve(result).then(
+        (reply) => {
+          if (reply !== undefined) return checkedLate(reply, exchange);
+          return exchange.outcome === undefined ? run(guards, exchange, i + 1) : undefined;
+        },
+        (error: unknown) => faulted(exchange, error),
+      );
+    }
+    return undefined;
+  } catch (error) {
+    return faulted(exchange, error);
+  }
+}
+
+function isThenable(result: Reply | Promise<Reply | undefined>): result is Promise<Reply | undefined> {
+  return typeof result === 'object' && result !== null && 'then' in result && typeof result.then === 'function';
+}
+
+function checked(reply: Reply): Reply {
+  // JavaScript callers may return anything; `true` or `null` must not read as "go on".
+  if (typeof reply !== 'object' || reply === null || !Number.isInteger(reply.status)) {
+    throw new TypeError('gatewarden: a guard must return a reply or undefined');
+  }
+  return reply;
+}
+
+function checkedLate(reply: Reply, exchange: Exchange): Reply {
+  try {
+    return checked(reply);
+  } catch (error) {
+    return faulted(exchange, error);
+  }
+}
+
+function faulted(exchange: Exchange, error: unknown): Reply {
+  exchange.fault(error);
+  return INTERNAL_ERROR;
+}

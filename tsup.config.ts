@@ -1,0 +1,18 @@
+import { defineConfig } from 'tsup';
+
+// One entry for each subpath of package.json "exports". Splitting keeps what they share in common chunks, in both
+// formats, so that `gatewarden` and `gatewarden/express` never hold two copies of the core.
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    express: 'src/adapters/express.ts',
+  },
+  format: ['esm', 'cjs'],
+  target: 'node20',
+  platform: 'node',
+  splitting: true,
+  dts: true,
+  sourcemap: true,
+  clean: true,
+  treeshake: true,
+});
