@@ -15,4 +15,6 @@ export default defineConfig({
   sourcemap: true,
   clean: true,
   treeshake: true,
+  // Errors only: `npm pack --json` and `npm start` build on their way, and print what is their own.
+  silent: true,
 });

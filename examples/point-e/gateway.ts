@@ -1,0 +1,187 @@
+import express, { type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
+import {
+  addressKey,
+  authenticate,
+  clientIp,
+  dailyQuota,
+  limit,
+  memoryStore,
+  problemFormat,
+  securityHeaders,
+  sharedSecret,
+  slidingWindow,
+} from 'gatewarden';
+import { guard } from 'gatewarden/express';
+import { z } from 'zod';
+import type { ModelFiles } from './model-files.js';
+import type { Settings } from './settings.js';
+import { generateText, readinessOf } from './worker-client.js';
+
+const DAY_SECONDS = 86_400;
+const MAIN_SERVER = 'main-server';
+
+const GenerateText = z.object({
+  prompt: z
+    .string()
+    .max(1000)
+    .refine((text) => text.trim() !== '', 'must not be empty'),
+  user_id: z.string().max(200).nullish(),
+  grid_size: z.int().min(8).max(128).default(32),
+});
+
+/** The clients of this service were written against FastAPI: errors stand under `detail`. */
+const fastApiErrors = problemFormat({
+  // The guide sends a badly formed header to the same 401 as a wrong secret.
+  'credentials-malformed': ({ detail }) => ({ status: 401, body: { detail } }),
+  'quota-exceeded': ({ limit, remaining, resetAt, retryAt }) => ({
+    body: {
+      detail: {
+        error: 'rate_limit_exceeded',
+        message: `Rate limit exceeded: ${limit} generations per IP.`,
+        limit,
+        remaining,
+        reset_time: Math.ceil((retryAt ?? resetAt) / 1000),
+      },
+    },
+  }),
+  default: ({ detail }) => ({ body: { detail } }),
+});
+
+/** The Point-E gateway: it lets the main server in, counts by the end user's address, and passes the work on. */
+export function createGateway(settings: Settings, workerUrl: string, files: ModelFiles): Express {
+  const isReady = readinessOf(workerUrl);
+  const { limitPerIp, windowSeconds } = settings;
+  const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
+  const perIp = limit({
+    store: memoryStore(),
+    by: 'client-ip',
+    policies: [
+      windowSeconds === DAY_SECONDS
+        ? dailyQuota({ limit: limitPerIp, name: 'generations' })
+        : slidingWindow({ limit: limitPerIp, window: windowSeconds * 1000, name: 'generations' }),
+    ],
+  });
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(guard(fastApiErrors, securityHeaders()));
+
+  app.get('/health', async (_req, res) => {
+    const ready = await isReady();
+    res.json({ status: ready ? 'healthy' : 'loading', models_ready: ready, service: 'point-e' });
+  });
+
+  app.get('/ready', async (_req, res) => {
+    if (await isReady()) res.json({ ready: true });
+    else res.status(503).set('Retry-After', '5').json({ ready: false });
+  });
+
+  app.post(
+    '/generate/text',
+    // The main server has proved who it is: the address that it forwards is its user's.
+    guard(
+      mainServer,
+      clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
+    ),
+    express.json({ limit: '64kb', inflate: false }),
+    validated,
+    // Only a request that the worker could serve is counted.
+    guard(perIp),
+    generate,
+  );
+
+  app.get('/usage/:ip', guard(mainServer), async (req, res) => {
+    const key = addressKey(req.params.ip);
+    const [quota] = key === undefined ? [] : await perIp.peek(key);
+    if (quota === undefined) {
+      res.status(422).json({ detail: [{ type: 'ip_address', loc: ['path', 'ip'], msg: 'must be an IP address' }] });
+      return;
+    }
+    res.json({
+      ip: req.params.ip,
+      used: quota.limit - quota.remaining,
+      limit: quota.limit,
+      remaining: quota.remaining,
+      window_seconds: windowSeconds,
+      reset_time: Math.ceil(quota.resetAt / 1000),
+    });
+  });
+
+  app.get('/files/:name', guard(mainServer), (req, res) => {
+    const path = files.find(req.params.name);
+    if (path === undefined) res.status(404).json({ detail: 'No such file, or it has expired.' });
+    else if (req.query.download === undefined) res.type('application/octet-stream').sendFile(path);
+    else res.download(path, req.params.name);
+  });
+
+  app.use((_req, res) => {
+    res.status(404).json({ detail: 'Not Found' });
+  });
+  app.use(answerError);
+  return app;
+
+  async function generate(req: Request, res: Response): Promise<void> {
+    const { signal } = req.exchange;
+    const { prompt, grid_size, user_id = null } = res.locals.body as z.infer<typeof GenerateText>;
+    const result = await generateText(workerUrl, { prompt, grid_size }, signal).catch(unlessGone(signal));
+    if (result === undefined) return;
+    if (result.kind === 'failed') {
+      if (result.retryAfter !== undefined) res.set('Retry-After', result.retryAfter);
+      res.status(result.status).json({ detail: result.message });
+      return;
+    }
+    const file = await files.add(result.ply, signal).catch(unlessGone(signal));
+    if (file === undefined) return;
+    const url = `${settings.publicUrl ?? originOf(req)}/files/${file.name}`;
+    res.json({
+      success: true,
+      message: '3D model generated successfully',
+      file_url: url,
+      download_url: `${url}?download=1`,
+      user_id,
+      vertices: result.vertices,
+      faces: result.faces,
+      expires_at: new Date(file.expiresAt).toISOString(),
+    });
+  }
+}
+
+/** A client that has left is not waiting for an answer, and not an error. */
+function unlessGone(signal: AbortSignal): (error: unknown) => undefined {
+  return (error) => {
+    if (!signal.aborted) throw error;
+  };
+}
+
+/** Where this client reached the gateway. It is told to nobody but that client, who has authenticated. */
+function originOf(req: Request): string {
+  return `${req.protocol}://${req.get('host') ?? 'localhost'}`;
+}
+
+function validated(req: Request, res: Response, next: () => void): void {
+  const parsed = GenerateText.safeParse(req.body);
+  if (parsed.success) {
+    res.locals.body = parsed.data;
+    next();
+    return;
+  }
+  const detail = parsed.error.issues.map(({ code, path, message }) => ({
+    type: code,
+    loc: ['body', ...path],
+    msg: message,
+  }));
+  res.status(422).json({ detail });
+}
+
+const answerError: ErrorRequestHandler = (error: { status?: number; type?: string }, _req, res, next) => {
+  if (res.headersSent) {
+    next(error);
+  } else if (error.type === 'entity.parse.failed') {
+    res.status(422).json({ detail: [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }] });
+  } else if (error.status !== undefined && error.status >= 400 && error.status < 500) {
+    res.status(error.status).json({ detail: 'The request could not be read.' });
+  } else {
+    console.error('point-e:', error);
+    res.status(500).json({ detail: 'Internal Server Error' });
+  }
+};

@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+
+/** How long the gateway waits for a generation. */
+const DEADLINE_MS = 120_000;
+/** What the answer may take beyond the deadline that the worker was told. */
+const GRACE_MS = 5_000;
+
+export interface Job {
+  readonly prompt: string;
+  readonly grid_size: number;
+}
+
+export interface Generated {
+  readonly kind: 'generated';
+  readonly ply: ReadableStream<Uint8Array>;
+  readonly vertices: number;
+  readonly faces: number;
+}
+
+/** The worker could not do it; `status` is what the gateway's client should get, always 5xx. */
+export interface Failed {
+  readonly kind: 'failed';
+  readonly status: 502 | 503 | 504;
+  readonly message: string;
+  readonly retryAfter: string | undefined;
+}
+
+const failed = (status: Failed['status'], message: string, retryAfter?: string): Failed => ({
+  kind: 'failed',
+  status,
+  message,
+  retryAfter,
+});
+
+/** Asks the worker for a mesh, by the contract in ../workers/README.md. Rejects when `signal` is aborted. */
+export async function generateText(workerUrl: string, job: Job, signal: AbortSignal): Promise<Generated | Failed> {
+  const timeout = AbortSignal.timeout(DEADLINE_MS + GRACE_MS);
+  let response: Response;
+  try {
+    response = await fetch(new URL('/generate/text', workerUrl), {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'application/json',
+        'X-Request-Id': randomUUID(),
+        'X-Deadline-Ms': String(DEADLINE_MS),
+      },
+      body: JSON.stringify(job),
+      signal: AbortSignal.any([signal, timeout]),
+      redirect: 'error',
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (timeout.aborted) return failed(504, 'The generation took too long.');
+    console.error('point-e: the worker cannot be reached:', error);
+    return failed(503, 'The 3D models are not available at the moment.', '5');
+  }
+  if (response.ok && response.body !== null) {
+    const count = (header: string) => Number(response.headers.get(header));
+    return { kind: 'generated', ply: response.body, vertices: count('X-Vertices'), faces: count('X-Faces') };
+  }
+  await response.body?.cancel();
+  switch (response.status) {
+    case 503:
+      return failed(503, 'The 3D models are still loading.', response.headers.get('Retry-After') ?? '5');
+    case 504:
+      return failed(504, 'The generation took too long.');
+    default:
+      console.error(`point-e: the worker answered ${response.status}`);
+      return failed(502, 'The generation failed.');
+  }
+}
+
+/** Whether the worker can take a job now, asked at most once a second however many clients want to know. */
+export function readinessOf(workerUrl: string, now: () => number = Date.now): () => Promise<boolean> {
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let answer = Promise.resolve(false);
+  return () => {
+    if (now() - askedAt >= 1000) {
+      askedAt = now();
+      answer = fetch(new URL('/ready', workerUrl), { signal: AbortSignal.timeout(2000), redirect: 'error' }).then(
+        async (response) => {
+          await response.body?.cancel();
+          return response.ok;
+        },
+        () => false,
+      );
+    }
+    return answer;
+  };
+}

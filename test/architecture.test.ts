@@ -1,0 +1,167 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import manifest from '../package.json' with { type: 'json' };
+import tsupConfig from '../tsup.config.js';
+import { type House, type Rule, rules, undeclaredPackages, undocumentedExports } from './architecture.js';
+
+const SRC = new URL('../src/', import.meta.url);
+
+const house: House = new Map(
+  readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .map((file) => file.replaceAll('\\', '/'))
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => [file, readFileSync(new URL(file, SRC), 'utf8')]),
+);
+
+/** Each rule, a house that breaks it, and what is then said. */
+const RULES: readonly [promise: string, rule: Rule, broken: Record<string, string>, said: readonly string[]][] = [
+  [
+    'has no import cycles, types included',
+    rules.noCycles,
+    { 'a.ts': "import type { B } from './b.js';", 'b.ts': "export * from './c.js';", 'c.ts': "import './a.js';" },
+    ['a.ts -> b.ts -> c.ts -> a.ts'],
+  ],
+  [
+    'imports only files that exist, by their .js name',
+    rules.everyImportIsAFile,
+    { 'a.ts': "import './b';", 'b.ts': '' },
+    ['a.ts imports ./b'],
+  ],
+  [
+    'keeps the core free of folders',
+    rules.coreImportsNoFolder,
+    { 'exchange.ts': "import type { Day } from './limit/day.js';", 'limit/day.ts': '' },
+    ['exchange.ts imports ./limit/day.js'],
+  ],
+  [
+    'uses index.ts nowhere inside',
+    rules.nothingImportsTheIndex,
+    { 'edge/cors.ts': "import { refuse } from '../index.js';", 'index.ts': '' },
+    ['edge/cors.ts imports ../index.js'],
+  ],
+  [
+    "keeps each guard out of the others' folders, and of the adapters",
+    rules.guardsImportCoreAndTheirOwn,
+    {
+      'limit/limit.ts': "import { addressKey } from '../client-ip/address.js';",
+      'auth/bearer.ts': "type Request = import('../adapters/node-http.js').NodeRequest;",
+    },
+    ['limit/limit.ts imports ../client-ip/address.js', 'auth/bearer.ts imports ../adapters/node-http.js'],
+  ],
+  [
+    'lets adapters know the core and each other only',
+    rules.adaptersImportCoreAndEachOther,
+    { 'adapters/express.ts': "import './node-http.js'; import '../exchange.js'; import '../limit/limit.js';" },
+    ['adapters/express.ts imports ../limit/limit.js'],
+  ],
+  [
+    'lets only adapters know a framework, types included',
+    rules.onlyAdaptersKnowFrameworks,
+    {
+      'adapters/express.ts': "import type { Request } from 'express';",
+      'edge/cors.ts': "import type { Request } from 'express';",
+      'work/slots.ts': "import { tiny } from 'hono/tiny';",
+    },
+    ['edge/cors.ts imports express', 'work/slots.ts imports hono/tiny'],
+  ],
+  [
+    'loads no framework at run time',
+    rules.noFrameworkAtRunTime,
+    {
+      'adapters/express.ts': "import type { Request } from 'express';",
+      'adapters/hono.ts': "import { Hono } from 'hono'; new Hono();",
+      'adapters/fastify.ts': "export const load = () => import('fastify');",
+    },
+    ['adapters/hono.ts imports hono', 'adapters/fastify.ts imports fastify'],
+  ],
+  [
+    'lets the limit guard know stores by their contract only',
+    rules.limitKnowsStoresByContractOnly,
+    {
+      'limit/limit.ts': "import './headers.js'; import './store.js';",
+      'limit/headers.ts': "import './memory-store.js';",
+      'limit/store.ts': '',
+      'limit/memory-store.ts': "import './store.js';",
+    },
+    ['limit/limit.ts reaches limit/memory-store.ts'],
+  ],
+  [
+    'has no utils, no helpers, no types.ts',
+    rules.noDumpingGround,
+    { 'utils/time.ts': '', 'auth/helpers.ts': '', 'types.ts': '', 'limit/store.ts': '' },
+    ['utils/time.ts', 'auth/helpers.ts', 'types.ts'],
+  ],
+  [
+    'has no default exports',
+    rules.noDefaultExport,
+    {
+      'a.ts': 'export default 1;',
+      'b.ts': 'export default function b() {}',
+      'c.ts': 'const c = 1; export { c as default };',
+      'd.ts': 'export const d = 1;',
+    },
+    ['a.ts', 'b.ts', 'c.ts'],
+  ],
+  [
+    'needs no package at run time that package.json does not declare',
+    (files) => undeclaredPackages(files, Object.keys(manifest.dependencies)),
+    { 'a.ts': "import { z } from 'zod'; import ip from 'ipaddr.js'; import { isIP } from 'node:net'; z(ip, isIP);" },
+    ['a.ts imports zod'],
+  ],
+  [
+    'documents every public name',
+    (files) => ['index.ts', 'adapters/express.ts'].flatMap((entry) => undocumentedExports(files, entry)),
+    {
+      'index.ts': "export { type A, b as c } from './a.js'; export * from './b.js';",
+      'a.ts': '/** Said. */ export type A = 1;\n// Not TSDoc.\nexport function b() {}',
+      'adapters/express.ts': 'export const guard = 1;\nconst inner = 2;\n/** Said. */\nexport class Told {}',
+    },
+    ['a.ts: b', "index.ts: export * from './b.js';", 'adapters/express.ts: guard'],
+  ],
+];
+
+describe('the house', () => {
+  it.each(RULES)('%s', (_promise, rule) => {
+    expect(house.size).toBeGreaterThan(0);
+    expect(rule(house)).toEqual([]);
+  });
+});
+
+describe('a broken house is noticed by the rule that it', () => {
+  it.each(RULES)('%s', (_promise, rule, broken, said) => {
+    expect(rule(new Map(Object.entries(broken)))).toEqual(said);
+  });
+});
+
+describe('package.json', () => {
+  it('exports what tsup builds, one subpath an entry, and nothing else', () => {
+    const expected: Record<string, unknown> = { './package.json': './package.json' };
+    for (const name of entryNames(tsupConfig)) {
+      expected[name === 'index' ? '.' : `./${name}`] = {
+        import: { types: `./dist/${name}.d.ts`, default: `./dist/${name}.js` },
+        require: { types: `./dist/${name}.d.cts`, default: `./dist/${name}.cjs` },
+      };
+    }
+    expect(manifest.exports).toEqual(expected);
+  });
+
+  it('builds from the index and the adapters only', () => {
+    for (const file of Object.values(entriesOf(tsupConfig)))
+      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+)\.ts$/);
+  });
+
+  it('lets older resolvers find the same core', () => {
+    const { import: esm, require: cjs } = manifest.exports['.'];
+    expect(manifest).toMatchObject({ main: cjs.default, module: esm.default, types: cjs.types });
+  });
+});
+
+function entriesOf(config: typeof tsupConfig): Record<string, string> {
+  const entry = typeof config === 'function' || Array.isArray(config) ? undefined : config.entry;
+  if (entry === undefined || Array.isArray(entry)) throw new Error('tsup.config.ts must name its entries');
+  return entry;
+}
+
+function entryNames(config: typeof tsupConfig): readonly string[] {
+  return Object.keys(entriesOf(config));
+}

@@ -1,0 +1,309 @@
+import { once } from 'node:events';
+import { createServer, request, type Server } from 'node:http';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createGateway } from '../../examples/point-e/gateway.js';
+import { ModelFiles } from '../../examples/point-e/model-files.js';
+import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
+import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
+
+const SECRET = 'current-secret-of-the-main-server-0123456789';
+const PREVIOUS = 'previous-secret-of-the-main-server-0123456789';
+const USER = '123.45.67.89';
+
+const closers: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function listen(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(async () => {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return `http://127.0.0.1:${address.port}`;
+}
+
+interface Body {
+  readonly [member: string]: unknown;
+  readonly used: number;
+  readonly detail: { readonly loc?: unknown; readonly reset_time: number } & readonly { readonly loc: unknown }[];
+  readonly download_url: string;
+  readonly file_url: string;
+}
+
+/** A body whose members the test asserts one by one. */
+async function json(response: Response): Promise<Body> {
+  return (await response.json()) as Body;
+}
+
+/** The gateway in front of the stand-in, both on free ports, as `npm start` puts them together. */
+async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}) {
+  const jobs: string[] = [];
+  let told: (() => void) | undefined;
+  const workerUrl = await listen(
+    createStandIn({
+      log: (line) => {
+        jobs.push(line);
+        told?.();
+      },
+      ...standIn,
+    }),
+  );
+  const files = await ModelFiles.create();
+  closers.push(() => files.close());
+  const settings = readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: workerUrl, ...environment });
+  const url = await listen(createServer(createGateway(settings, workerUrl, files)));
+  const authorization = { Authorization: `Bearer ${SECRET}` };
+
+  const generate = (body: unknown, headers: Record<string, string> = {}) =>
+    fetch(`${url}/generate/text`, {
+      method: 'POST',
+      headers: { ...authorization, 'Content-Type': 'application/json', 'X-Forwarded-For': USER, ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+  const usage = async (ip = USER) => json(await fetch(`${url}/usage/${ip}`, { headers: authorization }));
+  const jobLogged = () =>
+    new Promise<void>((resolve) => {
+      told = resolve;
+    });
+  return { url, authorization, generate, usage, jobs, jobLogged };
+}
+
+describe('the Point-E gateway', () => {
+  it('gives five models a day to each forwarded address, then the 429 that the guide describes', async () => {
+    const { generate, usage, jobs } = await start();
+    for (let i = 1; i <= 5; i++) {
+      const response = await generate({ prompt: 'a red sports car', user_id: 'user123', grid_size: 32 });
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual({
+        success: true,
+        message: expect.any(String),
+        file_url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/files\/[\w-]+\.ply$/),
+        download_url: expect.stringMatching(/\/files\/[\w-]+\.ply\?download=1$/),
+        user_id: 'user123',
+        vertices: 1986,
+        faces: 3968,
+        expires_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+      });
+      expect(await usage()).toMatchObject({ ip: USER, used: i, limit: 5, remaining: 5 - i, window_seconds: 86_400 });
+    }
+    const before = Date.now();
+    const refused = await generate({ prompt: 'a red sports car' });
+    expect(refused.status).toBe(429);
+    const { detail } = await json(refused);
+    const midnight = (Math.floor(before / 86_400_000) + 1) * 86_400;
+    expect(detail).toEqual({
+      error: 'rate_limit_exceeded',
+      message: expect.stringContaining('5 generations'),
+      limit: 5,
+      remaining: 0,
+      reset_time: midnight,
+    });
+    const wait = Number(refused.headers.get('Retry-After'));
+    expect(before / 1000 + wait).toBeGreaterThanOrEqual(midnight - 5);
+    expect(wait).toBeLessThanOrEqual(midnight - before / 1000 + 1);
+    expect(jobs).toHaveLength(5);
+    expect((await generate({ prompt: 'a red sports car' }, { 'X-Forwarded-For': '123.45.67.90' })).status).toBe(200);
+  });
+
+  it('serves the model under its download_url to whoever has the secret', async () => {
+    const { generate, authorization, url } = await start();
+    const { download_url, file_url } = await json(await generate({ prompt: 'a green chair', grid_size: 8 }));
+    const downloaded = await fetch(download_url, { headers: authorization });
+    expect(downloaded.headers.get('Content-Disposition')).toMatch(/^attachment/);
+    const ply = Buffer.from(await downloaded.arrayBuffer());
+    expect(ply.toString('latin1')).toMatch(/^ply\nformat binary_little_endian 1\.0\n/);
+    expect(Buffer.from(await (await fetch(file_url, { headers: authorization })).arrayBuffer())).toEqual(ply);
+    expect((await fetch(download_url)).status).toBe(401);
+    for (const name of ['nothing.ply', '..%2f..%2fpackage.json', '%2e%2e']) {
+      expect((await fetch(`${url}/files/${name}`, { headers: authorization })).status).toBe(404);
+    }
+  });
+
+  it.each([
+    ['no credentials', {}, 'Bearer realm="api"'],
+    ['a wrong secret', { Authorization: `Bearer ${SECRET}x` }, 'Bearer realm="api", error="invalid_token"'],
+    ['another form', { Authorization: `Bearer: ${SECRET}` }, 'Bearer realm="api", error="invalid_request"'],
+  ])('answers 401 to %s', async (_name, headers: Record<string, string>, challenge) => {
+    const { url, jobs } = await start();
+    for (const path of ['/generate/text', '/usage/1.2.3.4', '/files/x.ply']) {
+      const response = await fetch(`${url}${path}`, { method: path === '/generate/text' ? 'POST' : 'GET', headers });
+      expect(response.status).toBe(401);
+      expect(response.headers.get('WWW-Authenticate')).toBe(challenge);
+      expect(await response.json()).toEqual({ detail: expect.any(String) });
+    }
+    expect(jobs).toEqual([]);
+  });
+
+  it('takes the current and the previous secret while the main server changes over', async () => {
+    const { url } = await start({ POINT_E_PREVIOUS_SECRET_KEY: PREVIOUS });
+    for (const secret of [SECRET, PREVIOUS]) {
+      const response = await fetch(`${url}/usage/${USER}`, { headers: { Authorization: `Bearer ${secret}` } });
+      expect(response.status).toBe(200);
+    }
+  });
+
+  it.each([
+    ['X-Real-IP', { 'X-Real-IP': '5.6.7.8' }],
+    ['X-Original-IP', { 'X-Original-IP': '5.6.7.8' }],
+  ])('counts by %s as well', async (_name, header) => {
+    const { url, authorization, usage } = await start();
+    await fetch(`${url}/generate/text`, {
+      method: 'POST',
+      headers: { ...authorization, ...header, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ prompt: 'a lamp', grid_size: 8 }),
+    });
+    expect(await usage('5.6.7.8')).toMatchObject({ used: 1 });
+    expect(await usage('127.0.0.1')).toMatchObject({ used: 0 });
+  });
+
+  it('counts two addresses of one IPv6 network as one user', async () => {
+    const { generate, usage } = await start();
+    await generate({ prompt: 'a lamp', grid_size: 8 }, { 'X-Forwarded-For': '2001:db8::1' });
+    await generate({ prompt: 'a lamp', grid_size: 8 }, { 'X-Forwarded-For': '2001:db8::2' });
+    expect(await usage('2001:db8::3')).toMatchObject({ used: 2 });
+  });
+
+  it.each([
+    ['an empty prompt', { prompt: '  ' }, 'prompt'],
+    ['a prompt of 1,001 characters', { prompt: 'x'.repeat(1001) }, 'prompt'],
+    ['no prompt', {}, 'prompt'],
+    ['grid_size 7', { prompt: 'x', grid_size: 7 }, 'grid_size'],
+    ['grid_size 129', { prompt: 'x', grid_size: 129 }, 'grid_size'],
+    ['grid_size 32.5', { prompt: 'x', grid_size: 32.5 }, 'grid_size'],
+    ['grid_size as text', { prompt: 'x', grid_size: '32' }, 'grid_size'],
+    ['text that is not JSON', '{"prompt": ', undefined],
+    ['an array', '[]', undefined],
+  ])('answers 422 to %s, and spends neither quota nor the worker', async (_name, body, field) => {
+    const { generate, usage, jobs } = await start();
+    const response = await generate(body);
+    expect(response.status).toBe(422);
+    const { detail } = await json(response);
+    if (field !== undefined) expect(detail[0]?.loc).toEqual(['body', field]);
+    expect(await usage()).toMatchObject({ used: 0 });
+    expect(jobs).toEqual([]);
+  });
+
+  it('answers 413 to a body beyond 64 KB', async () => {
+    const { generate } = await start();
+    expect((await generate({ prompt: 'x', user_id: 'y'.repeat(70_000) })).status).toBe(413);
+  });
+
+  it('answers 503 with Retry-After while the worker loads, and charges nothing', async () => {
+    let now = 0;
+    const { url, generate, usage } = await start({}, { readyAfterMs: 30_000, now: () => now });
+    expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'loading', models_ready: false });
+    const ready = await fetch(`${url}/ready`);
+    expect([ready.status, ready.headers.get('Retry-After')]).toEqual([503, '5']);
+    const response = await generate({ prompt: 'x', grid_size: 8 });
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '30']);
+    expect(await usage()).toMatchObject({ used: 0 });
+    now = 30_000;
+    expect((await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
+  });
+
+  it('is healthy and ready for everybody once the worker is', async () => {
+    const { url } = await start();
+    expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'healthy', models_ready: true });
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+
+  it('gives the unit back when the generation fails in the worker, or the worker is gone', async () => {
+    const { generate, usage } = await start();
+    expect((await generate({ prompt: 'a car [fail]', grid_size: 8 })).status).toBe(502);
+    expect(await usage()).toMatchObject({ used: 0 });
+    const [stopWorker] = closers.splice(0, 1);
+    await stopWorker?.();
+    expect((await generate({ prompt: 'a car', grid_size: 8 })).status).toBe(503);
+    expect(await usage()).toMatchObject({ used: 0 });
+  });
+
+  it('stops the worker when the client hangs up, and keeps the unit', async () => {
+    const { url, authorization, usage, jobs, jobLogged } = await start();
+    const logged = jobLogged();
+    const client = request(`${url}/generate/text`, {
+      method: 'POST',
+      headers: { ...authorization, 'Content-Type': 'application/json', 'X-Forwarded-For': USER },
+    });
+    client.on('error', () => undefined);
+    client.end(JSON.stringify({ prompt: 'a car [slow]', grid_size: 128 }));
+    while ((await usage()).used === 0);
+    client.destroy();
+    await logged;
+    expect(jobs[0]).toContain('client left');
+    expect(await usage()).toMatchObject({ used: 1 });
+  });
+
+  it('slides the window when it is not a day', async () => {
+    const { generate, usage } = await start({ RATE_LIMIT_WINDOW: '60', RATE_LIMIT_PER_IP: '1' });
+    const before = Date.now() / 1000;
+    expect((await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
+    const { detail } = await json(await generate({ prompt: 'x', grid_size: 8 }));
+    expect(detail.reset_time).toBeGreaterThanOrEqual(Math.floor(before + 60));
+    expect(detail.reset_time).toBeLessThanOrEqual(Math.ceil(Date.now() / 1000 + 60));
+    expect(await usage()).toMatchObject({ used: 1, window_seconds: 60 });
+  });
+
+  it('answers 422 to a usage path that is no address', async () => {
+    const { url, authorization } = await start();
+    for (const ip of ['everyone', '1.2.3', '010.8.8.8']) {
+      expect((await fetch(`${url}/usage/${ip}`, { headers: authorization })).status).toBe(422);
+    }
+  });
+});
+
+describe('the settings', () => {
+  it('are all refused at once, by name, and show no secret', () => {
+    const secret = 'too-short-secret';
+    const read = () =>
+      readSettings({
+        POINT_E_SECRET_KEY: secret,
+        RATE_LIMIT_PER_IP: '0',
+        RATE_LIMIT_WINDOW: 'a day',
+        PORT: '99999',
+        WORKER_URL: 'ftp://worker',
+        TRUSTED_PROXIES: '10/8',
+      });
+    expect(read).toThrow(SettingsError);
+    try {
+      read();
+    } catch (error) {
+      const message = String(error);
+      for (const name of [
+        'POINT_E_SECRET_KEY',
+        'RATE_LIMIT_PER_IP',
+        'RATE_LIMIT_WINDOW',
+        'PORT',
+        'WORKER_URL',
+        'TRUSTED_PROXIES',
+      ]) {
+        expect(message).toContain(name);
+      }
+      expect(message).not.toContain(secret);
+    }
+  });
+
+  it.each([
+    ['another host', { HOST: '0.0.0.0' }],
+    ['production', { NODE_ENV: 'production' }],
+  ])('make up no secret for %s', (_name, environment) => {
+    expect(() => readSettings(environment)).toThrow('POINT_E_SECRET_KEY must be set');
+  });
+
+  it('refuse an empty secret instead of making one up', () => {
+    expect(() => readSettings({ POINT_E_SECRET_KEY: '' })).toThrow('POINT_E_SECRET_KEY');
+  });
+
+  it('are described without the secrets', () => {
+    const settings = readSettings({ POINT_E_SECRET_KEY: SECRET, POINT_E_PREVIOUS_SECRET_KEY: PREVIOUS });
+    const text = describeSettings(settings).join('\n');
+    expect(text).toContain('5 generations in a day');
+    expect(text).not.toContain(SECRET);
+    expect(text).not.toContain(PREVIOUS);
+  });
+});

@@ -1,0 +1,43 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import manifest from '../package.json' with { type: 'json' };
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+describe('the packed tarball', () => {
+  let files: readonly string[] = [];
+
+  beforeAll(async () => {
+    if (!existsSync(`${ROOT}/dist/index.js`)) throw new Error('There is no dist: run `npm run build`, or `npm test`.');
+    const pack = promisify(execFile)('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: ROOT,
+      shell: process.platform === 'win32',
+    });
+    const [packed]: { files: { path: string }[] }[] = JSON.parse((await pack).stdout);
+    files = packed?.files.map(({ path }) => path) ?? [];
+  }, 60_000);
+
+  it('holds dist, README, CHANGELOG, LICENSE and package.json, and nothing else', () => {
+    const top = new Set(files.map((file) => file.replace(/\/.*/, '')));
+    expect([...top].sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
+  });
+
+  it('holds in dist only modules, their types and their source maps', () => {
+    const strange = files.filter((file) => file.startsWith('dist/') && !/\.(c?js(\.map)?|d\.c?ts)$/.test(file));
+    expect(strange).toEqual([]);
+  });
+
+  it('holds every file that package.json points to', () => {
+    const { main, module, types, exports } = manifest;
+    const targets = [main, module, types, ...leaves(exports)].map((target) => target.replace('./', ''));
+    expect(files).toEqual(expect.arrayContaining(targets));
+  });
+});
+
+function leaves(value: unknown): readonly string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(leaves) : [];
+}
