@@ -1,3 +1,4 @@
+import { OptionError } from './option.js';
 import type { Problem, ProblemCode, ProblemFormats, QuotaState } from './problem.js';
 
 /** What a guard may read of a request: a view of the framework's own, nothing is copied. */
@@ -83,6 +84,7 @@ export interface Reply {
 /** Lets the exchange go on (`undefined`) or answers it. Thrown errors are faults: they become a 500, never a pass. */
 export type Guard = (exchange: Exchange) => Reply | undefined | Promise<Reply | undefined>;
 
+/** Told once how an exchange ended; may give a promise, which nobody waits for. */
 export type SettledHook = (outcome: Outcome, exchange: Exchange) => unknown;
 
 /** Told of everything that went wrong on the server's side: a guard that threw, a hook that failed. */
@@ -185,11 +187,11 @@ export class Exchange {
 
   /** Reports a fault. A reporter that fails itself changes nothing. */
   fault(error: unknown): void {
+    // There is nobody left to tell of a reporter's own failure, and the request must not suffer for it.
     try {
-      this.faultReporter(error, this);
-    } catch {
-      // There is nobody left to tell, and the request must not suffer for it.
-    }
+      const result: unknown = this.faultReporter(error, this);
+      if (result instanceof Promise) result.catch(() => {});
+    } catch {}
   }
 
   #run(hook: SettledHook, outcome: Outcome): void {
@@ -217,8 +219,12 @@ export function principalOf(exchange: Exchange): Principal {
   return exchange.principal;
 }
 
-/** Sends faults to `report` instead of standard error. Put it first. */
+/**
+ * Sends faults to `report` instead of standard error. Put it first.
+ * @throws OptionError when `report` is no function
+ */
 export function reportFaults(report: FaultReporter): Guard {
+  if (typeof report !== 'function') throw new OptionError('gatewarden: reportFaults takes a function');
   return function reportFaults(exchange) {
     exchange.faultReporter = report;
     return undefined;

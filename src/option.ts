@@ -6,9 +6,11 @@ export class OptionError extends TypeError {
   override readonly name = 'OptionError';
 }
 
+const ONE_LINE = { compact: true, breakLength: Number.POSITIVE_INFINITY };
+
 /** An `OptionError` that shows the bad value. Never for a secret: see `badSecret`. */
 export function badOption(factory: string, option: string, rule: string, value: unknown): OptionError {
-  const shown = inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 80 });
+  const shown = inspect(value, { ...ONE_LINE, depth: 1, maxArrayLength: 10, maxStringLength: 80 });
   return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown}`);
 }
 

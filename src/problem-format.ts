@@ -11,8 +11,8 @@ import { PROBLEM_CODES, type Problem, type ProblemFormats, type WireProblem } fr
  *   default: (problem) => ({ body: { error: problem.detail } }),
  * })
  * ```
- * A format that throws, or answers with a status outside 400 to 599, is reported, and the problem goes out in the
- * ordinary form (RFC 9457). Headers such as `Retry-After` and `WWW-Authenticate` are kept.
+ * A format that throws, or gives what cannot be sent (a status outside 400 to 599, a body that is not JSON), is
+ * reported, and the problem goes out in the ordinary form (RFC 9457). Headers such as `Retry-After` and `WWW-Authenticate` are kept.
  * @throws OptionError for a code that does not exist or a format that is no function
  */
 export function problemFormat(formats: ProblemFormats): Guard {
@@ -61,5 +61,9 @@ function rendered(wire: WireProblem, ordinaryStatus: number): RenderedProblem {
   }
   const body = JSON.stringify(wire.body);
   if (body === undefined) throw new TypeError('gatewarden: a problemFormat gave a body that is not JSON');
-  return { status, contentType: wire.contentType ?? 'application/json', body };
+  const contentType = wire.contentType ?? 'application/json';
+  if (typeof contentType !== 'string' || !/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(contentType)) {
+    throw new TypeError('gatewarden: a problemFormat gave a contentType that no header can hold');
+  }
+  return { status, contentType, body };
 }

@@ -1,7 +1,8 @@
 import { type Exchange, type Guard, type Reply, refuse } from './exchange.js';
 import { problem } from './problem.js';
 
-const INTERNAL_ERROR = refuse(problem('internal-error'));
+/** For adapters: what answers a fault. */
+export const INTERNAL_ERROR = refuse(problem('internal-error'));
 
 /**
  * Guards as one guard: they run in order, and the first reply ends it. It answers without a promise where no guard is
@@ -43,7 +44,7 @@ function isThenable(result: Reply | Promise<Reply | undefined>): result is Promi
 
 function checked(reply: Reply): Reply {
   // JavaScript callers may return anything; `true` or `null` must not read as "go on".
-  if (typeof reply !== 'object' || reply === null || !Number.isInteger(reply.status)) {
+  if (typeof reply !== 'object' || reply === null || !Number.isInteger(reply.status) || !Array.isArray(reply.headers)) {
     throw new TypeError('gatewarden: a guard must return a reply or undefined');
   }
   return reply;

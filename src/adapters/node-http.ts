@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Exchange, type Reply, type RequestView, type ResponseHeaders } from '../exchange.js';
 import { renderProblem } from '../problem-format.js';
+import { INTERNAL_ERROR } from '../sequence.js';
 
 /** A request as node:http gives it, and what Express and the exchange add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -49,9 +50,10 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
       if (field === undefined || field.length !== name.length || field.toLowerCase() !== name) continue;
       lines.push(raw[i + 1] ?? '');
     }
-    // A header that the application wrote itself has no raw line.
-    if (lines.length === 0) return typeof folded === 'string' ? [folded] : folded;
-    return lines;
+    if (lines.length > 0) return lines;
+    // A header that the application wrote itself has no raw line. What `headers` inherits is no header.
+    if (typeof folded === 'string') return [folded];
+    return Array.isArray(folded) ? folded : NO_LINES;
   }
 
   get(name: string): string | undefined {
@@ -65,24 +67,18 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 }
 
-const EXCHANGE = Symbol('gatewarden.exchange');
 const OPEN = Symbol('gatewarden.open');
 
-interface GuardedResponse extends ServerResponse {
-  [EXCHANGE]?: Exchange;
-}
-
 interface GuardedSocket extends Socket {
+  /** Exchanges of this connection whose response has not ended. */
   [OPEN]?: Set<Exchange>;
 }
 
 /** The exchange of this request: made at the first call, the same one ever after. */
 export function exchangeOf(request: NodeRequest, response: ServerResponse): Exchange {
-  const known = (response as GuardedResponse)[EXCHANGE];
-  if (known !== undefined) return known;
+  if (request.exchange instanceof Exchange) return request.exchange;
   const message = new NodeHttpMessage(request, response);
   const exchange = new Exchange(message, message);
-  (response as GuardedResponse)[EXCHANGE] = exchange;
   request.exchange = exchange;
   watch(request.socket, response, exchange);
   return exchange;
@@ -93,45 +89,49 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
     exchange.abort();
     return;
   }
+  const open = openExchanges(socket);
+  open.add(exchange);
   // Node emits 'finish' also when the socket died with the body unsent; its own listener, which lets go of the
   // socket, must not run before ours has looked.
-  response.prependOnceListener('finish', onFinish);
-  response.once('close', onClose);
-  // A handler that takes the socket over leaves a response which never ends: then only the socket tells.
-  let open = socket[OPEN];
-  if (open === undefined) {
-    open = new Set();
-    socket[OPEN] = open;
-    socket.once('close', onSocketClose);
-  }
-  open.add(exchange);
+  response.prependListener('finish', () => {
+    open.delete(exchange);
+    // A write that failed has not destroyed the socket yet, where the client had ended its own side before.
+    if (socket.destroyed || socket.errored) exchange.abort();
+    else exchange.settle({ kind: 'completed', status: response.statusCode });
+  });
+  response.on('close', () => {
+    open.delete(exchange);
+    exchange.abort();
+  });
 }
 
-function onFinish(this: GuardedResponse): void {
-  const socket = this.socket ?? this.req.socket;
-  if (socket.destroyed) close(this);
-  else close(this, this.statusCode);
-}
-
-function onClose(this: GuardedResponse): void {
-  close(this);
-}
-
-function onSocketClose(this: GuardedSocket): void {
-  for (const exchange of this[OPEN] ?? []) exchange.abort();
-}
-
-function close(response: GuardedResponse, status?: number): void {
-  const exchange = response[EXCHANGE];
-  if (exchange === undefined) return;
-  (response.req.socket as GuardedSocket)[OPEN]?.delete(exchange);
-  if (status === undefined) exchange.abort();
-  else exchange.settle({ kind: 'completed', status });
+/** A handler that takes the socket over leaves a response which never ends: then only the socket tells. */
+function openExchanges(socket: GuardedSocket): Set<Exchange> {
+  if (socket[OPEN] !== undefined) return socket[OPEN];
+  const open = new Set<Exchange>();
+  socket[OPEN] = open;
+  socket.once('close', () => {
+    for (const exchange of open) exchange.abort();
+  });
+  return open;
 }
 
 /** Writes a guard's reply and settles the exchange as refused. */
 export function sendReply(response: ServerResponse, exchange: Exchange, reply: Reply): void {
   if (response.headersSent || exchange.outcome !== undefined) return;
+  let sent = reply;
+  try {
+    write(response, exchange, reply);
+  } catch (error) {
+    // A status or a header that HTTP does not have is a guard's fault like any other.
+    exchange.fault(error);
+    sent = INTERNAL_ERROR;
+    write(response, exchange, sent);
+  }
+  exchange.settle({ kind: 'refused', status: response.statusCode, code: sent.problem?.code });
+}
+
+function write(response: ServerResponse, exchange: Exchange, reply: Reply): void {
   const rendered = renderProblem(reply, exchange);
   for (const [name, value] of reply.headers) response.setHeader(name, value);
   response.statusCode = rendered?.status ?? reply.status;
@@ -143,5 +143,4 @@ export function sendReply(response: ServerResponse, exchange: Exchange, reply: R
     response.setHeader('Content-Length', Buffer.byteLength(rendered.body));
     response.end(rendered.body);
   }
-  exchange.settle({ kind: 'refused', status: response.statusCode, code: reply.problem?.code });
 }

@@ -1,8 +1,9 @@
 import { type Exchange, type Guard, type Reply, refuse } from '../exchange.js';
-import { badOption, checkOptionNames, OptionError } from '../option.js';
+import { badOption, badSecret, checkOptionNames, OptionError } from '../option.js';
 import { problem } from '../problem.js';
 import { ABSENT, type Authenticator, type Verdict } from './authenticator.js';
 
+/** What `authenticate` takes beside its authenticators. */
 export interface AuthenticateOptions {
   /** Lets a request without any credentials pass, without a principal. Bad ones are still refused. Default false. */
   readonly optional?: boolean;
@@ -38,7 +39,8 @@ export function authenticate(
   if (schemes.length === 0) throw new OptionError('gatewarden: authenticate needs at least one authenticator');
   for (const scheme of schemes) {
     if (typeof scheme?.read !== 'function' || typeof scheme.verify !== 'function') {
-      throw badOption('authenticate', 'authenticators', 'must be made by sharedSecret(...) or the like', scheme);
+      // Not shown: what stands here by mistake may be a secret, or options that hold one.
+      throw badSecret('authenticate', 'authenticators', 'must be made by sharedSecret(...) or the like');
     }
   }
   if (typeof optional !== 'boolean') throw badOption('authenticate', 'optional', 'must be true or false', optional);
@@ -83,6 +85,7 @@ export function authenticate(
   function decide(exchange: Exchange, verdict: Verdict): Reply | undefined {
     switch (verdict.kind) {
       case 'authenticated':
+        if (verdict.principal === undefined) throw new TypeError('gatewarden: authenticated, but as nobody');
         exchange.principal = verdict.principal;
         return undefined;
       case 'unavailable':

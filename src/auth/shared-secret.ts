@@ -13,6 +13,7 @@ export interface SharedSecretEntry {
   readonly expiresAt?: Date;
 }
 
+/** What `sharedSecret` takes. */
 export interface SharedSecretOptions {
   /** All accepted secrets: the current one, and earlier ones while callers change over. */
   readonly secrets: readonly (string | SharedSecretEntry)[];
@@ -25,6 +26,7 @@ export interface SharedSecretOptions {
 }
 
 const MIN_LENGTH = 32;
+const ENTRY_NAMES: readonly string[] = ['secret', 'id', 'expiresAt'];
 const UNKNOWN = invalid('unknown');
 const EXPIRED = invalid('expired');
 
@@ -33,7 +35,7 @@ const EXPIRED = invalid('expired');
  * time, over digests of one length.
  *
  * ```ts
- * authenticate(sharedSecret({ secrets: [process.env.SECRET_KEY] }))
+ * authenticate(sharedSecret({ secrets: [process.env.SECRET_KEY ?? ''] }))
  * ```
  * @throws OptionError for an empty list, a secret under 32 characters or with one that a bearer token may not hold, and
  * for one that is listed twice. The message gives the place in the list, never the secret.
@@ -50,6 +52,7 @@ export function sharedSecret(options: SharedSecretOptions): Authenticator {
   if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string')) {
     throw badOption('sharedSecret', 'scopes', 'must be a list of strings', scopes);
   }
+  if (typeof now !== 'function') throw badOption('sharedSecret', 'now', 'must be a function', now);
   const accepted = secrets.map((entry, i) => acceptedSecret(entry, i, clientId, scopes));
   const digests = new Set(accepted.map(({ text }) => text));
   if (digests.size < accepted.length) throw badSecret('sharedSecret', 'secrets', 'must not list a secret twice');
@@ -63,7 +66,8 @@ export function sharedSecret(options: SharedSecretOptions): Authenticator {
       let found: AcceptedSecret | undefined;
       for (const candidate of accepted) if (equalDigests(digest, candidate.digest)) found = candidate;
       if (found === undefined) return UNKNOWN;
-      return found.expiresAt <= now() ? EXPIRED : found.verdict;
+      // Asked this way round, a clock that gives NaN refuses.
+      return now() < found.expiresAt ? found.verdict : EXPIRED;
     },
   };
 }
@@ -89,6 +93,10 @@ function acceptedSecret(
   }: SharedSecretEntry = typeof entry === 'string' || entry === null || typeof entry !== 'object'
     ? { secret: entry }
     : entry;
+  if (typeof entry === 'object' && entry !== null && Object.keys(entry).some((name) => !ENTRY_NAMES.includes(name))) {
+    // A misspelt `expiresAt` would keep an old secret alive for ever.
+    throw badSecret('sharedSecret', option, `knows only ${ENTRY_NAMES.join(', ')}`);
+  }
   if (typeof secret !== 'string' || secret.length < MIN_LENGTH) {
     throw badSecret('sharedSecret', option, `must be a string of at least ${MIN_LENGTH} characters`);
   }
@@ -98,6 +106,9 @@ function acceptedSecret(
       option,
       'may hold only what a bearer token may: letters, digits and -._~+/, = at its end',
     );
+  }
+  if (typeof id !== 'string' || id === '' || id === secret) {
+    throw badSecret('sharedSecret', `${option}.id`, 'must be a non-empty string, and not the secret');
   }
   if (expiresAt !== undefined && !(expiresAt instanceof Date && Number.isFinite(expiresAt.getTime()))) {
     throw badOption('sharedSecret', `${option}.expiresAt`, 'must be a valid Date', expiresAt);

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { LRUCache } from 'lru-cache';
+import { badOption } from '../option.js';
 
 /** An IP address in canonical form. */
 export interface Address {
@@ -28,11 +29,20 @@ export function parseAddress(text: string): Address | undefined {
   const host = zone === -1 ? bare : bare.slice(0, zone);
   const family = isIP(host);
   if (family === 0 || (zone !== -1 && (family === 4 || isIP(bare) === 0))) return undefined;
-  let parsed: ipaddr.IPv4 | ipaddr.IPv6 = ipaddr.parse(host);
+  let parsed = parseHost(host);
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) parsed = parsed.toIPv4Address();
   const bytes = parsed.toByteArray();
   if (bytes.every((byte) => byte === 0)) return undefined;
   return { ip: parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString(), bytes };
+}
+
+/**
+ * Parses what `net.isIP` has accepted. ipaddr.js takes the IPv4-compatible `::1.2.3.4` (RFC 4291 section 2.5.5.1) for the
+ * IPv4-mapped `::ffff:1.2.3.4`, which is another address: a further zero makes it read the text as written.
+ */
+export function parseHost(host: string): ipaddr.IPv4 | ipaddr.IPv6 {
+  const compatible = host.startsWith('::') && isIP(host.slice(2)) === 4;
+  return ipaddr.parse(compatible ? `::0:${host.slice(2)}` : host);
 }
 
 function withoutPort(text: string): string | undefined {
@@ -60,8 +70,15 @@ export function prefixMask(length: number, i: number): number {
   return (0xff << (8 - bits)) & 0xff;
 }
 
+/** @throws OptionError for a prefix that is no integer from 32 to 128 */
+export function checkIpv6Prefix(factory: string, ipv6Prefix: number): void {
+  if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
+    throw badOption(factory, 'ipv6Prefix', 'must be an integer from 32 to 128', ipv6Prefix);
+  }
+}
+
 /** How long a resolver remembers what a text means: bounded, because anybody may send new texts. */
-const CACHE_SIZE = 4096;
+const CACHE_SIZE = 8192;
 
 /** `read`, remembered for the most recently used texts. What it gives for a text must never change. */
 export function remembered<T extends object>(read: (text: string) => T): (text: string) => T {
@@ -81,8 +98,10 @@ export function remembered<T extends object>(read: (text: string) => T): (text: 
 /**
  * The partition key under which `clientIp` files this address, for looking up somebody's usage; undefined when `ip` is
  * not an address.
+ * @throws OptionError for an `ipv6Prefix` outside 32 to 128
  */
 export function addressKey(ip: string, ipv6Prefix = 64): string | undefined {
+  checkIpv6Prefix('addressKey', ipv6Prefix);
   const address = parseAddress(ip);
   return address === undefined ? undefined : keyOf(address, ipv6Prefix);
 }

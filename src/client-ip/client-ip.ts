@@ -1,12 +1,13 @@
 import type { ClientIp, ClientIpReason, Exchange, Guard, Principal } from '../exchange.js';
 import { badOption, checkOptionNames } from '../option.js';
-import { type Address, keyOf, parseAddress, remembered } from './address.js';
+import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from './address.js';
 import { hopsOf } from './forwarding-header.js';
 import { trustedRanges } from './trusted-range.js';
 
 /** Headers that may name the caller. */
 export type ForwardingHeader = 'x-forwarded-for' | 'x-real-ip' | 'x-original-ip' | 'forwarded';
 
+/** What `clientIp` takes. */
 export interface ClientIpOptions {
   /**
    * Proxies whose word is taken: addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`. Default none: the
@@ -59,17 +60,16 @@ interface Hop {
 export function clientIp(options: ClientIpOptions = {}): Guard {
   checkOptionNames('clientIp', options, ['trust', 'forwarder', 'headers', 'ipv6Prefix', 'trustUnixSocket']);
   const { forwarder, ipv6Prefix = 64, trustUnixSocket = false } = options;
-  if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
-    throw badOption('clientIp', 'ipv6Prefix', 'must be an integer from 32 to 128', ipv6Prefix);
-  }
+  checkIpv6Prefix('clientIp', ipv6Prefix);
   if (forwarder !== undefined && typeof forwarder !== 'function') {
     throw badOption('clientIp', 'forwarder', 'must be a function of the principal', forwarder);
   }
   if (typeof trustUnixSocket !== 'boolean') {
     throw badOption('clientIp', 'trustUnixSocket', 'must be true or false', trustUnixSocket);
   }
-  const proxyHeaders = checkedHeaders(options.headers) ?? PROXY_HEADERS;
-  const forwarderHeaders = options.headers ?? FORWARDER_HEADERS;
+  const named = checkedHeaders(options.headers);
+  const proxyHeaders = named ?? PROXY_HEADERS;
+  const forwarderHeaders = named ?? FORWARDER_HEADERS;
   const isTrusted = trustedRanges('clientIp', options.trust ?? []);
 
   const hop = remembered((text): Hop => {
@@ -130,7 +130,7 @@ function checkedHeaders(headers: readonly ForwardingHeader[] | undefined): reado
       throw badOption('clientIp', 'headers', `may hold ${KNOWN_HEADERS.join(', ')}`, name);
     }
   }
-  return headers;
+  return [...headers];
 }
 
 function found(hop: Hop, hops: number, header: ForwardingHeader, reason: ClientIpReason): ClientIp {

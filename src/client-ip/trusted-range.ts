@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { badOption } from '../option.js';
-import { type Address, prefixMask } from './address.js';
+import { type Address, parseHost, prefixMask } from './address.js';
 
 interface Range {
   readonly bytes: readonly number[];
@@ -9,11 +9,11 @@ interface Range {
 }
 
 /** Names for the usual private ranges, as Express and proxy-addr spell them. */
-const NAMED: Readonly<Record<string, readonly string[]>> = {
-  loopback: ['127.0.0.0/8', '::1/128'],
-  linklocal: ['169.254.0.0/16', 'fe80::/10'],
-  uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
-};
+const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['linklocal', ['169.254.0.0/16', 'fe80::/10']],
+  ['uniquelocal', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']],
+]);
 
 /**
  * Compiles `trust` into a test whether an address is a trusted proxy's. Entries are `loopback`, `linklocal`,
@@ -22,7 +22,7 @@ const NAMED: Readonly<Record<string, readonly string[]>> = {
  */
 export function trustedRanges(factory: string, trust: readonly string[]): (address: Address) => boolean {
   if (!Array.isArray(trust)) throw badOption(factory, 'trust', 'must be a list of addresses and ranges', trust);
-  const ranges = trust.flatMap((entry) => (NAMED[entry] ?? [entry]).map((range) => parseRange(factory, range)));
+  const ranges = trust.flatMap((entry) => (NAMED.get(entry) ?? [entry]).map((range) => parseRange(factory, range)));
   return (address) => ranges.some((range) => contains(range, address));
 }
 
@@ -44,7 +44,7 @@ function parseRange(factory: string, entry: unknown): Range {
   if (match === null || family === 0) {
     throw refuse("entries must be an address, a range such as '10.0.0.0/8', or loopback, linklocal, uniquelocal");
   }
-  const parsed = ipaddr.parse(host);
+  const parsed = parseHost(host);
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
     throw refuse('must name IPv4 ranges as IPv4, not IPv4-mapped');
   }

@@ -3,6 +3,7 @@ import { KeyIndex } from './key-index.js';
 import type { QuotaPolicy } from './policy.js';
 
 const NONE = -1;
+const KEY_BITS = 12;
 /** Policies of one store. They come from the service's own settings, so a store that meets more is misused. */
 const MAX_POLICIES = 1024;
 const MAX_UNITS = 0xffffffff;
@@ -14,15 +15,18 @@ const MAX_UNITS = 0xffffffff;
  */
 export class CounterTable {
   readonly #capacity: number;
-  readonly #index = new KeyIndex();
+  readonly #index: KeyIndex;
   readonly #slab = new EntrySlab();
   readonly #policyIds = new Map<string, number>();
   readonly #windows: number[] = [];
   readonly #oldest: number[] = [];
   readonly #newest: number[] = [];
   readonly #overflow: number[] = [];
-  readonly #keys: string[] = [];
-  readonly #freeSlots: number[] = [];
+  /** In pieces: an array of a million would stop the process each time that it grows. */
+  readonly #keys: string[][] = [];
+  /** First free slot; `#after` leads to the others. */
+  #free = NONE;
+  #freeCount = 0;
   #used = 0;
 
   readonly #policy: Uint16Array;
@@ -34,6 +38,8 @@ export class CounterTable {
   readonly #total: Float64Array;
   /** Sliding window: time of the newest entry. Daily quota: end of the day that is counted. */
   readonly #time: Float64Array;
+  /** Sliding window: time of the oldest entry, kept here so that most admissions read no entry. */
+  readonly #oldestTime: Float64Array;
   readonly #block: Int32Array;
   readonly #sizeClass: Int8Array;
   readonly #head: Uint16Array;
@@ -41,6 +47,7 @@ export class CounterTable {
 
   constructor(capacity: number) {
     this.#capacity = capacity;
+    this.#index = new KeyIndex(capacity);
     // Overflow counters have their own room. The system gives memory to these arrays only as they are written to.
     const slots = capacity + MAX_POLICIES;
     this.#policy = new Uint16Array(slots);
@@ -50,6 +57,7 @@ export class CounterTable {
     this.#generation = new Uint32Array(slots);
     this.#total = new Float64Array(slots);
     this.#time = new Float64Array(slots);
+    this.#oldestTime = new Float64Array(slots);
     this.#block = new Int32Array(slots);
     this.#sizeClass = new Int8Array(slots);
     this.#head = new Uint16Array(slots);
@@ -58,7 +66,7 @@ export class CounterTable {
 
   /** Counters in use. */
   get size(): number {
-    return this.#used - this.#freeSlots.length;
+    return this.#used - this.#freeCount;
   }
 
   policyNumber(policy: QuotaPolicy): number {
@@ -85,7 +93,7 @@ export class CounterTable {
     const slot = this.#room(now, pinned);
     if (slot === NONE) return NONE;
     this.#clear(slot, policy);
-    this.#keys[slot] = key;
+    this.#setKey(slot, key);
     this.#sibling[slot] = this.#index.get(key) ?? NONE;
     this.#index.set(key, slot);
     this.#link(slot, policy);
@@ -113,15 +121,17 @@ export class CounterTable {
     this.#unchain(slot);
     this.#releaseBlock(slot);
     this.#generation[slot] = (this.#generation[slot] as number) + 1;
-    this.#keys[slot] = '';
-    this.#freeSlots.push(slot);
+    this.#setKey(slot, '');
+    this.#after[slot] = this.#free;
+    this.#free = slot;
+    this.#freeCount++;
   }
 
-  /** Frees up to `most` counters of a policy that no longer count anything. */
-  sweep(policy: number, now: number, most: number): void {
+  /** Frees up to `most` counters of a policy that no longer count anything, stopping at one that is `pinned`. */
+  sweep(policy: number, now: number, most: number, pinned: readonly number[]): void {
     for (let i = 0; i < most; i++) {
       const slot = this.#oldest[policy] as number;
-      if (slot === NONE || !this.#expired(slot, now)) return;
+      if (slot === NONE || !this.#expired(slot, now) || pinned.includes(slot)) return;
       this.free(slot);
     }
   }
@@ -160,22 +170,17 @@ export class CounterTable {
 
   // Sliding windows: a ring of entries, times rising.
 
-  /** Forgets entries that are older than the window. */
-  evict(slot: number, now: number): void {
-    const deadline = now - (this.#windows[this.#policy[slot] as number] as number);
-    while ((this.#count[slot] as number) > 0) {
-      const entry = this.#entry(slot, 0);
-      const units = this.#slab.units(entry);
-      if (units > 0 && this.#slab.time(entry) > deadline) return;
-      this.#total[slot] = (this.#total[slot] as number) - units;
-      this.#head[slot] = (this.#head[slot] as number) + 1;
-      this.#count[slot] = (this.#count[slot] as number) - 1;
-    }
+  /** Forgets entries of `deadline` and before. */
+  evict(slot: number, deadline: number): void {
+    if (this.#count[slot] === 0 || (this.#oldestTime[slot] as number) > deadline) return;
+    do this.#dropOldest(slot);
+    while ((this.#count[slot] as number) > 0 && (this.#oldestTime[slot] as number) <= deadline);
+    this.#dropEmpty(slot);
   }
 
-  /** Time of the oldest entry that counts; undefined when none does. Evict first. */
+  /** Time of the oldest entry; undefined when there is none. Evict first. */
   oldestTime(slot: number): number | undefined {
-    return this.#count[slot] === 0 ? undefined : this.#slab.time(this.#entry(slot, 0));
+    return this.#count[slot] === 0 ? undefined : this.#oldestTime[slot];
   }
 
   /** Time of the entry with which `units` units, counted from the oldest, will have left. */
@@ -193,17 +198,20 @@ export class CounterTable {
   push(slot: number, time: number, units: number): number {
     const count = this.#count[slot] as number;
     this.#total[slot] = (this.#total[slot] as number) + units;
-    if (count > 0) {
-      const newest = this.#entry(slot, count - 1);
-      const newestTime = this.#slab.time(newest);
+    if (count === 0) {
+      if (this.#sizeClass[slot] === NONE) {
+        this.#sizeClass[slot] = 0;
+        this.#block[slot] = this.#slab.take(0);
+      }
+      this.#oldestTime[slot] = time;
+    } else {
+      const newestTime = this.#time[slot] as number;
       if (newestTime >= time) {
+        const newest = this.#entry(slot, count - 1);
         this.#slab.write(newest, newestTime, Math.min(MAX_UNITS, this.#slab.units(newest) + units));
         return newestTime;
       }
       if (count === 1 << (this.#sizeClass[slot] as number)) this.#makeRoom(slot);
-    } else if (this.#sizeClass[slot] === NONE) {
-      this.#sizeClass[slot] = 0;
-      this.#block[slot] = this.#slab.take(0);
     }
     const at = this.#count[slot] as number;
     this.#slab.write(this.#entry(slot, at), time, units);
@@ -228,6 +236,7 @@ export class CounterTable {
     const after = Math.min(MAX_UNITS, Math.max(0, before + delta));
     this.#slab.write(entry, time, after);
     this.#total[slot] = (this.#total[slot] as number) + after - before;
+    this.#dropEmpty(slot);
   }
 
   /** Gives `slot` the same entries as `from`. */
@@ -236,6 +245,19 @@ export class CounterTable {
       const entry = this.#entry(from, i);
       if (this.#slab.units(entry) > 0) this.push(slot, this.#slab.time(entry), this.#slab.units(entry));
     }
+  }
+
+  #dropOldest(slot: number): void {
+    const count = (this.#count[slot] as number) - 1;
+    this.#total[slot] = (this.#total[slot] as number) - this.#slab.units(this.#entry(slot, 0));
+    this.#head[slot] = (this.#head[slot] as number) + 1;
+    this.#count[slot] = count;
+    if (count > 0) this.#oldestTime[slot] = this.#slab.time(this.#entry(slot, 0));
+  }
+
+  /** Drops oldest entries that refunds have emptied: the oldest one tells when further units come free. */
+  #dropEmpty(slot: number): void {
+    while ((this.#count[slot] as number) > 0 && this.#slab.units(this.#entry(slot, 0)) === 0) this.#dropOldest(slot);
   }
 
   #entry(slot: number, i: number): number {
@@ -271,16 +293,28 @@ export class CounterTable {
   }
 
   #room(now: number, pinned: readonly number[]): number {
-    const free = this.#freeSlots.pop();
-    if (free !== undefined) return free;
+    if (this.#free !== NONE) return this.#takeFree();
     if (this.#used < this.#capacity) return this.#used++;
     for (let policy = 0; policy < this.#oldest.length; policy++) {
       const slot = this.#oldest[policy] as number;
       if (slot === NONE || !this.#expired(slot, now) || pinned.includes(slot)) continue;
       this.free(slot);
-      return this.#freeSlots.pop() ?? NONE;
+      return this.#takeFree();
     }
     return NONE;
+  }
+
+  #takeFree(): number {
+    const slot = this.#free;
+    this.#free = this.#after[slot] as number;
+    this.#freeCount--;
+    return slot;
+  }
+
+  #setKey(slot: number, key: string): void {
+    const piece = this.#keys[slot >> KEY_BITS];
+    if (piece === undefined) this.#keys[slot >> KEY_BITS] = [key];
+    else piece[slot & ((1 << KEY_BITS) - 1)] = key;
   }
 
   #expired(slot: number, now: number): boolean {
@@ -322,7 +356,7 @@ export class CounterTable {
   }
 
   #unchain(slot: number): void {
-    const key = this.#keys[slot] as string;
+    const key = this.#keys[slot >> KEY_BITS]?.[slot & ((1 << KEY_BITS) - 1)] as string;
     const rest = this.#sibling[slot] as number;
     let at = this.#index.get(key) as number;
     if (at === slot) {

@@ -9,6 +9,7 @@ import type { Decision, LimitStore, Receipt, Violation } from './store.js';
 /** Ends of an exchange that give the charge back. */
 export type RefundCause = 'refused' | 'server-error' | 'aborted';
 
+/** What `limit` takes. */
 export interface LimitOptions {
   readonly store: LimitStore;
   /** What to count by. May be left out where every policy has its own `by`. */
@@ -89,6 +90,7 @@ export function limit(options: LimitOptions): LimitGuard {
       setLegacyRateLimit(exchange, decisive);
     }
     if (decision.kind === 'refused') return refusal(decision.violations, decision.at);
+    if (decision.kind !== 'admitted') throw new TypeError('gatewarden: limit got no decision from its store');
     const admission = new StoreAdmission(store, decision.receipt, decision.states);
     exchange.admission = admission;
     exchange.onSettled((outcome) => {

@@ -1,12 +1,13 @@
-import { checkOptionNames, positiveInteger } from '../option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../option.js';
 import type { QuotaState } from '../problem.js';
 import { CounterTable } from './counter-table.js';
 import type { QuotaPolicy } from './policy.js';
 import type { Decision, LimitStore, Receipt, Violation } from './store.js';
 
+/** What `memoryStore` takes. */
 export interface MemoryStoreOptions {
   /**
-   * Counters held at a time: one for each policy and key, about 60 bytes and 12 for each entry of its window. Default
+   * Counters held at a time: one for each policy and key, about 60 bytes, its key, and 12 bytes for each entry of its window. Default
    * 100,000, at most 10,000,000. While all of them are live, new keys share one allowance of each policy.
    */
   readonly maxKeys?: number;
@@ -28,17 +29,26 @@ const NONE = -1;
 /** Expired counters freed with each admission: more than it can add, so that they leave, and never a long stop. */
 const SWEEP = 2;
 
-class MemoryReceipt {
+/** Three numbers for each policy of an admission: its counter, the counter's generation, and the entry or day charged. */
+const MARKS = 3;
+
+/** An admission is its own receipt: one object less for each request. */
+class Admitted {
+  readonly kind = 'admitted';
   settled = false;
+
   constructor(
     readonly store: MemoryStore,
     readonly policies: readonly QuotaPolicy[],
-    readonly slots: readonly number[],
-    readonly generations: readonly number[],
-    /** Which entry, or which day, of each counter holds the charge. */
-    readonly times: readonly number[],
     readonly units: number,
+    readonly at: number,
+    readonly states: readonly QuotaState[],
+    readonly marks: readonly number[],
   ) {}
+
+  get receipt(): Receipt {
+    return this;
+  }
 }
 
 /**
@@ -53,7 +63,9 @@ class MemoryReceipt {
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   checkOptionNames('memoryStore', options, ['maxKeys', 'now']);
   const capacity = positiveInteger('memoryStore', 'maxKeys', options.maxKeys ?? 100_000, 10_000_000);
-  return new MemoryStoreImplementation(new CounterTable(capacity), options.now ?? Date.now);
+  const { now = Date.now } = options;
+  if (typeof now !== 'function') throw badOption('memoryStore', 'now', 'must be a function', now);
+  return new MemoryStoreImplementation(new CounterTable(capacity), now);
 }
 
 class MemoryStoreImplementation implements MemoryStore {
@@ -75,23 +87,34 @@ class MemoryStoreImplementation implements MemoryStore {
     }
     const table = this.#table;
     const now = this.#time();
-    for (const policy of policies) table.sweep(table.policyNumber(policy), now, SWEEP);
     const slots: number[] = [];
+    let created: number[] | undefined;
     let fits = true;
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as QuotaPolicy;
       const key = keys[i] as string;
       const number = table.policyNumber(policy);
+      table.sweep(number, now, SWEEP, slots);
       let slot = table.find(number, key);
-      if (slot === NONE) slot = this.#newCounter(policy, number, key, now, slots);
+      if (slot === NONE) {
+        slot = this.#newCounter(policy, number, key, now, slots);
+        if (created === undefined) created = [slot];
+        else created.push(slot);
+      } else if (slots.includes(slot)) {
+        throw new RangeError(`gatewarden: policy "${policy.name}" stands twice in one admission for one key`);
+      }
       slots.push(slot);
-      if (this.#used(policy, slot, now) + units > policy.limit) fits = false;
+      if (this.#used(policy, slot, now) + needed(slots, i, units) > policy.limit) fits = false;
     }
-    return fits ? this.#charge(policies, slots, units, now) : this.#refuse(policies, slots, units, now);
+    if (fits) return this.#charge(policies, slots, units, now);
+    const refused = this.#refuse(policies, slots, units, now);
+    // A refusal charges nothing, room in the table included.
+    for (const slot of slots) if (table.total(slot) === 0 || created?.includes(slot) === true) table.free(slot);
+    return refused;
   }
 
   settle(receipt: Receipt, units: number): void {
-    if (!(receipt instanceof MemoryReceipt) || receipt.store !== this) {
+    if (!(receipt instanceof Admitted) || receipt.store !== this) {
       throw new TypeError('gatewarden: memoryStore did not make this receipt');
     }
     if (!Number.isInteger(units) || units < 0) {
@@ -101,11 +124,12 @@ class MemoryStoreImplementation implements MemoryStore {
     receipt.settled = true;
     const delta = units - receipt.units;
     const table = this.#table;
-    for (let i = 0; i < receipt.slots.length; i++) {
-      const slot = receipt.slots[i] as number;
-      const time = receipt.times[i] as number;
-      if (table.generation(slot) !== receipt.generations[i]) continue;
-      if (receipt.policies[i]?.kind === 'sliding-window') table.correct(slot, time, delta);
+    const { marks, policies } = receipt;
+    for (let i = 0; i < policies.length; i++) {
+      const slot = marks[i * MARKS] as number;
+      const time = marks[i * MARKS + 2] as number;
+      if (table.generation(slot) !== marks[i * MARKS + 1]) continue;
+      if (policies[i]?.kind === 'sliding-window') table.correct(slot, time, delta);
       else if (table.time(slot) === time) table.addToDay(slot, delta);
     }
   }
@@ -118,6 +142,8 @@ class MemoryStoreImplementation implements MemoryStore {
       let slot = table.find(number, keys[i] as string);
       // A key without a counter would start from what the overflow counter holds.
       if (slot === NONE && table.hasOverflow(number)) slot = table.overflow(number);
+      // A day that has ended is not begun anew here: the counter would seem to have been charged.
+      if (slot !== NONE && policy.kind === 'daily-quota' && now >= table.time(slot)) slot = NONE;
       if (slot !== NONE) this.#used(policy, slot, now);
       return this.#state(policy, slot, now);
     });
@@ -160,7 +186,7 @@ class MemoryStoreImplementation implements MemoryStore {
 
   /** Units in use now; what has left the window or the day is forgotten first. */
   #used(policy: QuotaPolicy, slot: number, now: number): number {
-    if (policy.kind === 'sliding-window') this.#table.evict(slot, now);
+    if (policy.kind === 'sliding-window') this.#table.evict(slot, now - policy.window);
     else if (now >= this.#table.time(slot)) this.#table.startDay(slot, policy.dayOf(now).end);
     return this.#table.total(slot);
   }
@@ -168,24 +194,22 @@ class MemoryStoreImplementation implements MemoryStore {
   #charge(policies: readonly QuotaPolicy[], slots: readonly number[], units: number, now: number): Decision {
     const table = this.#table;
     const states: QuotaState[] = [];
-    const generations: number[] = [];
-    const times: number[] = [];
+    const marks: number[] = [];
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as QuotaPolicy;
       const slot = slots[i] as number;
       if (policy.kind === 'sliding-window') {
         // Rounded up, so that a unit is forgotten late rather than early.
-        times.push(table.push(slot, Math.ceil(now / policy.granule) * policy.granule, units));
+        const time = table.push(slot, Math.ceil(now / policy.granule) * policy.granule, units);
+        marks.push(slot, table.generation(slot), time);
       } else {
         table.addToDay(slot, units);
-        times.push(table.time(slot));
+        marks.push(slot, table.generation(slot), table.time(slot));
       }
       table.touch(slot);
-      generations.push(table.generation(slot));
       states.push(this.#state(policy, slot, now));
     }
-    const receipt = new MemoryReceipt(this, policies, slots, generations, times, units);
-    return { kind: 'admitted', at: now, states, receipt };
+    return new Admitted(this, policies, units, now, states, marks);
   }
 
   #refuse(policies: readonly QuotaPolicy[], slots: readonly number[], units: number, now: number): Decision {
@@ -197,11 +221,9 @@ class MemoryStoreImplementation implements MemoryStore {
       const slot = slots[i] as number;
       const state = this.#state(policy, slot, now);
       states.push(state);
-      if (table.total(slot) + units > policy.limit)
+      if (table.total(slot) + needed(slots, i, units) > policy.limit)
         violations.push({ state, retryAt: this.#retryAt(policy, slot, units) });
     }
-    // Counters made for this request, or empty anyway.
-    for (const slot of slots) if (table.total(slot) === 0) table.free(slot);
     return { kind: 'refused', at: now, states, violations };
   }
 
@@ -220,7 +242,17 @@ class MemoryStoreImplementation implements MemoryStore {
 
   #resetAt(policy: QuotaPolicy, slot: number, now: number): number {
     if (policy.kind === 'daily-quota') return slot === NONE ? policy.dayOf(now).end : this.#table.time(slot);
-    const oldest = slot === NONE ? undefined : this.#table.oldestTime(slot);
-    return oldest === undefined ? now : oldest + policy.window;
+    if (slot === NONE) return now;
+    // A correction may have put more in use than the limit: then several units must go before one is left.
+    const over = this.#table.total(slot) - policy.limit;
+    const time = over < 1 ? this.#table.oldestTime(slot) : this.#table.timeOfUnits(slot, over + 1);
+    return time === undefined ? now : time + policy.window;
   }
+}
+
+/** Units that the first `i + 1` charges ask of the counter of charge `i`: several keys may share an overflow counter. */
+function needed(slots: readonly number[], i: number, units: number): number {
+  let sum = units;
+  for (let j = 0; j < i; j++) if (slots[j] === slots[i]) sum += units;
+  return sum;
 }

@@ -21,12 +21,14 @@ interface PolicyCore {
   readonly window: number;
 }
 
+/** Made by `slidingWindow`. */
 export interface SlidingWindow extends PolicyCore {
   readonly kind: 'sliding-window';
   /** Units are counted by ticks of this many milliseconds. 1 up to 512 units: exact. */
   readonly granule: number;
 }
 
+/** Made by `dailyQuota`. */
 export interface DailyQuota extends PolicyCore {
   readonly kind: 'daily-quota';
   /** The calendar day that holds this moment. */
@@ -36,6 +38,7 @@ export interface DailyQuota extends PolicyCore {
 /** A promise about how many quota units are admitted; made by `slidingWindow` or `dailyQuota`. */
 export type QuotaPolicy = SlidingWindow | DailyQuota;
 
+/** What `slidingWindow` takes. */
 export interface SlidingWindowOptions {
   /** Quota units admitted in every interval of the window's length, at most 1,000,000,000. */
   readonly limit: number;
@@ -45,6 +48,7 @@ export interface SlidingWindowOptions {
   readonly by?: PartitionBy;
 }
 
+/** What `dailyQuota` takes. */
 export interface DailyQuotaOptions {
   /** Quota units admitted in each calendar day, at most 1,000,000,000. */
   readonly limit: number;

@@ -11,6 +11,7 @@ export interface Violation {
   readonly retryAt: number | null;
 }
 
+/** What a store decided about one admission. */
 export type Decision =
   | {
       readonly kind: 'admitted';
@@ -30,8 +31,9 @@ export type Decision =
     };
 
 /**
- * Where quotas are counted. Policy `i` is counted under `keys[i]`; the pair of `policy.id` and key names a counter, and
- * the policy's `limit` may differ from call to call. A store that cannot decide throws or rejects; it never admits.
+ * Where quotas are counted. Policy `i` is counted under `keys[i]`; the pair of `policy.id` and key names a counter, which
+ * no call may name twice; the policy's `limit` may differ from call to call. A store that cannot decide throws or
+ * rejects; it never admits.
  */
 export interface LimitStore {
   /** Charges `units` to every policy, or to none where one of them stands in the way, in one atomic step. */

@@ -1,0 +1,405 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { type AuthenticateOptions, authenticate } from '../../src/auth/authenticate.js';
+import type { Authenticator, Credentials, Verdict } from '../../src/auth/authenticator.js';
+import { readBearer } from '../../src/auth/bearer.js';
+import { sharedSecret } from '../../src/auth/shared-secret.js';
+import { type Principal, principalOf } from '../../src/exchange.js';
+import { OptionError } from '../../src/option.js';
+import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
+
+const SECRET = 'Zk9-current_secret.for~tests+0123/AB==';
+
+const principal = (id: string): Principal => ({ id, scheme: 'test', scopes: [], credentialId: 'c' });
+const authenticated = (id: string): Verdict => ({ kind: 'authenticated', principal: principal(id) });
+const ABSENT: Verdict = { kind: 'absent' };
+const INVALID: Verdict = { kind: 'invalid', reason: 'revoked' };
+const UNAVAILABLE: Verdict = { kind: 'unavailable', reason: 'the key store is down' };
+
+interface Stub extends Authenticator {
+  /** The tokens it was asked to verify. */
+  readonly asked: string[];
+}
+
+/** Reads one header as its credential, and gives a set verdict, at once or later. */
+function stub(header: string, verdict: Verdict | (() => Verdict | Promise<Verdict>), challenge = 'Bearer'): Stub {
+  const asked: string[] = [];
+  return {
+    scheme: header,
+    challenge,
+    asked,
+    read(request): Credentials {
+      if (header === 'authorization') return readBearer(request);
+      const [token] = request.fieldLines(header);
+      return token === undefined ? { kind: 'absent' } : { kind: 'present', token };
+    },
+    verify(token) {
+      asked.push(token);
+      return typeof verdict === 'function' ? verdict() : verdict;
+    },
+  };
+}
+
+const later = (verdict: Verdict) => async () => verdict;
+const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
+const apiKey = (token: string): HeaderLine => ['X-API-Key', token];
+
+describe('a refusal', () => {
+  const cases: readonly (readonly [
+    what: string,
+    headers: readonly HeaderLine[],
+    verdict: Verdict,
+    status: number,
+    code: string,
+    replyHeaders: Readonly<Record<string, string>>,
+  ])[] = [
+    ['of no credentials', [], INVALID, 401, 'credentials-missing', { 'WWW-Authenticate': 'Bearer realm="api"' }],
+    [
+      'of malformed ones',
+      [['Authorization', 'Bearer']],
+      INVALID,
+      400,
+      'credentials-malformed',
+      { 'WWW-Authenticate': 'Bearer realm="api", error="invalid_request"' },
+    ],
+    [
+      'of bad ones',
+      [bearer('T')],
+      INVALID,
+      401,
+      'credentials-invalid',
+      { 'WWW-Authenticate': 'Bearer realm="api", error="invalid_token"' },
+    ],
+    ['of overlong ones', [bearer('T'.repeat(8193))], INVALID, 431, 'credentials-too-large', {}],
+    [
+      'of what cannot be checked now',
+      [bearer('T')],
+      UNAVAILABLE,
+      503,
+      'authentication-unavailable',
+      { 'Retry-After': '5' },
+    ],
+  ];
+
+  it.each(cases)(
+    '%s carries status, code and headers to the letter',
+    async (_what, headers, verdict, status, code, own) => {
+      for (const given of [verdict, later(verdict)]) {
+        const answer = await ask(authenticate(stub('authorization', given)), { headers });
+        expect(answer.status).toBe(status);
+        expect(answer.contentType).toBe('application/problem+json');
+        expect(JSON.parse(answer.body)).toMatchObject({ status, code });
+        expect(answer.replyHeaders).toEqual(own);
+        expect(answer.exchange.principal).toBeUndefined();
+        expect(answer.faults).toEqual([]);
+      }
+    },
+  );
+
+  it('tells no client the reason', async () => {
+    for (const verdict of [INVALID, UNAVAILABLE]) {
+      const { body, replyHeaders } = await ask(authenticate(stub('authorization', verdict)), {
+        headers: [bearer('T')],
+      });
+      expect(`${body}${JSON.stringify(replyHeaders)}`).not.toMatch(/revoked|store/);
+    }
+  });
+
+  it('names every challenge, each once', async () => {
+    const guard = authenticate([
+      stub('authorization', INVALID),
+      stub('x-other', INVALID),
+      stub('x-api-key', INVALID, 'ApiKey'),
+    ]);
+    const missing = await ask(guard);
+    expect(missing.replyHeaders).toEqual({ 'WWW-Authenticate': 'Bearer realm="api", ApiKey realm="api"' });
+    const invalid = await ask(guard, { headers: [apiKey('T')] });
+    expect(invalid.replyHeaders).toEqual({
+      'WWW-Authenticate': 'Bearer realm="api", error="invalid_token", ApiKey realm="api", error="invalid_token"',
+    });
+  });
+});
+
+describe('several schemes', () => {
+  const cases: readonly (readonly [
+    promise: string,
+    verdicts: readonly [bearer: Verdict, key: Verdict],
+    headers: readonly HeaderLine[],
+    expected: { readonly id?: string; readonly status?: number; readonly asked: readonly [string[], string[]] },
+  ])[] = [
+    ['the first lets in', [authenticated('a'), authenticated('b')], [bearer('T')], { id: 'a', asked: [['T'], []] }],
+    [
+      'one whose credentials are absent is passed over',
+      [authenticated('a'), authenticated('b')],
+      [apiKey('T')],
+      { id: 'b', asked: [[], ['T']] },
+    ],
+    [
+      'one that does not know the token leaves it to the next',
+      [ABSENT, authenticated('b')],
+      [bearer('T'), apiKey('T')],
+      { id: 'b', asked: [['T'], ['T']] },
+    ],
+    [
+      'one that refuses stops: nothing falls through to a weaker one',
+      [INVALID, authenticated('b')],
+      [bearer('T'), apiKey('T')],
+      { status: 401, asked: [['T'], []] },
+    ],
+    [
+      'one that cannot tell stops as well',
+      [UNAVAILABLE, authenticated('b')],
+      [bearer('T'), apiKey('T')],
+      { status: 503, asked: [['T'], []] },
+    ],
+    [
+      'a later one may be the one that cannot tell',
+      [ABSENT, UNAVAILABLE],
+      [bearer('T'), apiKey('T')],
+      { status: 503, asked: [['T'], ['T']] },
+    ],
+    [
+      'credentials that no scheme knows are bad ones, not missing ones',
+      [ABSENT, ABSENT],
+      [bearer('T'), apiKey('T')],
+      { status: 401, asked: [['T'], ['T']] },
+    ],
+    [
+      'a token is handed to no scheme that did not read it',
+      [ABSENT, authenticated('b')],
+      [bearer('T')],
+      { status: 401, asked: [['T'], []] },
+    ],
+    [
+      'the same credential in two places is one',
+      [authenticated('a'), authenticated('b')],
+      [bearer('T'), apiKey('T')],
+      { id: 'a', asked: [['T'], []] },
+    ],
+    [
+      'two different credentials are refused before either is looked at',
+      [authenticated('a'), authenticated('b')],
+      [bearer('T'), apiKey('U')],
+      { status: 400, asked: [[], []] },
+    ],
+    [
+      'credentials that differ in case are different',
+      [authenticated('a'), authenticated('b')],
+      [bearer('T'), apiKey('t')],
+      { status: 400, asked: [[], []] },
+    ],
+    [
+      'a malformed credential spoils a good one',
+      [authenticated('a'), authenticated('b')],
+      [['Authorization', 'Bearer "T"'], apiKey('T')],
+      { status: 400, asked: [[], []] },
+    ],
+    [
+      'an overlong credential is refused before another is looked at',
+      [authenticated('a'), authenticated('b')],
+      [bearer('T'), apiKey('T'.repeat(8193))],
+      { status: 431, asked: [[], []] },
+    ],
+    ['no credential at all is missing', [authenticated('a'), authenticated('b')], [], { status: 401, asked: [[], []] }],
+  ];
+
+  for (const [when, give] of [
+    ['at once', (verdict: Verdict) => verdict],
+    ['later', later],
+  ] as const) {
+    it.each(cases)(`deciding ${when}: %s`, async (_promise, verdicts, headers, expected) => {
+      const schemes = [stub('authorization', give(verdicts[0])), stub('x-api-key', give(verdicts[1]))] as const;
+      const { passed, status, exchange, faults } = await ask(authenticate(schemes), { headers });
+      expect({ passed, id: exchange.principal?.id, status, faults }).toEqual({
+        passed: expected.id !== undefined,
+        id: expected.id,
+        status: expected.status,
+        faults: [],
+      });
+      expect(schemes.map(({ asked }) => asked)).toEqual(expected.asked);
+    });
+  }
+
+  it('are asked in order while one decides at once and one later', async () => {
+    const schemes = [stub('x-a', later(ABSENT)), stub('x-b', ABSENT), stub('x-c', later(authenticated('c')))];
+    const headers: readonly HeaderLine[] = schemes.map(({ scheme }) => [scheme, 'T']);
+    const { exchange } = await ask(authenticate(schemes), { headers });
+    expect(exchange.principal?.id).toBe('c');
+    expect(schemes.map(({ asked }) => asked)).toEqual([['T'], ['T'], ['T']]);
+  });
+
+  it('are fixed at construction', async () => {
+    const schemes = [stub('authorization', INVALID)];
+    const guard = authenticate(schemes);
+    schemes.unshift(stub('authorization', authenticated('a')));
+    expect((await ask(guard, { headers: [bearer('T')] })).status).toBe(401);
+  });
+});
+
+describe('optional', () => {
+  it.each([
+    ['lets a request without credentials pass', [], authenticated('a'), undefined],
+    ['lets Basic pass, which is no credential here', [['Authorization', 'Basic eDp5']], authenticated('a'), undefined],
+    ['refuses malformed credentials', [['Authorization', 'Bearer']], authenticated('a'), 400],
+    ['refuses bad credentials', [bearer('T')], INVALID, 401],
+    ['refuses credentials that nobody knows', [bearer('T')], ABSENT, 401],
+    ['refuses credentials that cannot be checked', [bearer('T')], UNAVAILABLE, 503],
+    ['refuses overlong credentials', [bearer('T'.repeat(8193))], authenticated('a'), 431],
+  ] as const)('%s', async (_promise, headers, verdict, status) => {
+    for (const given of [verdict, later(verdict)]) {
+      const answer = await ask(authenticate(stub('authorization', given), { optional: true }), { headers });
+      expect({ status: answer.status, principal: answer.exchange.principal }).toEqual({ status, principal: undefined });
+    }
+  });
+
+  it('still takes good credentials', async () => {
+    const guard = authenticate(stub('authorization', authenticated('a')), { optional: true });
+    const { passed, exchange } = await ask(guard, { headers: [bearer('T')] });
+    expect({ passed, id: exchange.principal?.id }).toEqual({ passed: true, id: 'a' });
+  });
+});
+
+describe('an authenticator at fault', () => {
+  const fault = new Error('no such table');
+  const broken: readonly (readonly [what: string, verify: () => Verdict | Promise<Verdict>])[] = [
+    [
+      'throws',
+      () => {
+        throw fault;
+      },
+    ],
+    ['rejects', () => Promise.reject(fault)],
+    ['lets in nobody', () => ({ kind: 'authenticated' }) as unknown as Verdict],
+    ['lets in nobody later', async () => ({ kind: 'authenticated' }) as unknown as Verdict],
+    ['gives nothing later', async () => undefined as unknown as Verdict],
+  ];
+
+  it.each(broken)('that %s is a 500, reported, and never a pass', async (_what, verify) => {
+    for (const optional of [false, true]) {
+      const next = stub('x-api-key', authenticated('b'));
+      const guard = authenticate([stub('authorization', verify), next], { optional });
+      const { status, body, faults, exchange } = await ask(guard, { headers: [bearer('T'), apiKey('T')] });
+      expect({ status, principal: exchange.principal }).toEqual({ status: 500, principal: undefined });
+      expect(body).not.toContain('table');
+      expect(faults).toHaveLength(1);
+      expect(next.asked).toEqual([]);
+    }
+  });
+
+  it.each([
+    ['gives nothing', () => undefined as unknown as Verdict],
+    ['gives a kind that does not exist', () => ({ kind: 'ok' }) as unknown as Verdict],
+    ['gives true', () => true as unknown as Verdict],
+  ])('that %s lets nobody in', async (_what, verify) => {
+    const { status, exchange } = await ask(authenticate(stub('authorization', verify)), { headers: [bearer('T')] });
+    expect({ status, principal: exchange.principal }).toEqual({ status: 401, principal: undefined });
+  });
+
+  it('that throws while reading is a 500 as well', async () => {
+    const scheme: Authenticator = {
+      ...stub('authorization', authenticated('a')),
+      read() {
+        throw fault;
+      },
+    };
+    const { status, faults } = await ask(authenticate(scheme), { headers: [bearer('T')] });
+    expect({ status, faults }).toEqual({ status: 500, faults: [fault] });
+  });
+});
+
+describe('timing', () => {
+  it('answers without a promise where the scheme does', () => {
+    const guard = authenticate([stub('authorization', ABSENT), stub('x-api-key', authenticated('b'))]);
+    expect(guard(testExchange({ headers: [bearer('T'), apiKey('T')] }).exchange)).toBeUndefined();
+    expect(guard(testExchange({ headers: [bearer('T')] }).exchange)).toMatchObject({ status: 401 });
+    expect(guard(testExchange().exchange)).toMatchObject({ status: 401 });
+  });
+
+  it('writes the principal before the promise resolves, not before the verdict', async () => {
+    const { exchange } = testExchange({ headers: [bearer('T')] });
+    const waiting = authenticate(stub('authorization', later(authenticated('a'))))(exchange);
+    expect(waiting).toBeInstanceOf(Promise);
+    expect(exchange.principal).toBeUndefined();
+    expect(await waiting).toBeUndefined();
+    expect(exchange.principal?.id).toBe('a');
+  });
+});
+
+describe('the realm', () => {
+  it.each([
+    [undefined, 'Bearer realm="api"'],
+    ['point-e', 'Bearer realm="point-e"'],
+    ['', 'Bearer realm=""'],
+    ['a "b" \\c', 'Bearer realm="a \\"b\\" \\\\c"'],
+    ['x", Basic realm="y', 'Bearer realm="x\\", Basic realm=\\"y"'],
+  ])('%j is sent as %s', async (realm, challenge) => {
+    const options = realm === undefined ? {} : { realm };
+    const { replyHeaders } = await ask(authenticate(stub('authorization', INVALID), options));
+    expect(replyHeaders['WWW-Authenticate']).toBe(challenge);
+  });
+
+  it.each([['a\r\nSet-Cookie: x=1'], ['a\n'], ['a\0'], ['a\tb'], ['caf\u00e9'], [5], [null], [['api']]])(
+    '%j is refused at construction',
+    (realm) => {
+      const act = () => authenticate(stub('authorization', INVALID), { realm } as unknown as AuthenticateOptions);
+      expect(act).toThrow(OptionError);
+      expect(act).toThrow(/gatewarden: authenticate "realm" .*, got /);
+    },
+  );
+});
+
+describe('construction', () => {
+  const good = stub('authorization', INVALID);
+
+  it.each([
+    ['an empty list', [], {}, 'at least one'],
+    ['nothing', undefined, {}, 'authenticators'],
+    ['null in the list', [good, null], {}, 'authenticators'],
+    ['a guard', () => undefined, {}, 'authenticators'],
+    ['an authenticator without verify', { scheme: 'x', challenge: 'Bearer', read: readBearer }, {}, 'authenticators'],
+    [
+      'an authenticator without read',
+      { scheme: 'x', challenge: 'Bearer', verify: () => INVALID },
+      {},
+      'authenticators',
+    ],
+    ['a misspelt option', good, { optionel: true }, 'optionel'],
+    ['optional that is no boolean', good, { optional: 'yes' }, "'yes'"],
+    ['optional of 1', good, { optional: 1 }, 'optional'],
+    ['a second authenticator in the place of options', good, [good], 'options'],
+  ])('refuses %s', (_what, schemes, options, named) => {
+    const act = () => authenticate(schemes as Authenticator, options as AuthenticateOptions);
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+  });
+
+  it.each([
+    ['the options of sharedSecret', { secrets: [SECRET] }],
+    ['the bare secret', SECRET],
+    ['a list of secrets', [SECRET]],
+    ['something that holds it', { read: SECRET }],
+  ])('shows nothing of the secret when handed %s', (_what, schemes) => {
+    try {
+      authenticate(schemes as unknown as Authenticator);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(OptionError);
+      expect(inspect(error)).not.toContain(SECRET.slice(0, 8));
+    }
+  });
+});
+
+describe('principalOf', () => {
+  it('gives who was let in', async () => {
+    const guard = authenticate(sharedSecret({ secrets: [SECRET], clientId: 'main-server' }));
+    const { exchange } = await ask(guard, { headers: [bearer(SECRET)] });
+    expect(principalOf(exchange).id).toBe('main-server');
+  });
+
+  it('throws where nobody was', async () => {
+    expect(() => principalOf(testExchange().exchange)).toThrow(/authenticate/);
+    const { passed, exchange } = await ask(authenticate(stub('authorization', INVALID), { optional: true }));
+    expect(passed).toBe(true);
+    expect(() => principalOf(exchange)).toThrow(/no principal/);
+  });
+});

@@ -1,0 +1,731 @@
+import { BlockList, isIP } from 'node:net';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type ClientIpOptions, clientIp } from '../../src/client-ip/client-ip.js';
+import type { ClientIp, ClientIpReason, Principal } from '../../src/exchange.js';
+import { OptionError } from '../../src/option.js';
+import { sequence } from '../../src/sequence.js';
+import { type HeaderLine, testExchange } from '../exchange-fixture.js';
+
+interface Sent {
+  /** Default 127.0.0.1; null where the socket has no address. */
+  readonly peer?: string | null;
+  readonly headers?: readonly HeaderLine[];
+  readonly principal?: Principal;
+}
+
+const LOOPBACK: ClientIpOptions = { trust: ['loopback'] };
+
+function resolve(options: ClientIpOptions, sent: Sent): ClientIp {
+  return resolver(options)(sent);
+}
+
+function resolver(options: ClientIpOptions): (sent: Sent) => ClientIp {
+  const guard = clientIp(options);
+  return ({ peer = '127.0.0.1', headers = [], principal }) => {
+    const { exchange } = testExchange({ remoteAddress: peer ?? undefined, headers, principal });
+    expect(guard(exchange)).toBeUndefined();
+    if (exchange.clientIp === undefined) throw new Error('clientIp wrote no answer');
+    return exchange.clientIp;
+  };
+}
+
+const xff = (...lines: readonly string[]): readonly HeaderLine[] => lines.map((line) => ['X-Forwarded-For', line]);
+const forwardedLines = (...lines: readonly string[]): readonly HeaderLine[] => lines.map((line) => ['Forwarded', line]);
+
+function answer(ip: string, reason: ClientIpReason, source = 'x-forwarded-for', key = ip): ClientIp {
+  return { ip, key, source, reason };
+}
+
+const PEER_IS_CLIENT = answer('127.0.0.1', 'malformed', 'socket');
+
+describe('behind a proxy on loopback', () => {
+  const cases: readonly (readonly [promise: string, headers: readonly HeaderLine[], expected: ClientIp])[] = [
+    ['the peer itself, without a header', [], answer('127.0.0.1', 'direct', 'socket')],
+    ['the peer itself, where the header is blank', xff(''), answer('127.0.0.1', 'all-trusted', 'socket')],
+    ['the peer itself, where the header holds commas only', xff(' , ,,'), answer('127.0.0.1', 'all-trusted', 'socket')],
+    ['the only entry', xff('1.2.3.4'), answer('1.2.3.4', 'untrusted')],
+    ['the rightmost entry', xff('6.6.6.6, 1.2.3.4'), answer('1.2.3.4', 'untrusted')],
+    ['the last of two header lines', xff('6.6.6.6', '1.2.3.4'), answer('1.2.3.4', 'untrusted')],
+    ['the last entry of the last line', xff('7.7.7.7', '6.6.6.6,1.2.3.4'), answer('1.2.3.4', 'untrusted')],
+    ['the line before a blank one', xff('6.6.6.6, 1.2.3.4', ''), answer('1.2.3.4', 'untrusted')],
+    ['the line before one of trusted proxies', xff('6.6.6.6,1.2.3.4', '127.0.0.2'), answer('1.2.3.4', 'untrusted')],
+    ['no port', xff('1.2.3.4:80'), answer('1.2.3.4', 'untrusted')],
+    [
+      'no brackets and port',
+      xff('[2001:db8::1]:80'),
+      answer('2001:db8::1', 'untrusted', 'x-forwarded-for', '2001:db8::/64'),
+    ],
+    [
+      'no brackets',
+      xff('6.6.6.6, [2001:db8::1]'),
+      answer('2001:db8::1', 'untrusted', 'x-forwarded-for', '2001:db8::/64'),
+    ],
+    [
+      'the shortest text of an IPv6 address',
+      xff('2001:0DB8:0:0:0:0:0:1'),
+      answer('2001:db8::1', 'untrusted', 'x-forwarded-for', '2001:db8::/64'),
+    ],
+    ['no zone', xff('fe80::1%eth0'), answer('fe80::1', 'untrusted', 'x-forwarded-for', 'fe80::/64')],
+    ['what stands left of a trusted [::1]:80', xff('6.6.6.6, 1.2.3.4, [::1]:80'), answer('1.2.3.4', 'untrusted')],
+    ['what stands left of trusted proxies', xff('1.2.3.4, 127.0.0.9, 127.1.2.3'), answer('1.2.3.4', 'untrusted')],
+    ['what stands left of a mapped loopback', xff('1.2.3.4, ::ffff:127.0.0.1'), answer('1.2.3.4', 'untrusted')],
+    ['IPv4 for ::ffff:1.2.3.4', xff('::ffff:1.2.3.4'), answer('1.2.3.4', 'untrusted')],
+    ['IPv4 for ::ffff:102:304', xff('::ffff:102:304'), answer('1.2.3.4', 'untrusted')],
+    ['IPv4 for [::ffff:1.2.3.4]:80', xff('[::ffff:1.2.3.4]:80'), answer('1.2.3.4', 'untrusted')],
+    ['IPv6 for ::1.2.3.4', xff('::1.2.3.4'), answer('::102:304', 'untrusted', 'x-forwarded-for', '::/64')],
+    [
+      'no trust in ::127.0.0.1, which is not loopback',
+      xff('6.6.6.6, ::127.0.0.1'),
+      answer('::7f00:1', 'untrusted', 'x-forwarded-for', '::/64'),
+    ],
+    ['no blank members', xff('6.6.6.6,,1.2.3.4,'), answer('1.2.3.4', 'untrusted')],
+    ['no spaces and tabs', xff('6.6.6.6 ,\t 1.2.3.4 \t'), answer('1.2.3.4', 'untrusted')],
+    ['the peer, where a no-break space clings', xff('6.6.6.6, \u00a01.2.3.4'), PEER_IS_CLIENT],
+    ['the peer, where a vertical tab clings', xff('6.6.6.6, 1.2.3.4\v'), PEER_IS_CLIENT],
+    ['the peer for the octal 010.8.8.8', xff('6.6.6.6, 010.8.8.8'), PEER_IS_CLIENT],
+    ['the peer for the hexadecimal 0x8.8.8.8', xff('6.6.6.6, 0x8.8.8.8'), PEER_IS_CLIENT],
+    ['the peer for the number 134744072', xff('6.6.6.6, 134744072'), PEER_IS_CLIENT],
+    ['the peer for the short 127.1', xff('6.6.6.6, 127.1'), PEER_IS_CLIENT],
+    ['the peer for unknown', xff('6.6.6.6, unknown'), PEER_IS_CLIENT],
+    ['the peer for <script>', xff('6.6.6.6, <script>'), PEER_IS_CLIENT],
+    ['the peer for _hidden', xff('6.6.6.6, _hidden'), PEER_IS_CLIENT],
+    ['the peer for ::', xff('6.6.6.6, ::'), PEER_IS_CLIENT],
+    ['the peer for 0.0.0.0', xff('6.6.6.6, 0.0.0.0'), PEER_IS_CLIENT],
+    ['the peer for ::ffff:0.0.0.0', xff('6.6.6.6, ::ffff:0.0.0.0'), PEER_IS_CLIENT],
+    ['the peer for two addresses parted by a space', xff('6.6.6.6, 7.7.7.7 8.8.8.8'), PEER_IS_CLIENT],
+    ['the peer for two addresses parted by a semicolon', xff('6.6.6.6;1.2.3.4'), PEER_IS_CLIENT],
+    ['the peer for a quoted address', xff('6.6.6.6, "1.2.3.4"'), PEER_IS_CLIENT],
+    ['the peer for a range', xff('6.6.6.6, 1.2.3.0/24'), PEER_IS_CLIENT],
+    ['the peer for a bracketed IPv4', xff('6.6.6.6, [1.2.3.4]'), PEER_IS_CLIENT],
+    ['the peer for an overlong entry', xff(`6.6.6.6, ${'1'.repeat(200)}`), PEER_IS_CLIENT],
+    ['the last verified proxy, malformed further on', xff('6.6.6.6, x, 127.0.0.2'), answer('127.0.0.2', 'malformed')],
+    ['the first untrusted, malformed further on', xff('x, 1.2.3.4, 127.0.0.2'), answer('1.2.3.4', 'untrusted')],
+    ['the leftmost where all are trusted', xff('127.0.0.3, 127.0.0.2'), answer('127.0.0.3', 'all-trusted')],
+    ['the entry beyond 31 trusted ones', xff(list('1.2.3.4', 31)), answer('1.2.3.4', 'untrusted')],
+    ['the leftmost of 32 trusted ones', xff(list(undefined, 32)), answer('127.0.1.32', 'all-trusted')],
+    ['the 32nd, where 32 trusted ones hide one more', xff(list('1.2.3.4', 32)), answer('127.0.1.32', 'malformed')],
+    ['the 32nd of 33 trusted ones', xff(list(undefined, 33)), answer('127.0.1.32', 'malformed')],
+    ['the 32nd of 33 over many lines', xff(...list(undefined, 33).split(',')), answer('127.0.1.32', 'malformed')],
+    ['the untrusted right of 40 entries of an attacker', xff(`${junk(40)}, 1.2.3.4`), answer('1.2.3.4', 'untrusted')],
+    [
+      'the untrusted right of 40 lines of an attacker',
+      xff(...junk(40).split(','), '1.2.3.4'),
+      answer('1.2.3.4', 'untrusted'),
+    ],
+    ['nothing from X-Real-IP', [['X-Real-IP', '6.6.6.6']], answer('127.0.0.1', 'direct', 'socket')],
+    ['nothing from X-Original-IP', [['X-Original-IP', '6.6.6.6']], answer('127.0.0.1', 'direct', 'socket')],
+    ['nothing from Forwarded', forwardedLines('for=6.6.6.6'), answer('127.0.0.1', 'direct', 'socket')],
+  ];
+
+  /** `count` trusted proxies, the nearest (127.0.1.1) on the right, and perhaps a client on their left. */
+  function list(client: string | undefined, count: number): string {
+    const proxies = Array.from({ length: count }, (_, i) => `127.0.1.${count - i}`);
+    return [...(client === undefined ? [] : [client]), ...proxies].join(',');
+  }
+
+  function junk(count: number): string {
+    return Array.from({ length: count }, (_, i) => (i % 2 === 0 ? '127.0.0.1' : '6.6.6.6')).join(',');
+  }
+
+  it.each(cases)('yields %s', (_promise, headers, expected) => {
+    expect(resolve(LOOPBACK, { headers })).toEqual(expected);
+  });
+
+  it('reads a header whatever the case of its name', () => {
+    for (const name of ['x-forwarded-for', 'X-FORWARDED-FOR']) {
+      expect(resolve(LOOPBACK, { headers: [[name, '1.2.3.4']] }).ip).toBe('1.2.3.4');
+    }
+  });
+});
+
+describe('trust', () => {
+  const cases: readonly (readonly [trust: readonly string[], sent: Sent, expected: ClientIp])[] = [
+    [['loopback'], { peer: '9.9.9.9', headers: xff('6.6.6.6, 1.2.3.4') }, answer('9.9.9.9', 'direct', 'socket')],
+    [[], { headers: xff('1.2.3.4') }, answer('127.0.0.1', 'direct', 'socket')],
+    [['loopback'], { peer: '::1', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['loopback'], { peer: '::ffff:127.0.0.1', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['loopback'], { peer: '::ffff:9.9.9.9', headers: xff('1.2.3.4') }, answer('9.9.9.9', 'direct', 'socket')],
+    [['loopback'], { peer: '128.0.0.1', headers: xff('1.2.3.4') }, answer('128.0.0.1', 'direct', 'socket')],
+    [['linklocal'], { peer: 'fe80::1%eth0', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['linklocal'], { peer: 'fec0::1', headers: xff('1.2.3.4') }, answer('fec0::1', 'direct', 'socket', 'fec0::/64')],
+    [['linklocal'], { peer: '169.254.1.1', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['uniquelocal'], { peer: '172.31.255.255', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['uniquelocal'], { peer: '172.32.0.0', headers: xff('1.2.3.4') }, answer('172.32.0.0', 'direct', 'socket')],
+    [['uniquelocal'], { peer: 'fd00::1', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['10.0.0.0/8'], { peer: '10.255.255.255', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['10.0.0.0/8'], { peer: '11.0.0.0', headers: xff('1.2.3.4') }, answer('11.0.0.0', 'direct', 'socket')],
+    [['192.0.2.8/29'], { peer: '192.0.2.15', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['192.0.2.8/29'], { peer: '192.0.2.16', headers: xff('1.2.3.4') }, answer('192.0.2.16', 'direct', 'socket')],
+    [['192.0.2.8'], { peer: '192.0.2.8', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [['192.0.2.8'], { peer: '192.0.2.9', headers: xff('1.2.3.4') }, answer('192.0.2.9', 'direct', 'socket')],
+    [['2001:db8::/33'], { peer: '2001:db8:7fff::1', headers: xff('1.2.3.4') }, answer('1.2.3.4', 'untrusted')],
+    [
+      ['2001:db8::/33'],
+      { peer: '2001:db8:8000::1', headers: xff('1.2.3.4') },
+      answer('2001:db8:8000::1', 'direct', 'socket', '2001:db8:8000::/64'),
+    ],
+    [
+      ['loopback', '10.0.0.0/8', '2001:db8::7'],
+      { headers: xff('6.6.6.6, 1.2.3.4, 10.0.0.1, [2001:db8::7]:4000') },
+      answer('1.2.3.4', 'untrusted'),
+    ],
+  ];
+
+  it.each(cases)('in %j makes of %j the answer %j', (trust, sent, expected) => {
+    expect(resolve({ trust }, sent)).toEqual(expected);
+  });
+
+  it('is none unless configured', () => {
+    expect(resolve({}, { headers: xff('1.2.3.4') })).toEqual(answer('127.0.0.1', 'direct', 'socket'));
+    const guard = clientIp();
+    const { exchange } = testExchange({ headers: xff('1.2.3.4') });
+    guard(exchange);
+    expect(exchange.clientIp?.ip).toBe('127.0.0.1');
+  });
+
+  it('is fixed at construction, whatever happens to the options afterwards', () => {
+    const trust = ['loopback'];
+    const headers: ('x-real-ip' | 'forwarded')[] = ['x-real-ip'];
+    const ask = resolver({ trust, headers });
+    trust.push('9.9.9.9');
+    headers.unshift('forwarded');
+    const sent: readonly HeaderLine[] = [
+      ['Forwarded', 'for=6.6.6.6'],
+      ['X-Real-IP', '1.2.3.4'],
+    ];
+    expect(ask({ peer: '9.9.9.9', headers: sent }).ip).toBe('9.9.9.9');
+    expect(ask({ headers: sent }).ip).toBe('1.2.3.4');
+  });
+
+  it('fails with a fault rather than guess where the socket gives no address but other text', async () => {
+    const { exchange, faults } = testExchange({ remoteAddress: 'garbage', headers: xff('1.2.3.4') });
+    expect(await sequence(clientIp(LOOPBACK))(exchange)).toMatchObject({ status: 500 });
+    expect(exchange.clientIp).toBeUndefined();
+    expect(faults).toHaveLength(1);
+  });
+});
+
+describe('headers', () => {
+  const both: readonly HeaderLine[] = [
+    ['X-Forwarded-For', '1.1.1.1'],
+    ['X-Real-IP', '2.2.2.2'],
+    ['X-Original-IP', '3.3.3.3'],
+    ['Forwarded', 'for=4.4.4.4'],
+  ];
+
+  it.each([
+    [['x-real-ip', 'x-forwarded-for'], both, answer('2.2.2.2', 'untrusted', 'x-real-ip')],
+    [['x-original-ip', 'x-real-ip'], both, answer('3.3.3.3', 'untrusted', 'x-original-ip')],
+    [['forwarded', 'x-forwarded-for'], both, answer('4.4.4.4', 'untrusted', 'forwarded')],
+    [['x-forwarded-for', 'forwarded'], both, answer('1.1.1.1', 'untrusted')],
+    [['x-real-ip', 'x-forwarded-for'], xff('1.1.1.1'), answer('1.1.1.1', 'untrusted')],
+    [['x-real-ip'], xff('1.1.1.1'), answer('127.0.0.1', 'direct', 'socket')],
+    [['x-real-ip', 'x-forwarded-for'], [['X-Real-IP', 'x'], ...xff('1.1.1.1')], PEER_IS_CLIENT],
+  ] as const)('are looked at in the order of %j: the first present wins', (headers, sent, expected) => {
+    expect(resolve({ ...LOOPBACK, headers }, { headers: sent })).toEqual(expected);
+  });
+});
+
+describe('a Unix socket', () => {
+  const none: ClientIp = { ip: undefined, key: 'unix-socket', source: 'socket', reason: 'no-address' };
+
+  it('is not trusted', () => {
+    expect(resolve(LOOPBACK, { peer: null, headers: xff('1.2.3.4') })).toEqual(none);
+  });
+
+  it('is trusted by option', () => {
+    const options = { ...LOOPBACK, trustUnixSocket: true };
+    expect(resolve(options, { peer: null, headers: xff('6.6.6.6, 1.2.3.4, 127.0.0.1') })).toEqual(
+      answer('1.2.3.4', 'untrusted'),
+    );
+    expect(resolve(options, { peer: null })).toEqual(none);
+    expect(resolve(options, { peer: null, headers: xff('6.6.6.6, x') })).toEqual({ ...none, reason: 'malformed' });
+  });
+
+  it('is no ground to trust a peer that has an address', () => {
+    const options = { trustUnixSocket: true };
+    expect(resolve(options, { peer: '9.9.9.9', headers: xff('1.2.3.4') }).ip).toBe('9.9.9.9');
+  });
+});
+
+describe('an authenticated forwarder', () => {
+  const principal = (id: string): Principal => ({ id, scheme: 'test', scopes: [], credentialId: 'c' });
+  const main = principal('main-server');
+  const options: ClientIpOptions = { trust: ['loopback'], forwarder: ({ id }) => id === 'main-server' };
+  const peer = '9.9.9.9';
+
+  const cases: readonly (readonly [promise: string, sent: Sent, expected: ClientIp])[] = [
+    ['names its client', { peer, headers: xff('1.2.3.4') }, answer('1.2.3.4', 'forwarder')],
+    [
+      'names it in X-Real-IP',
+      { peer, headers: [['X-Real-IP', '1.2.3.4']] },
+      answer('1.2.3.4', 'forwarder', 'x-real-ip'),
+    ],
+    [
+      'names it in X-Original-IP',
+      { peer, headers: [['X-Original-IP', '1.2.3.4']] },
+      answer('1.2.3.4', 'forwarder', 'x-original-ip'),
+    ],
+    [
+      'is read in X-Forwarded-For first',
+      { peer, headers: [['X-Original-IP', '3.3.3.3'], ['X-Real-IP', '2.2.2.2'], ...xff('1.1.1.1')] },
+      answer('1.1.1.1', 'forwarder'),
+    ],
+    [
+      'is read in X-Real-IP before X-Original-IP',
+      {
+        peer,
+        headers: [
+          ['X-Original-IP', '3.3.3.3'],
+          ['X-Real-IP', '2.2.2.2'],
+        ],
+      },
+      answer('2.2.2.2', 'forwarder', 'x-real-ip'),
+    ],
+    ['is not read in Forwarded', { peer, headers: forwardedLines('for=1.2.3.4') }, answer(peer, 'direct', 'socket')],
+    ['is believed one hop, no more', { peer, headers: xff('6.6.6.6, 1.2.3.4') }, answer('1.2.3.4', 'forwarder')],
+    [
+      'may name a trusted address, and that ends it',
+      { peer, headers: xff('6.6.6.6, 127.0.0.1') },
+      answer('127.0.0.1', 'forwarder'),
+    ],
+    ['stays the client where it names nobody', { peer, headers: [] }, answer(peer, 'direct', 'socket')],
+    ['stays the client where its header is blank', { peer, headers: xff(', ') }, answer(peer, 'untrusted', 'socket')],
+    [
+      'stays the client where it names no address',
+      { peer, headers: xff('6.6.6.6, unknown') },
+      answer(peer, 'malformed', 'socket'),
+    ],
+    ['is found behind a trusted proxy', { headers: xff('6.6.6.6, 1.2.3.4, 9.9.9.9') }, answer('1.2.3.4', 'forwarder')],
+    ['stays the client behind a trusted proxy', { headers: xff('9.9.9.9') }, answer('9.9.9.9', 'untrusted')],
+    [
+      'stays the client where it writes garbage behind a proxy',
+      { headers: xff('x, 9.9.9.9') },
+      answer('9.9.9.9', 'malformed'),
+    ],
+    [
+      'does not make a proxy on the way malformed',
+      { headers: xff('1.2.3.4, x, 127.0.0.2') },
+      answer('127.0.0.2', 'malformed'),
+    ],
+    ['may sit on a Unix socket', { peer: null, headers: xff('6.6.6.6, 1.2.3.4') }, answer('1.2.3.4', 'forwarder')],
+  ];
+
+  it.each(cases)('%s', (_promise, sent, expected) => {
+    expect(resolve(options, { ...sent, principal: main })).toEqual(expected);
+  });
+
+  it('needs no trusted range', () => {
+    const ask = resolver({ forwarder: () => true });
+    expect(ask({ peer, headers: xff('6.6.6.6, 1.2.3.4'), principal: main })).toEqual(answer('1.2.3.4', 'forwarder'));
+  });
+
+  it('reads the headers that are configured, where some are', () => {
+    const ask = resolver({ ...options, headers: ['x-original-ip'] });
+    const headers: readonly HeaderLine[] = [...xff('6.6.6.6'), ['X-Original-IP', '1.2.3.4']];
+    expect(ask({ peer, headers, principal: main })).toEqual(answer('1.2.3.4', 'forwarder', 'x-original-ip'));
+  });
+
+  it('is nobody else: other principals and anonymous callers are believed nothing', () => {
+    const direct = answer(peer, 'direct', 'socket');
+    expect(resolve(options, { peer, headers: xff('1.2.3.4'), principal: principal('other') })).toEqual(direct);
+    expect(resolve(options, { peer, headers: xff('1.2.3.4') })).toEqual(direct);
+    expect(resolve(LOOPBACK, { peer, headers: xff('1.2.3.4'), principal: main })).toEqual(direct);
+    expect(resolve(options, { headers: [['X-Real-IP', '6.6.6.6']] })).toEqual(answer('127.0.0.1', 'direct', 'socket'));
+  });
+
+  it.each([
+    ['a promise', async () => true],
+    ['a truthy value', () => 1],
+  ])('is not made by %s', (_what, forwarder) => {
+    const ask = resolver({ forwarder: forwarder as unknown as () => boolean });
+    expect(ask({ peer, headers: xff('1.2.3.4'), principal: main })).toEqual(answer(peer, 'direct', 'socket'));
+  });
+});
+
+describe('Forwarded (RFC 7239)', () => {
+  const v6 = (ip: string, key: string) => answer(ip, 'untrusted', 'forwarded', key);
+  const v4 = (ip: string) => answer(ip, 'untrusted', 'forwarded');
+
+  const cases: readonly (readonly [lines: readonly string[], expected: ClientIp])[] = [
+    [['for=1.2.3.4'], v4('1.2.3.4')],
+    [['For=1.2.3.4'], v4('1.2.3.4')],
+    [['for="1.2.3.4"'], v4('1.2.3.4')],
+    [['for="1.2.3.4:80"'], v4('1.2.3.4')],
+    [['for="[2001:db8::1]"'], v6('2001:db8::1', '2001:db8::/64')],
+    [['for="[2001:db8::1]:4711"'], v6('2001:db8::1', '2001:db8::/64')],
+    [['for="[2001:db8::1]:_port"'], PEER_IS_CLIENT],
+    [['proto=https;for=1.2.3.4;by=203.0.113.43;host=example.com'], v4('1.2.3.4')],
+    [['by=6.6.6.6;for=1.2.3.4'], v4('1.2.3.4')],
+    [['for=6.6.6.6, for=1.2.3.4'], v4('1.2.3.4')],
+    [['for=6.6.6.6', 'for=1.2.3.4'], v4('1.2.3.4')],
+    [['for=6.6.6.6, for=1.2.3.4, for=127.0.0.2'], v4('1.2.3.4')],
+    [['for=6.6.6.6, for=1.2.3.4', 'for="[::1]:80"'], v4('1.2.3.4')],
+    [['for=6.6.6.6,for=1.2.3.4 ,, \t,'], v4('1.2.3.4')],
+    [['for=1.2.3.4;'], v4('1.2.3.4')],
+    [['for=1.2.3.4 ; proto=http'], v4('1.2.3.4')],
+    [['host="a, for=6.6.6.6";for=1.2.3.4'], v4('1.2.3.4')],
+    [['host="a\\", for=6.6.6.6, b=\\"";for=1.2.3.4'], v4('1.2.3.4')],
+    [['for="1.2.\\3.4"'], v4('1.2.3.4')],
+    [['for="\\1\\.2.3.4\\:80"'], v4('1.2.3.4')],
+    [['for=127.0.0.3, for=127.0.0.2'], answer('127.0.0.3', 'all-trusted', 'forwarded')],
+    [['', ' , ;'], answer('127.0.0.1', 'all-trusted', 'socket')],
+    [['for=6.6.6.6, for=unknown'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=_hidden'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for="_hidden"'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, proto=https'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for='], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=""'], PEER_IS_CLIENT],
+    [['for=6.6.6.6', '6.6.6.6'], PEER_IS_CLIENT],
+    [['for=6.6.6.6;for=1.2.3.4'], PEER_IS_CLIENT],
+    [['for=1.2.3.4;for=1.2.3.4'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=1.2.3.4;FOR=6.6.6.6'], PEER_IS_CLIENT],
+    [['for = 6.6.6.6'], PEER_IS_CLIENT],
+    [['for= 6.6.6.6'], PEER_IS_CLIENT],
+    [['for:6.6.6.6'], PEER_IS_CLIENT],
+    [['for=1.2.3.4:80'], PEER_IS_CLIENT],
+    [['for=[2001:db8::1]'], PEER_IS_CLIENT],
+    [['for=1.2.3.4 for=6.6.6.6'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=1.2.3.4 proto=https'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for="1.2.3.4"proto=https'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, proto=https, for=127.0.0.2'], answer('127.0.0.2', 'malformed', 'forwarded')],
+    [['for=6.6.6.6, for="1.2.3.4'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=1.2.3.4"'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for="1.2.3.4\\"'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for="1.2.3.4"x'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for="\u0001"'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, f\u00f6r=1.2.3.4'], PEER_IS_CLIENT],
+    [['for=6.6.6.6, for=1.2.3.4\u00a0'], PEER_IS_CLIENT],
+    // An attacker's open quote on the left must not swallow what the proxy appended on the right.
+    [['for=6.6.6.6;x=", for=1.2.3.4'], PEER_IS_CLIENT],
+    [['for=6.6.6.6;x=", for="1.2.3.4:80"'], PEER_IS_CLIENT],
+    [['for=6.6.6.6;x=", for="[2001:db8::1]";proto=https'], PEER_IS_CLIENT],
+    [['for=6.6.6.6;x="\\', 'for=1.2.3.4'], v4('1.2.3.4')],
+    [['for=6.6.6.6, for="', 'for=1.2.3.4, for=127.0.0.2'], v4('1.2.3.4')],
+    [['for=6.6.6.6, x', 'for=127.0.0.2'], answer('127.0.0.2', 'malformed', 'forwarded')],
+    [
+      [`for=6.6.6.6, ${Array.from({ length: 32 }, (_, i) => `for=127.0.1.${32 - i}`).join(', ')}`],
+      answer('127.0.1.32', 'malformed', 'forwarded'),
+    ],
+    [[`${'for=6.6.6.6, '.repeat(40)}for=1.2.3.4`], v4('1.2.3.4')],
+  ];
+
+  it.each(cases)('%j', (lines, expected) => {
+    expect(resolve({ ...LOOPBACK, headers: ['forwarded'] }, { headers: forwardedLines(...lines) })).toEqual(expected);
+  });
+
+  it('lets nobody on the left choose an address, whatever is written there', () => {
+    const ask = resolver({ ...LOOPBACK, headers: ['forwarded'] });
+    const piece = fc.constantFrom('for=6.6.6.6', 'for="6.6.6.6"', 'x="', '"', '\\', '\\"', ',', ';', '=', ' ', 'for=');
+    const attack = fc.array(fc.oneof(piece, fc.string({ unit: latin1, maxLength: 3 })), { maxLength: 12 });
+    const appended = fc.constantFrom(
+      'for=9.8.7.6',
+      'for="9.8.7.6"',
+      'for="9.8.7.6:80"',
+      'proto=https;for=9.8.7.6;by="_proxy"',
+      'for="9.8.7.6:443";host="example.com:80";proto=https',
+    );
+    fc.assert(
+      fc.property(attack, appended, (pieces, own) => {
+        const line = pieces.join('');
+        const sameLine = ask({ headers: forwardedLines(`${line}, ${own}`) });
+        expect([v4('9.8.7.6'), PEER_IS_CLIENT]).toContainEqual(sameLine);
+        expect(ask({ headers: forwardedLines(line, own) })).toEqual(v4('9.8.7.6'));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+});
+
+describe('the partition key', () => {
+  it.each([
+    ['two addresses of one /64', {}, '2001:db8:1:2::1', '2001:db8:1:2:ffff:ffff:ffff:ffff', '2001:db8:1:2::/64'],
+    ['mapped and plain IPv4', {}, '::ffff:1.2.3.4', '1.2.3.4', '1.2.3.4'],
+    ['two ports of one address', {}, '1.2.3.4:1', '1.2.3.4:2', '1.2.3.4'],
+    ['two texts of one address', {}, '2001:DB8::0:1', '[2001:db8::1]:80', '2001:db8::/64'],
+    ['two addresses of one /56', { ipv6Prefix: 56 }, '2001:db8:1:201::1', '2001:db8:1:2ff::1', '2001:db8:1:200::/56'],
+    ['one whole address', { ipv6Prefix: 128 }, '2001:db8::1', '2001:db8::1%eth0', '2001:db8::1'],
+    ['one /32', { ipv6Prefix: 32 }, '2001:db8:1::1', '2001:db8:ffff::1', '2001:db8::/32'],
+  ])('is one for %s', (_what, options, first, second, key) => {
+    const ask = resolver({ ...LOOPBACK, ...options });
+    expect([ask({ headers: xff(first) }).key, ask({ headers: xff(second) }).key]).toEqual([key, key]);
+  });
+
+  it.each([
+    ['neighbouring /64', {}, '2001:db8:1:2::1', '2001:db8:1:3::1'],
+    ['neighbouring IPv4', {}, '1.2.3.4', '1.2.3.5'],
+    ['neighbouring /56', { ipv6Prefix: 56 }, '2001:db8:1:1ff::1', '2001:db8:1:200::1'],
+    ['neighbours at /128', { ipv6Prefix: 128 }, '2001:db8::1', '2001:db8::2'],
+    ['an IPv4 address and its compatible IPv6 form', { ipv6Prefix: 128 }, '1.2.3.4', '::1.2.3.4'],
+  ])('is two for %s', (_what, options, first, second) => {
+    const ask = resolver({ ...LOOPBACK, ...options });
+    expect(ask({ headers: xff(first) }).key).not.toBe(ask({ headers: xff(second) }).key);
+  });
+
+  it('is that of the socket too', () => {
+    expect(resolve({}, { peer: '2001:db8:1:2:3::1' }).key).toBe('2001:db8:1:2::/64');
+    expect(resolve({ ipv6Prefix: 48 }, { peer: '2001:db8:1:2:3::1' }).key).toBe('2001:db8:1::/48');
+    expect(resolve({}, { peer: '::ffff:1.2.3.4' }).key).toBe('1.2.3.4');
+  });
+});
+
+describe('options', () => {
+  const refused: readonly (readonly [options: unknown, ...named: string[]])[] = [
+    [{ trust: ['0.0.0.0/0'] }, 'trust', "'0.0.0.0/0'"],
+    [{ trust: ['::/0'] }, 'trust', "'::/0'"],
+    [{ trust: ['10/8'] }, 'trust', "'10/8'"],
+    [{ trust: ['10.0/8'] }, 'trust', "'10.0/8'"],
+    [{ trust: ['010.0.0.0/8'] }, 'trust', "'010.0.0.0/8'"],
+    [{ trust: ['0x0a.0.0.0/8'] }, 'trust', "'0x0a.0.0.0/8'"],
+    [{ trust: ['::ffff:10.0.0.0/8'] }, 'trust', "'::ffff:10.0.0.0/8'"],
+    [{ trust: ['::ffff:10.0.0.0/104'] }, 'trust', "'::ffff:10.0.0.0/104'", 'mapped'],
+    [{ trust: ['::ffff:a00:0/104'] }, 'trust', "'::ffff:a00:0/104'", 'mapped'],
+    [{ trust: ['10.0.0.1/8'] }, 'trust', "'10.0.0.1/8'", 'bits'],
+    [{ trust: ['10.0.0.128/24'] }, 'trust', "'10.0.0.128/24'", 'bits'],
+    [{ trust: ['2001:db8::1/64'] }, 'trust', "'2001:db8::1/64'", 'bits'],
+    [{ trust: ['fe80::1%eth0'] }, 'trust', "'fe80::1%eth0'"],
+    [{ trust: ['fe80::%eth0/10'] }, 'trust', "'fe80::%eth0/10'"],
+    [{ trust: ['10.0.0.0/33'] }, 'trust', "'10.0.0.0/33'"],
+    [{ trust: ['2001:db8::/129'] }, 'trust', "'2001:db8::/129'"],
+    [{ trust: ['10.0.0.0/'] }, 'trust', "'10.0.0.0/'"],
+    [{ trust: ['10.0.0.0/-1'] }, 'trust', "'10.0.0.0/-1'"],
+    [{ trust: ['10.0.0.0/8/8'] }, 'trust', "'10.0.0.0/8/8'"],
+    [{ trust: ['10.0.0.0/255.0.0.0'] }, 'trust', "'10.0.0.0/255.0.0.0'"],
+    [{ trust: ['10.0.0.0-10.0.0.9'] }, 'trust', "'10.0.0.0-10.0.0.9'"],
+    [{ trust: [' 10.0.0.0/8'] }, 'trust', "' 10.0.0.0/8'"],
+    [{ trust: ['10.0.0.0/8\n'] }, 'trust', "'10.0.0.0/8\\n'"],
+    [{ trust: ['loopback', 'localhost'] }, 'trust', "'localhost'"],
+    [{ trust: ['Loopback'] }, 'trust', "'Loopback'"],
+    [{ trust: ['constructor'] }, 'trust', "'constructor'"],
+    [{ trust: ['__proto__'] }, 'trust', "'__proto__'"],
+    [{ trust: [''] }, 'trust', "''"],
+    [{ trust: ['*'] }, 'trust', "'*'"],
+    [{ trust: [true] }, 'trust', 'true'],
+    [{ trust: [null] }, 'trust', 'null'],
+    [{ trust: 'loopback' }, 'trust', "'loopback'"],
+    [{ trust: true }, 'trust', 'true'],
+    [{ trust: 1 }, 'trust', '1'],
+    [{ trusts: ['loopback'] }, 'trusts'],
+    [{ trustProxy: true }, 'trustProxy'],
+    [{ hops: 1 }, 'hops'],
+    [{ header: ['x-real-ip'] }, 'header'],
+    [{ headers: [] }, 'headers', '[]'],
+    [{ headers: 'x-real-ip' }, 'headers', "'x-real-ip'"],
+    [{ headers: ['X-Real-IP'] }, 'headers', "'X-Real-IP'"],
+    [{ headers: ['x-real-ip', 'cf-connecting-ip'] }, 'headers', "'cf-connecting-ip'"],
+    [{ headers: [undefined] }, 'headers', 'undefined'],
+    [{ ipv6Prefix: 31 }, 'ipv6Prefix', '31'],
+    [{ ipv6Prefix: 129 }, 'ipv6Prefix', '129'],
+    [{ ipv6Prefix: 64.5 }, 'ipv6Prefix', '64.5'],
+    [{ ipv6Prefix: '64' }, 'ipv6Prefix', "'64'"],
+    [{ ipv6Prefix: Number.NaN }, 'ipv6Prefix', 'NaN'],
+    [{ trustUnixSocket: 'no' }, 'trustUnixSocket', "'no'"],
+    [{ trustUnixSocket: 1 }, 'trustUnixSocket', '1'],
+    [{ forwarder: 'main-server' }, 'forwarder', "'main-server'"],
+    [{ forwarder: null }, 'forwarder', 'null'],
+    [null, 'clientIp'],
+    ['loopback', 'clientIp'],
+    [['loopback'], 'clientIp'],
+  ];
+
+  it.each(refused.map(([options, ...named]) => [options, named] as const))(
+    '%j are refused, naming %j',
+    (options, named) => {
+      const error = failureOf(() => clientIp(options as ClientIpOptions));
+      expect(error).toBeInstanceOf(OptionError);
+      expect(error).toMatchObject({ code: 'GATEWARDEN_BAD_OPTION' });
+      for (const part of ['gatewarden: clientIp', ...named]) expect(String(error)).toContain(part);
+    },
+  );
+
+  it.each([
+    [{}],
+    [{ trust: [] }],
+    [{ trust: ['loopback', 'linklocal', 'uniquelocal', '192.0.2.1', '2001:db8::1', '0.0.0.0/1', '::/1'] }],
+    [{ ipv6Prefix: 32 }],
+    [{ ipv6Prefix: 128 }],
+    [{ headers: ['forwarded', 'x-original-ip', 'x-real-ip', 'x-forwarded-for'] }],
+  ] as const)('%j are taken', (options) => {
+    expect(clientIp(options)).toBeTypeOf('function');
+  });
+});
+
+function failureOf(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+// The oracle: written without a line of the resolver's, and without ipaddr.js.
+
+const TRUSTED = new BlockList();
+TRUSTED.addSubnet('127.0.0.0', 8, 'ipv4');
+TRUSTED.addAddress('::1', 'ipv6');
+TRUSTED.addSubnet('10.0.0.0', 8, 'ipv4');
+TRUSTED.addSubnet('2001:db8:aaaa::', 48, 'ipv6');
+const ORACLE_OPTIONS: ClientIpOptions = { trust: ['loopback', '10.0.0.0/8', '2001:db8:aaaa::/48'] };
+
+function isTrusted(ip: string): boolean {
+  return TRUSTED.check(ip, isIP(ip) === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** Canonical text of an entry, by `net.isIP` and the URL standard; undefined for what is no address. */
+function canonical(entry: string): string | undefined {
+  const bare = entry.replace(/^\[([^\]]*:[^\]]*)\](:\d{1,5})?$/, '$1').replace(/^([^:[]*):\d{1,5}$/, '$1');
+  const host = isIP(bare) === 6 ? bare.replace(/%.*$/s, '') : bare;
+  if (entry.length > 80 || isIP(host) === 0) return undefined;
+  const text = isIP(host) === 4 ? host : new URL(`http://[${host}]`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(text);
+  const halves = mapped === null ? [] : mapped.slice(1).map((half) => Number.parseInt(half, 16));
+  const folded = mapped === null ? text : halves.flatMap((half) => [half >> 8, half & 0xff]).join('.');
+  return folded === '::' || folded === '0.0.0.0' ? undefined : folded;
+}
+
+/** Peer first, then every entry from the right: undefined for one that is no address. */
+function chainOf(peer: string, lines: readonly string[]): (string | undefined)[] {
+  const entries = lines.flatMap((line) => line.split(',')).map((entry) => entry.replace(/^[ \t]+|[ \t]+$/g, ''));
+  return [peer, ...entries.filter((entry) => entry !== '').reverse()].map(canonical);
+}
+
+function expectedIp(peer: string, lines: readonly string[]): string | undefined {
+  const chain = chainOf(peer, lines);
+  return chain.find((ip, i) => ip !== undefined && (!isTrusted(ip) || chain[i + 1] === undefined || i === 32));
+}
+
+const latin1 = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code));
+const proxy = fc.constantFrom(
+  '127.0.0.1',
+  '::1',
+  '[::1]:80',
+  '10.1.2.3',
+  '10.1.2.3:8080',
+  '::ffff:10.0.0.1',
+  '::FFFF:7f00:1',
+  '2001:db8:aaaa::5',
+);
+const stranger = fc.oneof(
+  fc.ipV4(),
+  fc.ipV6(),
+  fc.ipV6().map((ip) => `[${ip}]:443`),
+  fc.ipV4().map((ip) => `${ip}:443`),
+  fc.ipV4().map((ip) => `::ffff:${ip}`),
+  fc.ipV4Extended(),
+);
+const noise = fc.oneof(
+  fc.constantFrom('', ' ', 'unknown', '_hidden', '<script>', '::', '0.0.0.0', '127.1', '\u00a0127.0.0.1', '[10.0.0.1]'),
+  fc.string({ unit: latin1, maxLength: 12 }),
+);
+const entry = fc.oneof(
+  { weight: 5, arbitrary: proxy },
+  { weight: 2, arbitrary: stranger },
+  { weight: 1, arbitrary: noise },
+);
+const separator = fc.constantFrom(',', ', ', ' ,\t', ',,');
+const line = fc.tuple(fc.array(entry, { maxLength: 50 }), separator).map(([entries, between]) => entries.join(between));
+const anyHeader = fc.oneof(fc.array(line, { maxLength: 4 }), fc.array(fc.string({ unit: latin1 }), { maxLength: 4 }));
+
+describe('whatever a header holds', () => {
+  const ask = resolver(ORACLE_OPTIONS);
+
+  it('an untrusted peer is itself the client', () => {
+    const peer = fc.oneof(fc.ipV4(), fc.ipV6()).filter((ip) => {
+      const text = canonical(ip);
+      return text !== undefined && !isTrusted(text);
+    });
+    fc.assert(
+      fc.property(peer, anyHeader, (remote, lines) => {
+        const found = ask({ peer: remote, headers: xff(...lines) });
+        expect(found).toMatchObject({ ip: canonical(remote), source: 'socket', reason: 'direct' });
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('the answer is the peer or an entry of the header, in canonical form', () => {
+    fc.assert(
+      fc.property(
+        proxy.filter((ip) => isIP(ip) !== 0),
+        anyHeader,
+        (peer, lines) => {
+          const { ip = '', source } = ask({ peer, headers: xff(...lines) });
+          const chain = chainOf(peer, lines);
+          expect(isIP(ip)).not.toBe(0);
+          expect(source === 'socket' ? [chain[0]] : chain.slice(1)).toContain(ip);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('no entry is believed that stands left of an untrusted or malformed one, nor past the 32nd', () => {
+    const reached = new Map<ClientIpReason, number>();
+    fc.assert(
+      fc.property(anyHeader, (lines) => {
+        const found = ask({ headers: xff(...lines) });
+        expect(found.ip).toBe(expectedIp('127.0.0.1', lines));
+        reached.set(found.reason, (reached.get(found.reason) ?? 0) + 1);
+      }),
+      { numRuns: 3000 },
+    );
+    // The inputs have to lead to every end for this to say anything.
+    for (const reason of ['untrusted', 'malformed', 'all-trusted'] as const)
+      expect(reached.get(reason)).toBeGreaterThan(20);
+  });
+
+  it('a forwarder gains one hop and no more', () => {
+    const forwarding = resolver({ ...ORACLE_OPTIONS, forwarder: () => true });
+    const principal: Principal = { id: 'main', scheme: 'test', scopes: [], credentialId: 'c' };
+    fc.assert(
+      fc.property(anyHeader, (lines) => {
+        const chain = chainOf('127.0.0.1', lines);
+        const first = chain.findIndex((ip, i) => ip === undefined || !isTrusted(ip) || i === 32);
+        const beyond = first !== -1 && first < 32 && chain[first] !== undefined ? chain[first + 1] : undefined;
+        const { ip } = forwarding({ headers: xff(...lines), principal });
+        expect(ip).toBe(beyond ?? expectedIp('127.0.0.1', lines));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it.each(['x-forwarded-for', 'x-real-ip', 'x-original-ip', 'forwarded'] as const)(
+    '%s is read without a throw',
+    (name) => {
+      const open = resolver({ ...ORACLE_OPTIONS, headers: [name] });
+      fc.assert(
+        fc.property(fc.array(fc.string({ unit: latin1, maxLength: 300 }), { maxLength: 5 }), (lines) => {
+          const { ip = '' } = open({ headers: lines.map((text) => [name, text]) });
+          expect(isIP(ip)).not.toBe(0);
+        }),
+        { numRuns: 1000 },
+      );
+    },
+  );
+
+  it('what one text means says nothing about a text that begins or ends alike', () => {
+    const remembering = resolver(ORACLE_OPTIONS);
+    for (const whole of ['10.20.30.255', '1.2.3.45:8080', '2001:db8:aaaa:1:2:3:4:5555', '[2001:db8:aaaa::5]:80']) {
+      const parts = Array.from(whole, (_, i) => [whole.slice(0, i + 1), whole.slice(i)]).flat();
+      for (const text of [whole, ...parts, ...parts.reverse()]) {
+        expect([text, remembering({ headers: xff(text) }).ip]).toEqual([text, expectedIp('127.0.0.1', [text])]);
+      }
+    }
+  });
+
+  it('an answer is the same when asked again, also after thousands of other addresses', () => {
+    const remembering = resolver(ORACLE_OPTIONS);
+    const lines = [...fc.sample(line, { numRuns: 300, seed: 7 }), '6.6.6.6, 1.2.3.4', 'x, 10.0.0.1', '::ffff:1.2.3.4'];
+    const askAll = () => lines.map((text) => remembering({ headers: xff(text) }));
+    const first = askAll();
+    expect(askAll()).toEqual(first);
+    for (let i = 0; i < 6000; i++) {
+      const ip = `1.${i >> 8}.${i & 0xff}.9`;
+      expect(remembering({ headers: xff(ip) }).ip).toBe(ip);
+    }
+    expect(askAll()).toEqual(first);
+    expect(first.map(({ ip }) => ip)).toEqual(lines.map((text) => expectedIp('127.0.0.1', [text])));
+  });
+});

@@ -1,0 +1,101 @@
+import { Exchange, type Guard, type Principal, type RequestView, type ResponseHeaders } from '../src/exchange.js';
+import { renderProblem } from '../src/problem-format.js';
+import { sequence } from '../src/sequence.js';
+
+export type HeaderLine = readonly [name: string, value: string];
+
+export interface TestExchangeOptions {
+  readonly method?: string;
+  readonly url?: string;
+  /** Default 127.0.0.1; `undefined` where the socket has no address. */
+  readonly remoteAddress?: string | undefined;
+  readonly encrypted?: boolean;
+  /** Field lines as they came over the wire; a name may repeat. */
+  readonly headers?: readonly HeaderLine[];
+  readonly principal?: Principal | undefined;
+}
+
+/** A request as its client sent it. Headers are asked for by lower-case name only, as every adapter expects. */
+class TestRequest implements RequestView {
+  readonly method: string;
+  readonly url: string;
+  readonly remoteAddress: string | undefined;
+  readonly encrypted: boolean;
+  readonly #lines: readonly HeaderLine[];
+
+  constructor(options: TestExchangeOptions) {
+    this.method = options.method ?? 'GET';
+    this.url = options.url ?? '/';
+    this.remoteAddress = 'remoteAddress' in options ? options.remoteAddress : '127.0.0.1';
+    this.encrypted = options.encrypted ?? false;
+    this.#lines = options.headers ?? [];
+  }
+
+  fieldLines(name: string): readonly string[] {
+    if (name !== name.toLowerCase()) throw new Error(`a header was asked for as ${name}, not in lower case`);
+    return this.#lines.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value);
+  }
+}
+
+/** Response headers, found in any case and listed as they were written. */
+export class TestResponseHeaders implements ResponseHeaders {
+  readonly #entries = new Map<string, HeaderLine>();
+
+  get(name: string): string | undefined {
+    return this.#entries.get(name.toLowerCase())?.[1];
+  }
+
+  set(name: string, value: string): void {
+    this.#entries.set(name.toLowerCase(), [name, value]);
+  }
+
+  /** Every header set so far, by name as it was written. */
+  all(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#entries.values());
+  }
+}
+
+export interface TestExchange {
+  readonly exchange: Exchange;
+  /** What the response would carry. */
+  readonly headers: TestResponseHeaders;
+  /** Everything that was reported as a fault. */
+  readonly faults: readonly unknown[];
+}
+
+/** A real exchange over plain objects. Its faults are kept instead of printed. */
+export function testExchange(options: TestExchangeOptions = {}): TestExchange {
+  const headers = new TestResponseHeaders();
+  const faults: unknown[] = [];
+  const exchange = new Exchange(new TestRequest(options), headers);
+  exchange.principal = options.principal;
+  exchange.faultReporter = (error) => {
+    faults.push(error);
+  };
+  return { exchange, headers, faults };
+}
+
+/** What came of a request: `passed`, or the reply as an adapter would send it. */
+export interface Answer extends TestExchange {
+  readonly passed: boolean;
+  readonly status: number | undefined;
+  readonly replyHeaders: Readonly<Record<string, string>>;
+  /** Empty without a body. */
+  readonly body: string;
+  readonly contentType: string | undefined;
+}
+
+/** Runs a guard as an adapter would, and renders its reply. */
+export async function ask(guard: Guard, options: TestExchangeOptions = {}): Promise<Answer> {
+  const test = testExchange(options);
+  const reply = await sequence(guard)(test.exchange);
+  const rendered = reply === undefined ? undefined : renderProblem(reply, test.exchange);
+  return {
+    ...test,
+    passed: reply === undefined,
+    status: rendered?.status ?? reply?.status,
+    replyHeaders: Object.fromEntries(reply?.headers ?? []),
+    body: rendered?.body ?? '',
+    contentType: rendered?.contentType,
+  };
+}

@@ -1,0 +1,674 @@
+import { describe, expect, it } from 'vitest';
+import type { Guard, Outcome, Principal, Reply } from '../../src/exchange.js';
+import { refuse } from '../../src/exchange.js';
+import { type LimitOptions, limit, type RefundCause } from '../../src/limit/limit.js';
+import { type MemoryStore, memoryStore } from '../../src/limit/memory-store.js';
+import { dailyQuota, slidingWindow } from '../../src/limit/policy.js';
+import type { Decision, LimitStore } from '../../src/limit/store.js';
+import { OptionError } from '../../src/option.js';
+import { problem } from '../../src/problem.js';
+import { sequence } from '../../src/sequence.js';
+import { ManualClock } from '../contracts/limit-store.js';
+import { type TestExchange, testExchange } from '../exchange-fixture.js';
+
+const NOON = Date.UTC(2025, 5, 15, 12);
+const HOUR = 3_600_000;
+
+const perMinute = (limit: number) => slidingWindow({ limit, window: '1m' });
+
+interface Caller {
+  readonly ip?: string;
+  readonly principal?: string;
+  readonly credentialId?: string;
+}
+
+const CALLER: Caller = { ip: '192.0.2.1', principal: 'alice' };
+
+function principalNamed(id: string, credentialId = 'first'): Principal {
+  return { id, scheme: 'shared-secret', scopes: [], credentialId };
+}
+
+function exchangeOf({ ip, principal, credentialId }: Caller): TestExchange {
+  const test = testExchange({
+    principal: principal === undefined ? undefined : principalNamed(principal, credentialId),
+  });
+  if (ip !== undefined) test.exchange.clientIp = { ip, key: ip, source: 'socket', reason: 'direct' };
+  return test;
+}
+
+interface Answer extends TestExchange {
+  readonly reply: Reply | undefined;
+}
+
+/** Sends a request through guards as an adapter does. */
+async function send(guards: Guard | readonly Guard[], caller: Caller = CALLER): Promise<Answer> {
+  const test = exchangeOf(caller);
+  const reply = await sequence(...(typeof guards === 'function' ? [guards] : guards))(test.exchange);
+  return { ...test, reply };
+}
+
+/** 200 where the exchange goes on to its handler. */
+async function status(guards: Guard | readonly Guard[], caller: Caller = CALLER): Promise<number> {
+  return (await send(guards, caller)).reply?.status ?? 200;
+}
+
+function setup(): { readonly store: MemoryStore; readonly clock: ManualClock } {
+  const clock = new ManualClock(NOON);
+  return { store: memoryStore({ maxKeys: 1000, now: clock.now }), clock };
+}
+
+/** The same store behind an answer that comes later, as from a server. */
+function late(store: LimitStore): LimitStore {
+  return {
+    admit: async (...args) => store.admit(...args),
+    settle: async (...args) => store.settle(...args),
+    peek: async (...args) => store.peek(...args),
+    reset: async (...args) => store.reset(...args),
+  };
+}
+
+const STORES: readonly [what: string, wrap: (store: LimitStore) => LimitStore][] = [
+  ['a store that answers at once', (store) => store],
+  ['a store that answers by promise', late],
+];
+
+describe.each(STORES)('limit over %s', (_, wrap) => {
+  it('admits exactly five of 200 parallel requests at limit 5', async () => {
+    const { store } = setup();
+    // Other guards take unequal time before it.
+    const hops = (n: number): Guard =>
+      async function waits() {
+        for (let i = 0; i < n; i++) await Promise.resolve();
+        if (n % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+        return undefined;
+      };
+    const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(5)] });
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, i) => status([hops(i % 7), guard, hops((i * 3) % 5)])),
+    );
+    expect(answers.filter((status) => status === 200)).toHaveLength(5);
+    expect(answers.filter((status) => status === 429)).toHaveLength(195);
+  });
+
+  it('leaves the first policy’s count untouched by 100 requests that a second one refuses', async () => {
+    const { store } = setup();
+    const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(50), dailyQuota({ limit: 1 })] });
+    expect(await status(guard)).toBe(200);
+    for (let i = 0; i < 100; i++) expect(await status(guard)).toBe(429);
+    expect(await guard.peek('192.0.2.1')).toMatchObject([
+      { name: '60s', remaining: 49 },
+      { name: 'daily', remaining: 0 },
+    ]);
+  });
+
+  it('tells the handler what was admitted', async () => {
+    const guard = limit({ store: wrap(setup().store), by: 'client-ip', policies: [perMinute(5)], cost: 2 });
+    const { exchange } = await send(guard);
+    expect(exchange.admission?.quotas).toEqual([{ name: '60s', limit: 5, remaining: 3, resetAt: NOON + 60_000 }]);
+  });
+
+  it('refuses with a problem that says which policies stood in the way, and when the request could pass', async () => {
+    const { store } = setup();
+    const policies = [perMinute(2), slidingWindow({ limit: 2, window: '1h' }), dailyQuota({ limit: 9 })];
+    const guard = limit({ store: wrap(store), by: 'client-ip', policies, cost: 2 });
+    await send(guard);
+    const { reply, exchange, faults } = await send(guard);
+    expect(reply).toEqual({
+      status: 429,
+      headers: [['Retry-After', '3600']],
+      problem: {
+        type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',
+        title: 'Too Many Requests',
+        status: 429,
+        detail: 'The request exceeds a quota.',
+        code: 'quota-exceeded',
+        'violated-policies': ['60s', '3600s'],
+        policies: [
+          { name: '60s', limit: 2, remaining: 0, resetAt: NOON + 60_000 },
+          { name: '3600s', limit: 2, remaining: 0, resetAt: NOON + HOUR },
+        ],
+        limit: 2,
+        remaining: 0,
+        resetAt: NOON + HOUR,
+        retryAt: NOON + HOUR,
+      },
+    });
+    expect(exchange.admission).toBeUndefined();
+    expect(faults).toEqual([]);
+  });
+
+  it('looks into and resets what it counts by, and nothing else', async () => {
+    const { store } = setup();
+    const everybody = slidingWindow({ limit: 10, window: '1h', by: 'global' });
+    const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(2), everybody] });
+    await send(guard);
+    await send(guard);
+    expect(await guard.peek('192.0.2.1')).toEqual([{ name: '60s', limit: 2, remaining: 0, resetAt: NOON + 60_000 }]);
+    expect(await guard.peek('192.0.2.9')).toEqual([{ name: '60s', limit: 2, remaining: 2, resetAt: NOON }]);
+    await guard.reset('192.0.2.1');
+    const { headers } = await send(guard);
+    expect(headers.get('RateLimit')).toBe('"60s";r=1;t=60, "3600s";r=7;t=3600');
+  });
+});
+
+describe('limit counts', () => {
+  const ALICE = { ip: '192.0.2.1', principal: 'alice' };
+  const ALICE_ELSEWHERE = { ip: '192.0.2.2', principal: 'alice' };
+  const BOB_BESIDE_HER = { ip: '192.0.2.1', principal: 'bob' };
+
+  it.each([
+    ['client-ip', [200, 200, 429]],
+    ['principal', [200, 429, 200]],
+    ['global', [200, 429, 429]],
+  ] as const)('by %s', async (by, expected) => {
+    const guard = limit({ store: setup().store, by, policies: [perMinute(1)] });
+    const answers = [];
+    for (const caller of [ALICE, ALICE_ELSEWHERE, BOB_BESIDE_HER]) answers.push(await status(guard, caller));
+    expect(answers).toEqual(expected);
+  });
+
+  it('by what a function says of the exchange', async () => {
+    const guard = limit({
+      store: setup().store,
+      by: ({ clientIp, principal }) => `${principal?.id} at ${clientIp?.key}`,
+      policies: [perMinute(1)],
+    });
+    expect(await status(guard, ALICE)).toBe(200);
+    expect(await status(guard, ALICE_ELSEWHERE)).toBe(200);
+    expect(await status(guard, ALICE)).toBe(429);
+  });
+
+  it('by the principal, not by the credential it used', async () => {
+    const guard = limit({ store: setup().store, by: 'principal', policies: [perMinute(1)] });
+    expect(await status(guard, { principal: 'alice', credentialId: 'old' })).toBe(200);
+    expect(await status(guard, { principal: 'alice', credentialId: 'new' })).toBe(429);
+  });
+
+  it('each policy by its own, where it has one', async () => {
+    const guard = limit({
+      store: setup().store,
+      by: 'client-ip',
+      policies: [perMinute(2), slidingWindow({ limit: 3, window: '1h', by: 'principal' })],
+    });
+    expect(await status(guard, ALICE)).toBe(200);
+    expect(await status(guard, ALICE)).toBe(200);
+    expect(await status(guard, ALICE_ELSEWHERE)).toBe(200);
+    expect(await status(guard, { ip: '192.0.2.3', principal: 'alice' })).toBe(429);
+    expect(await status(guard, BOB_BESIDE_HER)).toBe(429);
+    expect(await status(guard, { ip: '192.0.2.3', principal: 'bob' })).toBe(200);
+  });
+
+  it('an address and a principal of the same name apart', async () => {
+    const { store } = setup();
+    const byIp = limit({ store, by: 'client-ip', policies: [perMinute(1)] });
+    const byPrincipal = limit({ store, by: 'principal', policies: [perMinute(1)] });
+    const everybody = limit({ store, by: 'global', policies: [perMinute(1)] });
+    const caller = { ip: 'global', principal: 'global' };
+    expect([await status(byIp, caller), await status(byPrincipal, caller), await status(everybody, caller)]).toEqual([
+      200, 200, 200,
+    ]);
+  });
+
+  it('together what two guards count by the same policy in the same store', async () => {
+    const { store } = setup();
+    const first = limit({ store, by: 'client-ip', policies: [perMinute(2)] });
+    const second = limit({ store, by: 'client-ip', policies: [perMinute(2)] });
+    expect([await status(first), await status(second), await status(first)]).toEqual([200, 200, 429]);
+  });
+
+  it('long keys apart, and keeps none of them', async () => {
+    const { store } = setup();
+    const keys: string[] = [];
+    const recording: LimitStore = {
+      ...late(store),
+      admit: (policies, asked, units) => {
+        keys.push(...asked);
+        return store.admit(policies, asked, units);
+      },
+    };
+    let key = '';
+    const guard = limit({ store: recording, by: () => key, policies: [perMinute(1)] });
+    for (const last of ['x', 'y']) {
+      key = 'x'.repeat(9_999) + last;
+      expect(await status(guard)).toBe(200);
+      expect(await status(guard)).toBe(429);
+      expect(await guard.peek(key)).toMatchObject([{ remaining: 0 }]);
+    }
+    for (const stored of keys) expect(stored.length).toBeLessThanOrEqual(128);
+    await guard.reset(key);
+    expect(await status(guard)).toBe(200);
+  });
+});
+
+describe('limit never passes a request without a key', () => {
+  it.each([
+    ['client-ip', { principal: 'alice' }, 'limit by "client-ip" needs clientIp(...) before it'],
+    ['principal', { ip: '192.0.2.1' }, 'no principal'],
+  ] as const)('where nothing has found its %s', async (by, caller, message) => {
+    const { store } = setup();
+    const { reply, faults, headers } = await send(limit({ store, by, policies: [perMinute(5)] }), caller);
+    expect(reply).toMatchObject({ status: 500, problem: { code: 'internal-error' } });
+    expect(faults).toHaveLength(1);
+    expect(String(faults[0])).toContain(message);
+    expect(headers.all()).toEqual({});
+    expect(store.size).toBe(0);
+  });
+
+  it.each(['', undefined, null, 0, 42, {}, Promise.resolve('key')])('where its function gives %o', async (key) => {
+    const { store } = setup();
+    const everybody = slidingWindow({ limit: 1, window: '1h', by: 'global' });
+    const guard = limit({ store, by: () => key as string, policies: [perMinute(5), everybody] });
+    const { reply, faults } = await send(guard);
+    expect(reply?.status).toBe(500);
+    expect(faults).toEqual([new TypeError('gatewarden: limit needs a non-empty string as partition key')]);
+    expect(store.size).toBe(0);
+  });
+
+  it('where its function throws', async () => {
+    const outage = new Error('no database');
+    const by = () => {
+      throw outage;
+    };
+    const { reply, faults } = await send(limit({ store: setup().store, by, policies: [perMinute(5)] }));
+    expect(reply?.status).toBe(500);
+    expect(faults).toEqual([outage]);
+  });
+
+  it.each(['', undefined])('and looks at none for %o', (key) => {
+    const guard = limit({ store: setup().store, by: 'principal', policies: [perMinute(5)] });
+    expect(() => guard.peek(key as string)).toThrow(TypeError);
+    expect(() => guard.reset(key as string)).toThrow(TypeError);
+  });
+});
+
+describe('limit charges a cost', () => {
+  it('that is the same for every request', async () => {
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 4 });
+    expect([await status(guard), await status(guard), await status(guard)]).toEqual([200, 200, 429]);
+    expect(await guard.peek('global')).toMatchObject([{ remaining: 2 }]);
+  });
+
+  it('that a function reads from the exchange', async () => {
+    const cost = ({ clientIp }: TestExchange['exchange']) => Number(clientIp?.key);
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost });
+    expect(await status(guard, { ip: '7' })).toBe(200);
+    expect(await status(guard, { ip: '4' })).toBe(429);
+    expect(await status(guard, { ip: '3' })).toBe(200);
+  });
+
+  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '1', undefined, Promise.resolve(1)])(
+    'but never one of %o, which is a fault',
+    async (cost) => {
+      const { store } = setup();
+      const guard = limit({ store, by: 'global', policies: [perMinute(10)], cost: () => cost as number });
+      const { reply, faults } = await send(guard);
+      expect(reply).toMatchObject({ status: 500, problem: { code: 'internal-error' } });
+      expect(faults[0]).toBeInstanceOf(OptionError);
+      expect(String(faults[0])).toContain('gatewarden: limit "cost" must be a positive integer, got ');
+      expect(store.size).toBe(0);
+    },
+  );
+
+  it('above a limit by refusing without a time to come back', async () => {
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 11 });
+    const { reply } = await send(guard);
+    expect(reply?.status).toBe(429);
+    expect(reply?.headers).toEqual([]);
+    expect(reply?.problem).toMatchObject({ limit: 10, remaining: 10, retryAt: null });
+  });
+
+  it('above one of two limits by refusing without a time to come back, though the other names one', async () => {
+    const policies = [perMinute(10), dailyQuota({ limit: 20 })];
+    const guard = limit({
+      store: setup().store,
+      by: 'global',
+      policies,
+      cost: ({ clientIp }) => Number(clientIp?.key),
+    });
+    await send(guard, { ip: '10' });
+    const { reply } = await send(guard, { ip: '11' });
+    expect(reply?.headers).toEqual([]);
+    expect(reply?.problem).toMatchObject({ 'violated-policies': ['60s', 'daily'], limit: 10, retryAt: null });
+  });
+});
+
+describe('limit tells the client', () => {
+  it('its policies and what is left of each', async () => {
+    const policies = [perMinute(5), dailyQuota({ limit: 100, name: 'free-plan' })];
+    const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies }));
+    expect(headers.all()).toEqual({
+      'RateLimit-Policy': '"60s";q=5;w=60, "free-plan";q=100;w=86400',
+      RateLimit: '"60s";r=4;t=60, "free-plan";r=99;t=43200',
+    });
+  });
+
+  it('the same of both guards, where two stand on a route', async () => {
+    const { store } = setup();
+    const byIp = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
+    const byPrincipal = limit({ store, by: 'principal', policies: [dailyQuota({ limit: 9 })] });
+    const { headers } = await send([byIp, byPrincipal]);
+    expect(headers.all()).toEqual({
+      'RateLimit-Policy': '"60s";q=5;w=60, "daily";q=9;w=86400',
+      RateLimit: '"60s";r=4;t=60, "daily";r=8;t=43200',
+    });
+  });
+
+  it('with every refusal, what is left', async () => {
+    const { store, clock } = setup();
+    const guard = limit({ store, by: 'client-ip', policies: [perMinute(1), dailyQuota({ limit: 5 })] });
+    await send(guard);
+    clock.advance(1);
+    expect((await send(guard)).headers.all()).toEqual({
+      'RateLimit-Policy': '"60s";q=1;w=60, "daily";q=5;w=86400',
+      RateLimit: '"60s";r=0;t=60, "daily";r=4;t=43200',
+    });
+  });
+
+  it('no reset time where nothing is in use', async () => {
+    const guard = limit({ store: setup().store, by: 'client-ip', policies: [perMinute(5)], cost: 6 });
+    expect((await send(guard)).headers.get('RateLimit')).toBe('"60s";r=5');
+  });
+
+  it('windows of parts of a second as whole seconds', async () => {
+    const policies = [slidingWindow({ limit: 5, window: 1500 })];
+    const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies }));
+    expect(headers.get('RateLimit-Policy')).toBe('"1500ms";q=5;w=2');
+    expect(headers.get('RateLimit')).toBe('"1500ms";r=4;t=2');
+  });
+
+  it.each([0, 1, 499, 500, 501, 999, 1000, 1001, 1498, 1499])(
+    'to retry %i ms into a window of 1.5 s after whole seconds that are enough',
+    async (elapsed) => {
+      const { store, clock } = setup();
+      const guard = limit({ store, by: 'client-ip', policies: [slidingWindow({ limit: 1, window: 1500 })] });
+      await send(guard);
+      clock.advance(elapsed);
+      const { reply } = await send(guard);
+      const [name, value] = reply?.headers[0] ?? [];
+      expect(name).toBe('Retry-After');
+      expect(value).toBe(String(Math.max(1, Math.ceil((1500 - elapsed) / 1000))));
+      clock.advance(Number(value) * 1000);
+      expect(await status(guard)).toBe(200);
+    },
+  );
+
+  it('to retry a weighted request when enough units will have left, and that this is enough', async () => {
+    const { store, clock } = setup();
+    const guard = limit({
+      store,
+      by: 'global',
+      policies: [perMinute(4)],
+      cost: ({ clientIp }) => Number(clientIp?.key),
+    });
+    for (const ip of ['1', '2', '1']) {
+      await send(guard, { ip });
+      clock.advance(10_000);
+    }
+    const { reply } = await send(guard, { ip: '3' });
+    expect(reply?.headers).toEqual([['Retry-After', '40']]);
+    clock.advance(39_999);
+    expect(await status(guard, { ip: '3' })).toBe(429);
+    clock.advance(1);
+    expect(await status(guard, { ip: '3' })).toBe(200);
+  });
+
+  it('to retry after midnight where a daily quota is used up', async () => {
+    const { store, clock } = setup();
+    const guard = limit({ store, by: 'client-ip', policies: [dailyQuota({ limit: 1, timeZone: 'Europe/Berlin' })] });
+    await send(guard);
+    const { reply } = await send(guard);
+    expect(reply?.headers).toEqual([['Retry-After', String(10 * 3600)]]);
+    clock.advance(10 * HOUR);
+    expect(await status(guard)).toBe(200);
+  });
+
+  it('nothing in X-RateLimit headers unless asked to', async () => {
+    const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies: [perMinute(5)] }));
+    expect(Object.keys(headers.all())).toEqual(['RateLimit-Policy', 'RateLimit']);
+  });
+
+  it('in X-RateLimit headers of the policy nearest to refusing, and of the one that holds a refusal longest', async () => {
+    const { store, clock } = setup();
+    clock.set(NOON + 1);
+    const policies = [perMinute(2), dailyQuota({ limit: 9 }), slidingWindow({ limit: 2, window: '1h' })];
+    const guard = limit({ store, by: 'client-ip', policies, legacyHeaders: true });
+    const legacy = async () => {
+      const { headers } = await send(guard);
+      return ['Limit', 'Remaining', 'Reset'].map((name) => headers.get(`X-RateLimit-${name}`));
+    };
+    expect(await legacy()).toEqual(['2', '1', String(NOON / 1000 + 61)]);
+    expect(await legacy()).toEqual(['2', '0', String(NOON / 1000 + 61)]);
+    expect(await legacy()).toEqual(['2', '0', String(NOON / 1000 + 3601)]);
+  });
+});
+
+describe('limit gives the charge back', () => {
+  const refused = (status: number): Outcome => ({ kind: 'refused', status, code: undefined });
+  const completed = (status: number): Outcome => ({ kind: 'completed', status });
+  const aborted: Outcome = { kind: 'aborted' };
+
+  it.each<[outcome: Outcome, refundOn: readonly RefundCause[] | undefined, left: number]>([
+    [refused(401), undefined, 10],
+    [refused(503), undefined, 10],
+    [completed(500), undefined, 10],
+    [completed(503), undefined, 10],
+    [completed(599), undefined, 10],
+    [completed(200), undefined, 7],
+    [completed(304), undefined, 7],
+    [completed(400), undefined, 7],
+    [completed(404), undefined, 7],
+    [completed(499), undefined, 7],
+    [aborted, undefined, 7],
+    [refused(401), [], 7],
+    [completed(500), [], 7],
+    [aborted, [], 7],
+    [refused(401), ['refused'], 10],
+    [completed(500), ['refused'], 7],
+    [refused(401), ['server-error'], 7],
+    [completed(500), ['server-error'], 10],
+    [refused(401), ['aborted'], 7],
+    [completed(500), ['aborted'], 7],
+    [aborted, ['aborted'], 10],
+    [completed(200), ['refused', 'server-error', 'aborted'], 7],
+  ])('or keeps it: %o with refundOn %o leaves %i of 10', async (outcome, refundOn, left) => {
+    const { store } = setup();
+    const options: LimitOptions = { store, by: 'global', policies: [perMinute(10)], cost: 3 };
+    const guard = limit(refundOn === undefined ? options : { ...options, refundOn });
+    const { exchange } = await send(guard);
+    expect(await guard.peek('global')).toMatchObject([{ remaining: 7 }]);
+    exchange.settle(outcome);
+    expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
+  });
+
+  it('of every limit on the route, when a guard behind them refuses', async () => {
+    const { store } = setup();
+    const byIp = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
+    const byPrincipal = limit({ store, by: 'principal', policies: [dailyQuota({ limit: 5 })] });
+    const unready: Guard = () => refuse(problem('store-unavailable'));
+    const { exchange, reply } = await send([byIp, byPrincipal, unready]);
+    expect(reply?.status).toBe(503);
+    exchange.settle(refused(503));
+    expect(await byIp.peek('192.0.2.1')).toMatchObject([{ remaining: 5 }]);
+    expect(await byPrincipal.peek('alice')).toMatchObject([{ remaining: 5 }]);
+  });
+
+  it('of the first limit, when the second one refuses', async () => {
+    const { store } = setup();
+    const first = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
+    const second = limit({ store, by: 'global', policies: [dailyQuota({ limit: 1 })] });
+    await send([first, second]);
+    const { exchange, reply } = await send([first, second]);
+    expect(reply?.status).toBe(429);
+    exchange.settle(refused(429));
+    expect(await first.peek('192.0.2.1')).toMatchObject([{ remaining: 4 }]);
+    expect(await second.peek('global')).toMatchObject([{ remaining: 0 }]);
+  });
+
+  it('never below what the handler itself settled', async () => {
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
+    const { exchange } = await send(guard);
+    await exchange.admission?.settle(5);
+    exchange.settle(completed(500));
+    expect(await guard.peek('global')).toMatchObject([{ remaining: 5 }]);
+  });
+
+  it('once, and nothing for what the handler settles after the end', async () => {
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
+    const { exchange } = await send(guard);
+    exchange.settle(completed(500));
+    exchange.settle(completed(500));
+    await exchange.admission?.settle(9);
+    expect(await guard.peek('global')).toMatchObject([{ remaining: 10 }]);
+  });
+
+  it.each([
+    [['aborted'], 10],
+    [['refused'], 7],
+  ] as const)(
+    'as refundOn %o says, also when the client left before the store had answered',
+    async (refundOn, left) => {
+      const { store } = setup();
+      const guard = limit({ store: late(store), by: 'global', policies: [perMinute(10)], cost: 3, refundOn });
+      const test = exchangeOf(CALLER);
+      const answer = sequence(guard)(test.exchange);
+      test.exchange.abort();
+      await answer;
+      expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
+    },
+  );
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('gone');
+      },
+    ],
+    [
+      'rejects',
+      async () => {
+        throw new Error('gone');
+      },
+    ],
+  ])('and reports a store that %s meanwhile, without disturbing the response', async (_, settle) => {
+    const { store } = setup();
+    const guard = limit({ store: { ...late(store), settle }, by: 'global', policies: [perMinute(10)] });
+    const { exchange, faults } = await send(guard);
+    expect(() => exchange.settle(completed(500))).not.toThrow();
+    await Promise.resolve();
+    expect(faults).toEqual([new Error('gone')]);
+  });
+});
+
+describe('limit over a store that fails', () => {
+  const outage = new Error('connection lost');
+
+  it.each<[what: string, admit: LimitStore['admit']]>([
+    [
+      'throws',
+      () => {
+        throw outage;
+      },
+    ],
+    ['rejects', () => Promise.reject(outage)],
+  ])('answers 503 and reports the fault where it %s', async (_, admit) => {
+    const { store } = setup();
+    const { reply, faults, exchange, headers } = await send(
+      limit({ store: { ...late(store), admit }, by: 'client-ip', policies: [perMinute(5)] }),
+    );
+    expect(reply).toMatchObject({
+      status: 503,
+      headers: [['Retry-After', '5']],
+      problem: { code: 'store-unavailable', status: 503 },
+    });
+    expect(faults).toEqual([outage]);
+    expect(exchange.admission).toBeUndefined();
+    expect(headers.all()).toEqual({});
+  });
+
+  it.each<[what: string, decision: unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['true', true],
+    ['an empty object', {}],
+    ['a decision of no kind', { at: NOON, states: [] }],
+    ['an unknown kind of decision', { kind: 'denied', at: NOON, states: [] }],
+    ['a refusal without a reason', { kind: 'refused', at: NOON, states: [], violations: [] }],
+  ])('does not take %s for an admission', async (_, decision) => {
+    const { store } = setup();
+    for (const admit of [() => decision as Decision, async () => decision as Decision]) {
+      const { reply, faults, exchange } = await send(
+        limit({ store: { ...late(store), admit }, by: 'client-ip', policies: [perMinute(5)] }),
+      );
+      expect(reply?.status).toBe(500);
+      expect(faults).toHaveLength(1);
+      expect(exchange.admission).toBeUndefined();
+    }
+  });
+});
+
+describe('limit refuses options', () => {
+  const { store } = setup();
+  const policies = [perMinute(5)];
+  const COST_RULE = '"cost" must be a positive integer';
+  const POLICY_RULE = '"policies" must be made by slidingWindow(...) or dailyQuota(...)';
+
+  it.each<[options: unknown, message: string]>([
+    [undefined, 'takes an object of options'],
+    [[], 'takes an object of options'],
+    [
+      { store, by: 'global', policies, costs: 1 },
+      'has no option "costs"; it knows store, by, policies, cost, refundOn, legacyHeaders',
+    ],
+    [{ by: 'global', policies }, '"store" must be a store such as memoryStore(), got undefined'],
+    [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
+    [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got {}'],
+    [{ store, by: 'ip', policies }, '"by" must be client-ip, principal, global or a function, got \'ip\''],
+    [{ store, by: null, policies }, '"by" must be client-ip, principal, global or a function, got null'],
+    [{ store, policies }, '"by" must be given, for policy "60s" has none of its own'],
+    [{ store, by: 'global' }, '"policies" must be a list of at least one policy, got undefined'],
+    [{ store, by: 'global', policies: [] }, '"policies" must be a list of at least one policy, got []'],
+    [{ store, by: 'global', policies: 'daily' }, '"policies" must be a list of at least one policy, got \'daily\''],
+    [{ store, by: 'global', policies: [undefined] }, `${POLICY_RULE}, got undefined`],
+    [{ store, by: 'global', policies: [null] }, `${POLICY_RULE}, got null`],
+    [{ store, by: 'global', policies: [{ limit: 5 }] }, `${POLICY_RULE}, got { limit: 5 }`],
+    [
+      { store, by: 'global', policies: [perMinute(5), perMinute(9)] },
+      "\"policies\" must have different names, got [ '60s', '60s' ]",
+    ],
+    [{ store, by: 'global', policies, cost: 0 }, `${COST_RULE}, got 0`],
+    [{ store, by: 'global', policies, cost: -1 }, `${COST_RULE}, got -1`],
+    [{ store, by: 'global', policies, cost: 1.5 }, `${COST_RULE}, got 1.5`],
+    [{ store, by: 'global', policies, cost: Number.NaN }, `${COST_RULE}, got NaN`],
+    [{ store, by: 'global', policies, cost: '2' }, `${COST_RULE}, got '2'`],
+    [{ store, by: 'global', policies, cost: null }, `${COST_RULE}, got null`],
+    [
+      { store, by: 'global', policies, refundOn: 'refused' },
+      '"refundOn" must be a list of refused, server-error, aborted, got \'refused\'',
+    ],
+    [
+      { store, by: 'global', policies, refundOn: ['5xx'] },
+      '"refundOn" must be a list of refused, server-error, aborted, got [ \'5xx\' ]',
+    ],
+    [{ store, by: 'global', policies, legacyHeaders: 1 }, '"legacyHeaders" must be true or false, got 1'],
+  ])('%#: %o', (options, message) => {
+    expect(() => limit(options as LimitOptions)).toThrow(new OptionError(`gatewarden: limit ${message}`));
+  });
+
+  it('but not a missing "by" where every policy has its own', async () => {
+    const guard = limit({ store, policies: [slidingWindow({ limit: 1, window: '1m', by: 'principal' })] });
+    expect(await status(guard)).toBe(200);
+    expect(await status(guard)).toBe(429);
+  });
+
+  it('and reads them once: what is changed afterwards changes nothing', async () => {
+    const list = [perMinute(1)];
+    const refundOn: RefundCause[] = [];
+    const guard = limit({ store: setup().store, by: 'global', policies: list, refundOn });
+    list.pop();
+    refundOn.push('server-error');
+    const { exchange } = await send(guard);
+    exchange.settle({ kind: 'completed', status: 500 });
+    expect(await status(guard)).toBe(429);
+  });
+});

@@ -1,0 +1,147 @@
+import type { QuotaPolicy } from '../../src/limit/policy.js';
+import type { QuotaState } from '../../src/problem.js';
+
+/** One admission in one counter. */
+export interface Charge {
+  /** When it was admitted; in a reference log's daily quota the end of the day that was charged. */
+  readonly at: number;
+  units: number;
+}
+
+/** The most units that any interval of the window's length holds. It is enough to look at those starting at a charge. */
+export function fullestInterval(charges: readonly Charge[], window: number): number {
+  let most = 0;
+  for (let i = 0; i < charges.length; i++) {
+    const end = at(charges, i).at + window;
+    let units = 0;
+    for (let j = i; j < charges.length && at(charges, j).at < end; j++) units += at(charges, j).units;
+    most = Math.max(most, units);
+  }
+  return most;
+}
+
+export function unitsAfter(charges: readonly Charge[], time: number): number {
+  return charges.reduce((sum, charge) => (charge.at > time ? sum + charge.units : sum), 0);
+}
+
+/** One of a list by any number from zero, counted round and round. */
+export function at<T>(list: readonly T[], i: number): T {
+  const found = list[i % list.length];
+  if (found === undefined) throw new Error('an empty list');
+  return found;
+}
+
+interface Receipt {
+  readonly units: number;
+  readonly charged: readonly { readonly counter: Charge[]; readonly charge: Charge; readonly window: number }[];
+  settled: boolean;
+}
+
+export interface ReferenceDecision {
+  readonly kind: 'admitted' | 'refused';
+  readonly at: number;
+  readonly states: readonly QuotaState[];
+  readonly violations: readonly { readonly state: QuotaState; readonly retryAt: number | null }[];
+  readonly receipt: Receipt;
+}
+
+const sum = (charges: readonly Charge[]) => charges.reduce((total, { units }) => total + units, 0);
+
+/**
+ * What a limit store promises, written down as plainly as it goes: every admission is an entry in a list, and every
+ * question is answered by reading the whole list. For windows of up to 512 units. No structure, no speed.
+ */
+export class ReferenceLog {
+  readonly #counters = new Map<string, Charge[]>();
+  /** Every time at which anything has left or will leave. */
+  readonly departures: number[] = [];
+
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number, now: number): ReferenceDecision {
+    const counters = policies.map((policy, i) => this.#look(policy, keys[i] ?? '', now));
+    const violations = policies.flatMap((policy, i) => {
+      const counter = counters[i] ?? [];
+      if (sum(counter) + units <= policy.limit) return [];
+      return [{ state: this.#state(policy, counter, now), retryAt: this.#retryAt(policy, counter, units) }];
+    });
+    const charged: Receipt['charged'][number][] = [];
+    if (violations.length === 0) {
+      policies.forEach((policy, i) => {
+        const counter = counters[i] ?? [];
+        const natural = policy.kind === 'sliding-window' ? now : policy.dayOf(now).end;
+        // Where the clock has run backwards: with the newest entry, in the latest day.
+        const charge = { at: Math.max(natural, ...counter.map(({ at }) => at)), units };
+        counter.push(charge);
+        charged.push({ counter, charge, window: lifetime(policy) });
+        this.departures.push(charge.at + lifetime(policy));
+      });
+    }
+    return {
+      kind: violations.length === 0 ? 'admitted' : 'refused',
+      at: now,
+      states: policies.map((policy, i) => this.#state(policy, counters[i] ?? [], now)),
+      violations,
+      receipt: { units, charged, settled: false },
+    };
+  }
+
+  settle(receipt: Receipt, units: number, now: number): void {
+    if (receipt.settled) return;
+    receipt.settled = true;
+    for (const { counter, charge, window } of receipt.charged) {
+      if (counter.includes(charge) && charge.at + window > now) charge.units = units;
+    }
+  }
+
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[], now: number): readonly QuotaState[] {
+    return policies.map((policy, i) => this.#state(policy, this.#look(policy, keys[i] ?? '', now), now));
+  }
+
+  reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
+    policies.forEach((policy, i) => {
+      this.#counters.delete(`${policy.id} ${keys[i]}`);
+    });
+  }
+
+  /** What still counts. The first entries go when they are over, or when refunds have emptied them. */
+  #look(policy: QuotaPolicy, key: string, now: number): Charge[] {
+    const name = `${policy.id} ${key}`;
+    const counter = this.#counters.get(name) ?? [];
+    this.#counters.set(name, counter);
+    while (counter[0] !== undefined && (counter[0].units === 0 || counter[0].at + lifetime(policy) <= now)) {
+      counter.shift();
+    }
+    return counter;
+  }
+
+  #state(policy: QuotaPolicy, counter: readonly Charge[], now: number): QuotaState {
+    const { name, limit } = policy;
+    const remaining = Math.max(0, limit - sum(counter));
+    return { name, limit, remaining, resetAt: this.#resetAt(policy, counter, remaining, now) };
+  }
+
+  /** When more is left than now. */
+  #resetAt(policy: QuotaPolicy, counter: readonly Charge[], remaining: number, now: number): number {
+    if (policy.kind === 'daily-quota') return counter[0]?.at ?? policy.dayOf(now).end;
+    if (sum(counter) === 0) return now;
+    return firstDeparture(policy, counter, (left) => policy.limit - left > remaining) ?? Number.NaN;
+  }
+
+  #retryAt(policy: QuotaPolicy, counter: readonly Charge[], units: number): number | null {
+    return firstDeparture(policy, counter, (left) => left + units <= policy.limit) ?? null;
+  }
+}
+
+/** How long after its time a charge leaves. */
+function lifetime(policy: QuotaPolicy): number {
+  return policy.kind === 'sliding-window' ? policy.window : 0;
+}
+
+/** The first departure after which `enough` holds of what is then still in use. */
+function firstDeparture(
+  policy: QuotaPolicy,
+  counter: readonly Charge[],
+  enough: (left: number) => boolean,
+): number | undefined {
+  const departures = counter.map(({ at }) => at + lifetime(policy)).sort((a, b) => a - b);
+  return departures.find((now) => enough(sum(counter.filter(({ at }) => at + lifetime(policy) > now))));
+}

@@ -1,0 +1,362 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { memoryStore } from '../../src/limit/memory-store.js';
+import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
+import type { Receipt } from '../../src/limit/store.js';
+import { ManualClock } from '../contracts/limit-store.js';
+import { at, type Charge, fullestInterval, ReferenceLog, unitsAfter } from './reference-log.js';
+
+/** `PROPERTY_RUNS=100000 npx vitest run test/limit --testTimeout 3600000` looks longer. */
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 1_000);
+/** Shortly before midnight, so that runs see a day end. */
+const START = Date.UTC(2025, 5, 16) - 5_000;
+const KEYS = ['a', 'b', 'c'] as const;
+
+const anyWindow = fc.oneof(
+  fc.integer({ min: 1, max: 10 }),
+  fc.integer({ min: 11, max: 200 }),
+  fc.integer({ min: 201, max: 2_000 }),
+);
+const exactLimit = fc.oneof(
+  { weight: 3, arbitrary: fc.integer({ min: 1, max: 6 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 7, max: 64 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 65, max: 512 }) },
+);
+const coarseLimit = fc.integer({ min: 513, max: 3_000 });
+const anyUnits = fc.oneof(
+  { weight: 4, arbitrary: fc.constant(1) },
+  { weight: 3, arbitrary: fc.integer({ min: 2, max: 8 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 9, max: 600 }) },
+);
+/** Chooses among however many there are. */
+const choice = fc.nat({ max: 59 });
+
+/** Time passes by parts of a window, and often to a millisecond next to its edge. */
+const advance = fc.record({
+  kind: fc.constant('advance' as const),
+  policy: choice,
+  eighths: fc.oneof(fc.constantFrom(0, 8), fc.nat({ max: 16 })),
+  plus: fc.integer({ min: -1, max: 2 }),
+});
+const back = fc.record({
+  kind: fc.constant('back' as const),
+  policy: choice,
+  eighths: fc.nat({ max: 24 }),
+});
+const admit = fc.record({
+  kind: fc.constant('admit' as const),
+  /** Which policies are asked together, and the key of each. */
+  policies: fc.uniqueArray(fc.nat({ max: 3 }), { minLength: 1, maxLength: 3 }),
+  keys: fc.tuple(choice, choice, choice),
+  units: anyUnits,
+  /** Which of the two limits of each policy holds. */
+  tier: fc.constantFrom(0, 0, 0, 1),
+  /** So many such requests come, so many milliseconds apart. */
+  times: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 2, max: 90 }) }),
+  apart: fc.nat({ max: 3 }),
+});
+const settle = fc.record({
+  kind: fc.constant('settle' as const),
+  admission: choice,
+  units: anyUnits,
+  none: fc.boolean(),
+});
+const peek = fc.record({ kind: fc.constant('peek' as const), key: choice, tier: fc.nat({ max: 1 }) });
+const reset = fc.record({ kind: fc.constant('reset' as const), policy: choice, key: choice });
+
+const forwardSteps = fc.array(
+  fc.oneof(
+    { weight: 6, arbitrary: admit },
+    { weight: 4, arbitrary: advance },
+    { weight: 3, arbitrary: settle },
+    { weight: 1, arbitrary: peek },
+  ),
+  { maxLength: 40, size: 'max' },
+);
+const anySteps = fc.array(
+  fc.oneof(
+    { weight: 12, arbitrary: admit },
+    { weight: 8, arbitrary: advance },
+    { weight: 6, arbitrary: settle },
+    { weight: 2, arbitrary: peek },
+    { weight: 2, arbitrary: back },
+    { weight: 1, arbitrary: reset },
+  ),
+  { maxLength: 40, size: 'max' },
+);
+
+/** Up to four policies, in two versions with different limits: three sliding windows and a day. */
+function twoTiers(windows: readonly number[], limits: readonly (readonly [number, number])[]) {
+  return ([0, 1] as const).map((tier): readonly QuotaPolicy[] => [
+    ...windows.map((window, i) => slidingWindow({ name: `w${i}`, window, limit: at(limits, i)[tier] })),
+    dailyQuota({ limit: at(limits, windows.length)[tier] }),
+  ]);
+}
+
+describe('a sliding window of up to 512 units', () => {
+  it('gives the same answers as a plain log, whatever the times, costs, refunds and limits', () => {
+    const world = fc.record({
+      windows: fc.array(anyWindow, { minLength: 3, maxLength: 3 }),
+      limits: fc.array(fc.tuple(exactLimit, exactLimit), { minLength: 4, maxLength: 4 }),
+      steps: anySteps,
+    });
+    fc.assert(
+      fc.property(world, ({ windows, limits, steps }) => {
+        const clock = new ManualClock(START);
+        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const log = new ReferenceLog();
+        const tiers = twoTiers(windows, limits);
+        const policies = at(tiers, 0);
+        const midnight = Math.ceil(START / 86_400_000) * 86_400_000;
+        const admissions: [Receipt, ReturnType<ReferenceLog['admit']>['receipt']][] = [];
+        let latest = START;
+        for (const step of steps) {
+          switch (step.kind) {
+            case 'advance':
+              clock.advance(Math.max(0, Math.floor((at(windows, step.policy) * step.eighths) / 8) + step.plus));
+              break;
+            case 'back': {
+              // What has left may be forgotten or not; a jump behind that is the matter of a property of its own.
+              const gone = [...log.departures, midnight].filter((time) => time <= latest);
+              const target = clock.now() - Math.floor((at(windows, step.policy) * step.eighths) / 8);
+              clock.set(Math.max(0, target, ...gone));
+              break;
+            }
+            case 'admit': {
+              const asked = step.policies.map((i) => at(at(tiers, step.tier), i));
+              const keys = asked.map((_, i) => at(KEYS, at(step.keys, i)));
+              for (let i = 0; i < step.times; i++) {
+                if (i > 0) clock.advance(step.apart);
+                const expected = log.admit(asked, keys, step.units, clock.now());
+                const decision = store.admit(asked, keys, step.units);
+                expect(decision.kind).toBe(expected.kind);
+                expect(decision.at).toBe(expected.at);
+                expect(decision.states).toEqual(expected.states);
+                if (decision.kind === 'refused') expect(decision.violations).toEqual(expected.violations);
+                else admissions.push([decision.receipt, expected.receipt]);
+              }
+              break;
+            }
+            case 'settle': {
+              if (admissions.length === 0) break;
+              // The latest ones are the likeliest to be settled.
+              const [receipt, expected] = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
+              const units = step.none ? 0 : step.units;
+              store.settle(receipt, units);
+              log.settle(expected, units, clock.now());
+              break;
+            }
+            case 'peek': {
+              const keys = policies.map((_, i) => at(KEYS, step.key + i));
+              const asked = at(tiers, step.tier);
+              expect(store.peek(asked, keys)).toEqual(log.peek(asked, keys, clock.now()));
+              break;
+            }
+            case 'reset':
+              store.reset([at(policies, step.policy)], [at(KEYS, step.key)]);
+              log.reset([at(policies, step.policy)], [at(KEYS, step.key)]);
+              break;
+          }
+          latest = Math.max(latest, clock.now());
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('never holds more than its limit, net of refunds, in any interval of its length', () => {
+    const world = fc.record({
+      windows: fc.array(anyWindow, { minLength: 3, maxLength: 3 }),
+      limits: fc.array(exactLimit, { minLength: 4, maxLength: 4 }),
+      steps: forwardSteps,
+    });
+    fc.assert(
+      fc.property(world, ({ windows, limits, steps }) => {
+        const clock = new ManualClock(START);
+        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const [policies = []] = twoTiers(
+          windows,
+          limits.map((limit) => [limit, limit] as const),
+        );
+        const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[] }>();
+        const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
+        for (const step of steps) {
+          if (step.kind === 'advance') {
+            clock.advance(Math.max(0, Math.floor((at(windows, step.policy) * step.eighths) / 8) + step.plus));
+          } else if (step.kind === 'peek') {
+            store.peek(
+              policies,
+              policies.map((_, i) => at(KEYS, step.key + i)),
+            );
+          } else if (step.kind === 'settle') {
+            if (admissions.length === 0) continue;
+            const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
+            const units = step.none ? 0 : step.units;
+            store.settle(admission.receipt, units);
+            if (admission.settled) continue;
+            admission.settled = true;
+            // What the work cost beyond its admission was not admitted.
+            for (const charge of admission.charges) charge.units = Math.min(charge.units, units);
+          } else {
+            const asked = step.policies.map((i) => at(policies, i));
+            const keys = asked.map((_, i) => at(KEYS, at(step.keys, i)));
+            for (let i = 0; i < step.times; i++) {
+              if (i > 0) clock.advance(step.apart);
+              const decision = store.admit(asked, keys, step.units);
+              if (decision.kind === 'refused') continue;
+              const charges = asked.map((policy, i) => {
+                const name = `${policy.id} ${keys[i]}`;
+                const counter = counters.get(name) ?? { policy, charges: [] };
+                counters.set(name, counter);
+                const charge = { at: clock.now(), units: step.units };
+                counter.charges.push(charge);
+                return charge;
+              });
+              admissions.push({ receipt: decision.receipt, charges, settled: false });
+            }
+          }
+        }
+        for (const { policy, charges } of counters.values()) {
+          if (policy.kind === 'sliding-window') {
+            expect(fullestInterval(charges, policy.window)).toBeLessThanOrEqual(policy.limit);
+            continue;
+          }
+          const days = new Map<number, number>();
+          for (const { at, units } of charges) {
+            const { end } = policy.dayOf(at);
+            days.set(end, (days.get(end) ?? 0) + units);
+          }
+          expect(Math.max(...days.values())).toBeLessThanOrEqual(policy.limit);
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('forgets nothing early and keeps nothing longer, wherever the clock jumps', () => {
+    const world = fc.record({ window: anyWindow, limit: exactLimit, steps: anySteps });
+    fc.assert(
+      fc.property(world, ({ window, limit, steps }) => {
+        const clock = new ManualClock(START);
+        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const policy = slidingWindow({ limit, window });
+        /** A charge made while the clock stood back counts from then, or from the newest charge before it. */
+        const counters = new Map<string, { surely: Charge[]; perhaps: Charge[] }>();
+        const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
+        let latest = START;
+        for (const step of steps) {
+          if (step.kind === 'advance' || step.kind === 'back') {
+            const ms = Math.floor((window * step.eighths) / 8);
+            clock.advance(step.kind === 'back' ? -ms : Math.max(0, ms + step.plus));
+            latest = Math.max(latest, clock.now());
+          } else if (step.kind === 'settle') {
+            if (admissions.length === 0) continue;
+            const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
+            const units = step.none ? 0 : step.units;
+            store.settle(admission.receipt, units);
+            if (!admission.settled) for (const charge of admission.charges) charge.units = units;
+            admission.settled = true;
+          } else if (step.kind === 'admit') {
+            for (let i = 0; i < step.times; i++) {
+              if (i > 0) clock.advance(step.apart);
+              latest = Math.max(latest, clock.now());
+              const now = clock.now();
+              const key = at(KEYS, at(step.keys, 0));
+              const { surely, perhaps } = counters.get(key) ?? { surely: [], perhaps: [] };
+              counters.set(key, { surely, perhaps });
+              // A unit that has left once may stay forgotten when the clock goes back, and need not.
+              const least = unitsAfter(surely, latest - window);
+              const most = unitsAfter(perhaps, now - window);
+              const [state] = store.peek([policy], [key]);
+              expect(state?.remaining).toBeGreaterThanOrEqual(Math.max(0, limit - most));
+              expect(state?.remaining).toBeLessThanOrEqual(Math.max(0, limit - least));
+              const decision = store.admit([policy], [key], step.units);
+              if (decision.kind === 'refused') {
+                expect(most + step.units).toBeGreaterThan(limit);
+                continue;
+              }
+              expect(least + step.units).toBeLessThanOrEqual(limit);
+              const charges = [
+                { at: now, units: step.units },
+                { at: Math.max(now, ...perhaps.map((charge) => charge.at)), units: step.units },
+              ] as const;
+              surely.push(charges[0]);
+              perhaps.push(charges[1]);
+              admissions.push({ receipt: decision.receipt, charges, settled: false });
+            }
+          }
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
+
+describe('a sliding window above 512 units', () => {
+  const anyLimits: fc.Arbitrary<readonly [number, number]> = fc.oneof(
+    // One limit throughout, or limits on both sides of 512 for one policy.
+    coarseLimit.map((limit): readonly [number, number] => [limit, limit]),
+    fc.tuple(exactLimit, coarseLimit),
+    fc.tuple(coarseLimit, coarseLimit),
+  );
+  const longWindow = fc.oneof(anyWindow, fc.integer({ min: 2_001, max: 100_000 }));
+  const manyUnits = fc.oneof(anyUnits, fc.integer({ min: 100, max: 3_000 }));
+  const steps = fc.array(
+    fc.oneof(
+      { weight: 3, arbitrary: fc.tuple(admit, manyUnits).map(([step, units]) => ({ ...step, units })) },
+      { weight: 3, arbitrary: advance },
+      { weight: 1, arbitrary: settle },
+    ),
+    { maxLength: 40, size: 'max' },
+  );
+
+  it('never admits more in any interval of its length, and refuses nothing that had room a 64th of it earlier', () => {
+    fc.assert(
+      fc.property(fc.record({ window: longWindow, limits: anyLimits, steps }), ({ window, limits, steps }) => {
+        const clock = new ManualClock(START);
+        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const policies = limits.map((limit) => slidingWindow({ limit, window, name: 'coarse' }));
+        const charges: Charge[] = [];
+        const net: Charge[] = [];
+        const admissions: { receipt: Receipt; charge: Charge; net: Charge; settled: boolean }[] = [];
+        for (const step of steps) {
+          if (step.kind === 'advance') {
+            clock.advance(Math.max(0, Math.floor((window * step.eighths) / 8) + step.plus));
+          } else if (step.kind === 'settle') {
+            if (admissions.length === 0) continue;
+            const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
+            const units = step.none ? 0 : step.units;
+            store.settle(admission.receipt, units);
+            if (admission.settled) continue;
+            admission.settled = true;
+            admission.charge.units = units;
+            admission.net.units = Math.min(admission.net.units, units);
+          } else {
+            for (let i = 0; i < step.times; i++) {
+              if (i > 0) clock.advance(step.apart);
+              const now = clock.now();
+              const policy = at(policies, step.tier);
+              const decision = store.admit([policy], ['key'], step.units);
+              if (decision.kind === 'refused') {
+                const most = unitsAfter(charges, now - (window * 65) / 64) + step.units;
+                expect(most).toBeGreaterThan(policy.limit);
+                const [violation] = decision.violations;
+                if (step.units > policy.limit) expect(violation?.retryAt).toBeNull();
+                else expect(violation?.retryAt).toBeGreaterThan(now);
+                continue;
+              }
+              expect(unitsAfter(charges, now - window) + step.units).toBeLessThanOrEqual(policy.limit);
+              const charge = { at: now, units: step.units };
+              const admission = { receipt: decision.receipt, charge, net: { ...charge }, settled: false };
+              charges.push(charge);
+              net.push(admission.net);
+              admissions.push(admission);
+            }
+          }
+        }
+        expect(fullestInterval(net, window)).toBeLessThanOrEqual(Math.max(...limits));
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
