@@ -222,7 +222,7 @@ class MemoryStoreImplementation implements MemoryStore {
       const state = this.#state(policy, slot, now);
       states.push(state);
       if (table.total(slot) + needed(slots, i, units) > policy.limit)
-        violations.push({ state, retryAt: this.#retryAt(policy, slot, units) });
+        violations.push({ state, retryAt: this.#retryAt(policy, slot, needed(slots, i, units)) });
     }
     return { kind: 'refused', at: now, states, violations };
   }

@@ -501,6 +501,23 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(10))).toBe(10);
       });
 
+      it('to zero of some, and lets each of the others leave in its own time', async () => {
+        const kept: number[] = [];
+        for (let i = 0; i < 300; i++) {
+          clock.set(NOON + i);
+          const { receipt } = await admitted(perSecond(500));
+          if (i % 7 === 0 || i % 3 === 0) kept.push(i);
+          else await store.settle(receipt, 0);
+        }
+        for (const [gone, at] of kept.entries()) {
+          clock.set(NOON + SECOND + at - 1);
+          expect(await state(perSecond(500))).toMatchObject({
+            remaining: 500 - kept.length + gone,
+            resetAt: NOON + SECOND + at,
+          });
+        }
+      });
+
       it('to zero again and again, and counts on', async () => {
         await admitted(perSecond(3));
         for (let i = 0; i < 400; i++) {

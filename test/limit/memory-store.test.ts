@@ -83,6 +83,20 @@ describe('memoryStore is bounded', () => {
     expect(store.size).toBe(4);
   });
 
+  it('counts two new keys of one admission together in the allowance that they share', () => {
+    const { store, clock } = setup(1);
+    passes(store, perMinute(5), 'a');
+    for (let i = 0; i < 4; i++) {
+      expect(passes(store, perMinute(5), 'b')).toBe(true);
+      clock.advance(10);
+    }
+    const decision = store.admit([perMinute(5), perMinute(5)], ['c', 'd'], 2);
+    if (decision.kind === 'admitted') throw new Error('admitted');
+    // The first of them needs one unit to leave, both together three.
+    expect(decision.violations.map(({ retryAt }) => retryAt)).toEqual([NOON + 60_000, NOON + 60_020]);
+    expect(remaining(store, perMinute(5), 'c')).toBe(1);
+  });
+
   it('gives refunds back to the allowance that new keys share', () => {
     const { store } = setup(1);
     passes(store, perMinute(2), 'a');
