@@ -6,6 +6,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     express: 'src/adapters/express.ts',
+    redis: 'src/limit/redis/redis-store.ts',
   },
   format: ['esm', 'cjs'],
   target: 'node20',

@@ -33,7 +33,7 @@ export {
   type SlidingWindowOptions,
   slidingWindow,
 } from './limit/policy.js';
-export type { Decision, LimitStore, Receipt, Violation } from './limit/store.js';
+export { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
 export { type Duration, OptionError } from './option.js';
 export {
   type Problem,

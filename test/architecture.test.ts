@@ -75,6 +75,17 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['adapters/hono.ts imports hono', 'adapters/fastify.ts imports fastify'],
   ],
   [
+    'lets only the Redis store know Redis',
+    rules.onlyTheRedisFolderKnowsRedis,
+    {
+      'limit/redis/pipe.ts': "import slot from 'cluster-key-slot'; import './layout.js'; slot('');",
+      'limit/redis/layout.ts': '',
+      'limit/limit.ts': "import type { Redis } from 'ioredis';",
+      'index.ts': "export { redisKey } from './limit/redis/layout.js';",
+    },
+    ['limit/limit.ts imports ioredis', 'index.ts imports ./limit/redis/layout.js'],
+  ],
+  [
     'lets the limit guard know stores by their contract only',
     rules.limitKnowsStoresByContractOnly,
     {
@@ -110,7 +121,10 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
   ],
   [
     'documents every public name',
-    (files) => ['index.ts', 'adapters/express.ts'].flatMap((entry) => undocumentedExports(files, entry)),
+    (files) =>
+      ['index.ts', 'adapters/express.ts', 'limit/redis/redis-store.ts'].flatMap((entry) =>
+        undocumentedExports(files, entry),
+      ),
     {
       'index.ts': "export { type A, b as c } from './a.js'; export * from './b.js';",
       'a.ts': '/** Said. */ export type A = 1;\n// Not TSDoc.\nexport function b() {}',
@@ -145,9 +159,9 @@ describe('package.json', () => {
     expect(manifest.exports).toEqual(expected);
   });
 
-  it('builds from the index and the adapters only', () => {
+  it('builds from the index, the adapters and the Redis store only', () => {
     for (const file of Object.values(entriesOf(tsupConfig)))
-      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+)\.ts$/);
+      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+|limit\/redis\/redis-store)\.ts$/);
   });
 
   it('lets older resolvers find the same core', () => {

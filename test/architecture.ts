@@ -7,6 +7,8 @@ export type House = ReadonlyMap<string, string>;
 export type Rule = (house: House) => readonly string[];
 
 const GUARD_FOLDERS = ['client-ip', 'edge', 'auth', 'limit', 'upload', 'work'];
+const REDIS_FOLDER = 'limit/redis/';
+const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
 const FRAMEWORKS = ['express', 'fastify', 'hono'];
 
 /** DESIGN section 2: adapters -> exchange <- guards. */
@@ -57,6 +59,13 @@ export const rules = {
 
   noFrameworkAtRunTime: eachImport(
     ({ packageName, atRunTime }) => packageName !== undefined && FRAMEWORKS.includes(packageName) && atRunTime,
+  ),
+
+  onlyTheRedisFolderKnowsRedis: eachImport(
+    ({ file, target, packageName }) =>
+      !file.startsWith(REDIS_FOLDER) &&
+      (target?.startsWith(REDIS_FOLDER) === true ||
+        (packageName !== undefined && REDIS_PACKAGES.includes(packageName))),
   ),
 
   limitKnowsStoresByContractOnly: (house) =>

@@ -4,7 +4,7 @@ import { problem, type QuotaState } from '../problem.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
-import type { Decision, LimitStore, Receipt, Violation } from './store.js';
+import { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './store.js';
 
 /** Ends of an exchange that give the charge back. */
 export type RefundCause = 'refused' | 'server-error' | 'aborted';
@@ -84,7 +84,8 @@ export function limit(options: LimitOptions): LimitGuard {
   }
 
   function apply(exchange: Exchange, decision: Decision): Reply | undefined {
-    addRateLimit(exchange, headerValue, decision.states, decision.at);
+    // A store that admits without knowing how things stand has no states.
+    if (decision.states.length > 0) addRateLimit(exchange, headerValue, decision.states, decision.at);
     if (legacyHeaders) {
       const decisive = decision.kind === 'refused' ? [lastToYield(decision.violations).state] : decision.states;
       setLegacyRateLimit(exchange, decisive);
@@ -192,6 +193,7 @@ function refusal(violations: readonly Violation[], now: number): Reply {
 }
 
 function unavailable(exchange: Exchange, error: unknown): Reply {
-  exchange.fault(error);
+  // An outage is told once, by the store; everything else is a fault of this request.
+  if (!(error instanceof StoreError) || error.code !== 'GATEWARDEN_STORE_UNAVAILABLE') exchange.fault(error);
   return STORE_UNAVAILABLE;
 }

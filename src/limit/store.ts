@@ -50,3 +50,23 @@ export interface LimitStore {
   /** Forgets what was charged. */
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void | Promise<void>;
 }
+
+/**
+ * A store that cannot decide. `GATEWARDEN_STORE_UNAVAILABLE`: it does not answer, and has told so itself, once.
+ * `GATEWARDEN_STORE_DATA`: what it holds cannot be used; the message names the key.
+ */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+
+  constructor(
+    readonly code: 'GATEWARDEN_STORE_UNAVAILABLE' | 'GATEWARDEN_STORE_DATA',
+    message: string,
+    cause?: unknown,
+  ) {
+    super(`gatewarden: ${message}`, { cause });
+  }
+}
+
+export function unavailable(message: string, cause?: unknown): StoreError {
+  return new StoreError('GATEWARDEN_STORE_UNAVAILABLE', message, cause);
+}

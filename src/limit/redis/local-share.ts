@@ -1,0 +1,82 @@
+import { LRUCache } from 'lru-cache';
+import type { QuotaState } from '../../problem.js';
+import { memoryStore } from '../memory-store.js';
+import type { QuotaPolicy } from '../policy.js';
+import type { Decision, Receipt } from '../store.js';
+
+interface Seen {
+  readonly used: number;
+  /** From here on none of it is in use any more, by the server's clock. */
+  readonly until: number;
+}
+
+/** An admission that Redis has not been told of yet. */
+export interface Unreported {
+  readonly policies: readonly QuotaPolicy[];
+  readonly keys: readonly string[];
+  units: number;
+}
+
+const MAX_SEEN = 100_000;
+const MAX_UNREPORTED = 10_000;
+
+/**
+ * What this process may admit by itself while Redis is away: of each limit, its share among the declared instances, and
+ * never less than one unit. What Redis last said of a counter is taken off first, and what was admitted meanwhile is
+ * charged in Redis when it is back.
+ */
+export class LocalShare {
+  readonly #instances: number;
+  readonly #now: () => number;
+  readonly #store;
+  readonly #seen = new LRUCache<string, Seen>({ max: MAX_SEEN });
+  readonly #unreported = new Map<Receipt, Unreported>();
+
+  constructor(instances: number, now: () => number) {
+    this.#instances = instances;
+    this.#now = now;
+    this.#store = memoryStore({ now });
+  }
+
+  /** Takes note of how Redis says that counters stand. */
+  learn(policies: readonly QuotaPolicy[], keys: readonly string[], states: readonly QuotaState[], at: number): void {
+    policies.forEach((policy, i) => {
+      const state = states[i];
+      if (state === undefined) return;
+      const until = policy.kind === 'daily-quota' ? state.resetAt : at + policy.window;
+      this.#seen.set(`${policy.id} ${keys[i]}`, { used: policy.limit - state.remaining, until });
+    });
+  }
+
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision {
+    const shares = policies.map((policy, i) => ({ ...policy, limit: this.#share(policy, keys[i] as string) }));
+    const decision = this.#store.admit(shares, keys, units);
+    if (decision.kind === 'admitted') {
+      this.#unreported.set(decision.receipt, { policies, keys, units });
+      if (this.#unreported.size > MAX_UNREPORTED) {
+        const [oldest] = this.#unreported.keys();
+        if (oldest !== undefined) this.#unreported.delete(oldest);
+      }
+    }
+    return decision;
+  }
+
+  settle(receipt: Receipt, units: number): void {
+    const unreported = this.#unreported.get(receipt);
+    if (unreported !== undefined) unreported.units = units;
+    this.#store.settle(receipt, units);
+  }
+
+  /** Hands over, once, what Redis has to be told. */
+  report(): readonly Unreported[] {
+    const unreported = [...this.#unreported.values()].filter(({ units }) => units > 0);
+    this.#unreported.clear();
+    return unreported;
+  }
+
+  #share(policy: QuotaPolicy, key: string): number {
+    const seen = this.#seen.get(`${policy.id} ${key}`);
+    if (seen === undefined || this.#now() >= seen.until) return Math.max(1, Math.floor(policy.limit / this.#instances));
+    return Math.floor(Math.max(0, policy.limit - seen.used) / this.#instances);
+  }
+}

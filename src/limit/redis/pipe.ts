@@ -1,0 +1,204 @@
+import { hash, randomBytes } from 'node:crypto';
+import calculateSlot from 'cluster-key-slot';
+import { StoreError, unavailable } from '../store.js';
+import type { RedisClient } from './client.js';
+import type { Argument } from './layout.js';
+import { type Answer, type Operation, STATUSES } from './operation.js';
+import { SCRIPT } from './script.js';
+
+const SHA = hash('sha1', SCRIPT, 'hex');
+/** Operations in one call of the script: it keeps the server to itself for as long as they take. */
+const MAX_OPERATIONS = 200;
+/** How much longer than they count anything keys live, in milliseconds: room for a clock that is set back a little. */
+const KEY_SLACK_MS = 1000;
+/** The same where the clock is not the server's own, and keys expire by the server's. */
+const FOREIGN_CLOCK_SLACK_MS = 3_600_000;
+
+export interface PipeOptions {
+  readonly client: RedisClient;
+  readonly prefix: string;
+  /** Milliseconds. */
+  readonly deadline: number;
+  /** Instead of the server's own clock. */
+  readonly now: (() => number) | undefined;
+  readonly onSuccess: () => void;
+  readonly onFailure: (error: unknown) => void;
+  /** Answers that came after their operations had been given up. */
+  readonly onLate: (operations: readonly Operation[], answers: readonly Answer[]) => void;
+}
+
+interface Job {
+  readonly operation: Operation;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A call of the script, ready to be sent, and sent again under the same name if need be. */
+export interface Call {
+  readonly operations: readonly Operation[];
+  readonly keyCount: number;
+  readonly args: readonly Argument[];
+}
+
+/** The call reached the server after its deadline, by the server's clock. */
+class LateCall extends StoreError {
+  constructor() {
+    super('GATEWARDEN_STORE_UNAVAILABLE', 'the request reached Redis too late');
+  }
+}
+
+/**
+ * Sends operations to Redis: all of one turn of the event loop in one call of the script, in a Cluster one for each slot.
+ * Every call is answered or given up within the deadline. A call that reaches the server after that charges nothing; one
+ * that the client sends twice, because a connection broke, runs once.
+ */
+export class Pipe {
+  readonly #options: PipeOptions;
+  readonly #name = randomBytes(6).toString('base64url');
+  #calls = 0;
+  #waiting: Job[] = [];
+  #scheduled = false;
+  /** The server's clock less ours (`performance.now`), once it has answered. */
+  #offset: number | undefined;
+
+  constructor(options: PipeOptions) {
+    this.#options = options;
+  }
+
+  /** The server's time, as far as is known. */
+  serverNow(): number {
+    if (this.#options.now !== undefined) return this.#options.now();
+    return this.#offset === undefined ? Date.now() : Math.floor(performance.now() + this.#offset);
+  }
+
+  run(operation: Operation): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operation, resolve, reject });
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      setImmediate(() => this.#flush());
+    });
+  }
+
+  /**
+   * A call of the script for these operations. `markerTtl` is how long, in milliseconds, the server knows it again;
+   * `timely` calls count nothing once the deadline has passed.
+   */
+  prepare(operations: readonly Operation[], markerTtl: number, timely: boolean): Call {
+    const { prefix, now, deadline } = this.#options;
+    const keys = new Map<string, number>();
+    const serverNow = this.serverNow();
+    const latest = timely && this.#offset !== undefined ? serverNow + deadline : '';
+    const slack = now === undefined ? KEY_SLACK_MS : FOREIGN_CLOCK_SLACK_MS;
+    const args: Argument[] = [now === undefined ? '' : serverNow, latest, markerTtl, slack];
+    const keyIndex = (key: string): number => {
+      const known = keys.get(key);
+      if (known !== undefined) return known;
+      const index = keys.size + 2;
+      keys.set(key, index);
+      return index;
+    };
+    for (const operation of operations) operation.write(args, keyIndex, serverNow);
+    const [first = prefix] = keys.keys();
+    const marker = `${first}:${this.#name}${(this.#calls++).toString(36)}`;
+    return { operations, keyCount: keys.size + 1, args: [marker, ...keys.keys(), ...args] };
+  }
+
+  /** Sends a call and reads its answers. Rejects when there are none within the deadline, or the call came too late. */
+  async send(call: Call): Promise<readonly Answer[]> {
+    const { deadline, onSuccess, onFailure, onLate } = this.#options;
+    const reply = this.#evaluate(call);
+    let timer: NodeJS.Timeout | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(unavailable(`Redis did not answer within ${deadline} ms`)), deadline);
+    });
+    try {
+      const value = await Promise.race([reply, givenUp]);
+      onSuccess();
+      return this.#read(call, value);
+    } catch (error) {
+      const failure = failureOf(error, call);
+      if (failure.code === 'GATEWARDEN_STORE_UNAVAILABLE') onFailure(failure);
+      reply.then((value) => onLate(call.operations, this.#read(call, value))).catch(() => undefined);
+      throw failure;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #evaluate({ keyCount, args }: Call): Promise<unknown> {
+    const { client } = this.#options;
+    try {
+      return await client.evalsha(SHA, keyCount, ...args);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+      return client.eval(SCRIPT, keyCount, ...args);
+    }
+  }
+
+  #flush(): void {
+    const jobs = this.#waiting;
+    this.#waiting = [];
+    this.#scheduled = false;
+    for (const group of this.#options.client.isCluster ? bySlot(jobs) : [jobs]) {
+      for (let i = 0; i < group.length; i += MAX_OPERATIONS)
+        void this.#deliver(group.slice(i, i + MAX_OPERATIONS), true);
+    }
+  }
+
+  async #deliver(jobs: readonly Job[], again: boolean): Promise<void> {
+    try {
+      const operations = jobs.map(({ operation }) => operation);
+      const answers = await this.send(this.prepare(operations, this.#options.deadline * 2, true));
+      jobs.forEach((job, i) => {
+        job.resolve(answers[i] as Answer);
+      });
+    } catch (error) {
+      // The server's clock has moved against ours; now it is known anew.
+      if (again && error instanceof LateCall) return this.#deliver(jobs, false);
+      for (const { reject } of jobs) reject(error);
+    }
+  }
+
+  #read({ operations }: Call, reply: unknown): readonly Answer[] {
+    if (!Array.isArray(reply) || reply.length < 2) throw unavailable("Redis gave an answer that is not the script's");
+    let cursor = 0;
+    const next = (): number => Number(reply[cursor++]);
+    const outcome = next();
+    const at = next();
+    this.#offset = at - performance.now();
+    if (STATUSES[outcome] === 'late') throw new LateCall();
+    return operations.map((operation) => {
+      const status = STATUSES[next()];
+      if (status === undefined || status === 'late') throw unavailable("Redis gave an answer that is not the script's");
+      return operation.read(status, at, next);
+    });
+  }
+}
+
+function bySlot(jobs: readonly Job[]): Iterable<readonly Job[]> {
+  const groups = new Map<number, Job[]>();
+  for (const job of jobs) {
+    const slot = calculateSlot(job.operation.keys[0] ?? '');
+    const group = groups.get(slot);
+    if (group === undefined) groups.set(slot, [job]);
+    else group.push(job);
+  }
+  return groups.values();
+}
+
+/** Whether two keys of a Cluster lie in one slot. */
+export function slotOf(key: string): number {
+  return calculateSlot(key);
+}
+
+/** An error of the client's as the store tells it: an outage, or a misuse that waiting does not mend. */
+function failureOf(error: unknown, { args, keyCount }: Call): StoreError {
+  if (error instanceof StoreError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const keys = args.slice(1, keyCount).join(', ');
+  if (/script/i.test(message) || message.includes('subscriber mode')) {
+    return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot count ${keys}: ${message}`, error);
+  }
+  return unavailable(message, error);
+}
