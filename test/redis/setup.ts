@@ -86,5 +86,5 @@ function forbidServices(): () => void {
 function lastLine(error: unknown): string {
   return String(error instanceof Error ? error.message : error)
     .trim()
-    .replace(/^[^]*\n/, '');
+    .replace(/^[\s\S]*\n/, '');
 }
