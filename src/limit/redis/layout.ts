@@ -9,13 +9,10 @@ const WIDE = 2;
 /** Narrow entries tell 32 bits of milliseconds apart; half of that leaves room for the oldest to be evicted. */
 const NARROW_WINDOW = 2 ** 31;
 
-export type Argument = string | number | Buffer;
-
-/** The name under which Redis keeps all counters of a partition key. The braces keep it in one slot of a Cluster. */
+/** The name under which Redis keeps all counters of a partition key: one value, and so one slot of a Cluster. */
 export function redisKey(prefix: string, key: string): string {
-  // What UTF-8 cannot hold would make two keys one; braces in the key would end the hash tag early.
-  const text = key.isWellFormed() ? key : hash('sha256', Buffer.from(key, 'utf16le'), 'hex');
-  return `${prefix}{${/[%{}]/.test(text) ? text.replace(/[%{}]/g, encodeURIComponent) : text}}`;
+  // What UTF-8 cannot hold would make two keys one.
+  return prefix + (key.isWellFormed() ? key : hash('sha256', Buffer.from(key, 'utf16le'), 'hex'));
 }
 
 const tags = new Map<string, { id: string; tag: Buffer }>();
@@ -34,14 +31,20 @@ export function tagOf(policy: QuotaPolicy): Buffer {
   return tag;
 }
 
-/** Appends what the script needs to know of one charge. `serverNow` says which day a daily quota would charge. */
-export function addCharge(args: Argument[], keyIndex: number, policy: QuotaPolicy, serverNow: number): void {
-  args.push(keyIndex, tagOf(policy));
+/** A policy as the script reads it: tag, kind, limit, and two lengths or moments. `now` says which day is meant. */
+export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
+  const packed = Buffer.alloc(25);
+  tagOf(policy).copy(packed);
+  packed.writeUInt32BE(policy.limit, 5);
   if (policy.kind === 'daily-quota') {
-    const { start, end } = policy.dayOf(serverNow);
-    args.push(DAY, policy.limit, start, end);
+    const { start, end } = policy.dayOf(now);
+    packed.writeUInt8(DAY, 4);
+    packed.writeDoubleBE(start, 9);
+    packed.writeDoubleBE(end, 17);
   } else {
-    const kind = policy.granule > 1 || policy.window > NARROW_WINDOW ? WIDE : NARROW;
-    args.push(kind, policy.limit, policy.window, policy.granule);
+    packed.writeUInt8(policy.granule > 1 || policy.window > NARROW_WINDOW ? WIDE : NARROW, 4);
+    packed.writeDoubleBE(policy.window, 9);
+    packed.writeDoubleBE(policy.granule, 17);
   }
+  return packed;
 }

@@ -1,5 +1,5 @@
 import type { QuotaPolicy } from '../policy.js';
-import { type Argument, addCharge, tagOf } from './layout.js';
+import { tagOf } from './layout.js';
 
 /** What one charge came to. */
 export interface Charged {
@@ -21,15 +21,31 @@ export interface Answer {
   readonly charged: readonly Charged[];
 }
 
-/** One operation of the script: which keys it names, how it is written, and how its answer is read. */
+/** Where a call of the script keeps the keys and policies that its operations name; each stands there once. */
+export interface Names {
+  key(key: string): number;
+  policy(policy: QuotaPolicy): number;
+}
+
+/** One operation of the script: which keys it names, how it is packed, and how its answer is read. */
 export interface Operation {
   /** Redis keys, one for each charge. */
   readonly keys: readonly string[];
-  write(args: Argument[], keyIndex: (key: string) => number, serverNow: number): void;
+  pack(names: Names): Buffer;
   read(status: Status, at: number, next: () => number): Answer;
   /** What takes back what this has done, if anything. */
   undo?(answer: Answer): Operation | undefined;
 }
+
+/** Numbers of the script's operations. */
+const ADMIT = 1;
+const PEEK = 2;
+const SETTLE = 3;
+const RESET = 4;
+
+const CHARGE_BYTES = 4;
+/** More than any limit, and as much as the script reads. */
+const MAX_UNITS = 0xffffffff;
 
 /** Numbers of the script's statuses, in order. */
 export const STATUSES: readonly (Status | 'late')[] = [
@@ -53,11 +69,12 @@ export function admission(
 ): Operation {
   return {
     keys,
-    write(args, keyIndex, serverNow) {
-      args.push('a', force ? 1 : 0, units, policies.length);
-      policies.forEach((policy, i) => {
-        addCharge(args, keyIndex(keys[i] as string), policy, serverNow);
-      });
+    pack(names) {
+      const packed = Buffer.allocUnsafe(6 + policies.length * CHARGE_BYTES);
+      packed.writeUInt8(ADMIT, 0);
+      packed.writeUInt8(force ? 1 : 0, 1);
+      packed.writeUInt32BE(Math.min(units, MAX_UNITS), 2);
+      return packCharges(packed, 6, names, policies, keys);
     },
     read(status, at, next) {
       if (status !== 'admitted' && status !== 'refused') return { status, at, charged: NOTHING };
@@ -71,11 +88,10 @@ export function admission(
 export function peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Operation {
   return {
     keys,
-    write(args, keyIndex, serverNow) {
-      args.push('p', policies.length);
-      policies.forEach((policy, i) => {
-        addCharge(args, keyIndex(keys[i] as string), policy, serverNow);
-      });
+    pack(names) {
+      const packed = Buffer.allocUnsafe(1 + policies.length * CHARGE_BYTES);
+      packed.writeUInt8(PEEK, 0);
+      return packCharges(packed, 1, names, policies, keys);
     },
     read(status, at, next) {
       if (status !== 'admitted') return { status, at, charged: NOTHING };
@@ -93,12 +109,18 @@ export function correction(
 ): Operation {
   return {
     keys,
-    write(args, keyIndex) {
-      args.push('s', delta, policies.length);
+    pack(names) {
+      const packed = Buffer.allocUnsafe(9 + policies.length * 15);
+      packed.writeUInt8(SETTLE, 0);
+      let at = packed.writeDoubleBE(delta, 1);
       policies.forEach((policy, i) => {
         const { generation, time } = charged[i] as Charged;
-        args.push(keyIndex(keys[i] as string), tagOf(policy), generation, time);
+        at = packed.writeUInt16BE(names.key(keys[i] as string), at);
+        at += tagOf(policy).copy(packed, at);
+        at = packed.writeUInt8(generation, at);
+        at = packed.writeDoubleBE(time, at);
       });
+      return packed;
     },
     read: (status, at) => ({ status, at, charged: NOTHING }),
   };
@@ -107,12 +129,30 @@ export function correction(
 export function forgetting(policies: readonly QuotaPolicy[], keys: readonly string[]): Operation {
   return {
     keys,
-    write(args, keyIndex) {
-      args.push('r', policies.length);
+    pack(names) {
+      const packed = Buffer.allocUnsafe(1 + policies.length * 6);
+      let at = packed.writeUInt8(RESET, 0);
       policies.forEach((policy, i) => {
-        args.push(keyIndex(keys[i] as string), tagOf(policy));
+        at = packed.writeUInt16BE(names.key(keys[i] as string), at);
+        at += tagOf(policy).copy(packed, at);
       });
+      return packed;
     },
     read: (status, at) => ({ status, at, charged: NOTHING }),
   };
+}
+
+function packCharges(
+  packed: Buffer,
+  start: number,
+  names: Names,
+  policies: readonly QuotaPolicy[],
+  keys: readonly string[],
+): Buffer {
+  let at = start;
+  policies.forEach((policy, i) => {
+    at = packed.writeUInt16BE(names.key(keys[i] as string), at);
+    at = packed.writeUInt16BE(names.policy(policy), at);
+  });
+  return packed;
 }

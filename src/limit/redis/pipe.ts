@@ -2,8 +2,8 @@ import { hash, randomBytes } from 'node:crypto';
 import calculateSlot from 'cluster-key-slot';
 import { StoreError, unavailable } from '../store.js';
 import type { RedisClient } from './client.js';
-import type { Argument } from './layout.js';
-import { type Answer, type Operation, STATUSES } from './operation.js';
+import { packPolicy } from './layout.js';
+import { type Answer, type Names, type Operation, STATUSES } from './operation.js';
 import { SCRIPT } from './script.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
@@ -37,7 +37,13 @@ interface Job {
 export interface Call {
   readonly operations: readonly Operation[];
   readonly keyCount: number;
-  readonly args: readonly Argument[];
+  readonly args: readonly (string | number | Buffer)[];
+}
+
+export interface CallOptions {
+  readonly remembered: number;
+  readonly named: boolean;
+  readonly timely: boolean;
 }
 
 /** The call reached the server after its deadline, by the server's clock. */
@@ -81,27 +87,74 @@ export class Pipe {
   }
 
   /**
-   * A call of the script for these operations. `markerTtl` is how long, in milliseconds, the server knows it again;
-   * `timely` calls count nothing once the deadline has passed.
+   * A call of the script for these operations, which all lie in one slot. `remembered` is how long, in milliseconds, the
+   * server knows it again, by a name of its own where `named` (else one of a few which later calls take over). `timely`
+   * calls count nothing once the deadline has passed.
    */
-  prepare(operations: readonly Operation[], markerTtl: number, timely: boolean): Call {
-    const { prefix, now, deadline } = this.#options;
-    const keys = new Map<string, number>();
+  prepare(operations: readonly Operation[], { remembered, named, timely }: CallOptions): Call {
+    const { prefix, now, deadline, client } = this.#options;
     const serverNow = this.serverNow();
+    const keys = new Map<string, number>();
+    const places = new Map<string, number>();
+    const policies: Buffer[] = [];
+    const names: Names = {
+      key(key) {
+        const known = keys.get(key);
+        if (known !== undefined) return known;
+        // KEYS[1] is the marker, and Lua counts from one.
+        const place = keys.size + 2;
+        keys.set(key, place);
+        return place;
+      },
+      policy(policy) {
+        const name = `${policy.id} ${policy.limit}`;
+        const known = places.get(name);
+        if (known !== undefined) return known;
+        const place = policies.push(packPolicy(policy, serverNow));
+        places.set(name, place);
+        return place;
+      },
+    };
+    const packed = operations.map((operation) => operation.pack(names));
+    const number = ++this.#calls;
+    const [first] = keys.keys();
+    const tag = client.isCluster && first !== undefined ? tagOfSlot(calculateSlot(first)) : '';
+    const marker = `${prefix}{${tag}}:${this.#name}:${named ? number : `r${number % (client.isCluster ? 4 : 64)}`}`;
     const latest = timely && this.#offset !== undefined ? serverNow + deadline : '';
     const slack = now === undefined ? KEY_SLACK_MS : FOREIGN_CLOCK_SLACK_MS;
-    const args: Argument[] = [now === undefined ? '' : serverNow, latest, markerTtl, slack];
-    const keyIndex = (key: string): number => {
-      const known = keys.get(key);
-      if (known !== undefined) return known;
-      const index = keys.size + 2;
-      keys.set(key, index);
-      return index;
+    return {
+      operations,
+      keyCount: keys.size + 1,
+      args: [
+        marker,
+        ...keys.keys(),
+        now === undefined ? '' : serverNow,
+        latest,
+        remembered,
+        slack,
+        number,
+        policies.length,
+        ...policies,
+        ...packed,
+      ],
     };
-    for (const operation of operations) operation.write(args, keyIndex, serverNow);
-    const [first = prefix] = keys.keys();
-    const marker = `${first}:${this.#name}${(this.#calls++).toString(36)}`;
-    return { operations, keyCount: keys.size + 1, args: [marker, ...keys.keys(), ...args] };
+  }
+
+  /** Parts what is to be sent into calls: not too many operations in one, and in a Cluster none of two slots. */
+  grouped<T extends { readonly operation: Operation }>(items: readonly T[]): readonly (readonly T[])[] {
+    const groups: T[][] = [];
+    const open = new Map<number, T[]>();
+    for (const item of items) {
+      const slot = this.#options.client.isCluster ? calculateSlot(item.operation.keys[0] ?? '') : 0;
+      let group = open.get(slot);
+      if (group === undefined || group.length === MAX_OPERATIONS) {
+        group = [];
+        groups.push(group);
+        open.set(slot, group);
+      }
+      group.push(item);
+    }
+    return groups;
   }
 
   /** Sends a call and reads its answers. Rejects when there are none within the deadline, or the call came too late. */
@@ -140,16 +193,15 @@ export class Pipe {
     const jobs = this.#waiting;
     this.#waiting = [];
     this.#scheduled = false;
-    for (const group of this.#options.client.isCluster ? bySlot(jobs) : [jobs]) {
-      for (let i = 0; i < group.length; i += MAX_OPERATIONS)
-        void this.#deliver(group.slice(i, i + MAX_OPERATIONS), true);
-    }
+    for (const group of this.grouped(jobs)) void this.#deliver(group, true);
   }
 
   async #deliver(jobs: readonly Job[], again: boolean): Promise<void> {
     try {
       const operations = jobs.map(({ operation }) => operation);
-      const answers = await this.send(this.prepare(operations, this.#options.deadline * 2, true));
+      const answers = await this.send(
+        this.prepare(operations, { remembered: this.#options.deadline * 2, named: false, timely: true }),
+      );
       jobs.forEach((job, i) => {
         job.resolve(answers[i] as Answer);
       });
@@ -176,20 +228,24 @@ export class Pipe {
   }
 }
 
-function bySlot(jobs: readonly Job[]): Iterable<readonly Job[]> {
-  const groups = new Map<number, Job[]>();
-  for (const job of jobs) {
-    const slot = calculateSlot(job.operation.keys[0] ?? '');
-    const group = groups.get(slot);
-    if (group === undefined) groups.set(slot, [job]);
-    else group.push(job);
-  }
-  return groups.values();
-}
-
-/** Whether two keys of a Cluster lie in one slot. */
+/** The slot of a Cluster in which a key lies. */
 export function slotOf(key: string): number {
   return calculateSlot(key);
+}
+
+const slotTags = new Map<number, string>();
+let triedTags = 0;
+
+/** A short hash tag that leads to a slot: found by trying, and kept, as are those found on the way. */
+function tagOfSlot(slot: number): string {
+  let tag = slotTags.get(slot);
+  while (tag === undefined) {
+    const tried = (triedTags++).toString(36);
+    const found = calculateSlot(tried);
+    if (!slotTags.has(found)) slotTags.set(found, tried);
+    if (found === slot) tag = tried;
+  }
+  return tag;
 }
 
 /** An error of the client's as the store tells it: an outage, or a misuse that waiting does not mend. */

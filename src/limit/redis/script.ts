@@ -1,7 +1,11 @@
 /** The script that every operation goes through, in Lua 5.1 as Redis 6.2 and later and Valkey run it. */
-export const SCRIPT = `-- Decides a batch of operations on quota counters. KEYS[1] remembers this batch's reply, so that a batch which is sent
--- again after a lost reply is answered and not run again; KEYS[2] and on are partition keys. All operations see one
--- time; each reads all of its counters before it writes any, and a refusal writes nothing.
+export const SCRIPT = `-- Decides a call's operations on quota counters. KEYS[1] remembers the latest reply to one caller, so that a call which
+-- is sent again after a lost reply is answered and not run again; KEYS[2] and on are partition keys. All operations see
+-- one time; each reads all of its counters before it writes any, and a refusal writes nothing.
+--
+-- ARGV: now (empty: the server's time), the latest time at which to decide (or empty), how long to remember the reply, by
+-- how much keys outlive their counters, the call's number, the number of policies, the policies, the operations. Times
+-- and lengths of time are milliseconds. Policies and operations are packed as layout.ts and operation.ts write them.
 --
 -- One Redis string holds all counters of a partition key, big-endian:
 --   version 1 byte, then for each counter: tag 4 (hash of the policy's id), kind and generation 1, and
@@ -18,19 +22,31 @@ local MAX_TOTAL = 4294967295
 local REFUSED, ADMITTED, OTHER_DAY, LATE, WRONG_TYPE, FOREIGN, FAILED = 0, 1, 2, 3, 4, 5, 6
 
 local pack, unpack_struct, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
+local min, max, floor, ceil = math.min, math.max, math.floor, math.ceil
 
+local call_number = tonumber(ARGV[5])
 local answered = redis.call('GET', KEYS[1])
-if answered then return cmsgpack.unpack(answered) end
+if answered then
+  local remembered = cmsgpack.unpack(answered)
+  if remembered[1] == call_number then return remembered[2] end
+end
 
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  now = time[1] * 1000 + floor(time[2] / 1000)
   local latest = tonumber(ARGV[2])
   -- Whoever asked has stopped waiting: nothing may be charged any more.
   if latest and now > latest then return { LATE, now } end
 end
-local markerTtl, slack = tonumber(ARGV[3]), tonumber(ARGV[4])
+local marker_ttl, slack = tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local policies = {}
+for i = 1, tonumber(ARGV[6]) do
+  local tag, kind, limit, a, b = unpack_struct('>c4BI4dd', ARGV[6 + i])
+  -- Of a day its start and stop, of a window its length and granule.
+  policies[i] = { tag = tag, kind = kind, limit = limit, start = a, stop = b, window = a, granule = b }
+end
 
 -- Values ---------------------------------------------------------------------------------------------------------
 
@@ -41,19 +57,22 @@ local function parse(raw)
     if at + 12 > length then return nil end
     local tag = sub(raw, at, at + 3)
     local flags = byte(raw, at + 4)
-    local counter = { tag = tag, kind = flags % 4, generation = math.floor(flags / 4) }
-    if counter.kind == DAY then
-      counter.stop, counter.total = unpack_struct('>I4I4', raw, at + 5)
-      counter.stop = counter.stop * 1000
+    local kind, counter = flags % 4, nil
+    local generation = (flags - kind) / 4
+    if kind == DAY then
+      local stop, total = unpack_struct('>I4I4', raw, at + 5)
+      counter = { tag = tag, kind = DAY, generation = generation, total = total, stop = stop * 1000 }
       at = at + 13
-    elseif WIDTH[counter.kind] then
+    elseif WIDTH[kind] then
       if at + 14 > length then return nil end
-      counter.origin, counter.total, counter.count = unpack_struct('>I4I4I2', raw, at + 5)
-      counter.origin = counter.origin * 1000
-      local bytes = counter.count * WIDTH[counter.kind]
-      if at + 14 + bytes > length then return nil end
-      counter.data, counter.first = sub(raw, at + 15, at + 14 + bytes), 1
-      at = at + 15 + bytes
+      local origin, total, count = unpack_struct('>I4I4I2', raw, at + 5)
+      local stop = at + 14 + count * WIDTH[kind]
+      if stop > length then return nil end
+      counter = {
+        tag = tag, kind = kind, generation = generation, total = total, origin = origin * 1000, count = count,
+        data = sub(raw, at + 15, stop), first = 1,
+      }
+      at = stop + 1
     else
       return nil
     end
@@ -63,20 +82,22 @@ local function parse(raw)
   return counters, order
 end
 
+local NONE = {}
 local loaded = {}
 
 local function load(index)
   local value = loaded[index]
   if value then return value end
-  value = { key = KEYS[index], counters = {}, order = {}, ttl = 0 }
+  value = { key = KEYS[index], ttl = 0, counters = NONE, order = NONE }
   local raw = redis.pcall('GET', value.key)
   if type(raw) == 'table' then
     value.failure = sub(raw.err or '', 1, 9) == 'WRONGTYPE' and WRONG_TYPE or FAILED
   elseif raw then
-    value.existed = true
     local counters, order
     if byte(raw, 1) == VERSION then counters, order = parse(raw) end
     if counters then value.counters, value.order = counters, order else value.failure = FOREIGN end
+  else
+    value.counters, value.order = {}, {}
   end
   loaded[index] = value
   return value
@@ -84,7 +105,9 @@ end
 
 local function save(value)
   local parts = { string.char(VERSION) }
+  local ttl, others = value.ttl, false
   for _, counter in ipairs(value.order) do
+    if not counter.charged then others = true end
     local flags = counter.kind + counter.generation * 4
     if counter.kind == DAY then
       parts[#parts + 1] = counter.tag .. pack('>BI4I4', flags, counter.stop / 1000, counter.total)
@@ -93,9 +116,10 @@ local function save(value)
       parts[#parts + 1] = counter.first == 1 and counter.data or sub(counter.data, counter.first)
     end
   end
-  local ttl = value.ttl + slack
-  if value.existed then ttl = math.max(ttl, redis.call('PTTL', value.key)) end
-  redis.call('SET', value.key, table.concat(parts), 'PX', string.format('%d', math.max(1, ttl)))
+  ttl = ttl + slack
+  -- What was not charged now may live longer.
+  if others then ttl = max(ttl, redis.call('PTTL', value.key)) end
+  redis.call('SET', value.key, table.concat(parts), 'PX', string.format('%d', max(1, ttl)))
 end
 
 local function add(value, counter)
@@ -151,7 +175,7 @@ end
 local function encode(window, time, units)
   local pieces, most = {}, MOST[window.kind]
   repeat
-    local piece = math.min(units, most)
+    local piece = min(units, most)
     pieces[#pieces + 1] = pack(FORMAT[window.kind], time - window.origin, piece)
     units = units - piece
   until units <= 0
@@ -163,7 +187,7 @@ local function rewrite(window, kind, time)
   local times, held = {}, {}
   for i = 0, window.count - 1 do times[i + 1], held[i + 1] = entry(window, i) end
   window.kind, window.data, window.first = kind, '', 1
-  window.origin = math.floor((times[1] or time) / 1000) * 1000
+  window.origin = floor((times[1] or time) / 1000) * 1000
   local pieces, count = {}, 0
   for i, at in ipairs(times) do
     local piece, number = encode(window, at, held[i])
@@ -177,7 +201,7 @@ local function push(window, kind, time, units)
   local added = units
   if window.count == 0 then
     window.kind, window.data, window.first = kind, '', 1
-    window.origin = math.floor(time / 1000) * 1000
+    window.origin = floor(time / 1000) * 1000
   else
     if kind > window.kind then rewrite(window, kind, time) end
     local newest, held = entry(window, window.count - 1)
@@ -193,7 +217,7 @@ local function push(window, kind, time, units)
   local data, count = encode(window, time, units)
   window.data = window.data .. data
   window.count = window.count + count
-  window.total = math.min(MAX_TOTAL, window.total + added)
+  window.total = min(MAX_TOTAL, window.total + added)
   return time
 end
 
@@ -215,7 +239,7 @@ local function correct(window, time, delta)
     held = held + units
     from = from - 1
   end
-  local after = math.min(MAX_TOTAL, math.max(0, held + delta))
+  local after = min(MAX_TOTAL, max(0, held + delta))
   local width = WIDTH[window.kind]
   local data, count = '', 0
   -- The newest entry stays, though empty: it holds the clock.
@@ -223,154 +247,161 @@ local function correct(window, time, delta)
   window.data = sub(window.data, 1, window.first + (from + 1) * width - 1)
     .. data .. sub(window.data, window.first + (last + 1) * width)
   window.count = window.count - (last - from) + count
-  window.total = math.min(MAX_TOTAL, window.total + after - held)
+  window.total = min(MAX_TOTAL, window.total + after - held)
   drop_empty(window)
 end
 
 -- Operations -----------------------------------------------------------------------------------------------------
 
-local cursor = 4
-local function argument()
-  cursor = cursor + 1
-  return ARGV[cursor]
+local reply, size = { ADMITTED, now }, 2
+local function answer(value)
+  size = size + 1
+  reply[size] = value
 end
-local function number() return tonumber(argument()) end
 
-local reply = { ADMITTED, now }
-local function answer(value) reply[#reply + 1] = value end
+-- The charges of the operation at hand.
+local values, rules, counters = {}, {}, {}
 
--- A charge: which key, which counter, and what its policy says.
-local function charge()
-  local c = { value = load(number()), tag = argument(), kind = number(), limit = number() }
-  if c.kind == DAY then
-    c.start, c.stop = number(), number()
-  else
-    c.window, c.granule = number(), number()
+-- Reads n charges from the operation: which key, which policy.
+local function read_charges(operation, at)
+  local n = (#operation - at + 1) / 4
+  for i = 1, n do
+    local key, policy = unpack_struct('>I2I2', operation, at)
+    values[i], rules[i] = load(key), policies[policy]
+    at = at + 4
   end
-  return c
+  return n
 end
 
--- The charge's counter as it stands now; nil where it holds nothing. OTHER_DAY where the caller's day is not ours.
-local function look(c)
-  if c.value.failure then return nil, c.value.failure end
-  local counter = c.value.counters[c.tag]
-  if counter and (counter.kind == DAY) ~= (c.kind == DAY) then return nil, FOREIGN end
-  if c.kind == DAY then
+-- A policy's counter as it stands now; nil where it holds nothing. OTHER_DAY where the caller's day is not ours.
+local function look(value, policy)
+  if value.failure then return nil, value.failure end
+  local counter = value.counters[policy.tag]
+  if policy.kind == DAY then
+    if counter and counter.kind ~= DAY then return nil, FOREIGN end
     if counter and now < counter.stop then return counter end
-    if now < c.start or now >= c.stop then return nil, OTHER_DAY end
+    if now < policy.start or now >= policy.stop then return nil, OTHER_DAY end
     return nil
   end
-  if counter then evict(counter, now - c.window) end
+  if counter then
+    if counter.kind == DAY then return nil, FOREIGN end
+    evict(counter, now - policy.window)
+  end
   return counter
 end
 
 -- When further units come free: several must go where a correction has put more in use than the limit.
-local function reset_at(c, counter)
-  if c.kind == DAY then return counter and counter.stop or c.stop end
+local function reset_at(policy, counter)
+  if policy.kind == DAY then return counter and counter.stop or policy.stop end
   if not counter or counter.count == 0 then return now end
-  local over = counter.total - c.limit
+  local over = counter.total - policy.limit
   local time = over < 1 and entry(counter, 0) or time_of_units(counter, over + 1)
-  return time + c.window
+  return time + policy.window
 end
 
-local function retry_at(c, counter, units)
-  if units > c.limit then return -1 end
-  if c.kind == DAY then return counter.stop end
-  return time_of_units(counter, counter.total + units - c.limit) + c.window
+local function retry_at(policy, counter, units)
+  if units > policy.limit then return -1 end
+  if policy.kind == DAY then return counter.stop end
+  return time_of_units(counter, counter.total + units - policy.limit) + policy.window
 end
 
 local dirty = {}
-local function touch(value, ttl)
-  value.ttl = math.max(value.ttl, ttl)
-  dirty[value] = true
-end
 
 -- Which generation of its counter, and which entry or day of it, holds the charge.
-local function put(c, counter, units)
-  if c.kind == DAY then
-    counter = counter or c.value.counters[c.tag]
+local function put(value, policy, counter, units)
+  local time, ttl
+  if policy.kind == DAY then
+    counter = counter or value.counters[policy.tag]
     if not counter then
-      counter = add(c.value, { tag = c.tag, kind = DAY, generation = 0, stop = c.stop, total = 0 })
+      counter = add(value, { tag = policy.tag, kind = DAY, generation = 0, total = 0, stop = policy.stop })
     elseif now >= counter.stop then
-      counter.stop, counter.total = c.stop, 0
+      counter.stop, counter.total = policy.stop, 0
     end
-    counter.total = math.min(MAX_TOTAL, counter.total + units)
-    touch(c.value, counter.stop - now)
-    return counter, counter.stop
+    counter.total = min(MAX_TOTAL, counter.total + units)
+    time, ttl = counter.stop, counter.stop - now
+  else
+    counter = counter
+      or add(value, {
+        tag = policy.tag, kind = policy.kind, generation = 0, total = 0, origin = 0, count = 0, data = '', first = 1,
+      })
+    -- Rounded up, so that a unit is forgotten late rather than early.
+    local granule = policy.granule
+    time = push(counter, policy.kind, granule > 1 and ceil(now / granule) * granule or now, units)
+    ttl = time + policy.window - now
   end
-  counter = counter
-    or add(c.value, { tag = c.tag, kind = c.kind, generation = 0, total = 0, count = 0, origin = 0, data = '', first = 1 })
-  -- Rounded up, so that a unit is forgotten late rather than early.
-  local time = push(counter, c.kind, math.ceil(now / c.granule) * c.granule, units)
-  touch(c.value, time + c.window - now)
+  counter.charged = true
+  if ttl > value.ttl then value.ttl = ttl end
+  dirty[value] = true
   return counter, time
 end
 
 -- force 1 charges what another place has admitted already.
-local function admit()
-  local force, units, n = number(), number(), number()
-  local charges, counters, status = {}, {}, ADMITTED
-  for i = 1, n do charges[i] = charge() end
-  for i, c in ipairs(charges) do
-    local counter, failure = look(c)
-    counters[i] = counter
+local function admit(operation)
+  local force, units = unpack_struct('>BI4', operation, 2)
+  local n = read_charges(operation, 7)
+  local status = ADMITTED
+  for i = 1, n do
+    local counter, failure = look(values[i], rules[i])
+    counters[i] = counter or false
     if failure then
       if status == ADMITTED or status == REFUSED then status = failure end
-    elseif force == 0 and status == ADMITTED and (counter and counter.total or 0) + units > c.limit then
+    elseif force == 0 and status == ADMITTED and (counter and counter.total or 0) + units > rules[i].limit then
       status = REFUSED
     end
   end
   answer(status)
   if status ~= ADMITTED and status ~= REFUSED then return end
-  for i, c in ipairs(charges) do
-    local counter = counters[i]
-    local time = 0
-    if status == ADMITTED then counter, time = put(c, counter, units) end
-    local total = counter and counter.total or 0
-    answer(total)
-    answer(reset_at(c, counter))
+  for i = 1, n do
+    local policy, counter = rules[i], counters[i]
     if status == ADMITTED then
+      local time
+      counter, time = put(values[i], policy, counter, units)
+      answer(counter.total)
+      answer(reset_at(policy, counter))
       answer(time)
       answer(counter.generation)
     else
-      answer(total + units > c.limit and retry_at(c, counter, units) or 0)
+      local total = counter and counter.total or 0
+      answer(total)
+      answer(reset_at(policy, counter))
+      answer(total + units > policy.limit and retry_at(policy, counter, units) or 0)
       answer(0)
     end
   end
 end
 
-local function peek()
-  local n = number()
-  local charges, counters, status = {}, {}, ADMITTED
-  for i = 1, n do charges[i] = charge() end
-  for i, c in ipairs(charges) do
-    local counter, failure = look(c)
-    counters[i] = counter
+local function peek(operation)
+  local n = read_charges(operation, 2)
+  local status = ADMITTED
+  for i = 1, n do
+    local counter, failure = look(values[i], rules[i])
+    counters[i] = counter or false
     if failure and status == ADMITTED then status = failure end
   end
   answer(status)
   if status ~= ADMITTED then return end
-  for i, c in ipairs(charges) do
+  for i = 1, n do
     answer(counters[i] and counters[i].total or 0)
-    answer(reset_at(c, counters[i]))
+    answer(reset_at(rules[i], counters[i]))
   end
 end
 
-local function settle()
-  local delta, n = number(), number()
+local function settle(operation)
+  local delta = unpack_struct('>d', operation, 2)
   local status = ADMITTED
-  for _ = 1, n do
-    local value, tag, generation, time = load(number()), argument(), number(), number()
+  for at = 10, #operation, 15 do
+    local key, tag, generation, time = unpack_struct('>I2c4Bd', operation, at)
+    local value = load(key)
     local counter = value.counters[tag]
     if value.failure then
       status = value.failure
     elseif counter and counter.generation == generation then
       if counter.kind ~= DAY then
         correct(counter, time, delta)
-        touch(value, 0)
+        dirty[value] = true
       elseif counter.stop == time then
-        counter.total = math.min(MAX_TOTAL, math.max(0, counter.total + delta))
-        touch(value, 0)
+        counter.total = min(MAX_TOTAL, max(0, counter.total + delta))
+        dirty[value] = true
       end
     end
   end
@@ -378,26 +409,28 @@ local function settle()
 end
 
 -- An emptied counter stays, in its next generation, so that earlier admissions can no longer be settled in it.
-local function reset()
-  local n = number()
+local function reset(operation)
   local status = ADMITTED
-  for _ = 1, n do
-    local value, tag = load(number()), argument()
+  for at = 2, #operation, 6 do
+    local key, tag = unpack_struct('>I2c4', operation, at)
+    local value = load(key)
     local counter = value.counters[tag]
     if value.failure then
       status = value.failure
     elseif counter then
       counter.generation = (counter.generation + 1) % 64
       counter.total, counter.count, counter.data, counter.first = 0, 0, '', 1
-      touch(value, 0)
+      dirty[value] = true
     end
   end
   answer(status)
 end
 
-local operations = { a = admit, p = peek, s = settle, r = reset }
-while cursor < #ARGV do operations[argument()]() end
+local run = { admit, peek, settle, reset }
+for i = #policies + 7, #ARGV do run[byte(ARGV[i], 1)](ARGV[i]) end
 for value in pairs(dirty) do save(value) end
-if markerTtl > 0 then redis.call('SET', KEYS[1], cmsgpack.pack(reply), 'PX', markerTtl) end
+if marker_ttl > 0 then
+  redis.call('SET', KEYS[1], cmsgpack.pack({ call_number, reply }), 'PX', string.format('%d', marker_ttl))
+end
 return reply
 `;

@@ -9,6 +9,11 @@ const RETRY_MS = 500;
 /** Corrections held while Redis is away. */
 const MAX_WAITING = 10_000;
 
+interface Correction {
+  readonly operation: Operation;
+  readonly done: () => void;
+}
+
 interface Waiting {
   readonly call: Call;
   readonly until: number;
@@ -16,12 +21,14 @@ interface Waiting {
 }
 
 /**
- * Corrections of charges. Each goes out in a call of its own whose name the server remembers, and is sent again under
- * that name until it is answered: it takes effect exactly once, also where an answer was lost.
+ * Corrections of charges. Those of one turn of the event loop go out in one call (in a Cluster one for each slot) whose
+ * name the server remembers, and it is sent again under that name until it is answered: each takes effect exactly once,
+ * also where an answer was lost.
  */
 export class SettleQueue {
   readonly #pipe: Pipe;
   readonly #onLost: (error: unknown) => void;
+  #collected: Correction[] = [];
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -33,8 +40,8 @@ export class SettleQueue {
   /** Resolves when the correction has taken effect, or is lost for good. */
   send(operation: Operation): Promise<void> {
     return new Promise((done) => {
-      const call = this.#pipe.prepare([operation], MARKER_MS, false);
-      this.#try({ call, until: performance.now() + HORIZON_MS, done });
+      this.#collected.push({ operation, done });
+      if (this.#collected.length === 1) setImmediate(() => this.#flush());
     });
   }
 
@@ -51,6 +58,20 @@ export class SettleQueue {
     clearTimeout(this.#timer);
     for (const { done } of this.#waiting) done();
     this.#waiting = [];
+  }
+
+  #flush(): void {
+    const collected = this.#collected;
+    this.#collected = [];
+    const until = performance.now() + HORIZON_MS;
+    for (const group of this.#pipe.grouped(collected)) {
+      const operations = group.map(({ operation }) => operation);
+      const call = this.#pipe.prepare(operations, { remembered: MARKER_MS, named: true, timely: false });
+      const done = () => {
+        for (const correction of group) correction.done();
+      };
+      this.#try({ call, until, done });
+    }
   }
 
   #try(correction: Waiting): void {
