@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { memoryStore } from '../../../src/limit/memory-store.js';
+import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
+import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import type { Decision } from '../../../src/limit/store.js';
+import { ManualClock } from '../../contracts/limit-store.js';
+import { describeRedis } from '../../redis/describe.js';
+import { openRedis, type RedisTarget } from '../../redis/server.js';
+
+/** `npm run test:long` asks for more. */
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 500);
+const STEPS = 50;
+/** An hour before a day of 25 hours in Berlin begins. */
+const START = Date.UTC(2025, 9, 25, 21);
+
+const KEYS = ['a', 'b', '2001:db8::/64'] as const;
+
+/** Policies by number; the limit varies from call to call. Windows exact and coarse, and longer than 32 bits tell. */
+const POLICIES: readonly ((limit: number) => QuotaPolicy)[] = [
+  (limit) => slidingWindow({ limit, window: 1000, name: 'second' }),
+  (limit) => slidingWindow({ limit, window: 61_007, name: 'minute' }),
+  (limit) => slidingWindow({ limit, window: 60 * 86_400_000, name: 'months' }),
+  (limit) => dailyQuota({ limit, name: 'utc' }),
+  (limit) => dailyQuota({ limit, name: 'berlin', timeZone: 'Europe/Berlin' }),
+];
+
+const step = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: waiting() }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('admit' as const),
+      policies: fc.uniqueArray(fc.nat(POLICIES.length - 1), { minLength: 1, maxLength: 3 }),
+      keys: fc.array(fc.nat(KEYS.length - 1), { minLength: 3, maxLength: 3 }),
+      limit: fc.constantFrom(1, 2, 5, 60, 512, 513, 2000),
+      units: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 700 })),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('settle' as const), which: fc.nat(), units: fc.nat(300) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('peek' as const), key: fc.nat(KEYS.length - 1) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('reset' as const),
+      policy: fc.nat(POLICIES.length - 1),
+      key: fc.nat(KEYS.length - 1),
+    }),
+  },
+);
+
+function waiting() {
+  return fc.oneof(
+    fc.nat(3),
+    fc.nat(1500),
+    fc.nat(70_000),
+    fc.constantFrom(999, 1000, 1001, 3_600_000, 86_400_000, 61 * 86_400_000),
+  );
+}
+
+function policyOf(number: number, limit: number): QuotaPolicy {
+  const make = POLICIES[number];
+  if (make === undefined) throw new Error('no such policy');
+  return make(limit);
+}
+
+const keyOf = (number: number): string => KEYS[number % KEYS.length] ?? 'a';
+
+/** A decision as both stores must give it. */
+function told(decision: Decision): unknown {
+  const { kind, at, states } = decision;
+  return { kind, at, states, violations: decision.kind === 'refused' ? decision.violations : undefined };
+}
+
+let runs = 0;
+
+describeRedis(
+  'redisStore and memoryStore',
+  () => {
+    let target: RedisTarget;
+    beforeAll(async () => {
+      target = await openRedis();
+    });
+    afterAll(() => target.stop());
+
+    it.each([
+      ['with', '1s'],
+      ['without', false],
+    ] as const)(
+      'decide alike, given the same clock, %s refusals kept in this process',
+      async (_, refusalCache) => {
+        const client = target.client();
+        const property = fc.asyncProperty(fc.array(step, { minLength: STEPS, maxLength: STEPS }), async (steps) => {
+          const clock = new ManualClock(START);
+          const memory = memoryStore({ now: clock.now });
+          const redis = redisStore({ client, now: clock.now, refusalCache, prefix: `alike-${process.pid}-${runs++}:` });
+          const admissions: { memory: object; redis: object }[] = [];
+          for (const [i, step] of steps.entries()) {
+            switch (step.kind) {
+              case 'wait':
+                clock.advance(step.ms);
+                break;
+              case 'admit': {
+                const policies = step.policies.map((policy) => policyOf(policy, step.limit));
+                const keys = policies.map((_policy, j) => keyOf(step.keys[j] ?? 0));
+                const expected = memory.admit(policies, keys, step.units);
+                const found = await redis.admit(policies, keys, step.units);
+                expect(told(found), `step ${i}`).toEqual(told(expected));
+                if (expected.kind === 'admitted' && found.kind === 'admitted') {
+                  admissions.push({ memory: expected.receipt, redis: found.receipt });
+                }
+                break;
+              }
+              case 'settle': {
+                const admission = admissions[step.which % Math.max(1, admissions.length)];
+                if (admission === undefined) break;
+                memory.settle(admission.memory, step.units);
+                await redis.settle(admission.redis, step.units);
+                break;
+              }
+              case 'peek': {
+                const policies = POLICIES.map((make) => make(60));
+                const keys = policies.map(() => keyOf(step.key));
+                expect(await redis.peek(policies, keys), `step ${i}`).toEqual(memory.peek(policies, keys));
+                break;
+              }
+              case 'reset':
+                memory.reset([policyOf(step.policy, 1)], [keyOf(step.key)]);
+                await redis.reset([policyOf(step.policy, 1)], [keyOf(step.key)]);
+                break;
+            }
+          }
+          redis.close();
+        });
+        await fc.assert(property, { numRuns: Math.ceil(RUNS / 2) });
+      },
+      RUNS * 200 + 30_000,
+    );
+  },
+  { anyServer: true },
+);

@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
+import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import { describeRedis } from '../../redis/describe.js';
+import { type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+
+const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
+
+async function calls(server: RedisServer, command: string): Promise<number> {
+  const stats = await server.cli('INFO', 'commandstats');
+  return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+}
+
+describeRedis('what goes over the wire', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+
+  async function warm() {
+    const store = redisStore({ client: server.client(), prefix: `wire-${Math.random()}:`, refusalCache: false });
+    await store.admit(POLICIES, ['warm', 'warm'], 1);
+    await server.cli('CONFIG', 'RESETSTAT');
+    return store;
+  }
+
+  it('is one EVALSHA for a window and a daily quota on one key', async () => {
+    const store = await warm();
+    await store.admit(POLICIES, ['key', 'key'], 1);
+    expect([await calls(server, 'evalsha'), await calls(server, 'eval')]).toEqual([1, 0]);
+    store.close();
+  });
+
+  it('is one EVALSHA for several partition keys', async () => {
+    const store = await warm();
+    await store.admit(POLICIES, ['address', 'principal'], 1);
+    expect(await calls(server, 'evalsha')).toBe(1);
+    store.close();
+  });
+
+  it('is fewer EVALSHAs than decisions under 50 callers', async () => {
+    const store = await warm();
+    const decisions = 50 * 40;
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, caller) => {
+        for (let i = 0; i < 40; i++) await store.admit(POLICIES, [`key-${caller}`, `key-${caller}`], 1);
+      }),
+    );
+    const sent = await calls(server, 'evalsha');
+    console.log(`${decisions} decisions of 50 callers in ${sent} EVALSHAs`);
+    expect(sent).toBeLessThan(decisions / 2);
+    store.close();
+  });
+
+  it('is nothing for a refusal that still holds', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'kept:', refusalCache: '30s' });
+    const policies = [slidingWindow({ limit: 1, window: '1m' })];
+    await store.admit(policies, ['key'], 1);
+    await store.admit(policies, ['key'], 1);
+    await server.cli('CONFIG', 'RESETSTAT');
+    for (let i = 0; i < 20; i++) expect((await store.admit(policies, ['key'], 1)).kind).toBe('refused');
+    expect(await calls(server, 'evalsha')).toBe(0);
+    store.close();
+  });
+
+  it('does not mind SCRIPT FLUSH under load', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'flush:', deadline: '5s' });
+    const policies = [slidingWindow({ limit: 300, window: '1h' })];
+    let admitted = 0;
+    const load = Array.from({ length: 20 }, async () => {
+      for (let i = 0; i < 30; i++) if ((await store.admit(policies, ['key'], 1)).kind === 'admitted') admitted++;
+    });
+    for (let i = 0; i < 5; i++) await server.cli('SCRIPT', 'FLUSH');
+    await Promise.all(load);
+    expect(admitted).toBe(300);
+    store.close();
+  });
+
+  it('parts the good operations of a call from the bad one', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'parted:' });
+    await server.cli('RPUSH', 'parted:list', 'not ours');
+    const asked = ['a', 'list', 'b', 'list', 'c'].map((key) => store.admit(POLICIES, [key, key], 1));
+    const outcomes = await Promise.allSettled(asked);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ]);
+    store.close();
+  });
+});
+
+describeRedis('in a Cluster', () => {
+  describe('a request', () => {
+    it('is one EVALSHA for each slot, and gives back what an earlier slot charged when a later one refuses', async () => {
+      const cluster = await startCluster();
+      try {
+        const client = cluster.client();
+        const store = redisStore({ client, refusalCache: false, deadline: '5s' });
+        const policies = [
+          slidingWindow({ limit: 9, window: '1h', name: 'a' }),
+          slidingWindow({ limit: 1, window: '1h', name: 'b' }),
+        ];
+        const keys = ['one', 'two'];
+        expect((await store.admit(policies, keys, 1)).kind).toBe('admitted');
+        for (const node of cluster.nodes) await node.cli('CONFIG', 'RESETSTAT');
+        await store.peek(policies, keys);
+        const sent = await Promise.all(cluster.nodes.map((node) => calls(node, 'evalsha')));
+        expect(sent.reduce((sum, count) => sum + count)).toBe(2);
+        const refused = await store.admit(policies, keys, 1);
+        expect(refused).toMatchObject({ kind: 'refused', violations: [{ state: { name: 'b' } }] });
+        expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 8 }, { remaining: 0 }]);
+        store.close();
+      } finally {
+        await cluster.stop();
+      }
+    }, 60_000);
+  });
+});
