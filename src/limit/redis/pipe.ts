@@ -253,7 +253,8 @@ function failureOf(error: unknown, { args, keyCount }: Call): StoreError {
   if (error instanceof StoreError) return error;
   const message = error instanceof Error ? error.message : String(error);
   const keys = args.slice(1, keyCount).join(', ');
-  if (/script/i.test(message) || message.includes('subscriber mode')) {
+  // Replies such as OOM, READONLY or LOADING name the script too, but tell of the server's state.
+  if (/^ERR\b.*script/is.test(message) || message.includes('subscriber mode')) {
     return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot count ${keys}: ${message}`, error);
   }
   return unavailable(message, error);

@@ -1,0 +1,204 @@
+import { type Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Exchange } from '../../../src/exchange.js';
+import { limit } from '../../../src/limit/limit.js';
+import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
+import {
+  type RedisClient,
+  type RedisStoreEvent,
+  type RedisStoreOptions,
+  redisStore,
+} from '../../../src/limit/redis/redis-store.js';
+import { StoreError } from '../../../src/limit/store.js';
+import { OptionError } from '../../../src/option.js';
+import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
+import { describeRedis } from '../../redis/describe.js';
+import { until } from '../../redis/processes.js';
+import { type RedisServer, startRedis } from '../../redis/server.js';
+
+const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
+const KEYS = ['key', 'key'];
+
+describeRedis('redisStore', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'noeviction'] });
+  });
+  afterAll(() => server.stop());
+
+  describe('fails, naming the key, and decides nothing', () => {
+    it.each(['refuse', 'admit', 'local'] as const)('where a key holds another type (%s)', async (onStoreFailure) => {
+      const store = redisStore({ client: server.client(), prefix: `typed-${onStoreFailure}:`, onStoreFailure });
+      await server.cli('RPUSH', `typed-${onStoreFailure}:key`, 'x');
+      for (const asked of [store.admit(POLICIES, KEYS, 1), store.peek(POLICIES, KEYS), store.reset(POLICIES, KEYS)]) {
+        const error = await asked.catch((reason: unknown) => reason);
+        expect(error).toBeInstanceOf(StoreError);
+        expect(error).toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
+        expect(String(error)).toContain(`typed-${onStoreFailure}:key`);
+      }
+      expect(await server.cli('LRANGE', `typed-${onStoreFailure}:key`, '0', '-1')).toBe('x');
+      store.close();
+    });
+
+    it('where a value is of a foreign version, is garbage, or is cut short', async () => {
+      const client = server.client();
+      const store = redisStore({ client, prefix: 'bytes:', refusalCache: false });
+      for (let i = 0; i < 3; i++) await store.admit(POLICIES, KEYS, 1);
+      const value = await client.getBuffer('bytes:key');
+      if (value === null) throw new Error('no value');
+      const foreign = [Buffer.from([2, ...value.subarray(1)]), Buffer.from('garbage'), Buffer.alloc(0)];
+      // Where it is cut between two counters, what is left is a whole value of fewer counters: that is not seen.
+      const window = 1 + 15 + value.readUInt16BE(14) * 5;
+      const short = Array.from({ length: value.length - 2 }, (_, i) => value.subarray(0, i + 2));
+      for (const bytes of [...foreign, ...short.filter(({ length }) => length !== window)]) {
+        await client.set('bytes:key', bytes);
+        const error = await store.admit(POLICIES, KEYS, 1).catch((reason: unknown) => reason);
+        expect(error, bytes.toString('hex')).toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
+        expect(await client.getBuffer('bytes:key')).toEqual(bytes);
+      }
+      store.close();
+    });
+
+    it('where the client is in subscriber mode', async () => {
+      const client = server.client();
+      await client.subscribe('channel');
+      const store = redisStore({ client, prefix: 'subscriber:', onStoreFailure: 'admit' });
+      await expect(store.admit(POLICIES, KEYS, 1)).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
+      await expect(store.admit(POLICIES, KEYS, 1)).rejects.toThrow('subscriber:key');
+      store.close();
+    });
+  });
+
+  it('takes a server without memory for an outage', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'full:' });
+    await server.cli('CONFIG', 'SET', 'maxmemory', '1');
+    try {
+      await expect(store.admit(POLICIES, KEYS, 1)).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });
+    } finally {
+      await server.cli('CONFIG', 'SET', 'maxmemory', '100mb');
+    }
+    store.close();
+  });
+
+  it('warns once where the server may evict counters, and not where it does not', async () => {
+    const events: RedisStoreEvent[] = [];
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    try {
+      const calm = redisStore({ client: server.client(), prefix: 'calm:', onEvent: (event) => events.push(event) });
+      await calm.admit(POLICIES, KEYS, 1);
+      await calm.admit(POLICIES, KEYS, 1);
+      expect(events).toEqual([]);
+      await server.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+      const store = redisStore({ client: server.client(), prefix: 'risky:', onEvent: (event) => events.push(event) });
+      for (let i = 0; i < 3; i++) await store.admit(POLICIES, KEYS, 1);
+      await until('it has warned', () => warnings.length > 0);
+      expect(events).toEqual([{ kind: 'eviction-risk', maxmemoryPolicy: 'allkeys-lru' }]);
+      expect(warnings.map(({ message }) => message)).toEqual([
+        'redisStore: maxmemory-policy allkeys-lru may evict quota counters; set noeviction',
+      ]);
+      calm.close();
+      store.close();
+    } finally {
+      process.off('warning', onWarning);
+      await server.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    }
+  });
+
+  describe('behind limit', () => {
+    async function ask(options: Partial<RedisStoreOptions>) {
+      const client = server.client({ retryStrategy: () => 100, maxRetriesPerRequest: 0 });
+      const store = redisStore({ client, refusalCache: false, ...options });
+      const guard = limit({ store, by: () => 'key', policies: [slidingWindow({ limit: 4, window: '1m' })] });
+      const headers = new Map<string, string>();
+      const faults: unknown[] = [];
+      const request = {
+        method: 'GET',
+        url: '/',
+        remoteAddress: '127.0.0.1',
+        encrypted: false,
+        fieldLines: () => [],
+      };
+      const exchange = new Exchange(request, {
+        get: (name) => headers.get(name),
+        set: (name, value) => void headers.set(name, value),
+      });
+      exchange.faultReporter = (error) => faults.push(error);
+      const reply = await guard(exchange);
+      store.close();
+      return { reply, headers, faults };
+    }
+
+    it('is a 503 and a reported fault where a key is spoilt', async () => {
+      await server.cli('RPUSH', 'spoilt:key', 'x');
+      const { reply, faults } = await ask({ prefix: 'spoilt:', onStoreFailure: 'admit' });
+      expect(reply).toMatchObject({ status: 503, problem: { code: 'store-unavailable' } });
+      expect(faults).toMatchObject([{ code: 'GATEWARDEN_STORE_DATA' }]);
+    });
+
+    describe('while the server is stopped', () => {
+      beforeAll(() => server.pause());
+      afterAll(() => server.resume());
+
+      it('refuses with 503 and Retry-After, and reports no fault', async () => {
+        const { reply, faults } = await ask({ onStoreFailure: 'refuse' });
+        expect(reply).toMatchObject({ status: 503, problem: { code: 'store-unavailable' } });
+        expect(reply?.headers.map(([name]) => name)).toEqual(['Retry-After']);
+        expect(faults).toEqual([]);
+      });
+
+      it('admits without headers that nobody knows', async () => {
+        const { reply, headers } = await ask({ onStoreFailure: 'admit' });
+        expect([reply, headers.size]).toEqual([undefined, 0]);
+      });
+
+      it('admits a share, and says so', async () => {
+        const { reply, headers } = await ask({ onStoreFailure: 'local', instances: 2 });
+        expect(reply).toBeUndefined();
+        expect(headers.get('RateLimit')).toMatch(/^"60s";r=1;t=60$/);
+      });
+    });
+  });
+
+  describe('with ioredis 6', () => {
+    let runs = 0;
+    const clients: Redis6[] = [];
+    afterAll(() => {
+      for (const client of clients) client.disconnect();
+    });
+    limitStoreContract('redisStore', () => {
+      const clock = new ManualClock(0);
+      const client = new Redis6(server.url);
+      clients.push(client);
+      const store = redisStore({ client, now: clock.now, prefix: `six-${runs++}:` });
+      return { store, clock, close: () => store.close() };
+    });
+
+    it('takes its Cluster by type, too', () => {
+      const make = (client: Cluster6): RedisClient => client;
+      expect(make).toBeTypeOf('function');
+    });
+  });
+
+  describe('refuses the options', () => {
+    it.each([
+      [{ client: 'redis://:password@host' }, 'gatewarden: redisStore "client" must be an ioredis client'],
+      [{ prefix: 'a{b}' }, 'gatewarden: redisStore "prefix" must be a string without braces, got \'a{b}\''],
+      [{ deadline: 0 }, 'gatewarden: redisStore "deadline" must be a positive duration'],
+      [{ deadline: '2m' }, 'gatewarden: redisStore "deadline" must be at most 60000 ms'],
+      [{ onStoreFailure: 'open' }, 'gatewarden: redisStore "onStoreFailure" must be one of refuse, admit, local'],
+      [{ instances: 0 }, 'gatewarden: redisStore "instances" must be a positive integer, got 0'],
+      [{ refusalCache: true }, 'gatewarden: redisStore "refusalCache" must be a positive duration'],
+      [{ onEvent: 1 }, 'gatewarden: redisStore "onEvent" must be a function, got 1'],
+      [{ now: 1 }, 'gatewarden: redisStore "now" must be a function, got 1'],
+      [{ onFailure: 'admit' }, 'gatewarden: redisStore has no option "onFailure"'],
+    ])('%o', (options, message) => {
+      const client = server.client({ lazyConnect: true });
+      const make = () => redisStore({ client, ...options } as unknown as RedisStoreOptions);
+      expect(make).toThrow(OptionError);
+      expect(make).toThrow(message);
+      expect(() => redisStore({ client, ...options } as unknown as RedisStoreOptions)).not.toThrow('password');
+    });
+  });
+});
