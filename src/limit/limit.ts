@@ -4,7 +4,7 @@ import { problem, type QuotaState } from '../problem.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
-import { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './store.js';
+import type { Decision, LimitStore, Receipt, Violation } from './store.js';
 
 /** Ends of an exchange that give the charge back. */
 export type RefundCause = 'refused' | 'server-error' | 'aborted';
@@ -194,6 +194,7 @@ function refusal(violations: readonly Violation[], now: number): Reply {
 
 function unavailable(exchange: Exchange, error: unknown): Reply {
   // An outage is told once, by the store; everything else is a fault of this request.
-  if (!(error instanceof StoreError) || error.code !== 'GATEWARDEN_STORE_UNAVAILABLE') exchange.fault(error);
+  const told = error instanceof Error && 'code' in error && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
+  if (!told) exchange.fault(error);
   return STORE_UNAVAILABLE;
 }

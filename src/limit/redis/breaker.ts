@@ -12,6 +12,7 @@ export class CircuitBreaker {
   readonly #onChange: (open: boolean, error: unknown) => void;
   #failures = 0;
   #open = false;
+  #stopped = false;
   #probing = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -31,7 +32,7 @@ export class CircuitBreaker {
   }
 
   failed(error: unknown): void {
-    if (this.#open || ++this.#failures < FAILURES) return;
+    if (this.#open || this.#stopped || ++this.#failures < FAILURES) return;
     this.#open = true;
     this.#onChange(true, error);
     this.#schedule();
@@ -55,6 +56,7 @@ export class CircuitBreaker {
   }
 
   stop(): void {
+    this.#stopped = true;
     this.#open = false;
     clearTimeout(this.#timer);
   }

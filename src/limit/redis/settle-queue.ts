@@ -31,6 +31,7 @@ export class SettleQueue {
   #collected: Correction[] = [];
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(pipe: Pipe, onLost: (error: unknown) => void) {
     this.#pipe = pipe;
@@ -55,6 +56,7 @@ export class SettleQueue {
   }
 
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
     for (const { done } of this.#waiting) done();
     this.#waiting = [];
@@ -79,7 +81,12 @@ export class SettleQueue {
       () => correction.done(),
       (error: unknown) => {
         const mendable = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
-        if (!mendable || performance.now() >= correction.until || this.#waiting.length >= MAX_WAITING) {
+        if (
+          !mendable ||
+          this.#stopped ||
+          performance.now() >= correction.until ||
+          this.#waiting.length >= MAX_WAITING
+        ) {
           this.#onLost(error);
           correction.done();
           return;
