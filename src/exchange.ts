@@ -139,6 +139,11 @@ export class Exchange {
     return this.#abort.signal;
   }
 
+  /** A response header as it stands. */
+  get(name: string): string | undefined {
+    return this.#headers.get(name);
+  }
+
   /** Sets a response header. What the handler sets itself afterwards stands. */
   set(name: string, value: string): void {
     this.#headers.set(name, value);
@@ -202,6 +207,14 @@ export class Exchange {
       this.fault(error);
     }
   }
+}
+
+/**
+ * Lets go of a promise that a callback gave where none is waited for: what it gave is refused for not being of its type,
+ * and its own failure must not end the process.
+ */
+export function disown(value: unknown): void {
+  if (value instanceof Promise) value.catch(() => undefined);
 }
 
 function reportToStandardError(error: unknown): void {

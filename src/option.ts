@@ -10,8 +10,20 @@ const ONE_LINE = { compact: true, breakLength: Number.POSITIVE_INFINITY };
 
 /** An `OptionError` that shows the bad value. Never for a secret: see `badSecret`. */
 export function badOption(factory: string, option: string, rule: string, value: unknown): OptionError {
-  const shown = inspect(value, { ...ONE_LINE, depth: 1, maxArrayLength: 10, maxStringLength: 80 });
-  return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown}`);
+  return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown(value)}`);
+}
+
+/** A value for a message: primitives and lists of them in full, of objects only the type, as they may hold a secret. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) {
+    if (value.length === 0) return '[]';
+    const items = value.slice(0, 10).map(shown);
+    return `[ ${[...items, ...(value.length > 10 ? [`... ${value.length - 10} more`] : [])].join(', ')} ]`;
+  }
+  if (typeof value === 'object' && value !== null && !(value instanceof Date)) {
+    return `[${Object.getPrototypeOf(value)?.constructor?.name ?? 'Object'}]`;
+  }
+  return inspect(value, { ...ONE_LINE, depth: 0, maxStringLength: 80 });
 }
 
 /** An `OptionError` about a secret: it tells the rule and shows nothing of the value. */

@@ -1,4 +1,4 @@
-import type { Exchange, Guard, Reply } from './exchange.js';
+import { disown, type Exchange, type Guard, type Reply } from './exchange.js';
 import { checkOptionNames, OptionError } from './option.js';
 import { PROBLEM_CODES, type Problem, type ProblemFormats, type WireProblem } from './problem.js';
 
@@ -41,6 +41,7 @@ export function renderProblem(reply: Reply, exchange: Exchange): RenderedProblem
   if (exchange.problemFormats !== undefined) {
     try {
       const wire = formatted(problem, exchange.problemFormats);
+      disown(wire);
       if (wire !== undefined) return rendered(wire, reply.status);
     } catch (error) {
       exchange.fault(error);

@@ -188,8 +188,10 @@ describe('an OptionError', () => {
     [-0, '-0'],
     [5n, '5n'],
     [Symbol('s'), 'Symbol(s)'],
-    [{ a: { b: { c: 1 } } }, '{ a: { b: [Object] } }'],
-    [Object.create(null), '[Object: null prototype] {}'],
+    [{ password: 'a secret that an object may hold' }, '[Object]'],
+    [new Map([['password', 'a secret']]), '[Map]'],
+    [[{ password: 'a secret' }, 1], '[ [Object], 1 ]'],
+    [Object.create(null), '[Object]'],
   ])('shows the value %o as %s', (value, shown) => {
     expect(badOption('limit', 'by', 'is wrong', value).message).toBe(`gatewarden: limit "by" is wrong, got ${shown}`);
   });

@@ -69,7 +69,10 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  if (error instanceof SettingsError) console.error(`Bad settings:\n${error.message.replace(/^/gm, '  ')}`);
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL')
+    console.error(`HOST and PORT cannot be listened on (${code}).`);
+  else if (error instanceof SettingsError) console.error(`Bad settings:\n${error.message.replace(/^/gm, '  ')}`);
   else console.error(error);
   process.exit(1);
 });

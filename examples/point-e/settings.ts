@@ -33,7 +33,11 @@ const integer = (min: number, max: number, ordinary: number) =>
     .refine((value) => value >= min && value <= max, `must be an integer from ${min} to ${max}`)
     .default(ordinary);
 
-const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional();
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+  .refine((url) => /^[^@?#]*$/.test(url), 'must have no credentials, query or fragment')
+  .transform((url) => url.replace(/\/+$/, ''))
+  .optional();
 
 const secret = z.string().superRefine((value, context) => {
   explain(context, () => sharedSecret({ secrets: [value] }), 'must be at least 32 letters, digits or -._~+/');
@@ -97,7 +101,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     port: data.PORT,
     workerUrl: data.WORKER_URL,
     trustedProxies: data.TRUSTED_PROXIES,
-    publicUrl: data.PUBLIC_URL?.replace(/\/+$/, ''),
+    publicUrl: data.PUBLIC_URL,
   };
 }
 

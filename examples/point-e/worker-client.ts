@@ -37,7 +37,7 @@ export async function generateText(workerUrl: string, job: Job, signal: AbortSig
   const timeout = AbortSignal.timeout(DEADLINE_MS + GRACE_MS);
   let response: Response;
   try {
-    response = await fetch(new URL('/generate/text', workerUrl), {
+    response = await fetch(`${workerUrl}/generate/text`, {
       method: 'POST',
       headers: {
         'Content-Type': 'application/json',
@@ -77,7 +77,7 @@ export function readinessOf(workerUrl: string, now: () => number = Date.now): ()
   return () => {
     if (now() - askedAt >= 1000) {
       askedAt = now();
-      answer = fetch(new URL('/ready', workerUrl), { signal: AbortSignal.timeout(2000), redirect: 'error' }).then(
+      answer = fetch(`${workerUrl}/ready`, { signal: AbortSignal.timeout(2000), redirect: 'error' }).then(
         async (response) => {
           await response.body?.cancel();
           return response.ok;

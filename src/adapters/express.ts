@@ -42,7 +42,7 @@ export function guard(...guards: readonly Guard[]): ExpressMiddleware {
         .then((late) => {
           if (late !== undefined) sendReply(response, exchange, late);
           // The client may have left, or a time-out answered, while a guard was waiting: then no work is started.
-          else if (exchange.outcome === undefined && !response.headersSent) next();
+          else if (exchange.outcome === undefined && !response.writableEnded) next();
         })
         .catch(next);
     } else {

@@ -118,7 +118,12 @@ function openExchanges(socket: GuardedSocket): Set<Exchange> {
 
 /** Writes a guard's reply and settles the exchange as refused. */
 export function sendReply(response: ServerResponse, exchange: Exchange, reply: Reply): void {
-  if (response.headersSent || exchange.outcome !== undefined) return;
+  if (response.writableEnded || exchange.outcome !== undefined) return;
+  if (response.headersSent) {
+    exchange.fault(new Error('gatewarden: a guard refused after the response had begun; put guards first'));
+    response.destroy();
+    return;
+  }
   let sent = reply;
   try {
     write(response, exchange, reply);
@@ -135,6 +140,8 @@ function write(response: ServerResponse, exchange: Exchange, reply: Reply): void
   const rendered = renderProblem(reply, exchange);
   for (const [name, value] of reply.headers) response.setHeader(name, value);
   response.statusCode = rendered?.status ?? reply.status;
+  // What earlier middleware said of a body that is not this one.
+  response.removeHeader('Content-Encoding');
   if (rendered === undefined) {
     response.end();
   } else {

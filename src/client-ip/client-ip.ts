@@ -1,4 +1,4 @@
-import type { ClientIp, ClientIpReason, Exchange, Guard, Principal } from '../exchange.js';
+import { type ClientIp, type ClientIpReason, disown, type Exchange, type Guard, type Principal } from '../exchange.js';
 import { badOption, checkOptionNames } from '../option.js';
 import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from './address.js';
 import { hopsOf } from './forwarding-header.js';
@@ -89,7 +89,9 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
   function resolve({ request, principal }: Exchange): ClientIp {
     const peer = request.remoteAddress === undefined ? unixSocket : hop(request.remoteAddress);
     if (peer.direct === undefined) throw new Error('gatewarden: the socket has an address that is not one');
-    const mayForward = forwarder !== undefined && principal !== undefined && forwarder(principal) === true;
+    const vouched = principal === undefined ? undefined : forwarder?.(principal);
+    disown(vouched);
+    const mayForward = vouched === true;
     if (!peer.trusted && !mayForward) return peer.direct;
 
     for (const name of mayForward ? forwarderHeaders : proxyHeaders) {

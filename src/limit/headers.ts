@@ -24,11 +24,16 @@ export function addRateLimit(exchange: Exchange, policies: string, states: reado
   exchange.append('RateLimit', members);
 }
 
-/** Sets the classic `X-RateLimit-*` from the policy that is nearest to refusing. */
-export function setLegacyRateLimit(exchange: Exchange, states: readonly QuotaState[]): void {
+/**
+ * Sets the classic `X-RateLimit-*` from the policy that is nearest to refusing, those of an earlier `limit` on the same
+ * route among them; of a refusal, from the one that refused.
+ */
+export function setLegacyRateLimit(exchange: Exchange, states: readonly QuotaState[], refused: boolean): void {
   let tightest = states[0];
   for (const state of states) if (tightest === undefined || state.remaining < tightest.remaining) tightest = state;
   if (tightest === undefined) return;
+  const before = exchange.get('X-RateLimit-Remaining');
+  if (!refused && before !== undefined && Number(before) <= tightest.remaining) return;
   exchange.set('X-RateLimit-Limit', String(tightest.limit));
   exchange.set('X-RateLimit-Remaining', String(tightest.remaining));
   exchange.set('X-RateLimit-Reset', String(Math.ceil(tightest.resetAt / 1000)));

@@ -1,9 +1,9 @@
-import { type Admission, type Exchange, type Guard, type Outcome, type Reply, refuse } from '../exchange.js';
+import { type Admission, disown, type Exchange, type Guard, type Outcome, type Reply, refuse } from '../exchange.js';
 import { badOption, checkOptionNames, OptionError } from '../option.js';
 import { problem, type QuotaState } from '../problem.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
-import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
+import { dailyQuota, type PartitionBy, partitionBy, type QuotaPolicy, slidingWindow } from './policy.js';
 import type { Decision, LimitStore, Receipt, Violation } from './store.js';
 
 /** Ends of an exchange that give the charge back. */
@@ -36,6 +36,7 @@ export interface LimitGuard extends Guard {
   reset(key: string): void | Promise<void>;
 }
 
+const STORE_VERBS = ['admit', 'settle', 'peek', 'reset'] as const;
 const OPTIONS = ['store', 'by', 'policies', 'cost', 'refundOn', 'legacyHeaders'];
 const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'aborted'];
 const STORE_RETRY_SECONDS = '5';
@@ -55,7 +56,7 @@ const STORE_UNAVAILABLE = refuse(problem('store-unavailable'), [['Retry-After', 
 export function limit(options: LimitOptions): LimitGuard {
   checkOptionNames('limit', options, OPTIONS);
   const { store, cost = 1, legacyHeaders = false } = options;
-  if (typeof store?.admit !== 'function')
+  if (!STORE_VERBS.every((verb) => typeof store?.[verb] === 'function'))
     throw badOption('limit', 'store', 'must be a store such as memoryStore()', store);
   if (typeof legacyHeaders !== 'boolean') {
     throw badOption('limit', 'legacyHeaders', 'must be true or false', legacyHeaders);
@@ -88,7 +89,7 @@ export function limit(options: LimitOptions): LimitGuard {
     if (decision.states.length > 0) addRateLimit(exchange, headerValue, decision.states, decision.at);
     if (legacyHeaders) {
       const decisive = decision.kind === 'refused' ? [lastToYield(decision.violations).state] : decision.states;
-      setLegacyRateLimit(exchange, decisive);
+      setLegacyRateLimit(exchange, decisive, decision.kind === 'refused');
     }
     if (decision.kind === 'refused') return refusal(decision.violations, decision.at);
     if (decision.kind !== 'admitted') throw new TypeError('gatewarden: limit got no decision from its store');
@@ -144,7 +145,8 @@ function boundPolicies(policies: readonly QuotaPolicy[], ownBy: PartitionBy | un
     if (by === undefined) {
       throw new OptionError(`gatewarden: limit "by" must be given, for policy "${policy.name}" has none of its own`);
     }
-    return Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` });
+    const checked = remade(policy);
+    return Object.freeze({ ...checked, by, id: `${partitionName(by)}/${checked.id}` });
   });
   const names = new Set(bound.map(({ name }) => name));
   if (names.size < bound.length) {
@@ -153,7 +155,16 @@ function boundPolicies(policies: readonly QuotaPolicy[], ownBy: PartitionBy | un
   return Object.freeze(bound);
 }
 
+/** The policy made anew, so that all its figures are checked: one that was put together by hand could admit anything. */
+function remade(policy: QuotaPolicy): QuotaPolicy {
+  const { limit, name } = policy;
+  return policy.kind === 'sliding-window'
+    ? slidingWindow({ limit, name, window: policy.window })
+    : dailyQuota({ limit, name, timeZone: policy.timeZone });
+}
+
 function checkCost(cost: number): number {
+  disown(cost);
   if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
   return cost;
 }

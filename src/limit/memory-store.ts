@@ -104,7 +104,8 @@ class MemoryStoreImplementation implements MemoryStore {
         throw new RangeError(`gatewarden: policy "${policy.name}" stands twice in one admission for one key`);
       }
       slots.push(slot);
-      if (this.#used(policy, slot, now) + needed(slots, i, units) > policy.limit) fits = false;
+      // Asked this way round, a limit that is no number admits nothing.
+      if (!(this.#used(policy, slot, now) + needed(slots, i, units) <= policy.limit)) fits = false;
     }
     if (fits) return this.#charge(policies, slots, units, now);
     const refused = this.#refuse(policies, slots, units, now);
@@ -221,7 +222,7 @@ class MemoryStoreImplementation implements MemoryStore {
       const slot = slots[i] as number;
       const state = this.#state(policy, slot, now);
       states.push(state);
-      if (table.total(slot) + needed(slots, i, units) > policy.limit)
+      if (!(table.total(slot) + needed(slots, i, units) <= policy.limit))
         violations.push({ state, retryAt: this.#retryAt(policy, slot, needed(slots, i, units)) });
     }
     return { kind: 'refused', at: now, states, violations };

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { type Exchange, principalOf } from '../exchange.js';
+import { disown, type Exchange, principalOf } from '../exchange.js';
 import type { PartitionBy } from './policy.js';
 
 /** Longer keys are replaced by their digest: nobody shall fill the store's memory with one long header. */
@@ -32,6 +32,7 @@ export function partitionKey(by: PartitionBy, exchange: Exchange): string {
 
 /** A partition key as stores see it. */
 export function storedKey(key: unknown): string {
+  disown(key);
   if (typeof key !== 'string' || key === '') {
     throw new TypeError('gatewarden: limit needs a non-empty string as partition key');
   }

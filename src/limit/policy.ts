@@ -31,6 +31,7 @@ export interface SlidingWindow extends PolicyCore {
 /** Made by `dailyQuota`. */
 export interface DailyQuota extends PolicyCore {
   readonly kind: 'daily-quota';
+  readonly timeZone: string;
   /** The calendar day that holds this moment. */
   readonly dayOf: (now: number) => Day;
 }
@@ -110,6 +111,7 @@ export function dailyQuota(options: DailyQuotaOptions): DailyQuota {
   if (dayOf === undefined) throw badOption('dailyQuota', 'timeZone', 'must be an IANA time zone', timeZone);
   return Object.freeze({
     kind: 'daily-quota',
+    timeZone,
     name,
     limit,
     window: 86_400_000,

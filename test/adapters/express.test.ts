@@ -245,3 +245,30 @@ for (const [name, express, async] of VERSIONS) {
     });
   });
 }
+
+describe.each(VERSIONS)('%s, where a response has begun before its guards', (_name, express) => {
+  it('cuts it off and reports a fault when one refuses, rather than leaving it open', async () => {
+    const app = express();
+    const faults: unknown[] = [];
+    app.use((_request, response, next) => {
+      response.writeHead(200);
+      response.write('begun');
+      next();
+    });
+    const refusing: Guard = (exchange) => {
+      exchange.faultReporter = (error) => faults.push(error);
+      return refuse(problem('credentials-missing'));
+    };
+    let handled = false;
+    app.get('/', guard(refusing), () => {
+      handled = true;
+    });
+    const server = createServer(app).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const body = fetch(`http://127.0.0.1:${port}/`).then((response) => response.text());
+    await expect(body).rejects.toThrow();
+    expect([handled, faults.length]).toEqual([false, 1]);
+  });
+});

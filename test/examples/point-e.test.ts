@@ -295,6 +295,12 @@ describe('the settings', () => {
     expect(() => readSettings(environment)).toThrow('POINT_E_SECRET_KEY must be set');
   });
 
+  it.each(['http://user:hunter2@worker', 'http://worker/?key=hunter2'])('refuse %s as WORKER_URL, unseen', (url) => {
+    const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: url });
+    expect(read).toThrow('WORKER_URL must have no credentials');
+    expect(read).not.toThrow('hunter2');
+  });
+
   it('refuse an empty secret instead of making one up', () => {
     expect(() => readSettings({ POINT_E_SECRET_KEY: '' })).toThrow('POINT_E_SECRET_KEY');
   });

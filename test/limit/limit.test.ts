@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Guard, Outcome, Principal, Reply } from '../../src/exchange.js';
-import { refuse } from '../../src/exchange.js';
+import { Exchange, refuse } from '../../src/exchange.js';
 import { type LimitOptions, limit, type RefundCause } from '../../src/limit/limit.js';
 import { type MemoryStore, memoryStore } from '../../src/limit/memory-store.js';
-import { dailyQuota, slidingWindow } from '../../src/limit/policy.js';
+import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
 import type { Decision, LimitStore } from '../../src/limit/store.js';
 import { OptionError } from '../../src/option.js';
 import { problem } from '../../src/problem.js';
@@ -622,7 +622,7 @@ describe('limit refuses options', () => {
     ],
     [{ by: 'global', policies }, '"store" must be a store such as memoryStore(), got undefined'],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
-    [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got {}'],
+    [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got [Object]'],
     [{ store, by: 'ip', policies }, '"by" must be client-ip, principal, global or a function, got \'ip\''],
     [{ store, by: null, policies }, '"by" must be client-ip, principal, global or a function, got null'],
     [{ store, policies }, '"by" must be given, for policy "60s" has none of its own'],
@@ -631,7 +631,7 @@ describe('limit refuses options', () => {
     [{ store, by: 'global', policies: 'daily' }, '"policies" must be a list of at least one policy, got \'daily\''],
     [{ store, by: 'global', policies: [undefined] }, `${POLICY_RULE}, got undefined`],
     [{ store, by: 'global', policies: [null] }, `${POLICY_RULE}, got null`],
-    [{ store, by: 'global', policies: [{ limit: 5 }] }, `${POLICY_RULE}, got { limit: 5 }`],
+    [{ store, by: 'global', policies: [{ limit: 5 }] }, `${POLICY_RULE}, got [Object]`],
     [
       { store, by: 'global', policies: [perMinute(5), perMinute(9)] },
       "\"policies\" must have different names, got [ '60s', '60s' ]",
@@ -670,5 +670,73 @@ describe('limit refuses options', () => {
     const { exchange } = await send(guard);
     exchange.settle({ kind: 'completed', status: 500 });
     expect(await status(guard)).toBe(429);
+  });
+});
+
+describe('limit, given what its types forbid', () => {
+  const window = slidingWindow({ limit: 1, window: '1m' });
+
+  it.each([
+    ['a limit that is NaN', { ...window, limit: Number.NaN }, 'slidingWindow "limit"'],
+    ['no limit', { ...window, limit: undefined }, 'slidingWindow "limit"'],
+    ['a day without a limit', { ...dailyQuota({ limit: 1 }), limit: Number.NaN }, 'dailyQuota "limit"'],
+    ['a window that is nothing', { ...window, window: undefined }, 'slidingWindow "window"'],
+    ['a time zone that is none', { ...dailyQuota({ limit: 1 }), timeZone: 'Mars' }, 'dailyQuota "timeZone"'],
+  ])('refuses a policy with %s at construction', (_, policy, message) => {
+    const make = () => limit({ store: memoryStore(), by: 'global', policies: [policy as QuotaPolicy] });
+    expect(make).toThrow(message);
+  });
+
+  it('admits nothing in a memory store under a limit that is no number', () => {
+    const store = memoryStore();
+    expect(store.admit([{ ...window, limit: Number.NaN }], ['key'], 1).kind).toBe('refused');
+  });
+
+  it('does not show what stands in place of a store', () => {
+    const store = { options: { password: 'hunter2' } } as unknown as LimitStore;
+    expect(() => limit({ store, by: 'global', policies: [window] })).toThrow('got [Object]');
+  });
+
+  it.each(['by', 'cost'] as const)(
+    'answers 500 to an asynchronous "%s", and does not end the process',
+    async (option) => {
+      const unhandled: unknown[] = [];
+      const onUnhandled = (error: unknown) => unhandled.push(error);
+      process.on('unhandledRejection', onUnhandled);
+      try {
+        const late = async () => {
+          throw new Error('too late');
+        };
+        const options = { by: () => 'key', [option]: late } as unknown as { by: () => string };
+        const guard = sequence(limit({ store: memoryStore(), policies: [window], ...options }));
+        const exchange = new Exchange(
+          { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
+          { get: () => undefined, set: () => undefined },
+        );
+        exchange.faultReporter = () => undefined;
+        expect(await guard(exchange)).toMatchObject({ status: 500 });
+        await new Promise((turn) => setImmediate(turn));
+        expect(unhandled).toEqual([]);
+      } finally {
+        process.off('unhandledRejection', onUnhandled);
+      }
+    },
+  );
+
+  it('keeps the tighter of two limits in the X-RateLimit headers', async () => {
+    const headers = new Map<string, string>();
+    const exchange = new Exchange(
+      { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
+      { get: (name) => headers.get(name), set: (name, value) => void headers.set(name, value) },
+    );
+    const one = (units: number, name: string) =>
+      limit({
+        store: memoryStore(),
+        by: 'global',
+        policies: [slidingWindow({ limit: units, window: '1m', name })],
+        legacyHeaders: true,
+      });
+    await sequence(one(3, 'tight'), one(1000, 'wide'))(exchange);
+    expect([headers.get('X-RateLimit-Limit'), headers.get('X-RateLimit-Remaining')]).toEqual(['3', '2']);
   });
 });

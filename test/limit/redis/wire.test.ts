@@ -77,6 +77,14 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
+  it('keeps a key for as long as its longest counter, whichever is charged last', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'ttl:', refusalCache: false });
+    await store.admit([slidingWindow({ limit: 9, window: '24h', name: 'long' })], ['key'], 1);
+    await store.admit([slidingWindow({ limit: 9, window: '1s', name: 'short' })], ['key'], 1);
+    expect(Number(await server.cli('PTTL', 'ttl:key'))).toBeGreaterThan(23 * 3_600_000);
+    store.close();
+  });
+
   it('parts the good operations of a call from the bad one', async () => {
     const store = redisStore({ client: server.client(), prefix: 'parted:' });
     await server.cli('RPUSH', 'parted:list', 'not ours');
