@@ -13,8 +13,8 @@ import { type RedisServer, startRedis } from '../../redis/server.js';
 import { fullestInterval } from '../reference-log.js';
 
 const DEADLINE = 250;
-/** What an answer may take beyond the deadline: 100 ms promised, and as much again for a machine that runs all suites. */
-const LATEST = DEADLINE + 200;
+/** What an answer may take at most. */
+const LATEST = DEADLINE + 100;
 const LIMIT = 5;
 const WINDOW = 60_000;
 const policies = [slidingWindow({ limit: LIMIT, window: WINDOW })];
@@ -101,6 +101,7 @@ describeRedis('redisStore, when Redis is gone', () => {
       const answered = await store.peek(policies, ['c']);
       expect(answered).toMatchObject([{ remaining: LIMIT }]);
       const { slowest } = await running.stop();
+      console.log(`server ${how}: slowest answer ${slowest.toFixed(0)} ms of a deadline of ${DEADLINE} ms`);
       expect(slowest).toBeLessThan(LATEST);
       expect(before).toBeGreaterThan(0);
       expect(kinds()).toEqual(['unavailable', 'available']);
