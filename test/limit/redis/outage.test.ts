@@ -123,6 +123,37 @@ describeRedis('redisStore, when Redis is gone', () => {
       await until('it is back', () => kinds().includes('available'));
     }, 30_000);
 
+    it.each(['admit', 'local'] as const)(
+      'answers every caller in time under load (%s)',
+      async (onStoreFailure) => {
+        const two = [open({ onStoreFailure, instances: 2 }), open({ onStoreFailure, instances: 2 })];
+        const running = two.map(({ store }) => load(store, ['a', 'b']));
+        const admitted = () => running.flatMap((one) => one.admitted);
+        await until('the limits are used up', () => admitted().length === 2 * LIMIT);
+        // Both have been refused, and know how things stand.
+        for (const { store } of two) {
+          for (const key of ['a', 'b']) expect((await store.admit(policies, [key], 1)).kind).toBe('refused');
+        }
+        await leave();
+        await until('both breakers open', () => two.every(({ kinds }) => kinds().includes('unavailable')));
+        if (onStoreFailure === 'admit') await until('everything passes', () => admitted().length > 10 * LIMIT);
+        else expect(admitted()).toHaveLength(2 * LIMIT);
+        await comeBack();
+        await until('both are back', () => two.every(({ kinds }) => kinds().includes('available')));
+        for (const one of running) {
+          const { slowest, failures } = await one.stop();
+          expect(slowest).toBeLessThan(LATEST);
+          expect(failures).toBe(0);
+        }
+        for (const { kinds } of two) expect(kinds()).toEqual(['unavailable', 'available']);
+        // An empty server grants anew what the killed one had forgotten; nothing else is granted twice.
+        const most = how === 'killed' ? 2 * LIMIT : LIMIT;
+        if (onStoreFailure === 'local')
+          for (const key of ['a', 'b']) expect(fullest(admitted(), key)).toBeLessThanOrEqual(most);
+      },
+      30_000,
+    );
+
     it('admits a share by itself, never more than the limit in all, and tells Redis afterwards', async () => {
       const two = [open({ onStoreFailure: 'local', instances: 2 }), open({ onStoreFailure: 'local', instances: 2 })];
       for (const { store } of two) await store.admit(policies, ['known'], 1);
