@@ -14,6 +14,7 @@ interface Seen {
 export interface Unreported {
   readonly policies: readonly QuotaPolicy[];
   readonly keys: readonly string[];
+  readonly at: number;
   units: number;
 }
 
@@ -52,7 +53,7 @@ export class LocalShare {
     const shares = policies.map((policy, i) => ({ ...policy, limit: this.#share(policy, keys[i] as string) }));
     const decision = this.#store.admit(shares, keys, units);
     if (decision.kind === 'admitted') {
-      this.#unreported.set(decision.receipt, { policies, keys, units });
+      this.#unreported.set(decision.receipt, { policies, keys, at: decision.at, units });
       if (this.#unreported.size > MAX_UNREPORTED) {
         const [oldest] = this.#unreported.keys();
         if (oldest !== undefined) this.#unreported.delete(oldest);
@@ -71,7 +72,11 @@ export class LocalShare {
   report(): readonly Unreported[] {
     const unreported = [...this.#unreported.values()].filter(({ units }) => units > 0);
     this.#unreported.clear();
-    return unreported;
+    return unreported.map(({ policies, keys, at, units }) => {
+      // What has left its window, or its day, counts no more.
+      const counts = policies.map((policy) => this.#now() < endOf(policy, at));
+      return { policies: policies.filter((_, i) => counts[i]), keys: keys.filter((_, i) => counts[i]), at, units };
+    });
   }
 
   #share(policy: QuotaPolicy, key: string): number {
@@ -79,4 +84,9 @@ export class LocalShare {
     if (seen === undefined || this.#now() >= seen.until) return Math.max(1, Math.floor(policy.limit / this.#instances));
     return Math.floor(Math.max(0, policy.limit - seen.used) / this.#instances);
   }
+}
+
+/** When what was charged at this time has left the policy's window or day. */
+function endOf(policy: QuotaPolicy, at: number): number {
+  return policy.kind === 'daily-quota' ? policy.dayOf(at).end : at + policy.window;
 }

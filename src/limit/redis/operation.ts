@@ -48,7 +48,7 @@ const CHARGE_BYTES = 4;
 const MAX_UNITS = 0xffffffff;
 
 /** Numbers of the script's statuses, in order. */
-export const STATUSES: readonly (Status | 'late')[] = [
+export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
   'refused',
   'admitted',
   'other-day',
@@ -56,6 +56,7 @@ export const STATUSES: readonly (Status | 'late')[] = [
   'wrong-type',
   'foreign',
   'failed',
+  'lost',
 ];
 
 const NOTHING: readonly Charged[] = Object.freeze([]);
@@ -81,7 +82,10 @@ export function admission(
       const charged = policies.map(() => ({ total: next(), resetAt: next(), time: next(), generation: next() }));
       return { status, at, charged };
     },
-    undo: ({ status, charged }) => (status === 'admitted' ? correction(policies, keys, charged, -units) : undefined),
+    undo({ status, charged }) {
+      // What was forced has been admitted elsewhere: nobody was refused for want of an answer.
+      return status === 'admitted' && !force ? correction(policies, keys, charged, -units) : undefined;
+    },
   };
 }
 

@@ -9,6 +9,9 @@ import { SCRIPT } from './script.js';
 const SHA = hash('sha1', SCRIPT, 'hex');
 /** Operations in one call of the script: it keeps the server to itself for as long as they take. */
 const MAX_OPERATIONS = 200;
+/** Names under which the server remembers the latest calls; in a Cluster, in each slot. */
+const MARKERS = 256;
+const CLUSTER_MARKERS = 4;
 /** How much longer than they count anything keys live, in milliseconds: room for a clock that is set back a little. */
 const KEY_SLACK_MS = 1000;
 /** The same where the clock is not the server's own, and keys expire by the server's. */
@@ -119,7 +122,7 @@ export class Pipe {
     const number = ++this.#calls;
     const [first] = keys.keys();
     const tag = client.isCluster && first !== undefined ? tagOfSlot(calculateSlot(first)) : '';
-    const marker = `${prefix}{${tag}}:${this.#name}:${named ? number : `r${number % (client.isCluster ? 4 : 64)}`}`;
+    const marker = `${prefix}{${tag}}:${this.#name}:${named ? number : `r${number % (client.isCluster ? CLUSTER_MARKERS : MARKERS)}`}`;
     const latest = timely && this.#offset !== undefined ? serverNow + deadline : '';
     const slack = now === undefined ? KEY_SLACK_MS : FOREIGN_CLOCK_SLACK_MS;
     return {
@@ -158,8 +161,8 @@ export class Pipe {
   }
 
   /** Sends a call and reads its answers. Rejects when there are none within the deadline, or the call came too late. */
-  async send(call: Call): Promise<readonly Answer[]> {
-    const { deadline, onSuccess, onFailure, onLate } = this.#options;
+  async send(call: Call, onLate?: PipeOptions['onLate']): Promise<readonly Answer[]> {
+    const { deadline, onSuccess, onFailure } = this.#options;
     const reply = this.#evaluate(call);
     let timer: NodeJS.Timeout | undefined;
     const givenUp = new Promise<never>((_, reject) => {
@@ -172,7 +175,8 @@ export class Pipe {
     } catch (error) {
       const failure = failureOf(error, call);
       if (failure.code === 'GATEWARDEN_STORE_UNAVAILABLE') onFailure(failure);
-      reply.then((value) => onLate(call.operations, this.#read(call, value))).catch(() => undefined);
+      // A call that is sent until it is answered has nothing to take back.
+      reply.then((value) => onLate?.(call.operations, this.#read(call, value))).catch(() => undefined);
       throw failure;
     } finally {
       clearTimeout(timer);
@@ -199,9 +203,9 @@ export class Pipe {
   async #deliver(jobs: readonly Job[], again: boolean): Promise<void> {
     try {
       const operations = jobs.map(({ operation }) => operation);
-      const answers = await this.send(
-        this.prepare(operations, { remembered: this.#options.deadline * 2, named: false, timely: true }),
-      );
+      const { deadline, onLate } = this.#options;
+      const call = this.prepare(operations, { remembered: deadline * 2, named: false, timely: true });
+      const answers = await this.send(call, onLate);
       jobs.forEach((job, i) => {
         job.resolve(answers[i] as Answer);
       });
@@ -220,9 +224,11 @@ export class Pipe {
     const at = next();
     this.#offset = at - performance.now();
     if (STATUSES[outcome] === 'late') throw new LateCall();
+    if (STATUSES[outcome] === 'lost') throw unavailable('Redis has run the call, and its answer is lost');
     return operations.map((operation) => {
       const status = STATUSES[next()];
-      if (status === undefined || status === 'late') throw unavailable("Redis gave an answer that is not the script's");
+      if (status === undefined || status === 'late' || status === 'lost')
+        throw unavailable("Redis gave an answer that is not the script's");
       return operation.read(status, at, next);
     });
   }

@@ -152,7 +152,8 @@ class RedisStoreImplementation implements RedisStore {
     this.#settings = settings;
     const { client, prefix, deadline, now, instances, maxAge, mode } = settings;
     this.#breaker = new CircuitBreaker(
-      () => this.#pipe.send(this.#pipe.prepare([], { remembered: 0, named: false, timely: true })),
+      // It leaves its name behind: a server that answers but cannot write is not back.
+      () => this.#pipe.send(this.#pipe.prepare([], { remembered: deadline, named: false, timely: true })),
       (open, error) => this.#changed(open, error),
     );
     this.#pipe = new Pipe({

@@ -19,7 +19,7 @@ local WIDTH = { [NARROW] = 5, [WIDE] = 9 }
 local FORMAT = { [NARROW] = '>I4B', [WIDE] = '>I5I4' }
 local MOST = { [NARROW] = 255, [WIDE] = 4294967295 }
 local MAX_TOTAL = 4294967295
-local REFUSED, ADMITTED, OTHER_DAY, LATE, WRONG_TYPE, FOREIGN, FAILED = 0, 1, 2, 3, 4, 5, 6
+local REFUSED, ADMITTED, OTHER_DAY, LATE, WRONG_TYPE, FOREIGN, FAILED, LOST = 0, 1, 2, 3, 4, 5, 6, 7
 
 local pack, unpack_struct, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
 local min, max, floor, ceil = math.min, math.max, math.floor, math.ceil
@@ -29,6 +29,8 @@ local answered = redis.call('GET', KEYS[1])
 if answered then
   local remembered = cmsgpack.unpack(answered)
   if remembered[1] == call_number then return remembered[2] end
+  -- Calls come in order: this one has run, and its answer has made room for a later one's.
+  if remembered[1] > call_number then return { LOST, redis.call('TIME')[1] * 1000 } end
 end
 
 local now = tonumber(ARGV[1])
