@@ -145,21 +145,6 @@ describeRedis('redisStore, around an outage', () => {
     expect((await one.store.admit(short, ['key'], 4)).kind).toBe('admitted');
   });
 
-  it('corrects in Redis what was admitted locally and settled after the outage', async () => {
-    const one = open({ onStoreFailure: 'local' });
-    await admitted(one.store);
-    server.pause();
-    await outage(one);
-    const receipt = await admitted(one.store, 5);
-    const other = await admitted(one.store, 2);
-    server.resume();
-    await until('Redis knows', async () => (await remaining(one.store)) === LIMIT - 8);
-    await one.store.settle(receipt, 1);
-    await one.store.settle(other, 0);
-    await one.store.settle(other, 0);
-    expect(await remaining(one.store)).toBe(LIMIT - 2);
-  });
-
   it('keeps nobody waiting for a correction beyond the deadline, and makes it later', async () => {
     const one = open();
     const receipt = await admitted(one.store, 4);
