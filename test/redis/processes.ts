@@ -1,5 +1,4 @@
 import { type ChildProcess, type Serializable, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -43,7 +42,9 @@ export function isAlive(pid: number): boolean {
 
 /** Resolves once the child process is gone, at once where it never started. */
 export async function exited(child: ChildProcess): Promise<void> {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  // Not events.once, which rejects on an 'error' in between, such as that of a message that could not be sent.
+  await new Promise((resolve) => child.once('exit', resolve));
 }
 
 /** Collects the end of what a process says, to be shown when it fails. */
@@ -134,11 +135,13 @@ export function spawnWorker(file: string | URL, env: Readonly<Record<string, str
   child.on('error', () => {});
   // 'close' comes after the last message and the last line of stderr; 'exit' may come before them.
   let closed = false;
-  const exit = once(child, 'close').then(async ([code]: (number | null)[]) => {
-    closed = true;
-    arrived();
-    await guard.end();
-    return code ?? null;
+  const exit = new Promise<number | null>((resolve) => {
+    child.once('close', async (code) => {
+      closed = true;
+      arrived();
+      await guard.end();
+      resolve(code);
+    });
   });
 
   return {
