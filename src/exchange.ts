@@ -53,7 +53,30 @@ export interface Principal {
   readonly credentialId: string;
   /** When the credential ends, in epoch milliseconds. */
   readonly expiresAt?: number;
+  /** The client's own figures, by a name that the service chose: what `limit({ policies: (exchange) => ... })` may read. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** What the service keeps with the client. */
+  readonly metadata?: unknown;
+  /** The claims of a verified token. */
+  readonly claims?: Readonly<Record<string, unknown>>;
+  /** Let in without credentials, because the service is set so: by `developmentBypass`, or an open `ingestToken`. */
+  readonly bypassed?: true;
 }
+
+/** What was decided about the credentials of a request. */
+export interface AuthenticationDecision {
+  readonly outcome: 'allowed' | 'refused' | 'unavailable';
+  /** Why: `missing`, `malformed`, `expired`, `throttled` and so on. Not for the client. */
+  readonly reason: string;
+  readonly scheme?: string | undefined;
+  readonly credentialId?: string | undefined;
+  readonly clientId?: string | undefined;
+  /** The credentials themselves. Never to be kept or shown. */
+  readonly token?: string | undefined;
+}
+
+/** Told of every decision about credentials. */
+export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
 
 /** Quota units charged for this exchange by one `limit` guard. */
 export interface Admission {
@@ -104,10 +127,14 @@ export function refuse(problem: Problem, headers: Reply['headers'] = NO_HEADERS)
  */
 export class Exchange {
   readonly request: RequestView;
+  /** Written by `requestId`. */
+  requestId: string | undefined = undefined;
   /** Written by `clientIp`. */
   clientIp: ClientIp | undefined = undefined;
   /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
   principal: Principal | undefined = undefined;
+  /** Written by `audit`. */
+  authenticationListener: AuthenticationListener | undefined = undefined;
   /** Written by `limit`; where several stand on a route, the last one's. */
   admission: Admission | undefined = undefined;
   /** Written by `problemFormat`. */

@@ -1,11 +1,19 @@
-export { type AuthenticateOptions, authenticate } from './auth/authenticate.js';
+export { type AuditOptions, type AuditRecord, audit } from './auth/audit.js';
+export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
 export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';
-export { type SharedSecretEntry, type SharedSecretOptions, sharedSecret } from './auth/shared-secret.js';
+export { type DevelopmentBypassOptions, developmentBypass } from './auth/development-bypass.js';
+export { type IngestTokenOptions, ingestToken } from './auth/ingest-token.js';
+export { type RequireScopeOptions, requireScope } from './auth/require-scope.js';
+export type { SharedSecretEntry } from './auth/secret-set.js';
+export { type SharedSecretOptions, sharedSecret } from './auth/shared-secret.js';
 export { addressKey } from './client-ip/address.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
+export { type RequestIdOptions, requestId } from './edge/request-id.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export {
   type Admission,
+  type AuthenticationDecision,
+  type AuthenticationListener,
   type ClientIp,
   type ClientIpReason,
   Exchange,
@@ -21,6 +29,7 @@ export {
   reportFaults,
   type SettledHook,
 } from './exchange.js';
+export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
 export { type LimitGuard, type LimitOptions, limit, type RefundCause } from './limit/limit.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './limit/memory-store.js';
 export {

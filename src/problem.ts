@@ -40,10 +40,25 @@ const PROBLEMS = {
     title: 'Request Header Fields Too Large',
     detail: 'The credentials are too long.',
   },
+  'scope-insufficient': {
+    status: 403,
+    title: 'Forbidden',
+    detail: 'The credentials do not grant what this resource needs.',
+  },
+  'authentication-throttled': {
+    status: 429,
+    title: 'Too Many Requests',
+    detail: 'Too many credentials from here were not accepted.',
+  },
   'authentication-unavailable': {
     status: 503,
     title: 'Service Unavailable',
     detail: 'The credentials cannot be checked at the moment.',
+  },
+  'content-too-large': {
+    status: 413,
+    title: 'Content Too Large',
+    detail: 'The body is larger than this resource takes.',
   },
   'quota-exceeded': {
     // IETF draft-ietf-httpapi-ratelimit-headers, section "Quota Exceeded".

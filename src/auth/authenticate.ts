@@ -1,7 +1,23 @@
-import { type Exchange, type Guard, type Reply, refuse } from '../exchange.js';
+import {
+  type AuthenticationDecision,
+  type Exchange,
+  type Guard,
+  type Principal,
+  type Reply,
+  refuse,
+} from '../exchange.js';
 import { badOption, badSecret, checkOptionNames, OptionError } from '../option.js';
 import { problem } from '../problem.js';
-import { ABSENT, type Authenticator, type Verdict } from './authenticator.js';
+import { ABSENT, type Authenticator, invalid, type Verdict } from './authenticator.js';
+import { challenge, checkRealm } from './challenge.js';
+
+/** Slows down guessing: made by `failedAuthLimit`. */
+export interface FailureLimit {
+  /** Refuses a caller whose credentials failed too often, before any are verified. */
+  check(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
+  /** Counts a failure; refuses where others came in at the same time and filled the limit. */
+  failed(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
+}
 
 /** What `authenticate` takes beside its authenticators. */
 export interface AuthenticateOptions {
@@ -9,6 +25,8 @@ export interface AuthenticateOptions {
   readonly optional?: boolean;
   /** The protection space named in `WWW-Authenticate` (RFC 9110 section 11.5). Default `api`. */
   readonly realm?: string;
+  /** Refuses callers whose credentials keep failing, with 429 and before anything is looked up. Default none. */
+  readonly failedAuthLimit?: FailureLimit;
 }
 
 /** Credentials beyond this many characters are refused before anything is computed from them. */
@@ -25,6 +43,7 @@ const RETRY_AFTER_SECONDS = '5';
  * | malformed, repeated, or two that differ | 400 `credentials-malformed`, `invalid_request` |
  * | over 8192 characters | 431 `credentials-too-large` |
  * | unknown, expired, revoked, disabled: always alike | 401 `credentials-invalid`, `invalid_token` |
+ * | failed too often from here | 429 `authentication-throttled`, `Retry-After` |
  * | cannot be checked now | 503 `authentication-unavailable`, `Retry-After` |
  *
  * @throws OptionError for an empty list, something that is no authenticator, or a realm that is no printable text
@@ -33,8 +52,8 @@ export function authenticate(
   authenticators: Authenticator | readonly Authenticator[],
   options: AuthenticateOptions = {},
 ): Guard {
-  checkOptionNames('authenticate', options, ['optional', 'realm']);
-  const { optional = false, realm = 'api' } = options;
+  checkOptionNames('authenticate', options, ['optional', 'realm', 'failedAuthLimit']);
+  const { optional = false, realm = 'api', failedAuthLimit: failures } = options;
   const schemes: readonly Authenticator[] = Array.isArray(authenticators) ? [...authenticators] : [authenticators];
   if (schemes.length === 0) throw new OptionError('gatewarden: authenticate needs at least one authenticator');
   for (const scheme of schemes) {
@@ -44,9 +63,10 @@ export function authenticate(
     }
   }
   if (typeof optional !== 'boolean') throw badOption('authenticate', 'optional', 'must be true or false', optional);
-  if (typeof realm !== 'string' || !/^[\x20-\x7e]*$/.test(realm)) {
-    throw badOption('authenticate', 'realm', 'must be printable ASCII text', realm);
+  if (failures !== undefined && (typeof failures?.check !== 'function' || typeof failures.failed !== 'function')) {
+    throw badOption('authenticate', 'failedAuthLimit', 'must be made by failedAuthLimit(...)', failures);
   }
+  checkRealm('authenticate', realm);
   const replies = repliesOf(schemes, realm);
 
   function authenticate(exchange: Exchange): ReturnType<Guard> {
@@ -55,61 +75,109 @@ export function authenticate(
     for (let i = 0; i < schemes.length; i++) {
       const credentials = schemes[i]?.read(exchange.request) ?? ABSENT;
       if (credentials.kind === 'absent') continue;
-      if (credentials.kind === 'malformed') return replies.malformed;
-      if (credentials.token.length > MAX_TOKEN_LENGTH) return replies.tooLarge;
-      if (token !== undefined && token !== credentials.token) return replies.malformed;
+      if (credentials.kind === 'malformed') {
+        return refused(exchange, replies.malformed, credentials.reason, { scheme: schemes[i]?.scheme });
+      }
+      if (credentials.token.length > MAX_TOKEN_LENGTH) {
+        return refused(exchange, replies.tooLarge, 'too large', { scheme: schemes[i]?.scheme });
+      }
+      if (token !== undefined && token !== credentials.token) {
+        return refused(exchange, replies.malformed, 'contradicting', { scheme: schemes[i]?.scheme });
+      }
       if (token === undefined) first = i;
       token = credentials.token;
     }
-    if (token === undefined) return optional ? undefined : replies.missing;
-    return verify(exchange, token, first);
+    if (token === undefined) return withoutCredentials(exchange);
+    return failures === undefined
+      ? verify(exchange, token, first)
+      : verifyUnless(failures.check(exchange), exchange, token, first);
+  }
+
+  function verifyUnless(
+    reply: Reply | undefined | Promise<Reply | undefined>,
+    exchange: Exchange,
+    token: string,
+    i: number,
+  ): ReturnType<Guard> {
+    if (reply === undefined) return verify(exchange, token, i);
+    if (reply instanceof Promise) return reply.then((late) => verifyUnless(late, exchange, token, i));
+    return refused(exchange, reply, 'throttled', { scheme: schemes[i]?.scheme, token });
+  }
+
+  function withoutCredentials(exchange: Exchange): Reply | undefined {
+    for (const scheme of schemes) {
+      const principal = scheme.anonymous?.(exchange);
+      if (principal !== undefined) return allow(exchange, principal, 'bypassed', undefined);
+    }
+    if (!optional) return refused(exchange, replies.missing, 'missing');
+    exchange.authenticationListener?.({ outcome: 'allowed', reason: 'optional' }, exchange);
+    return undefined;
   }
 
   function verify(exchange: Exchange, token: string, i: number): ReturnType<Guard> {
     const verdict = schemes[i]?.verify(token, exchange) ?? ABSENT;
-    if (verdict instanceof Promise) {
-      return verdict.then((late) =>
-        late.kind === 'absent' ? verifyAfter(exchange, token, i) : decide(exchange, late),
-      );
-    }
-    return verdict.kind === 'absent' ? verifyAfter(exchange, token, i) : decide(exchange, verdict);
+    if (verdict instanceof Promise) return verdict.then((late) => weigh(exchange, token, i, late));
+    return weigh(exchange, token, i, verdict);
   }
 
-  function verifyAfter(exchange: Exchange, token: string, i: number): ReturnType<Guard> {
+  function weigh(exchange: Exchange, token: string, i: number, verdict: Verdict): ReturnType<Guard> {
+    if (verdict.kind !== 'absent') return decide(exchange, token, schemes[i], verdict);
     for (let next = i + 1; next < schemes.length; next++) {
       if (schemes[next]?.read(exchange.request).kind === 'present') return verify(exchange, token, next);
     }
-    return replies.invalid;
+    return decide(exchange, token, undefined, NO_SCHEME);
   }
 
-  function decide(exchange: Exchange, verdict: Verdict): Reply | undefined {
-    switch (verdict.kind) {
-      case 'authenticated':
-        if (verdict.principal === undefined) throw new TypeError('gatewarden: authenticated, but as nobody');
-        exchange.principal = verdict.principal;
-        return undefined;
-      case 'unavailable':
-        return replies.unavailable;
-      default:
-        return replies.invalid;
+  function decide(
+    exchange: Exchange,
+    token: string,
+    scheme: Authenticator | undefined,
+    verdict: Exclude<Verdict, { kind: 'absent' }>,
+  ): ReturnType<Guard> {
+    if (verdict.kind === 'authenticated') {
+      if (verdict.principal === undefined) throw new TypeError('gatewarden: authenticated, but as nobody');
+      return allow(exchange, verdict.principal, 'verified', token);
     }
+    const about = { scheme: scheme?.scheme, credentialId: verdict.credentialId, clientId: verdict.clientId, token };
+    if (verdict.kind === 'unavailable') return refused(exchange, replies.unavailable, verdict.reason, about);
+    if (verdict.kind === 'content-too-large') return refused(exchange, replies.contentTooLarge, verdict.kind, about);
+    // Whatever else a scheme of JavaScript's may give.
+    refused(exchange, replies.invalid, verdict.reason, about);
+    const throttled = failures?.failed(exchange);
+    if (throttled instanceof Promise) return throttled.then((late) => late ?? replies.invalid);
+    return throttled ?? replies.invalid;
   }
 
   return authenticate;
 }
 
+const NO_SCHEME = invalid('of no scheme');
+
+function allow(exchange: Exchange, principal: Principal, reason: string, token: string | undefined): undefined {
+  exchange.principal = principal;
+  const { scheme, credentialId, id: clientId } = principal;
+  exchange.authenticationListener?.({ outcome: 'allowed', reason, scheme, credentialId, clientId, token }, exchange);
+}
+
+function refused(exchange: Exchange, reply: Reply, reason: string, about: Partial<AuthenticationDecision> = {}): Reply {
+  exchange.authenticationListener?.(
+    { ...about, outcome: reply.status >= 500 ? 'unavailable' : 'refused', reason },
+    exchange,
+  );
+  return reply;
+}
+
 function repliesOf(schemes: readonly Authenticator[], realm: string) {
-  const quotedRealm = realm.replace(/["\\]/g, '\\$&');
   const names = [...new Set(schemes.map((scheme) => scheme.challenge))];
-  const challenges = (error?: string): Reply['headers'] => {
-    const suffix = error === undefined ? '' : `, error="${error}"`;
-    return [['WWW-Authenticate', names.map((name) => `${name} realm="${quotedRealm}"${suffix}`).join(', ')]];
-  };
+  const challenges = (error?: string): Reply['headers'] => [
+    ['WWW-Authenticate', names.map((name) => challenge(name, realm, error)).join(', ')],
+  ];
   return {
     missing: refuse(problem('credentials-missing'), challenges()),
     malformed: refuse(problem('credentials-malformed'), challenges('invalid_request')),
     invalid: refuse(problem('credentials-invalid'), challenges('invalid_token')),
     tooLarge: refuse(problem('credentials-too-large')),
+    contentTooLarge: refuse(problem('content-too-large')),
     unavailable: refuse(problem('authentication-unavailable'), [['Retry-After', RETRY_AFTER_SECONDS]]),
   };
 }

@@ -11,14 +11,22 @@ export type Credentials =
  * - `absent`: the token is of another scheme's kind; the next scheme may look at it.
  * - `invalid`: it is this scheme's, and not accepted; no other scheme is asked.
  * - `unavailable`: it could not be checked; the caller gets 503.
+ * - `content-too-large`: the body that it speaks for is more than the scheme reads; the caller gets 413.
  *
- * `reason` is for the audit; the client never sees it.
+ * `reason` and the ids are for the audit; the client never sees them.
  */
 export type Verdict =
   | { readonly kind: 'absent' }
   | { readonly kind: 'authenticated'; readonly principal: Principal }
-  | { readonly kind: 'invalid'; readonly reason: string }
-  | { readonly kind: 'unavailable'; readonly reason: string };
+  | ({ readonly kind: 'invalid'; readonly reason: string } & Suspect)
+  | ({ readonly kind: 'unavailable'; readonly reason: string } & Suspect)
+  | ({ readonly kind: 'content-too-large' } & Suspect);
+
+/** Whose credential it would be, where that is known. */
+interface Suspect {
+  readonly credentialId?: string;
+  readonly clientId?: string;
+}
 
 /**
  * One way in. Reading is apart from verifying, so that `authenticate` sees two contradicting credentials, or one that is
@@ -32,12 +40,14 @@ export interface Authenticator {
   /** Finds the credentials; does no I/O and throws nothing. */
   read(request: RequestView): Credentials;
   verify(token: string, exchange: Exchange): Verdict | Promise<Verdict>;
+  /** Who a caller is that shows no credentials at all, where the scheme is set to let such in. */
+  anonymous?(exchange: Exchange): Principal | undefined;
 }
 
 export const ABSENT = Object.freeze({ kind: 'absent' } as const);
 
-export function invalid(reason: string): Verdict & { kind: 'invalid' } {
-  return Object.freeze({ kind: 'invalid', reason } as const);
+export function invalid(reason: string, suspect: Suspect = {}): Verdict & { kind: 'invalid' } {
+  return Object.freeze({ kind: 'invalid', reason, ...suspect } as const);
 }
 
 export function malformed(reason: string): Credentials & { kind: 'malformed' } {

@@ -5,6 +5,7 @@ import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { dailyQuota, type PartitionBy, partitionBy, type QuotaPolicy, slidingWindow } from './policy.js';
 import type { Decision, LimitStore, Receipt, Violation } from './store.js';
+import { checkStore, storeFailure } from './store-failure.js';
 
 /** Ends of an exchange that give the charge back. */
 export type RefundCause = 'refused' | 'server-error' | 'aborted';
@@ -14,8 +15,11 @@ export interface LimitOptions {
   readonly store: LimitStore;
   /** What to count by. May be left out where every policy has its own `by`. */
   readonly by?: PartitionBy;
-  /** All of them are charged, or none. Names must differ. */
-  readonly policies: readonly QuotaPolicy[];
+  /**
+   * All of them are charged, or none. Names must differ. A function gives each exchange its own, such as the limits of
+   * its principal; one that gives the same list again for the same client has it checked once.
+   */
+  readonly policies: readonly QuotaPolicy[] | ((exchange: Exchange) => readonly QuotaPolicy[]);
   /** Quota units that a request costs: a positive integer, or a function that gives one. Default 1. */
   readonly cost?: number | ((exchange: Exchange) => number);
   /**
@@ -30,17 +34,17 @@ export interface LimitOptions {
 
 /** A `limit` guard, and a way to look into its counters. */
 export interface LimitGuard extends Guard {
-  /** What a partition key has left of the policies counted by the guard's own `by`. Charges nothing. */
-  peek(key: string): readonly QuotaState[] | Promise<readonly QuotaState[]>;
+  /**
+   * What a partition key has left of the policies counted by the guard's own `by`. Charges nothing. Where the guard's
+   * `policies` is a function, say which.
+   */
+  peek(key: string, policies?: readonly QuotaPolicy[]): readonly QuotaState[] | Promise<readonly QuotaState[]>;
   /** Forgets what was charged to a partition key under those policies. */
-  reset(key: string): void | Promise<void>;
+  reset(key: string, policies?: readonly QuotaPolicy[]): void | Promise<void>;
 }
 
-const STORE_VERBS = ['admit', 'settle', 'peek', 'reset'] as const;
 const OPTIONS = ['store', 'by', 'policies', 'cost', 'refundOn', 'legacyHeaders'];
 const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'aborted'];
-const STORE_RETRY_SECONDS = '5';
-const STORE_UNAVAILABLE = refuse(problem('store-unavailable'), [['Retry-After', STORE_RETRY_SECONDS]]);
 
 /**
  * Admits a request if every policy has room for its cost, and charges them all in one step; otherwise refuses with 429
@@ -56,37 +60,36 @@ const STORE_UNAVAILABLE = refuse(problem('store-unavailable'), [['Retry-After', 
 export function limit(options: LimitOptions): LimitGuard {
   checkOptionNames('limit', options, OPTIONS);
   const { store, cost = 1, legacyHeaders = false } = options;
-  if (!STORE_VERBS.every((verb) => typeof store?.[verb] === 'function'))
-    throw badOption('limit', 'store', 'must be a store such as memoryStore()', store);
+  checkStore('limit', store);
   if (typeof legacyHeaders !== 'boolean') {
     throw badOption('limit', 'legacyHeaders', 'must be true or false', legacyHeaders);
   }
   if (typeof cost !== 'function') checkCost(cost);
   const refundOn = refundCauses(options.refundOn);
   const ownBy = partitionBy('limit', options.by);
-  const policies = boundPolicies(options.policies, ownBy);
-  const partitions = policies.map(({ by }) => by);
-  const headerValue = policyHeader(policies);
+  const boundTo = binder(options.policies, ownBy);
 
   function charge(exchange: Exchange): ReturnType<Guard> {
     const units = typeof cost === 'number' ? cost : checkCost(cost(exchange));
+    const bound = boundTo(exchange);
+    const { policies, partitions } = bound;
     const keys = partitions.map((by) => partitionKey(by, exchange));
     let decision: Decision | Promise<Decision>;
     try {
       decision = store.admit(policies, keys, units);
     } catch (error) {
-      return unavailable(exchange, error);
+      return storeFailure(exchange, error);
     }
-    if (!(decision instanceof Promise)) return apply(exchange, decision);
+    if (!(decision instanceof Promise)) return apply(exchange, bound, decision);
     return decision.then(
-      (late) => apply(exchange, late),
-      (error: unknown) => unavailable(exchange, error),
+      (late) => apply(exchange, bound, late),
+      (error: unknown) => storeFailure(exchange, error),
     );
   }
 
-  function apply(exchange: Exchange, decision: Decision): Reply | undefined {
+  function apply(exchange: Exchange, { header }: BoundPolicies, decision: Decision): Reply | undefined {
     // A store that admits without knowing how things stand has no states.
-    if (decision.states.length > 0) addRateLimit(exchange, headerValue, decision.states, decision.at);
+    if (decision.states.length > 0) addRateLimit(exchange, header, decision.states, decision.at);
     if (legacyHeaders) {
       const decisive = decision.kind === 'refused' ? [lastToYield(decision.violations).state] : decision.states;
       setLegacyRateLimit(exchange, decisive, decision.kind === 'refused');
@@ -102,15 +105,24 @@ export function limit(options: LimitOptions): LimitGuard {
     return undefined;
   }
 
-  const own = policies.filter(({ by }) => by === ownBy);
-  const keysOf = (key: string) => own.map(() => storedKey(key));
+  function countedByKey(policies = options.policies): readonly BoundPolicy[] {
+    if (typeof policies === 'function') throw new TypeError('gatewarden: limit was not told which policies of the key');
+    return bind(policies, ownBy).policies.filter(({ by }) => by === ownBy);
+  }
+  const keysOf = (key: string, policies: readonly QuotaPolicy[]) => policies.map(() => storedKey(key));
   return Object.assign(
     function limit(exchange: Exchange) {
       return charge(exchange);
     },
     {
-      peek: (key: string) => store.peek(own, keysOf(key)),
-      reset: (key: string) => store.reset(own, keysOf(key)),
+      peek(key: string, policies?: readonly QuotaPolicy[]) {
+        const counted = countedByKey(policies);
+        return store.peek(counted, keysOf(key, counted));
+      },
+      reset(key: string, policies?: readonly QuotaPolicy[]) {
+        const counted = countedByKey(policies);
+        return store.reset(counted, keysOf(key, counted));
+      },
     },
   );
 }
@@ -132,6 +144,41 @@ class StoreAdmission implements Admission {
 }
 
 type BoundPolicy = QuotaPolicy & { readonly by: PartitionBy };
+
+/** Policies, each with what it is counted by, and what follows from them. */
+interface BoundPolicies {
+  readonly policies: readonly BoundPolicy[];
+  readonly partitions: readonly PartitionBy[];
+  /** `RateLimit-Policy`. */
+  readonly header: string;
+}
+
+/** Gives an exchange its policies: always the same, or those that the function names. */
+function binder(
+  policies: LimitOptions['policies'],
+  ownBy: PartitionBy | undefined,
+): (exchange: Exchange) => BoundPolicies {
+  if (typeof policies !== 'function') {
+    const fixed = bind(policies, ownBy);
+    return () => fixed;
+  }
+  const known = new WeakMap<readonly QuotaPolicy[], BoundPolicies>();
+  return (exchange) => {
+    const list = policies(exchange);
+    disown(list);
+    let bound = known.get(list);
+    if (bound === undefined) {
+      bound = bind(list, ownBy);
+      known.set(list, bound);
+    }
+    return bound;
+  };
+}
+
+function bind(list: readonly QuotaPolicy[], ownBy: PartitionBy | undefined): BoundPolicies {
+  const policies = boundPolicies(list, ownBy);
+  return { policies, partitions: policies.map(({ by }) => by), header: policyHeader(policies) };
+}
 
 function boundPolicies(policies: readonly QuotaPolicy[], ownBy: PartitionBy | undefined): readonly BoundPolicy[] {
   if (!Array.isArray(policies) || policies.length === 0) {
@@ -201,11 +248,4 @@ function refusal(violations: readonly Violation[], now: number): Reply {
     }),
     retryAt === null ? [] : [['Retry-After', String(Math.max(1, secondsUntil(retryAt, now)))]],
   );
-}
-
-function unavailable(exchange: Exchange, error: unknown): Reply {
-  // An outage is told once, by the store; everything else is a fault of this request.
-  const told = error instanceof Error && 'code' in error && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
-  if (!told) exchange.fault(error);
-  return STORE_UNAVAILABLE;
 }

@@ -1,0 +1,28 @@
+import type { RequestView } from '../exchange.js';
+import { badOption } from '../option.js';
+import { ABSENT, type Credentials, malformed } from './authenticator.js';
+
+/** `token` of RFC 9110 section 5.6.2: the name of a header. */
+const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** Visible ASCII: what a credential may consist of that has a header of its own. */
+export const FIELD_TOKEN = /^[\x21-\x7e]+$/;
+
+const REPEATED = malformed('repeated');
+const MALFORMED = malformed('malformed');
+
+/** The credential in a header of its own, such as `X-API-Key`. A blank one is none at all. */
+export function readFieldToken(request: RequestView, name: string): Credentials {
+  const lines = request.fieldLines(name);
+  if (lines.length > 1) return REPEATED;
+  const token = lines[0]?.trim();
+  if (token === undefined || token === '') return ABSENT;
+  return FIELD_TOKEN.test(token) ? { kind: 'present', token } : MALFORMED;
+}
+
+/** A header's name as `readFieldToken` wants it. */
+export function fieldName(factory: string, option: string, value: unknown): string {
+  if (typeof value !== 'string' || !FIELD_NAME.test(value)) {
+    throw badOption(factory, option, 'must be the name of a header', value);
+  }
+  return value.toLowerCase();
+}
