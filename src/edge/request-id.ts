@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Guard } from '../exchange.js';
+import { disown, type Guard } from '../exchange.js';
 import { badOption, checkOptionNames } from '../option.js';
 
 /** What `requestId` takes. */
@@ -20,11 +20,17 @@ export function requestId(options: RequestIdOptions = {}): Guard {
   const { generate = randomUUID } = options;
   if (typeof generate !== 'function') throw badOption('requestId', 'generate', 'must be a function', generate);
 
+  function own(): string {
+    const id = generate();
+    if (typeof id === 'string' && FORM.test(id)) return id;
+    disown(id);
+    throw new TypeError('gatewarden: "generate" of requestId must give 1 to 128 of A-Za-z0-9._=-');
+  }
+
   return function requestId(exchange) {
     const lines = exchange.request.fieldLines('x-request-id');
     const given = lines[0];
-    const id = lines.length === 1 && given !== undefined && FORM.test(given) ? given : generate();
-    if (!FORM.test(id)) throw new TypeError('gatewarden: requestId got an id that is no id from "generate"');
+    const id = lines.length === 1 && given !== undefined && FORM.test(given) ? given : own();
     exchange.requestId = id;
     exchange.set('X-Request-ID', id);
     return undefined;

@@ -105,9 +105,12 @@ export function limit(options: LimitOptions): LimitGuard {
     return undefined;
   }
 
-  function countedByKey(policies = options.policies): readonly BoundPolicy[] {
-    if (typeof policies === 'function') throw new TypeError('gatewarden: limit was not told which policies of the key');
-    return bind(policies, ownBy).policies.filter(({ by }) => by === ownBy);
+  const fixed = typeof options.policies === 'function' ? undefined : countedByKey(options.policies, ownBy);
+  function counted(policies: readonly QuotaPolicy[] | undefined): readonly BoundPolicy[] {
+    const counted = policies === undefined ? fixed : countedByKey(policies, ownBy);
+    if (counted === undefined)
+      throw new TypeError('gatewarden: limit does not know which policies the key has: say so');
+    return counted;
   }
   const keysOf = (key: string, policies: readonly QuotaPolicy[]) => policies.map(() => storedKey(key));
   return Object.assign(
@@ -116,12 +119,12 @@ export function limit(options: LimitOptions): LimitGuard {
     },
     {
       peek(key: string, policies?: readonly QuotaPolicy[]) {
-        const counted = countedByKey(policies);
-        return store.peek(counted, keysOf(key, counted));
+        const own = counted(policies);
+        return store.peek(own, keysOf(key, own));
       },
       reset(key: string, policies?: readonly QuotaPolicy[]) {
-        const counted = countedByKey(policies);
-        return store.reset(counted, keysOf(key, counted));
+        const own = counted(policies);
+        return store.reset(own, keysOf(key, own));
       },
     },
   );
@@ -173,6 +176,10 @@ function binder(
     }
     return bound;
   };
+}
+
+function countedByKey(policies: readonly QuotaPolicy[], ownBy: PartitionBy | undefined): readonly BoundPolicy[] {
+  return bind(policies, ownBy).policies.filter(({ by }) => by === ownBy);
 }
 
 function bind(list: readonly QuotaPolicy[], ownBy: PartitionBy | undefined): BoundPolicies {

@@ -403,3 +403,48 @@ describe('principalOf', () => {
     expect(() => principalOf(exchange)).toThrow(/no principal/);
   });
 });
+
+describe('a scheme that lets in callers without credentials', () => {
+  const open = (header: string, id: string | undefined): Stub => ({
+    ...stub(header, INVALID),
+    anonymous: () => (id === undefined ? undefined : principal(id)),
+  });
+
+  it.each([
+    ['is asked where there are none', [open('authorization', 'a')], [], 'a', undefined],
+    ['is asked in its turn', [open('authorization', undefined), open('x-api-key', 'b')], [], 'b', undefined],
+    ['may decline', [open('authorization', undefined)], [], undefined, 401],
+    ['is not asked where there are some', [open('authorization', 'a')], [bearer('T')], undefined, 401],
+    [
+      'is not asked where they are malformed',
+      [open('authorization', 'a')],
+      [['Authorization', 'Bearer']],
+      undefined,
+      400,
+    ],
+    ['is not asked where they are too long', [open('authorization', 'a')], [bearer('T'.repeat(8193))], undefined, 431],
+  ] as readonly (readonly [string, readonly Stub[], readonly HeaderLine[], string | undefined, number | undefined])[])(
+    '%s',
+    async (_promise, schemes, headers, id, status) => {
+      const answer = await ask(authenticate(schemes), { headers });
+      expect([answer.exchange.principal?.id, answer.status]).toEqual([id, status]);
+    },
+  );
+
+  it('and throws is a fault, also where credentials are optional', async () => {
+    const broken: Authenticator = {
+      ...stub('authorization', INVALID),
+      anonymous() {
+        throw new Error('no such table');
+      },
+    };
+    expect((await ask(authenticate(broken, { optional: true }))).status).toBe(500);
+  });
+});
+
+it('answers 413 where the body is more than the scheme reads', async () => {
+  const answer = await ask(authenticate(stub('authorization', { kind: 'content-too-large' })), {
+    headers: [bearer('T')],
+  });
+  expect([answer.status, JSON.parse(answer.body).code]).toEqual([413, 'content-too-large']);
+});

@@ -740,3 +740,64 @@ describe('limit, given what its types forbid', () => {
     expect([headers.get('X-RateLimit-Limit'), headers.get('X-RateLimit-Remaining')]).toEqual(['3', '2']);
   });
 });
+
+describe('policies by a function', () => {
+  const GOLD = [perMinute(3)];
+  const PLAIN = [perMinute(1)];
+  const byPlan = (store: LimitStore) =>
+    limit({
+      store,
+      by: 'principal',
+      policies: ({ principal }) => (principal?.limits?.perMinute === 3 ? GOLD : PLAIN),
+    });
+  const call = async (guard: Guard, id: string, limits: Record<string, number>) => {
+    const { exchange, headers } = testExchange({ principal: { ...principalNamed(id), limits } });
+    const reply = await sequence(guard)(exchange);
+    return { status: reply?.status ?? 200, policy: headers.get('RateLimit-Policy') };
+  };
+
+  it('give each principal its own limit', async () => {
+    const guard = byPlan(setup().store);
+    const statuses: number[] = [];
+    for (let i = 0; i < 4; i++) statuses.push((await call(guard, 'gold', { perMinute: 3 })).status);
+    expect(statuses).toEqual([200, 200, 200, 429]);
+    expect(await call(guard, 'plain', {})).toEqual({ status: 200, policy: '"60s";q=1;w=60' });
+    expect(await call(guard, 'plain', {})).toEqual({ status: 429, policy: '"60s";q=1;w=60' });
+  });
+
+  it('count on where the same client is given another limit', async () => {
+    const guard = byPlan(setup().store);
+    expect((await call(guard, 'a', {})).status).toBe(200);
+    expect((await call(guard, 'a', {})).status).toBe(429);
+    expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(200);
+    expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(200);
+    expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(429);
+  });
+
+  it('may be made anew for every request', async () => {
+    const guard = limit({ store: setup().store, by: 'global', policies: () => [perMinute(2)] });
+    expect([await status(guard), await status(guard), await status(guard)]).toEqual([200, 200, 429]);
+  });
+
+  it.each<[string, () => unknown]>([
+    ['nothing', () => undefined],
+    ['no policy', () => []],
+    ['what is no policy', () => [{ kind: 'sliding-window', name: 'x', limit: Number.NaN, window: 1000 }]],
+    ['a promise', () => Promise.reject(new Error('late'))],
+    ['two of one name', () => [perMinute(1), perMinute(2)]],
+  ])('are a fault, not a pass, where they are %s', async (_what, policies) => {
+    const guard = limit({ store: setup().store, by: 'global', policies: policies as () => readonly QuotaPolicy[] });
+    const { reply, faults } = await send(guard);
+    expect([reply?.status, faults.length]).toEqual([500, 1]);
+  });
+
+  it('are named to peek and reset, which cannot know them', async () => {
+    const guard = byPlan(setup().store);
+    await call(guard, 'gold', { perMinute: 3 });
+    expect(() => guard.peek('gold')).toThrow(/which policies/);
+    expect(() => guard.reset('gold')).toThrow(/which policies/);
+    expect(guard.peek('gold', GOLD)).toMatchObject([{ limit: 3, remaining: 2 }]);
+    guard.reset('gold', GOLD);
+    expect(guard.peek('gold', GOLD)).toMatchObject([{ limit: 3, remaining: 3 }]);
+  });
+});

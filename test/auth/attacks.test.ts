@@ -1,0 +1,3 @@
+import { coreAttacks } from '../contracts/auth-attacks.js';
+
+coreAttacks();

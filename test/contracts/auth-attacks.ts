@@ -1,0 +1,118 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { authenticate, type Exchange, type Guard, ingestToken, reportFaults, sharedSecret } from '../../src/index.js';
+import { BEARER_ATTACKS, BEARER_SECRET, type BearerAttack, OTHER_SECRET } from '../auth/bearer-attacks.js';
+import { ask } from '../exchange-fixture.js';
+import { type Answer, Client, requestText } from '../raw-client.js';
+import type { Serve } from './adapter.js';
+
+/** What the attacks are run against: a bearer secret, and another in a header of its own. */
+export function attackedGuard(): { readonly guard: Guard; readonly verified: string[] } {
+  const verified: string[] = [];
+  const schemes = [
+    sharedSecret({ secrets: [BEARER_SECRET] }),
+    ingestToken({ tokens: [OTHER_SECRET], header: 'X-API-Key' }),
+  ].map((scheme) => ({
+    ...scheme,
+    challenge: 'Bearer',
+    verify(token: string, exchange: Exchange) {
+      verified.push(token);
+      return scheme.verify(token, exchange);
+    },
+  }));
+  return { guard: authenticate(schemes), verified };
+}
+
+/** The account of one attack, however it was run. */
+interface Came {
+  readonly status: number;
+  readonly challenge: string | undefined;
+  readonly verified: number;
+}
+
+function expected({ status, challenge }: BearerAttack): Came {
+  return {
+    status,
+    challenge: challenge === undefined ? undefined : `Bearer realm="api"${challenge}`,
+    // Nothing is hashed of what is malformed, missing or too long.
+    verified: status === 200 || challenge === ', error="invalid_token"' ? 1 : 0,
+  };
+}
+
+/** The attacks on bearer credentials, straight at the guard. */
+export function coreAttacks(): void {
+  describe('attacks on bearer credentials, through the core', () => {
+    it.each(BEARER_ATTACKS.map((attack) => [attack.what, attack] as const))('%s', async (_what, attack) => {
+      const { guard, verified } = attackedGuard();
+      const { passed, status, replyHeaders, faults } = await ask(guard, {
+        headers: attack.headers,
+        url: attack.url ?? '/',
+      });
+      expect(faults).toEqual([]);
+      const came: Came = {
+        status: passed ? 200 : (status ?? 0),
+        challenge: replyHeaders['WWW-Authenticate'],
+        verified: verified.length,
+      };
+      expect(came).toEqual(expected(attack));
+    });
+  });
+}
+
+/** The same attacks over real sockets, through an adapter. */
+export function adapterAttacks(name: string, serve: Serve): void {
+  describe(`attacks on bearer credentials, through ${name}`, () => {
+    async function attack(line: string, fields: readonly string[]) {
+      const { guard, verified } = attackedGuard();
+      const faults: unknown[] = [];
+      let entered = 0;
+      const { port, close } = await serve({
+        guards: [[reportFaults((error) => faults.push(error))]],
+        routes: [
+          {
+            method: 'GET',
+            path: '/',
+            guards: [[guard]],
+            handler: { does: 'answer', status: 200, body: {} },
+          },
+        ],
+        entered: () => {
+          entered++;
+        },
+      });
+      onTestFinished(close);
+      const client = await Client.connect(port);
+      onTestFinished(() => void client.socket.destroy());
+      client.socket.write(Buffer.from(requestText(line, ...fields), 'latin1'));
+      const answer: Answer = await client.answer();
+      expect(faults).toEqual([]);
+      return { answer, verified, entered };
+    }
+
+    it.each(BEARER_ATTACKS.map((of) => [of.what, of] as const))('%s', async (_what, of) => {
+      const { answer, verified, entered } = await attack(
+        `GET ${of.url ?? '/'}`,
+        of.headers.map(([field, value]) => `${field}: ${value}`),
+      );
+      const came: Came = {
+        status: answer.status,
+        challenge: answer.field('www-authenticate'),
+        verified: verified.length,
+      };
+      expect(came).toEqual(expected(of));
+      expect(entered).toBe(of.status === 200 ? 1 : 0);
+      if (of.status !== 200) expect(answer.body.toString()).not.toContain(BEARER_SECRET);
+    });
+
+    it('a refusal is the same to the byte, whatever was wrong', async () => {
+      const bodies = new Set<string>();
+      for (const of of BEARER_ATTACKS.filter(({ challenge }) => challenge === ', error="invalid_token"')) {
+        const { answer } = await attack(
+          'GET /',
+          of.headers.map(([field, value]) => `${field}: ${value}`),
+        );
+        bodies.add(`${answer.status} ${answer.field('www-authenticate')} ${answer.body.toString()}`);
+      }
+      expect(bodies.size).toBe(1);
+    });
+  });
+}
