@@ -17,11 +17,14 @@ export function redisKey(prefix: string, key: string): string {
 
 const tags = new Map<string, { id: string; tag: Buffer }>();
 
-/** Four bytes that stand for a policy's id. */
+/** Bytes that stand for a policy's id. */
+export const TAG_BYTES = 3;
+
+/** The tag of a policy: two of one tag could not be told apart, which is noticed here. */
 export function tagOf(policy: QuotaPolicy): Buffer {
   const known = tags.get(policy.id);
   if (known !== undefined) return known.tag;
-  const tag = hash('sha256', policy.id, 'buffer').subarray(0, 4);
+  const tag = hash('sha256', policy.id, 'buffer').subarray(0, TAG_BYTES);
   for (const other of tags.values()) {
     if (other.tag.equals(tag)) {
       throw new Error(`gatewarden: redisStore cannot tell policies "${other.id}" and "${policy.id}" apart: rename one`);
@@ -33,18 +36,19 @@ export function tagOf(policy: QuotaPolicy): Buffer {
 
 /** A policy as the script reads it: tag, kind, limit, and two lengths or moments. `now` says which day is meant. */
 export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
-  const packed = Buffer.alloc(25);
-  tagOf(policy).copy(packed);
-  packed.writeUInt32BE(policy.limit, 5);
+  const packed = Buffer.alloc(TAG_BYTES + 21);
+  let at = tagOf(policy).copy(packed);
   if (policy.kind === 'daily-quota') {
     const { start, end } = policy.dayOf(now);
-    packed.writeUInt8(DAY, 4);
-    packed.writeDoubleBE(start, 9);
-    packed.writeDoubleBE(end, 17);
+    at = packed.writeUInt8(DAY, at);
+    at = packed.writeUInt32BE(policy.limit, at);
+    at = packed.writeDoubleBE(start, at);
+    packed.writeDoubleBE(end, at);
   } else {
-    packed.writeUInt8(policy.granule > 1 || policy.window > NARROW_WINDOW ? WIDE : NARROW, 4);
-    packed.writeDoubleBE(policy.window, 9);
-    packed.writeDoubleBE(policy.granule, 17);
+    at = packed.writeUInt8(policy.granule > 1 || policy.window > NARROW_WINDOW ? WIDE : NARROW, at);
+    at = packed.writeUInt32BE(policy.limit, at);
+    at = packed.writeDoubleBE(policy.window, at);
+    packed.writeDoubleBE(policy.granule, at);
   }
   return packed;
 }

@@ -12,6 +12,7 @@ interface Seen {
 
 /** An admission that Redis has not been told of yet. */
 export interface Unreported {
+  readonly receipt: Receipt;
   readonly policies: readonly QuotaPolicy[];
   readonly keys: readonly string[];
   readonly at: number;
@@ -53,7 +54,8 @@ export class LocalShare {
     const shares = policies.map((policy, i) => ({ ...policy, limit: this.#share(policy, keys[i] as string) }));
     const decision = this.#store.admit(shares, keys, units);
     if (decision.kind === 'admitted') {
-      this.#unreported.set(decision.receipt, { policies, keys, at: decision.at, units });
+      const { receipt, at } = decision;
+      this.#unreported.set(receipt, { receipt, policies, keys, at, units });
       if (this.#unreported.size > MAX_UNREPORTED) {
         const [oldest] = this.#unreported.keys();
         if (oldest !== undefined) this.#unreported.delete(oldest);
@@ -72,10 +74,11 @@ export class LocalShare {
   report(): readonly Unreported[] {
     const unreported = [...this.#unreported.values()].filter(({ units }) => units > 0);
     this.#unreported.clear();
-    return unreported.map(({ policies, keys, at, units }) => {
+    return unreported.map((entry) => {
       // What has left its window, or its day, counts no more.
-      const counts = policies.map((policy) => this.#now() < endOf(policy, at));
-      return { policies: policies.filter((_, i) => counts[i]), keys: keys.filter((_, i) => counts[i]), at, units };
+      const counts = entry.policies.map((policy) => this.#now() < endOf(policy, entry.at));
+      const still = <T>(list: readonly T[]) => list.filter((_, i) => counts[i]);
+      return { ...entry, policies: still(entry.policies), keys: still(entry.keys) };
     });
   }
 

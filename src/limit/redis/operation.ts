@@ -1,5 +1,6 @@
 import type { QuotaPolicy } from '../policy.js';
-import { tagOf } from './layout.js';
+import { StoreError } from '../store.js';
+import { TAG_BYTES, tagOf } from './layout.js';
 
 /** What one charge came to. */
 export interface Charged {
@@ -59,6 +60,17 @@ export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
   'lost',
 ];
 
+/** The failure that an answer tells of which is neither a refusal nor an admission. */
+export function misuse(keys: readonly string[], status: Exclude<Status, 'refused' | 'admitted'>): StoreError {
+  const why = {
+    'other-day': 'its clock and ours are at odds about the day',
+    'wrong-type': 'a key of that name holds another type',
+    foreign: 'its value is not of this version',
+    failed: 'the value cannot be read',
+  }[status];
+  return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot count ${keys.join(', ')}: ${why}`);
+}
+
 const NOTHING: readonly Charged[] = Object.freeze([]);
 
 /** `force` charges also beyond the limit: what has been admitted already, elsewhere. */
@@ -114,7 +126,7 @@ export function correction(
   return {
     keys,
     pack(names) {
-      const packed = Buffer.allocUnsafe(9 + policies.length * 15);
+      const packed = Buffer.allocUnsafe(9 + policies.length * (TAG_BYTES + 11));
       packed.writeUInt8(SETTLE, 0);
       let at = packed.writeDoubleBE(delta, 1);
       policies.forEach((policy, i) => {
@@ -134,7 +146,7 @@ export function forgetting(policies: readonly QuotaPolicy[], keys: readonly stri
   return {
     keys,
     pack(names) {
-      const packed = Buffer.allocUnsafe(1 + policies.length * 6);
+      const packed = Buffer.allocUnsafe(1 + policies.length * (TAG_BYTES + 2));
       let at = packed.writeUInt8(RESET, 0);
       policies.forEach((policy, i) => {
         at = packed.writeUInt16BE(names.key(keys[i] as string), at);

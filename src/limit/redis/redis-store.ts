@@ -13,8 +13,17 @@ import { type Decision, type LimitStore, type Receipt, StoreError, unavailable, 
 import { CircuitBreaker } from './breaker.js';
 import type { RedisClient } from './client.js';
 import { redisKey } from './layout.js';
-import { LocalShare } from './local-share.js';
-import { type Answer, admission, type Charged, correction, forgetting, type Operation, peek } from './operation.js';
+import { LocalShare, type Unreported } from './local-share.js';
+import {
+  type Answer,
+  admission,
+  type Charged,
+  correction,
+  forgetting,
+  misuse,
+  type Operation,
+  peek,
+} from './operation.js';
 import { Pipe, slotOf } from './pipe.js';
 import { RefusalCache } from './refusal-cache.js';
 import { SettleQueue } from './settle-queue.js';
@@ -80,11 +89,13 @@ interface Part {
 }
 
 class RedisReceipt {
-  settled = false;
+  /** What the work cost in the end. */
+  actual: number | undefined;
   constructor(
     readonly store: RedisStore,
     readonly units: number,
-    readonly parts: readonly Part[],
+    /** Where Redis has charged it. */
+    readonly parts: Part[],
     /** The receipt of a decision that this process made by itself. */
     readonly local: Receipt | undefined,
   ) {}
@@ -145,6 +156,8 @@ class RedisStoreImplementation implements RedisStore {
   readonly #refusals: RefusalCache | undefined;
   readonly #local: LocalShare | undefined;
   readonly #settles: SettleQueue;
+  /** By the local share's own receipt. */
+  readonly #decidedLocally = new WeakMap<Receipt, RedisReceipt>();
   readonly #onReady = () => this.#breaker.probeNow();
   #checkedEviction = false;
 
@@ -200,8 +213,8 @@ class RedisStoreImplementation implements RedisStore {
     if (!Number.isInteger(units) || units < 0) {
       throw new RangeError(`gatewarden: settled quota units must be an integer from zero, got ${units}`);
     }
-    if (receipt.settled) return;
-    receipt.settled = true;
+    if (receipt.actual !== undefined) return;
+    receipt.actual = units;
     if (receipt.local !== undefined) this.#local?.settle(receipt.local, units);
     await this.#correct(receipt.parts, units - receipt.units);
   }
@@ -295,14 +308,7 @@ class RedisStoreImplementation implements RedisStore {
     let answer = await this.#pipe.run(operation);
     if (answer.status === 'other-day') answer = await this.#pipe.run(operation);
     if (answer.status === 'admitted' || answer.status === 'refused') return answer;
-    const keys = operation.keys.join(', ');
-    const why = {
-      'other-day': 'its clock and ours are at odds about the day',
-      'wrong-type': 'a key of that name holds another type',
-      foreign: 'its value is not of this version',
-      failed: 'the value cannot be read',
-    }[answer.status];
-    throw new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot count ${keys}: ${why}`);
+    throw misuse(operation.keys, answer.status);
   }
 
   async #correct(parts: readonly Part[], delta: number): Promise<void> {
@@ -327,7 +333,9 @@ class RedisStoreImplementation implements RedisStore {
       case 'local': {
         const decision = (this.#local as LocalShare).admit(policies, keys, units);
         if (decision.kind === 'refused') return decision;
-        return { ...decision, receipt: new RedisReceipt(this, units, [], decision.receipt) };
+        const receipt = new RedisReceipt(this, units, [], decision.receipt);
+        this.#decidedLocally.set(decision.receipt, receipt);
+        return { ...decision, receipt };
       }
       default:
         throw error;
@@ -344,14 +352,23 @@ class RedisStoreImplementation implements RedisStore {
 
   #changed(open: boolean, error: unknown): void {
     if (!open) {
-      for (const { policies, keys, units } of this.#local?.report() ?? []) {
-        for (const { part } of this.#parts(policies, keys)) {
-          void this.#settles.send(admission(part.policies, part.keys, units, true));
-        }
-      }
+      for (const unreported of this.#local?.report() ?? []) this.#report(unreported);
       this.#settles.retry();
     }
     this.#tell(open ? { kind: 'unavailable', error } : { kind: 'available' });
+  }
+
+  /** Charges in Redis what was admitted without it; corrects it at once where it was settled before the answer came. */
+  #report({ receipt: local, policies, keys, units }: Unreported): void {
+    const receipt = this.#decidedLocally.get(local);
+    for (const { part } of this.#parts(policies, keys)) {
+      void this.#settles.send(admission(part.policies, part.keys, units, true), ({ charged }) => {
+        if (receipt === undefined) return;
+        const known = { ...part, charged };
+        if (receipt.actual === undefined) receipt.parts.push(known);
+        else void this.#correct([known], receipt.actual - units);
+      });
+    }
   }
 
   /** Looks once whether Redis may evict what still counts. Some services do not allow the question. */

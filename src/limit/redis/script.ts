@@ -8,17 +8,21 @@ export const SCRIPT = `-- Decides a call's operations on quota counters. KEYS[1]
 -- and lengths of time are milliseconds. Policies and operations are packed as layout.ts and operation.ts write them.
 --
 -- One Redis string holds all counters of a partition key, big-endian:
---   version 1 byte, then for each counter: tag 4 (hash of the policy's id), kind and generation 1, and
---   day     end of the day in seconds 4, units 4
---   window  origin in seconds 4, units 4, entries 2, then the entries, times rising:
---           narrow  milliseconds from the origin 4, units 1
---           wide    milliseconds from the origin 5, units 4
-local VERSION = 1
-local DAY, NARROW, WIDE = 0, 1, 2
+--   version 1 byte, then for each counter: tag 3 (hash of the policy's id), kind and generation 1, and
+--   day       end of the day in seconds 4, units 2 (wide day: 4)
+--   narrow    origin in seconds 4, units 2, entries 2, then the entries, times rising: ms from the origin 4, units 1
+--   wide      origin in seconds 4, units 4, entries 2, then the entries, times rising: ms from the origin 5, units 4
+-- A byte matters: with one request in a window, and a daily quota, all this is 28 bytes, which is all that fits into one
+-- of the pieces in which Redis allocates.
+local VERSION = 2
+local DAY, NARROW, WIDE, WIDE_DAY = 0, 1, 2, 3
+local HEAD = { [DAY] = '>I4I2', [NARROW] = '>I4I2I2', [WIDE] = '>I4I4I2', [WIDE_DAY] = '>I4I4' }
+local HEAD_BYTES = { [DAY] = 10, [NARROW] = 12, [WIDE] = 14, [WIDE_DAY] = 12 }
 local WIDTH = { [NARROW] = 5, [WIDE] = 9 }
 local FORMAT = { [NARROW] = '>I4B', [WIDE] = '>I5I4' }
 local MOST = { [NARROW] = 255, [WIDE] = 4294967295 }
-local MAX_TOTAL = 4294967295
+-- Above, a total is kept in four bytes.
+local SMALL_TOTAL, MAX_TOTAL = 65535, 4294967295
 local REFUSED, ADMITTED, OTHER_DAY, LATE, WRONG_TYPE, FOREIGN, FAILED, LOST = 0, 1, 2, 3, 4, 5, 6, 7
 
 local pack, unpack_struct, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
@@ -45,7 +49,7 @@ local marker_ttl, slack = tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local policies = {}
 for i = 1, tonumber(ARGV[6]) do
-  local tag, kind, limit, a, b = unpack_struct('>c4BI4dd', ARGV[6 + i])
+  local tag, kind, limit, a, b = unpack_struct('>c3BI4dd', ARGV[6 + i])
   -- Of a day its start and stop, of a window its length and granule.
   policies[i] = { tag = tag, kind = kind, limit = limit, start = a, stop = b, window = a, granule = b }
 end
@@ -56,27 +60,23 @@ local function parse(raw)
   local counters, order = {}, {}
   local at, length = 2, #raw
   while at <= length do
-    if at + 12 > length then return nil end
-    local tag = sub(raw, at, at + 3)
-    local flags = byte(raw, at + 4)
+    local tag, flags = sub(raw, at, at + 2), byte(raw, at + 3) or 0
     local kind, counter = flags % 4, nil
+    local entries = at + HEAD_BYTES[kind]
+    if entries > length + 1 then return nil end
     local generation = (flags - kind) / 4
-    if kind == DAY then
-      local stop, total = unpack_struct('>I4I4', raw, at + 5)
-      counter = { tag = tag, kind = DAY, generation = generation, total = total, stop = stop * 1000 }
-      at = at + 13
-    elseif WIDTH[kind] then
-      if at + 14 > length then return nil end
-      local origin, total, count = unpack_struct('>I4I4I2', raw, at + 5)
-      local stop = at + 14 + count * WIDTH[kind]
-      if stop > length then return nil end
+    if WIDTH[kind] then
+      local origin, total, count = unpack_struct(HEAD[kind], raw, at + 4)
+      at = entries + count * WIDTH[kind]
+      if at > length + 1 then return nil end
       counter = {
         tag = tag, kind = kind, generation = generation, total = total, origin = origin * 1000, count = count,
-        data = sub(raw, at + 15, stop), first = 1,
+        data = sub(raw, entries, at - 1), first = 1,
       }
-      at = stop + 1
     else
-      return nil
+      local stop, total = unpack_struct(HEAD[kind], raw, at + 4)
+      at = entries
+      counter = { tag = tag, kind = DAY, generation = generation, total = total, stop = stop * 1000 }
     end
     counters[tag] = counter
     order[#order + 1] = counter
@@ -103,25 +103,6 @@ local function load(index)
   end
   loaded[index] = value
   return value
-end
-
-local function save(value)
-  local parts = { string.char(VERSION) }
-  local ttl, others = value.ttl, false
-  for _, counter in ipairs(value.order) do
-    if not counter.charged then others = true end
-    local flags = counter.kind + counter.generation * 4
-    if counter.kind == DAY then
-      parts[#parts + 1] = counter.tag .. pack('>BI4I4', flags, counter.stop / 1000, counter.total)
-    else
-      parts[#parts + 1] = counter.tag .. pack('>BI4I4I2', flags, counter.origin / 1000, counter.total, counter.count)
-      parts[#parts + 1] = counter.first == 1 and counter.data or sub(counter.data, counter.first)
-    end
-  end
-  ttl = ttl + slack
-  -- What was not charged now may live longer.
-  if others then ttl = max(ttl, redis.call('PTTL', value.key)) end
-  redis.call('SET', value.key, table.concat(parts), 'PX', string.format('%d', max(1, ttl)))
 end
 
 local function add(value, counter)
@@ -251,6 +232,32 @@ local function correct(window, time, delta)
   window.count = window.count - (last - from) + count
   window.total = min(MAX_TOTAL, window.total + after - held)
   drop_empty(window)
+end
+
+local function save(value)
+  local parts = { string.char(VERSION) }
+  local ttl, others = value.ttl, false
+  for _, counter in ipairs(value.order) do
+    if not counter.charged then others = true end
+    local kind, large = counter.kind, counter.total > SMALL_TOTAL
+    if kind == DAY then
+      if large then kind = WIDE_DAY end
+      parts[#parts + 1] = counter.tag
+        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.stop / 1000, counter.total)
+    else
+      if large and kind == NARROW then
+        rewrite(counter, WIDE, now)
+        kind = WIDE
+      end
+      parts[#parts + 1] = counter.tag
+        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.origin / 1000, counter.total, counter.count)
+      parts[#parts + 1] = counter.first == 1 and counter.data or sub(counter.data, counter.first)
+    end
+  end
+  ttl = ttl + slack
+  -- What was not charged now may live longer.
+  if others then ttl = max(ttl, redis.call('PTTL', value.key)) end
+  redis.call('SET', value.key, table.concat(parts), 'PX', string.format('%d', max(1, ttl)))
 end
 
 -- Operations -----------------------------------------------------------------------------------------------------
@@ -391,8 +398,8 @@ end
 local function settle(operation)
   local delta = unpack_struct('>d', operation, 2)
   local status = ADMITTED
-  for at = 10, #operation, 15 do
-    local key, tag, generation, time = unpack_struct('>I2c4Bd', operation, at)
+  for at = 10, #operation, 14 do
+    local key, tag, generation, time = unpack_struct('>I2c3Bd', operation, at)
     local value = load(key)
     local counter = value.counters[tag]
     if value.failure then
@@ -413,8 +420,8 @@ end
 -- An emptied counter stays, in its next generation, so that earlier admissions can no longer be settled in it.
 local function reset(operation)
   local status = ADMITTED
-  for at = 2, #operation, 6 do
-    local key, tag = unpack_struct('>I2c4', operation, at)
+  for at = 2, #operation, 5 do
+    local key, tag = unpack_struct('>I2c3', operation, at)
     local value = load(key)
     local counter = value.counters[tag]
     if value.failure then

@@ -1,5 +1,5 @@
 import { StoreError } from '../store.js';
-import type { Operation } from './operation.js';
+import { type Answer, misuse, type Operation } from './operation.js';
 import type { Call, Pipe } from './pipe.js';
 
 /** How long a correction is worth sending, in milliseconds; the server knows it again for a little longer. */
@@ -11,13 +11,14 @@ const MAX_WAITING = 10_000;
 
 interface Correction {
   readonly operation: Operation;
+  readonly onAnswer: ((answer: Answer) => void) | undefined;
   readonly done: () => void;
 }
 
 interface Waiting {
   readonly call: Call;
   readonly until: number;
-  readonly done: () => void;
+  readonly corrections: readonly Correction[];
 }
 
 /**
@@ -28,20 +29,25 @@ interface Waiting {
 export class SettleQueue {
   readonly #pipe: Pipe;
   readonly #onLost: (error: unknown) => void;
+  readonly #horizon: number;
   #collected: Correction[] = [];
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(pipe: Pipe, onLost: (error: unknown) => void) {
+  constructor(pipe: Pipe, onLost: (error: unknown) => void, horizon = HORIZON_MS) {
     this.#pipe = pipe;
     this.#onLost = onLost;
+    this.#horizon = horizon;
   }
 
-  /** Resolves when the correction has taken effect, or has been put off because Redis does not answer. */
-  send(operation: Operation): Promise<void> {
+  /**
+   * Resolves when the correction has taken effect, or has been put off because Redis does not answer. `onAnswer` gets the
+   * answer whenever it comes.
+   */
+  send(operation: Operation, onAnswer?: (answer: Answer) => void): Promise<void> {
     return new Promise((done) => {
-      this.#collected.push({ operation, done });
+      this.#collected.push({ operation, onAnswer, done });
       if (this.#collected.length === 1) setImmediate(() => this.#flush());
     });
   }
@@ -58,43 +64,45 @@ export class SettleQueue {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    for (const { done } of this.#waiting) done();
     this.#waiting = [];
   }
 
   #flush(): void {
     const collected = this.#collected;
     this.#collected = [];
-    const until = performance.now() + HORIZON_MS;
-    for (const group of this.#pipe.grouped(collected)) {
-      const operations = group.map(({ operation }) => operation);
+    const until = performance.now() + this.#horizon;
+    for (const corrections of this.#pipe.grouped(collected)) {
+      const operations = corrections.map(({ operation }) => operation);
       const call = this.#pipe.prepare(operations, { remembered: MARKER_MS, named: true, timely: false });
-      const done = () => {
-        for (const correction of group) correction.done();
-      };
-      this.#try({ call, until, done });
+      this.#try({ call, until, corrections });
     }
   }
 
-  #try(correction: Waiting): void {
-    this.#pipe.send(correction.call).then(
-      () => correction.done(),
-      (error: unknown) => {
-        const mendable = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
-        if (
-          !mendable ||
-          this.#stopped ||
-          performance.now() >= correction.until ||
-          this.#waiting.length >= MAX_WAITING
-        ) {
-          this.#onLost(error);
-          correction.done();
-          return;
-        }
-        correction.done();
-        this.#waiting.push(correction);
-        this.#timer ??= setTimeout(() => this.retry(), RETRY_MS).unref();
-      },
-    );
+  #try(waiting: Waiting): void {
+    const { call, until, corrections } = waiting;
+    this.#pipe
+      .send(call)
+      .then(
+        (answers) => {
+          corrections.forEach(({ operation, onAnswer }, i) => {
+            const answer = answers[i] as Answer;
+            if (answer.status === 'admitted' || answer.status === 'refused') onAnswer?.(answer);
+            else this.#onLost(misuse(operation.keys, answer.status));
+          });
+        },
+        (error: unknown) => {
+          const mendable = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
+          const full = this.#waiting.length >= MAX_WAITING;
+          if (!mendable || this.#stopped || full || performance.now() >= until) {
+            this.#onLost(error);
+            return;
+          }
+          this.#waiting.push(waiting);
+          this.#timer ??= setTimeout(() => this.retry(), RETRY_MS).unref();
+        },
+      )
+      .finally(() => {
+        for (const { done } of corrections) done();
+      });
   }
 }

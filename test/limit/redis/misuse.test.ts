@@ -40,15 +40,41 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
+    it.each(['refuse', 'admit', 'local'] as const)('where the script itself fails (%s)', async (onStoreFailure) => {
+      const client = server.client();
+      const store = redisStore({ client, prefix: `script-${onStoreFailure}:`, onStoreFailure });
+      await store.admit(POLICIES, KEYS, 1);
+      // Where the script looks for the reply to an earlier call it finds what it cannot read.
+      const [marker = ''] = await client.keys(`script-${onStoreFailure}:{}:*`);
+      for (let i = 0; i < 256; i++) await client.set(marker.replace(/r\d+$/, `r${i}`), '\xc1');
+      const error = await store.admit(POLICIES, KEYS, 1).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
+      expect(String(error)).toContain(`script-${onStoreFailure}:key`);
+      store.close();
+    });
+
+    it('where a charge is to be corrected, by an event', async () => {
+      const events: RedisStoreEvent[] = [];
+      const store = redisStore({ client: server.client(), prefix: 'correct:', onEvent: (event) => events.push(event) });
+      const decision = await store.admit(POLICIES, KEYS, 1);
+      if (decision.kind !== 'admitted') throw new Error('refused');
+      await server.cli('SET', 'correct:key', 'something else');
+      await store.settle(decision.receipt, 0);
+      expect(events).toMatchObject([{ kind: 'correction-lost', error: { code: 'GATEWARDEN_STORE_DATA' } }]);
+      expect(String((events[0] as { error: unknown }).error)).toContain('correct:key');
+      expect(await server.cli('GET', 'correct:key')).toBe('something else');
+      store.close();
+    });
+
     it('where a value is of a foreign version, is garbage, or is cut short', async () => {
       const client = server.client();
       const store = redisStore({ client, prefix: 'bytes:', refusalCache: false });
       for (let i = 0; i < 3; i++) await store.admit(POLICIES, KEYS, 1);
       const value = await client.getBuffer('bytes:key');
       if (value === null) throw new Error('no value');
-      const foreign = [Buffer.from([2, ...value.subarray(1)]), Buffer.from('garbage'), Buffer.alloc(0)];
+      const foreign = [Buffer.from([1, ...value.subarray(1)]), Buffer.from('garbage'), Buffer.alloc(0)];
       // Where it is cut between two counters, what is left is a whole value of fewer counters: that is not seen.
-      const window = 1 + 15 + value.readUInt16BE(14) * 5;
+      const window = 1 + 12 + value.readUInt16BE(11) * 5;
       const short = Array.from({ length: value.length - 2 }, (_, i) => value.subarray(0, i + 2));
       for (const bytes of [...foreign, ...short.filter(({ length }) => length !== window)]) {
         await client.set('bytes:key', bytes);

@@ -53,6 +53,35 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
+  it('is kept in few bytes, however large a correction is', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'large:', refusalCache: false });
+    const decision = await store.admit(POLICIES, ['key', 'key'], 1);
+    if (decision.kind !== 'admitted') throw new Error('refused');
+    expect(Number(await server.cli('STRLEN', 'large:key'))).toBe(28);
+    await store.settle(decision.receipt, 1_000_000_000);
+    expect(Number(await server.cli('STRLEN', 'large:key'))).toBeLessThan(40);
+    expect(await store.peek(POLICIES, ['key', 'key'])).toMatchObject([{ remaining: 0 }, { remaining: 0 }]);
+    const huge = [slidingWindow({ limit: 1_000_000_000, window: '1m' }), dailyQuota({ limit: 1_000_000_000 })];
+    expect(await store.peek(huge, ['key', 'key'])).toMatchObject([{ remaining: 0 }, { remaining: 0 }]);
+    store.close();
+  });
+
+  it.each([65_535, 65_536])('counts on exactly around a total of %i', async (total) => {
+    const store = redisStore({ client: server.client(), prefix: `total-${total}:`, refusalCache: false });
+    const first = await store.admit(POLICIES, ['key', 'key'], 1);
+    if (first.kind !== 'admitted') throw new Error('refused');
+    await store.settle(first.receipt, total);
+    const huge = [slidingWindow({ limit: 100_000, window: '1m' }), dailyQuota({ limit: 100_000 })];
+    const left = (expected: number) => [{ remaining: expected }, { remaining: expected }];
+    expect(await store.peek(huge, ['key', 'key'])).toMatchObject(left(100_000 - total));
+    const second = await store.admit(huge, ['key', 'key'], 2);
+    if (second.kind !== 'admitted') throw new Error('refused');
+    expect(second.states).toMatchObject(left(100_000 - total - 2));
+    await store.settle(second.receipt, 0);
+    expect(await store.peek(huge, ['key', 'key'])).toMatchObject(left(100_000 - total));
+    store.close();
+  });
+
   it('is nothing for a refusal that still holds', async () => {
     const store = redisStore({ client: server.client(), prefix: 'kept:', refusalCache: '30s' });
     const policies = [slidingWindow({ limit: 1, window: '1m' })];
