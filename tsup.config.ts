@@ -6,7 +6,12 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     express: 'src/adapters/express.ts',
-    redis: 'src/limit/redis/redis-store.ts',
+    fastify: 'src/adapters/fastify.ts',
+    hono: 'src/adapters/hono.ts',
+    jwt: 'src/auth/jwt/index.ts',
+    redis: 'src/redis/index.ts',
+    // The command of package.json "bin", which is no subpath.
+    command: 'src/command.ts',
   },
   format: ['esm', 'cjs'],
   target: 'node20',

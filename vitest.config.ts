@@ -9,7 +9,10 @@ export default defineConfig({
     alias: [
       { find: /^gatewarden$/, replacement: source('index.ts') },
       { find: /^gatewarden\/express$/, replacement: source('adapters/express.ts') },
-      { find: /^gatewarden\/redis$/, replacement: source('limit/redis/redis-store.ts') },
+      { find: /^gatewarden\/fastify$/, replacement: source('adapters/fastify.ts') },
+      { find: /^gatewarden\/hono$/, replacement: source('adapters/hono.ts') },
+      { find: /^gatewarden\/jwt$/, replacement: source('auth/jwt/index.ts') },
+      { find: /^gatewarden\/redis$/, replacement: source('redis/index.ts') },
     ],
   },
   test: {
@@ -17,6 +20,8 @@ export default defineConfig({
     // Projects of their own: `npm run check:consumers` and `npm run test:e2e`.
     exclude: ['**/node_modules/**', 'test/consumers/**', 'test/e2e/**'],
     globalSetup: ['test/redis/setup.ts'],
+    // Looks for credentials in all that is printed, warned of and answered.
+    setupFiles: ['test/canary.ts'],
     testTimeout: 15_000,
     hookTimeout: 15_000,
   },

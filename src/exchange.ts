@@ -12,7 +12,21 @@ export interface RequestView {
   readonly encrypted: boolean;
   /** Every field line of one header, by lower-case name, in order: a doubled `Authorization` shows as two. */
   fieldLines(name: string): readonly string[];
+  /**
+   * The whole body, for a guard that has to know it before it decides. It stays in the request: the framework's own body
+   * parser, or a handler that reads the request, finds all of it afterwards. Holds at most `maxBytes` in memory, and
+   * rejects for no fault of the client's. Absent where a framework cannot do it.
+   */
+  readBody?(maxBytes: number): Promise<RequestBody>;
 }
+
+/**
+ * What `readBody` came to: the bytes, none where there is no body, or
+ * - `too-large`: more than was asked for, by `Content-Length` or as it came in. The body is lost: answer the request.
+ * - `consumed`: somebody has read of it before, such as a body parser that stands too early.
+ * - `aborted`: the client left before all of it was here.
+ */
+export type RequestBody = Uint8Array | 'too-large' | 'consumed' | 'aborted';
 
 /** Where an adapter keeps the response headers until its framework takes them. */
 export interface ResponseHeaders {

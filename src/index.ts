@@ -6,6 +6,15 @@ export { type IngestTokenOptions, ingestToken } from './auth/ingest-token.js';
 export { type RequireScopeOptions, requireScope } from './auth/require-scope.js';
 export type { SharedSecretEntry } from './auth/secret-set.js';
 export { type SharedSecretOptions, sharedSecret } from './auth/shared-secret.js';
+export {
+  type MemoryReplayStore,
+  type MemoryReplayStoreOptions,
+  memoryReplayStore,
+} from './auth/signed-request/memory-replay-store.js';
+export type { Remembered, ReplayStore } from './auth/signed-request/replay-store.js';
+export { type SignatureHeaders, type SignOptions, sign } from './auth/signed-request/sign.js';
+export { type SignedRequestOptions, signedRequest } from './auth/signed-request/signed-request.js';
+export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
 export { addressKey } from './client-ip/address.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
 export { type RequestIdOptions, requestId } from './edge/request-id.js';
@@ -23,6 +32,7 @@ export {
   type Principal,
   principalOf,
   type Reply,
+  type RequestBody,
   type RequestView,
   type ResponseHeaders,
   refuse,

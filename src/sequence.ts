@@ -44,10 +44,22 @@ function isThenable(result: Reply | Promise<Reply | undefined>): result is Promi
 
 function checked(reply: Reply): Reply {
   // JavaScript callers may return anything; `true` or `null` must not read as "go on".
-  if (typeof reply !== 'object' || reply === null || !Number.isInteger(reply.status) || !Array.isArray(reply.headers)) {
+  if (typeof reply !== 'object' || reply === null || !isStatus(reply.status) || !areHeaders(reply.headers)) {
     throw new TypeError('gatewarden: a guard must return a reply or undefined');
   }
   return reply;
+}
+
+function isStatus(status: unknown): boolean {
+  return Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599;
+}
+
+function areHeaders(headers: unknown): boolean {
+  if (!Array.isArray(headers)) return false;
+  for (const pair of headers) {
+    if (!Array.isArray(pair) || typeof pair[0] !== 'string' || typeof pair[1] !== 'string') return false;
+  }
+  return true;
 }
 
 function checkedLate(reply: Reply, exchange: Exchange): Reply {

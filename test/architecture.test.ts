@@ -75,15 +75,27 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['adapters/hono.ts imports hono', 'adapters/fastify.ts imports fastify'],
   ],
   [
-    'lets only the Redis store know Redis',
-    rules.onlyTheRedisFolderKnowsRedis,
+    'lets only the Redis stores know Redis',
+    rules.onlyTheRedisFoldersKnowRedis,
     {
       'limit/redis/pipe.ts': "import slot from 'cluster-key-slot'; import './layout.js'; slot('');",
       'limit/redis/layout.ts': '',
       'limit/limit.ts': "import type { Redis } from 'ioredis';",
+      'redis/index.ts': "export { redisKey } from '../limit/redis/layout.js';",
       'index.ts': "export { redisKey } from './limit/redis/layout.js';",
     },
     ['limit/limit.ts imports ioredis', 'index.ts imports ./limit/redis/layout.js'],
+  ],
+  [
+    'lets only the JWT schemes know jose',
+    rules.onlyTheJwtFolderKnowsJose,
+    {
+      'auth/jwt/index.ts': "export { jwt } from './jwt.js';",
+      'auth/jwt/jwt.ts': "import { jwtVerify } from 'jose'; jwtVerify();",
+      'auth/api-keys.ts': "import { jwtVerify } from 'jose'; jwtVerify();",
+      'index.ts': "export { jwt } from './auth/jwt/jwt.js';",
+    },
+    ['auth/api-keys.ts imports jose', 'index.ts imports ./auth/jwt/jwt.js'],
   ],
   [
     'lets the limit guard know stores by their contract only',
@@ -122,9 +134,14 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
   [
     'documents every public name',
     (files) =>
-      ['index.ts', 'adapters/express.ts', 'limit/redis/redis-store.ts'].flatMap((entry) =>
-        undocumentedExports(files, entry),
-      ),
+      [
+        'index.ts',
+        'adapters/express.ts',
+        'adapters/fastify.ts',
+        'adapters/hono.ts',
+        'auth/jwt/index.ts',
+        'redis/index.ts',
+      ].flatMap((entry) => undocumentedExports(files, entry)),
     {
       'index.ts': "export { type A, b as c } from './a.js'; export * from './b.js';",
       'a.ts': '/** Said. */ export type A = 1;\n// Not TSDoc.\nexport function b() {}',
@@ -150,7 +167,7 @@ describe('a broken house is noticed by the rule that it', () => {
 describe('package.json', () => {
   it('exports what tsup builds, one subpath an entry, and nothing else', () => {
     const expected: Record<string, unknown> = { './package.json': './package.json' };
-    for (const name of entryNames(tsupConfig)) {
+    for (const name of entryNames(tsupConfig).filter((name) => name !== 'command')) {
       expected[name === 'index' ? '.' : `./${name}`] = {
         import: { types: `./dist/${name}.d.ts`, default: `./dist/${name}.js` },
         require: { types: `./dist/${name}.d.cts`, default: `./dist/${name}.cjs` },
@@ -159,9 +176,9 @@ describe('package.json', () => {
     expect(manifest.exports).toEqual(expected);
   });
 
-  it('builds from the index, the adapters and the Redis store only', () => {
+  it('builds from the index, the adapters, what needs a dependency of its own, and the command only', () => {
     for (const file of Object.values(entriesOf(tsupConfig)))
-      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+|limit\/redis\/redis-store)\.ts$/);
+      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|command)\.ts$/);
   });
 
   it('lets older resolvers find the same core', () => {

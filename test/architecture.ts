@@ -7,8 +7,11 @@ export type House = ReadonlyMap<string, string>;
 export type Rule = (house: House) => readonly string[];
 
 const GUARD_FOLDERS = ['client-ip', 'edge', 'auth', 'limit', 'upload', 'work'];
-const REDIS_FOLDER = 'limit/redis/';
+const REDIS_FOLDERS = ['redis/', 'limit/redis/', 'auth/redis/'];
 const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
+const JWT_FOLDER = 'auth/jwt/';
+/** What stands above the house: they name what it has. */
+const ENTRIES = ['index.ts', 'command.ts'];
 const FRAMEWORKS = ['express', 'fastify', 'hono'];
 
 /** DESIGN section 2: adapters -> exchange <- guards. */
@@ -34,7 +37,7 @@ export const rules = {
 
   coreImportsNoFolder: eachImport(
     ({ file, target }) =>
-      folderOf(file) === '' && file !== 'index.ts' && target !== undefined && folderOf(target) !== '',
+      folderOf(file) === '' && !ENTRIES.includes(file) && target !== undefined && folderOf(target) !== '',
   ),
 
   nothingImportsTheIndex: eachImport(({ target }) => target === 'index.ts'),
@@ -61,11 +64,16 @@ export const rules = {
     ({ packageName, atRunTime }) => packageName !== undefined && FRAMEWORKS.includes(packageName) && atRunTime,
   ),
 
-  onlyTheRedisFolderKnowsRedis: eachImport(
+  onlyTheRedisFoldersKnowRedis: eachImport(
     ({ file, target, packageName }) =>
-      !file.startsWith(REDIS_FOLDER) &&
-      (target?.startsWith(REDIS_FOLDER) === true ||
+      !isRedis(file) &&
+      ((target !== undefined && isRedis(target)) ||
         (packageName !== undefined && REDIS_PACKAGES.includes(packageName))),
+  ),
+
+  onlyTheJwtFolderKnowsJose: eachImport(
+    ({ file, target, packageName }) =>
+      !file.startsWith(JWT_FOLDER) && (target?.startsWith(JWT_FOLDER) === true || packageName === 'jose'),
   ),
 
   limitKnowsStoresByContractOnly: (house) =>
@@ -81,6 +89,10 @@ export const rules = {
   noDefaultExport: (house) =>
     [...house].filter(([file, text]) => parse(file, text).statements.some(exportsDefault)).map(([file]) => file),
 } satisfies Record<string, Rule>;
+
+function isRedis(file: string): boolean {
+  return REDIS_FOLDERS.some((folder) => file.startsWith(folder));
+}
 
 /** Packages that src needs at run time and `dependencies` does not name. */
 export function undeclaredPackages(house: House, dependencies: readonly string[]): readonly string[] {

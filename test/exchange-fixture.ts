@@ -1,6 +1,8 @@
+import { inspect } from 'node:util';
 import { Exchange, type Guard, type Principal, type RequestView, type ResponseHeaders } from '../src/exchange.js';
 import { renderProblem } from '../src/problem-format.js';
 import { sequence } from '../src/sequence.js';
+import { expectNoCredential } from './canary.js';
 
 export type HeaderLine = readonly [name: string, value: string];
 
@@ -12,6 +14,10 @@ export interface TestExchangeOptions {
   readonly encrypted?: boolean;
   /** Field lines as they came over the wire; a name may repeat. */
   readonly headers?: readonly HeaderLine[];
+  /** Default none. */
+  readonly body?: string | Uint8Array;
+  /** Instead of reading `body`; `undefined` for a view that cannot read bodies. */
+  readonly readBody?: RequestView['readBody'] | undefined;
   readonly principal?: Principal | undefined;
 }
 
@@ -21,9 +27,16 @@ class TestRequest implements RequestView {
   readonly url: string;
   readonly remoteAddress: string | undefined;
   readonly encrypted: boolean;
+  readonly readBody?: NonNullable<RequestView['readBody']>;
   readonly #lines: readonly HeaderLine[];
 
   constructor(options: TestExchangeOptions) {
+    const body = Buffer.from(options.body ?? '');
+    const readBody: RequestView['readBody'] =
+      'readBody' in options
+        ? options.readBody
+        : async (maxBytes) => (body.length > maxBytes ? 'too-large' : Uint8Array.from(body));
+    if (readBody !== undefined) this.readBody = readBody;
     this.method = options.method ?? 'GET';
     this.url = options.url ?? '/';
     this.remoteAddress = 'remoteAddress' in options ? options.remoteAddress : '127.0.0.1';
@@ -90,6 +103,10 @@ export async function ask(guard: Guard, options: TestExchangeOptions = {}): Prom
   const test = testExchange(options);
   const reply = await sequence(guard)(test.exchange);
   const rendered = reply === undefined ? undefined : renderProblem(reply, test.exchange);
+  expectNoCredential(
+    'answer',
+    inspect({ reply, rendered, headers: test.headers.all(), faults: test.faults }, { depth: 6 }),
+  );
   return {
     ...test,
     passed: reply === undefined,

@@ -20,7 +20,10 @@ const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('credentials-malformed'), 400],
   [problem('credentials-invalid'), 401],
   [problem('credentials-too-large'), 431],
+  [problem('scope-insufficient'), 403],
+  [problem('authentication-throttled'), 429],
   [problem('authentication-unavailable'), 503],
+  [problem('content-too-large'), 413],
   [problem('quota-exceeded', QUOTA), 429],
   [problem('store-unavailable'), 503],
   [problem('internal-error'), 500],
@@ -44,7 +47,8 @@ describe('a problem in its ordinary form', () => {
     expect(body).toMatchObject({
       code,
       status,
-      title: STATUS_CODES[status],
+      // Node still has the phrase of RFC 7231.
+      title: status === 413 ? 'Content Too Large' : STATUS_CODES[status],
       detail: expect.stringMatching(/^[A-Z].*\.$/),
     });
     expect(body).toEqual(JSON.parse(JSON.stringify(value)));

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { Exchange, type Reply, type RequestView, type ResponseHeaders } from '../exchange.js';
+import { Exchange, type Reply, type RequestBody, type RequestView, type ResponseHeaders } from '../exchange.js';
 import { renderProblem } from '../problem-format.js';
 import { INTERNAL_ERROR } from '../sequence.js';
+import { discardUnread, readBody } from './request-body.js';
 
 /** A request as node:http gives it, and what Express and the exchange add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -54,6 +55,11 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
     // A header that the application wrote itself has no raw line. What `headers` inherits is no header.
     if (typeof folded === 'string') return [folded];
     return Array.isArray(folded) ? folded : NO_LINES;
+  }
+
+  readBody(maxBytes: number): Promise<RequestBody> {
+    this.#response.once('finish', () => discardUnread(this.#request));
+    return readBody(this.#request, maxBytes);
   }
 
   get(name: string): string | undefined {

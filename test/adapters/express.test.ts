@@ -8,6 +8,7 @@ import { guard } from '../../src/adapters/express.js';
 import { Exchange, type Guard, type Outcome, problem, refuse } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { signedRequestAttacks } from '../contracts/signed-request.js';
 
 type Framework = typeof express5;
 /** What makes a handler's rejected promise reach the error handler. */
@@ -87,6 +88,7 @@ async function url(app: Express): Promise<string> {
 for (const [name, express, async] of VERSIONS) {
   adapterContract(name, (service) => listening(translated(express, async, service)));
   adapterAttacks(name, (service) => listening(translated(express, async, service)));
+  signedRequestAttacks(name, (service) => listening(translated(express, async, service)));
 
   describe(name, () => {
     /** What became of one exchange, once it has settled. */

@@ -12,16 +12,18 @@ import { type Guard, refuse } from '../../src/exchange.js';
 import { OptionError } from '../../src/option.js';
 import { problem } from '../../src/problem.js';
 import { sequence } from '../../src/sequence.js';
+import { expectNoCredential } from '../canary.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
 
-const SECRET = 'audit-test-secret-0123456789-abcdefgh';
-const HASH_KEY = 'audit-test-hash-key-0123456789-abcdefgh';
+const SECRET = 'audit-test-c4n4ry-secret-0123456789-abc';
+const HASH_KEY = 'audit-test-c4n4ry-hash-key-0123456789-abc';
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
 
 async function recordsOf(guards: readonly Guard[], options: TestExchangeOptions, own: Partial<AuditOptions> = {}) {
   const records: AuditRecord[] = [];
   const sink = (record: AuditRecord) => records.push(record);
   const answer = await ask(sequence(audit({ sink, hashKey: HASH_KEY, now: () => 5, ...own }), ...guards), options);
+  expectNoCredential('audit', inspect(records));
   return { records, answer };
 }
 

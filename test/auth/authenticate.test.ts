@@ -8,7 +8,7 @@ import { type Principal, principalOf } from '../../src/exchange.js';
 import { OptionError } from '../../src/option.js';
 import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
 
-const SECRET = 'Zk9-current_secret.for~tests+0123/AB==';
+const SECRET = 'Zk9-c4n4ry_secret.for~tests+0123/AB==';
 
 const principal = (id: string): Principal => ({ id, scheme: 'test', scopes: [], credentialId: 'c' });
 const authenticated = (id: string): Verdict => ({ kind: 'authenticated', principal: principal(id) });

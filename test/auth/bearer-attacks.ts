@@ -1,9 +1,9 @@
 import type { HeaderLine } from '../exchange-fixture.js';
 
 /** The credential that the attacked service takes. */
-export const BEARER_SECRET = 'attacked-service-secret-0123456789-abcdef';
+export const BEARER_SECRET = 'attacked-service-c4n4ry-secret-0123456789';
 /** Another that it takes, as an API key in `X-API-Key`. */
-export const OTHER_SECRET = 'attacked-service-other-secret-0123456789';
+export const OTHER_SECRET = 'attacked-service-c4n4ry-other-0123456789';
 
 const T = BEARER_SECRET;
 const authorization = (value: string): HeaderLine => ['Authorization', value];

@@ -7,7 +7,7 @@ import { OptionError } from '../../src/option.js';
 import { sequence } from '../../src/sequence.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
-const SECRET = 'development-bypass-test-secret-0123456789';
+const SECRET = 'development-bypass-c4n4ry-secret-0123456789';
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
 const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
 

@@ -6,7 +6,7 @@ import { OptionError } from '../../src/option.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const TOKEN = 'my-secret-ingestion-token';
-const OLD = 'the-token-before-that-one';
+const OLD = 'the-c4n4ry-token-before-it';
 const header = (token: string): HeaderLine => ['X-Ingest-Token', token];
 const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
 

@@ -9,7 +9,7 @@ import { problemFormat } from '../../src/problem-format.js';
 import { sequence } from '../../src/sequence.js';
 import { type Answer, ask, type HeaderLine } from '../exchange-fixture.js';
 
-const SECRET = 'Zk9-current_secret.for~tests+0123/AB==';
+const SECRET = 'Zk9-c4n4ry_secret.for~tests+0123/AB==';
 const EARLIER = 'Zk9-earlier_secret.for~tests+4567/CD';
 const WRONG = 'Qw7-another_secret.for~tests+89/EFGHIJ';
 const NOW = 1_760_000_000_000;

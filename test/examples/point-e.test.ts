@@ -6,7 +6,7 @@ import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
 import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
 
-const SECRET = 'current-secret-of-the-main-server-0123456789';
+const SECRET = 'c4n4ry-secret-of-the-main-server-0123456789';
 const PREVIOUS = 'previous-secret-of-the-main-server-0123456789';
 const USER = '123.45.67.89';
 

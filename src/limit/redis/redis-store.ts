@@ -28,8 +28,6 @@ import { Pipe, slotOf } from './pipe.js';
 import { RefusalCache } from './refusal-cache.js';
 import { SettleQueue } from './settle-queue.js';
 
-export type { RedisClient } from './client.js';
-
 /**
  * What a Redis store tells of itself.
  * - `unavailable`: Redis does not answer; `onStoreFailure` decides from here on.

@@ -3,12 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Exchange } from '../../../src/exchange.js';
 import { limit } from '../../../src/limit/limit.js';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
-import {
-  type RedisClient,
-  type RedisStoreEvent,
-  type RedisStoreOptions,
-  redisStore,
-} from '../../../src/limit/redis/redis-store.js';
+import type { RedisClient } from '../../../src/limit/redis/client.js';
+import { type RedisStoreEvent, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
 import { StoreError } from '../../../src/limit/store.js';
 import { OptionError } from '../../../src/option.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';

@@ -1,0 +1,84 @@
+import type { FastifyPluginAsync, onRequestHookHandler } from 'fastify';
+import fastifyPlugin from 'fastify-plugin';
+import type { Exchange, Guard, Reply } from '../exchange.js';
+import { OptionError } from '../option.js';
+import { sequence } from '../sequence.js';
+import { exchangeOf, sendReply } from './node-http.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the guards found out about this request. Only there behind `gatewarden` or `guard(...)`. */
+    exchange: Exchange;
+  }
+}
+
+/** What the `gatewarden` plugin takes. */
+export interface GatewardenOptions {
+  /** In front of every route, unknown paths included. */
+  readonly guards: readonly Guard[];
+}
+
+type FastifyReply = Parameters<onRequestHookHandler>[1];
+
+/**
+ * Guards as a Fastify hook: `onRequest`, before the body is read, or any later one. They run in order; the first that
+ * refuses answers, and the handler never runs. All guards of one request share one exchange, which handlers read as
+ * `request.exchange`; it settles when the response has ended. Headers are kept where a handler hijacks the reply.
+ *
+ * ```ts
+ * app.post('/generate', { onRequest: guard(authenticate(...), limit({ ... })) }, handler)
+ * ```
+ */
+export function guard(...guards: readonly Guard[]): onRequestHookHandler {
+  const run = sequence(...guards);
+  return function gatewarden(request, reply, next) {
+    const exchange = exchangeOf(request.raw, reply.raw);
+    request.exchange = exchange;
+    // Gone or answered before this guard's turn came: nobody is waiting for the handler.
+    if (exchange.outcome !== undefined) return void reply.hijack();
+    const answer = run(exchange);
+    if (answer === undefined) {
+      next();
+    } else if (answer instanceof Promise) {
+      answer
+        .then((late) => {
+          if (late !== undefined) send(reply, exchange, late);
+          // The client may have left, or a time-out answered, while a guard was waiting: then no work is started.
+          else if (exchange.outcome === undefined && !reply.sent) next();
+          else reply.hijack();
+        })
+        .catch(next);
+    } else {
+      send(reply, exchange, answer);
+    }
+  };
+}
+
+/** Fastify keeps what it was told of headers to itself; written past it, a reply would lose them. */
+function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
+  if (!reply.raw.headersSent) {
+    for (const [name, value] of Object.entries(reply.getHeaders())) {
+      if (value !== undefined) reply.raw.setHeader(name, value);
+    }
+  }
+  reply.hijack();
+  sendReply(reply.raw, exchange, answer);
+}
+
+// Asynchronous, so that a bad option rejects the registration: Fastify does not catch what a callback plugin throws.
+const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) => {
+  if (!Array.isArray(guards)) throw new OptionError('gatewarden: the fastify plugin takes "guards", a list of guards');
+  app.addHook('onRequest', guard(...guards));
+};
+
+/**
+ * Puts guards in front of a whole Fastify application, or of the part that registers it.
+ *
+ * ```ts
+ * await app.register(gatewarden, { guards: [securityHeaders(), clientIp()] })
+ * ```
+ */
+export const gatewarden: FastifyPluginAsync<GatewardenOptions> = fastifyPlugin(plugin, {
+  name: 'gatewarden',
+  fastify: '5.x',
+});

@@ -1,0 +1,104 @@
+import type { RequestBody, RequestView, ResponseHeaders } from '../exchange.js';
+
+const NO_LINES: readonly string[] = Object.freeze([]);
+
+/**
+ * The view of one web request, and the headers that its response is to have. Unlike Node, a web `Request` joins repeated
+ * field lines into one, so a doubled header shows as one line with a comma in it.
+ */
+export class WebMessage implements RequestView, ResponseHeaders {
+  readonly #request: Request;
+  readonly #address: () => string | undefined;
+  readonly #headers = new Map<string, readonly [name: string, value: string]>();
+
+  constructor(request: Request, address: () => string | undefined) {
+    this.#request = request;
+    this.#address = address;
+  }
+
+  get method(): string {
+    return this.#request.method;
+  }
+
+  get url(): string {
+    const { url } = this.#request;
+    // The path begins at the first slash behind the authority.
+    const path = url.indexOf('/', url.indexOf('://') + 3);
+    return path === -1 ? '/' : url.slice(path);
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#address();
+  }
+
+  get encrypted(): boolean {
+    return this.#request.url.startsWith('https:');
+  }
+
+  fieldLines(name: string): readonly string[] {
+    const value = this.#request.headers.get(name);
+    return value === null ? NO_LINES : [value];
+  }
+
+  readBody(maxBytes: number): Promise<RequestBody> {
+    return readWebBody(this.#request, maxBytes);
+  }
+
+  get(name: string): string | undefined {
+    return this.#headers.get(name.toLowerCase())?.[1];
+  }
+
+  set(name: string, value: string): void {
+    this.#headers.set(name.toLowerCase(), [name, value]);
+  }
+
+  /** Everything that guards have set. */
+  headers(): Iterable<readonly [name: string, value: string]> {
+    return this.#headers.values();
+  }
+}
+
+/** The whole body of a web request, of which the handler still finds all. */
+async function readWebBody(request: Request, maxBytes: number): Promise<RequestBody> {
+  if (request.bodyUsed) return 'consumed';
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return 'too-large';
+  // The copy is read; the request itself keeps the body for the handler.
+  const reader = request.clone().body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+      if (done) return joined(chunks, size);
+      size += value.length;
+      if (size > maxBytes) {
+        void reader?.cancel();
+        return 'too-large';
+      }
+      chunks.push(value);
+    }
+  } catch (error) {
+    if (request.signal.aborted) return 'aborted';
+    throw error;
+  }
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+/** Two values of `Vary` as one (RFC 9110 section 12.5.5). */
+export function mergedVary(one: string, other: string): string {
+  const names = new Map<string, string>();
+  for (const name of `${one},${other}`.split(',')) {
+    const trimmed = name.trim();
+    if (trimmed !== '' && !names.has(trimmed.toLowerCase())) names.set(trimmed.toLowerCase(), trimmed);
+  }
+  return names.has('*') ? '*' : [...names.values()].join(', ');
+}

@@ -1,0 +1,6 @@
+export { type CloudflareAccessOptions, cloudflareAccess } from './cloudflare-access.js';
+export { type JwtOptions, jwt } from './jwt.js';
+export { type JwtIssuer, type JwtIssuerOptions, jwtIssuer } from './jwt-issuer.js';
+export type { JwtAlgorithm, JwtKey } from './key.js';
+export type { JwksOptions } from './remote-keys.js';
+export type { JwtKeyEntry } from './verification-keys.js';

@@ -1,0 +1,71 @@
+import type { JWTHeaderParameters } from 'jose';
+import { badOption, checkOptionNames, OptionError } from '../../option.js';
+import { importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
+import { type JwksOptions, RemoteKeys, UnknownKey } from './remote-keys.js';
+
+/** One of several keys, told by the token's `kid`. */
+export interface JwtKeyEntry {
+  readonly kid: string;
+  readonly key: JwtKey;
+  /** From this moment on the key is not used any more. Default never. */
+  readonly expiresAt?: Date;
+}
+
+/** Where the keys are. */
+interface KeyOptions {
+  readonly key?: JwtKey;
+  readonly keys?: readonly JwtKeyEntry[];
+  readonly jwksUrl?: string;
+  readonly jwks?: JwksOptions;
+}
+
+/** The key for a token's header; rejects with `UnknownKey` or `KeysUnavailable`. */
+export type KeySource = (
+  header: JWTHeaderParameters,
+) => ReturnType<RemoteKeys['find']> | Promise<ReturnType<typeof importKey>>;
+
+/** @throws OptionError unless exactly one source of keys is given, and its keys are good for the algorithms */
+export function keySource(
+  factory: string,
+  options: KeyOptions,
+  algorithms: readonly JwtAlgorithm[],
+  now: () => number,
+): KeySource {
+  const { key, keys, jwksUrl, jwks = {} } = options;
+  if ([key, keys, jwksUrl].filter((source) => source !== undefined).length !== 1) {
+    throw new OptionError(`gatewarden: ${factory} needs one of "key", "keys" and "jwksUrl"`);
+  }
+  if (jwksUrl !== undefined) {
+    if (isHmac(algorithms))
+      throw new OptionError(`gatewarden: ${factory} "jwksUrl" gives public keys, not HMAC secrets`);
+    checkOptionNames(`${factory} "jwks"`, jwks, ['timeout', 'maxAge', 'staleFor', 'cooldown']);
+    const remote = new RemoteKeys(factory, jwksUrl, jwks, now);
+    return (header) => remote.find(header);
+  }
+  if (keys === undefined) {
+    const only = importKey(factory, 'key', key, algorithms, 'verify');
+    return async () => only;
+  }
+  if (!Array.isArray(keys) || keys.length === 0) {
+    throw new OptionError(`gatewarden: ${factory} "keys" must be a list of at least one { kid, key }`);
+  }
+  const byKid = new Map<string, { key: ReturnType<typeof importKey>; expiresAt: number }>();
+  keys.forEach((entry: JwtKeyEntry, i) => {
+    const option = `keys[${i}]`;
+    checkOptionNames(`${factory} "${option}"`, entry, ['kid', 'key', 'expiresAt']);
+    const { kid, expiresAt } = entry;
+    if (typeof kid !== 'string' || kid === '' || byKid.has(kid)) {
+      throw badOption(factory, `${option}.kid`, 'must be a non-empty string, each its own', kid);
+    }
+    if (expiresAt !== undefined && !(expiresAt instanceof Date && Number.isFinite(expiresAt.getTime()))) {
+      throw badOption(factory, `${option}.expiresAt`, 'must be a valid Date', expiresAt);
+    }
+    const imported = importKey(factory, `${option}.key`, entry.key, algorithms, 'verify');
+    byKid.set(kid, { key: imported, expiresAt: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY });
+  });
+  return async ({ kid }) => {
+    const found = kid === undefined ? undefined : byKid.get(kid);
+    if (found === undefined || !(now() < found.expiresAt)) throw new UnknownKey();
+    return found.key;
+  };
+}

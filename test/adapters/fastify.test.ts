@@ -1,0 +1,190 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
+import fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify';
+import { describe, expect, it } from 'vitest';
+import { gatewarden, guard } from '../../src/adapters/fastify.js';
+import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
+import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
+import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { signedRequestAttacks } from '../contracts/signed-request.js';
+
+async function translated(service: Service): Promise<FastifyInstance> {
+  const app = fastify({ forceCloseConnections: true });
+  const { before, mount } = service;
+  if (before !== undefined) {
+    app.addHook('onRequest', (request, reply, next) => {
+      before(next, () => void reply.code(503).send({}), request.raw.socket);
+    });
+  }
+  for (const guards of service.guards) await app.register(gatewarden, { guards });
+  for (const route of service.routes) add(app, route);
+  if (mount !== undefined) {
+    await app.register(
+      async (part) => {
+        for (const guards of mount.guards) await part.register(gatewarden, { guards });
+        for (const route of mount.routes) add(part, route);
+      },
+      { prefix: mount.path },
+    );
+  }
+  return app;
+
+  function add(part: FastifyInstance, { method, path, guards, handler }: Route): void {
+    const handle: RouteHandlerMethod = (request, reply) => {
+      service.entered(request.exchange);
+      switch (handler.does) {
+        case 'answer': {
+          const answer = () =>
+            reply
+              .code(handler.status)
+              .headers({ ...handler.headers })
+              .send(handler.body);
+          return handler.after === undefined ? answer() : handler.after().then(() => answer());
+        }
+        case 'throw':
+          throw handler.error;
+        case 'reject':
+          return Promise.reject(handler.error);
+        case 'write':
+          reply.hijack();
+          handler.write(request.raw, reply.raw);
+          return undefined;
+      }
+    };
+    part.route({ method, url: path, onRequest: guards.map((group) => guard(...group)), handler: handle });
+  }
+}
+
+async function serve(service: Service): Promise<Serving> {
+  const app = await translated(service);
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  return { port: (app.server.address() as AddressInfo).port, close: () => app.close() };
+}
+
+adapterContract('Fastify', serve);
+adapterAttacks('Fastify', serve);
+signedRequestAttacks('Fastify', serve);
+
+describe('Fastify', () => {
+  const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);
+  const marking: Guard = (exchange) => {
+    exchange.set('X-Guarded', 'yes');
+    exchange.append('Vary', 'Origin');
+    return undefined;
+  };
+
+  function settling() {
+    let settled: ((outcome: Outcome) => void) | undefined;
+    const outcome = new Promise<Outcome>((resolve) => {
+      settled = resolve;
+    });
+    const watch: Guard = (exchange) => void exchange.onSettled((ended) => settled?.(ended));
+    return { watch, outcome };
+  }
+
+  it('keeps the headers of guards where a handler hijacks the reply', async () => {
+    const { watch, outcome } = settling();
+    const app = fastify();
+    await app.register(gatewarden, { guards: [watch, marking] });
+    app.get('/', (_request, reply) => {
+      reply.hijack();
+      reply.raw.writeHead(200, { 'Content-Type': 'text/event-stream' }).end('data: 1\n\n');
+    });
+    const response = await app.inject('/');
+    expect(response.headers).toMatchObject({ 'x-guarded': 'yes', vary: 'Origin', 'content-type': 'text/event-stream' });
+    expect(await outcome).toEqual({ kind: 'completed', status: 200 });
+    await app.close();
+  });
+
+  it('keeps what other hooks have told Fastify of headers on a refusal', async () => {
+    const app = fastify();
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.header('Access-Control-Allow-Origin', 'https://a.example').header('Set-Cookie', ['a=1', 'b=2']);
+    });
+    await app.register(gatewarden, { guards: [refusing] });
+    const response = await app.inject('/');
+    expect(response.statusCode).toBe(401);
+    expect(response.headers).toMatchObject({
+      'access-control-allow-origin': 'https://a.example',
+      'set-cookie': ['a=1', 'b=2'],
+      'www-authenticate': 'Bearer',
+    });
+    await app.close();
+  });
+
+  it('shows its headers to the application, whose own stand', async () => {
+    const app = fastify();
+    await app.register(gatewarden, { guards: [marking] });
+    app.get('/', (_request, reply) => {
+      reply.header('Vary', `${reply.getHeader('Vary')}, Accept-Encoding`).header('X-Guarded', 'otherwise');
+      return {};
+    });
+    const { headers } = await app.inject('/');
+    expect([headers['x-guarded'], headers.vary]).toEqual(['otherwise', 'Origin, Accept-Encoding']);
+    await app.close();
+  });
+
+  it("hands an error of a handler to the app's error handler, with the exchange intact", async () => {
+    const { watch, outcome } = settling();
+    const app = fastify();
+    app.setErrorHandler((error, request, reply) => {
+      expect(request.exchange.outcome).toBeUndefined();
+      return reply.code(418).send({ message: (error as Error).message });
+    });
+    await app.register(gatewarden, { guards: [watch, marking] });
+    app.get('/', async () => {
+      throw new Error('out of memory');
+    });
+    const response = await app.inject('/');
+    expect([response.statusCode, response.json(), response.headers['x-guarded']]).toEqual([
+      418,
+      { message: 'out of memory' },
+      'yes',
+    ]);
+    expect(await outcome).toEqual({ kind: 'completed', status: 418 });
+    await app.close();
+  });
+
+  it('refuses before a body is parsed, and leaves it to the parser otherwise', async () => {
+    const app = fastify();
+    app.post('/closed', { onRequest: guard(refusing) }, () => ({}));
+    app.post('/open', { onRequest: guard(async () => undefined) }, (request) => ({ body: request.body }));
+    const broken = { method: 'POST', headers: { 'content-type': 'application/json' }, payload: '{"broken' } as const;
+    expect((await app.inject({ ...broken, url: '/closed' })).statusCode).toBe(401);
+    expect((await app.inject({ ...broken, url: '/open' })).statusCode).toBe(400);
+    expect((await app.inject({ ...broken, url: '/open', payload: '{"a":1}' })).json()).toEqual({ body: { a: 1 } });
+    await app.close();
+  });
+
+  it('may stand in a later hook, where the parsed body is known', async () => {
+    const app = fastify();
+    app.post('/', { preHandler: guard(refusing) }, () => ({}));
+    expect((await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })).statusCode).toBe(401);
+    await app.close();
+  });
+
+  it('tells the onResponse hooks of a refusal, for their logs', async () => {
+    const seen: number[] = [];
+    const app = fastify();
+    app.addHook('onResponse', async (_request, reply) => void seen.push(reply.raw.statusCode));
+    app.get('/', { onRequest: guard(refusing) }, () => ({}));
+    await app.inject('/');
+    expect(seen).toEqual([401]);
+    await app.close();
+  });
+
+  it('goes on without a promise where no guard is asynchronous', () => {
+    const steps: string[] = [];
+    const hook = guard(() => undefined);
+    const request = new IncomingMessage(new Socket());
+    const raw = new ServerResponse(request);
+    hook.call({} as never, { raw: request } as never, { raw, sent: false } as never, () => void steps.push('next'));
+    steps.push('returned');
+    expect(steps).toEqual(['next', 'returned']);
+  });
+
+  it('cannot be registered without guards', async () => {
+    await expect(fastify().register(gatewarden, {} as never)).rejects.toThrow(/"guards"/);
+    await expect(fastify().register(gatewarden, { guards: ['cors'] } as never)).rejects.toThrow(/must be a function/);
+  });
+});

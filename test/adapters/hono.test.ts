@@ -1,0 +1,288 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { type Handler, Hono } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { guard, guardWith } from '../../src/adapters/hono.js';
+import {
+  authenticate,
+  type Exchange,
+  type Guard,
+  type Outcome,
+  problem,
+  refuse,
+  sharedSecret,
+} from '../../src/index.js';
+import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
+import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { signedRequestAttacks } from '../contracts/signed-request.js';
+
+type Env = { Bindings: HttpBindings };
+
+function translated(service: Service): Hono<Env> {
+  const app = new Hono<Env>();
+  const { before, mount } = service;
+  if (before !== undefined) {
+    app.use(
+      (context, next) =>
+        new Promise((resolve, reject) => {
+          before(
+            () => void next().then(() => resolve(undefined), reject),
+            () => resolve(context.json({}, 503)),
+            context.env.incoming.socket,
+          );
+        }),
+    );
+  }
+  app.onError((_error, context) => context.json({}, 500));
+  for (const group of service.guards) app.use(guard(...group));
+  for (const route of service.routes) add(app, route);
+  if (mount !== undefined) {
+    const part = new Hono<Env>();
+    for (const group of mount.guards) part.use(guard(...group));
+    for (const route of mount.routes) add(part, route);
+    app.route(mount.path, part);
+  }
+  return app;
+
+  function add(part: Hono<Env>, { method, path, guards, handler }: Route): void {
+    const handle: Handler<Env> = async (context) => {
+      service.entered(context.var.exchange);
+      switch (handler.does) {
+        case 'answer':
+          await handler.after?.();
+          return context.json(handler.body as object, handler.status as ContentfulStatusCode, { ...handler.headers });
+        case 'throw':
+        case 'reject':
+          throw handler.error;
+        case 'write':
+          handler.write(context.env.incoming, context.env.outgoing as never);
+          return RESPONSE_ALREADY_SENT;
+      }
+    };
+    part.on(method, [path], ...guards.map((group) => guard(...group)), handle);
+  }
+}
+
+async function listening(app: Hono<Env>): Promise<Serving> {
+  const server = createAdaptorServer({ fetch: app.fetch });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      if ('closeAllConnections' in server) server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+const serve = (service: Service) => listening(translated(service));
+
+adapterContract('Hono on Node', serve);
+adapterAttacks('Hono on Node', serve);
+signedRequestAttacks('Hono on Node', serve);
+
+const marking: Guard = (exchange) => {
+  exchange.set('X-Guarded', 'yes');
+  exchange.append('Vary', 'Origin');
+  return undefined;
+};
+const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);
+
+/** Serves an app over a real socket, or asks it without one, as other runtimes do. */
+const WAYS: readonly (readonly [
+  way: string,
+  ask: (app: Hono<Env>, path?: string, init?: RequestInit) => Promise<Response>,
+])[] = [
+  [
+    'on Node',
+    async (app, path = '/', init = {}) => {
+      const { port, close } = await listening(app);
+      onTestFinished(close);
+      return fetch(`http://127.0.0.1:${port}${path}`, init);
+    },
+  ],
+  ['without Node', async (app, path = '/', init = {}) => app.request(path, init)],
+];
+
+describe.each(WAYS)('Hono, %s', (_way, ask) => {
+  it.each<[string, Handler<Env>]>([
+    ['made by the context', (context) => context.json({})],
+    ['of the web', () => new Response('{}')],
+    ['of another server, which cannot be changed', () => fetch(`data:application/json,{}`)],
+  ])('adds the headers of guards to a response %s', async (_what, handler) => {
+    const app = new Hono<Env>();
+    app.use(guard(marking));
+    app.get('/', handler);
+    const { headers, status } = await ask(app);
+    expect([status, headers.get('X-Guarded'), headers.get('Vary')]).toEqual([200, 'yes', 'Origin']);
+  });
+
+  it('lets what the handler says itself stand, and joins Vary', async () => {
+    const app = new Hono<Env>();
+    app.use(guard(marking), guard(marking));
+    app.get('/', (context) => context.json({}, 200, { 'X-Guarded': 'otherwise', Vary: 'Accept-Encoding, origin' }));
+    const { headers } = await ask(app);
+    expect([headers.get('X-Guarded'), headers.get('Vary')]).toEqual(['otherwise', 'Origin, Accept-Encoding']);
+  });
+
+  it('adds them to the answer to an unknown path, to an error and to a refusal', async () => {
+    const app = new Hono<Env>();
+    app.onError((_error, context) => context.json({}, 500));
+    app.use(guard(marking));
+    app.get('/broken', () => {
+      throw new Error('broken');
+    });
+    app.get('/closed', guard(refusing), (context) => context.json({}));
+    for (const [path, status] of [
+      ['/none', 404],
+      ['/broken', 500],
+      ['/closed', 401],
+    ] as const) {
+      const response = await ask(app, path);
+      expect([path, response.status, response.headers.get('X-Guarded')]).toEqual([path, status, 'yes']);
+    }
+  });
+
+  it('answers a refusal whole', async () => {
+    const app = new Hono<Env>();
+    app.get('/', guard(refusing), (context) => context.json({}));
+    const response = await ask(app);
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      'www-authenticate': 'Bearer',
+    });
+    expect(await response.json()).toMatchObject({ code: 'credentials-missing', status: 401 });
+  });
+
+  it('lets a guard read the body, and leaves it to the handler', async () => {
+    const read: unknown[] = [];
+    const app = new Hono<Env>();
+    app.use(
+      guard(async (exchange) => {
+        const body = await exchange.request.readBody?.(1000);
+        read.push(body instanceof Uint8Array ? Buffer.from(body).toString() : body);
+        return undefined;
+      }),
+    );
+    app.post('/', async (context) => context.json({ got: await context.req.json() }));
+    const response = await ask(app, '/', { method: 'POST', body: '{"a":1}' });
+    expect([await response.json(), read]).toEqual([{ got: { a: 1 } }, ['{"a":1}']]);
+  });
+
+  it.each([
+    ['whose length is told', (text: string): unknown => text],
+    ['that comes in pieces', (text: string): unknown => new Blob([text]).stream()],
+  ])('reads no more of a body %s than it is allowed', async (_what, body) => {
+    const read: unknown[] = [];
+    const app = new Hono<Env>();
+    app.use(
+      guard(async (exchange) => {
+        read.push(await exchange.request.readBody?.(10));
+        return refuse(problem('content-too-large'));
+      }),
+    );
+    const init = { method: 'POST', body: body('x'.repeat(100_000)), duplex: 'half' } as RequestInit;
+    expect((await ask(app, '/', init)).status).toBe(413);
+    expect(read).toEqual(['too-large']);
+  });
+
+  it('settles once, with the status that goes out', async () => {
+    const outcomes: Outcome[] = [];
+    const watch: Guard = (exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome));
+    const app = new Hono<Env>();
+    app.use(guard(watch), guard(marking));
+    app.get('/', (context) => context.json({}, 201));
+    await (await ask(app)).text();
+    await vi.waitFor(() => expect(outcomes).toEqual([{ kind: 'completed', status: 201 }]));
+  });
+
+  it('shows the request as it came', async () => {
+    const seen: Exchange['request'][] = [];
+    const app = new Hono<Env>();
+    app.post(
+      '/a',
+      guard((exchange) => void seen.push(exchange.request)),
+      (context) => context.text(''),
+    );
+    await ask(app, '/a?b=%20c', { method: 'POST', headers: { 'X-Two': 'a, b' } });
+    const [request] = seen;
+    expect([
+      request?.method,
+      request?.url,
+      request?.fieldLines('x-two'),
+      request?.fieldLines('x-none'),
+      request?.encrypted,
+    ]).toEqual(['POST', '/a?b=%20c', ['a, b'], [], false]);
+  });
+});
+
+describe('Hono, without Node', () => {
+  it('is aborted with the request, also while the handler is at work', async () => {
+    const outcomes: Outcome[] = [];
+    const controller = new AbortController();
+    const app = new Hono();
+    app.use(guard((exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome))));
+    app.get('/', async (context) => {
+      controller.abort();
+      return context.json({ aborted: context.var.exchange.signal.aborted });
+    });
+    const response = await app.request('/', { signal: controller.signal });
+    expect(await response.json()).toEqual({ aborted: true });
+    expect(outcomes).toEqual([{ kind: 'aborted' }]);
+  });
+
+  it('begins no work for a request that is aborted already, or while a guard waits', async () => {
+    let handled = 0;
+    const controller = new AbortController();
+    const app = new Hono();
+    app.use(
+      guard(async () => {
+        controller.abort();
+        return undefined;
+      }),
+    );
+    app.get('/', (context) => context.json({ handled: ++handled }));
+    for (let i = 0; i < 2; i++) await app.request('/', { signal: controller.signal });
+    expect(handled).toBe(0);
+  });
+
+  it('settles what throws past Hono', async () => {
+    const outcomes: Outcome[] = [];
+    const app = new Hono();
+    app.use(guard((exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome))));
+    app.get('/', () => {
+      throw 'no error at all';
+    });
+    await expect(async () => app.request('/')).rejects.toBe('no error at all');
+    expect(outcomes).toEqual([{ kind: 'completed', status: 500 }]);
+  });
+
+  it('asks the runtime for the address, and knows TLS by the URL', async () => {
+    const seen: Exchange['request'][] = [];
+    const app = new Hono();
+    const guarded = guardWith({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
+    app.use(guarded((exchange) => void seen.push(exchange.request)));
+    app.get('/', (context) => context.text(''));
+    await app.request('https://api.example/');
+    expect([seen[0]?.remoteAddress, seen[0]?.encrypted]).toEqual(['192.0.2.9', true]);
+  });
+
+  it('takes a doubled header for a malformed one', async () => {
+    const app = new Hono();
+    const secret = 'hono-adapter-test-secret-0123456789-abc';
+    app.use(guard(authenticate(sharedSecret({ secrets: [secret] }))));
+    app.get('/', (context) => context.text(''));
+    const headers = new Headers([
+      ['Authorization', `Bearer ${secret}`],
+      ['Authorization', `Bearer ${secret}`],
+    ]);
+    expect((await app.request('/', { headers })).status).toBe(400);
+  });
+});

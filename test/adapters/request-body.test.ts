@@ -1,0 +1,358 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { PassThrough, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { createAdaptorServer } from '@hono/node-server';
+import express5, { type RequestHandler } from 'express';
+import express4 from 'express4';
+import fastify from 'fastify';
+import { Hono } from 'hono';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { guard } from '../../src/adapters/express.js';
+import { guard as fastifyGuard } from '../../src/adapters/fastify.js';
+import { guard as honoGuard } from '../../src/adapters/hono.js';
+import { exchangeOf, sendReply } from '../../src/adapters/node-http.js';
+import { type Guard, type Outcome, type RequestBody, refuse } from '../../src/exchange.js';
+import { problem } from '../../src/problem.js';
+import { connectTo, talk, turns } from './talk.js';
+
+const MAX = 1_000_000;
+const JSON_BODY = '{"prompt":"ein roter Sessel, schön"}';
+const TOO_LARGE = refuse(problem('content-too-large'));
+
+/**
+ * A guard that reads the body, and refuses what it cannot have; `later` after other guards have taken their time. What it
+ * sees of GETs is not kept: Node begins with the next request of a connection before this one has been answered.
+ */
+function reading(seen: RequestBody[], max = MAX, later = false): Guard {
+  return async ({ request }) => {
+    if (later) await turns();
+    const body = (await request.readBody?.(max)) ?? 'consumed';
+    if (request.method === 'POST') seen.push(body);
+    return typeof body === 'string' ? TOO_LARGE : undefined;
+  };
+}
+
+async function listen(listener: RequestListener): Promise<number> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** What stands behind the guard and wants the body, and how it is served; no guard to see what it does without. */
+const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) => Promise<number>])[] = [
+  ...([express5, express4] as const).flatMap((express, i) => {
+    const parsed =
+      (parser: RequestHandler) =>
+      async (...guards: Guard[]) => {
+        const app = express();
+        app.use(guard(...guards), parser, (request, response) => {
+          const { body } = request;
+          response.json({ body: Buffer.isBuffer(body) ? body.toString('latin1') : (body ?? null) });
+        });
+        return listen(app);
+      };
+    const name = `Express ${5 - i}`;
+    return [
+      [`${name}, express.json()`, parsed(express.json({ limit: MAX }))],
+      [`${name}, express.raw()`, parsed(express.raw({ type: () => true, limit: MAX }))],
+      [`${name}, no parser`, parsed((_request, _response, next) => next())],
+      [
+        `${name}, a handler that pipes`,
+        async (...guards: Guard[]) =>
+          listen(
+            express().use(guard(...guards), (request, response) => {
+              // Not straight into the response: its chunks would be those of the pipe.
+              void text(request.pipe(new PassThrough())).then((all) => response.end(all));
+            }),
+          ),
+      ],
+      [
+        `${name}, a handler that listens`,
+        async (...guards: Guard[]) =>
+          listen(
+            express().use(guard(...guards), (request, response) => {
+              let size = 0;
+              request.on('data', (chunk: Buffer) => {
+                size += chunk.length;
+              });
+              request.on('end', () => response.json({ size, trailers: request.trailers }));
+            }),
+          ),
+      ],
+      [
+        `${name}, a handler that iterates`,
+        async (...guards: Guard[]) =>
+          listen(
+            express().use(guard(...guards), (request, response) => void text(request).then((all) => response.end(all))),
+          ),
+      ],
+      [
+        `${name}, a handler that hands it to fetch`,
+        async (...guards: Guard[]) => {
+          const worker = await listen((request, response) => void request.pipe(response));
+          const handle = async (request: IncomingMessage) => {
+            // As many a gateway does it: the request itself for a body.
+            const body = request as unknown as NonNullable<RequestInit['body']>;
+            const init: RequestInit = { method: 'POST', body, duplex: 'half' };
+            return (await fetch(`http://127.0.0.1:${worker}/`, init)).text();
+          };
+          return listen(
+            express().use(
+              guard(...guards),
+              (request, response) => void handle(request).then((all) => response.end(all)),
+            ),
+          );
+        },
+      ],
+    ] as const;
+  }),
+  [
+    'Fastify',
+    async (...guards: Guard[]) => {
+      const app = fastify({ bodyLimit: MAX });
+      app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+      app.all('/*', { onRequest: fastifyGuard(...guards) }, async (request) => ({ body: request.body ?? null }));
+      await app.listen({ port: 0, host: '127.0.0.1' });
+      onTestFinished(() => app.close());
+      return (app.server.address() as AddressInfo).port;
+    },
+  ],
+  [
+    'Hono on Node',
+    async (...guards: Guard[]) => {
+      const app = new Hono();
+      app.all('*', honoGuard(...guards), async (context) => context.json({ body: await context.req.text() }));
+      const server = createAdaptorServer({ fetch: app.fetch });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      onTestFinished(() => void server.close());
+      return (server.address() as AddressInfo).port;
+    },
+  ],
+];
+
+const NEXT = 'GET /next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n';
+const head = (...fields: string[]) =>
+  ['POST / HTTP/1.1', 'Host: a.test', 'Content-Type: application/json', ...fields, '', ''].join('\r\n');
+const sized = (body: string) => head(`Content-Length: ${Buffer.byteLength(body)}`) + body;
+const chunks = (...parts: string[]) =>
+  [...parts, ''].map((part) => `${Buffer.byteLength(part).toString(16)}\r\n${part}\r\n`).join('');
+const CHUNKED = head('Transfer-Encoding: chunked');
+const BIG = JSON.stringify('x'.repeat(900_000));
+const bytewise = (whole: string) => Array.from(Buffer.from(whole), (byte) => Buffer.of(byte));
+
+const FORMS: readonly (readonly [name: string, pieces: readonly (string | Buffer)[], body: string])[] = [
+  ['all at once', [sized(JSON_BODY) + NEXT], JSON_BODY],
+  ['behind its head', [head(`Content-Length: ${Buffer.byteLength(JSON_BODY)}`), JSON_BODY, NEXT], JSON_BODY],
+  ['byte by byte', [...bytewise(sized(JSON_BODY)), NEXT], JSON_BODY],
+  ['in chunks at once', [CHUNKED + chunks('{"a"', ':[1,2', ']}') + NEXT], '{"a":[1,2]}'],
+  ['in chunks, byte by byte', [CHUNKED, ...bytewise(chunks('{"a"', ':[1,2', ']}')), NEXT], '{"a":[1,2]}'],
+  ['in chunks that end late', [`${CHUNKED}4\r\ntrue\r\n`, '0\r\n', '\r\n', NEXT], 'true'],
+  ['in chunks with a trailer', [`${CHUNKED}4\r\nnull\r\n0\r\nX-Sum: 1\r\n\r\n${NEXT}`], 'null'],
+  ['of 900 KB', [sized(BIG), NEXT], BIG],
+  ['of 900 KB in chunks', [CHUNKED + chunks(...(BIG.match(/.{1,1000}/g) ?? [])), NEXT], BIG],
+  ['empty by its length', [head('Content-Length: 0') + NEXT], ''],
+  ['without any', [head() + NEXT], ''],
+  ['empty in chunks', [CHUNKED + chunks() + NEXT], ''],
+  ['empty in chunks that come late', [CHUNKED, chunks(), NEXT], ''],
+];
+
+describe.each(CONSUMERS)('a body that a guard has read, before %s', (_name, serve) => {
+  it.each(FORMS)('is all there: %s', async (_how, pieces, body) => {
+    const expected = await talk(await serve(() => undefined), pieces);
+    for (const later of [false, true]) {
+      const seen: RequestBody[] = [];
+      expect(await talk(await serve(reading(seen, MAX, later)), pieces)).toBe(expected);
+      expect(seen.map((bytes) => Buffer.from(bytes as Uint8Array).toString())).toEqual([body]);
+    }
+    expect(expected).toMatch(/^HTTP\/1\.1 [24]\d\d /);
+  });
+});
+
+describe('readBody', () => {
+  /** Serves a guard on plain node:http, and what comes of each exchange. */
+  async function guarded(run: Guard, handle: RequestListener = (_request, response) => void response.end('handled')) {
+    const outcomes: Outcome[] = [];
+    const requests: IncomingMessage[] = [];
+    const port = await listen(async (request, response) => {
+      requests.push(request);
+      const exchange = exchangeOf(request, response);
+      exchange.onSettled((outcome) => outcomes.push(outcome));
+      const reply = await run(exchange);
+      if (reply !== undefined) sendReply(response, exchange, reply);
+      else if (exchange.outcome === undefined) handle(request, response);
+    });
+    return { port, outcomes, requests };
+  }
+
+  const tooLarge: readonly (readonly [name: string, pieces: readonly string[]])[] = [
+    ['by its length', [sized('x'.repeat(11)), NEXT]],
+    ['by its length, nothing sent yet', [head('Content-Length: 11'), 'x'.repeat(11), NEXT]],
+    ['in chunks', [CHUNKED + chunks('x'.repeat(10), 'x'), NEXT]],
+    ['in chunks that come late', [`${CHUNKED}5\r\nxxxxx\r\n`, '6\r\nxxxxxx\r\n', '0\r\n\r\n', NEXT]],
+    ['a megabyte in chunks', [CHUNKED + chunks(...Array(1000).fill('x'.repeat(1000))), NEXT]],
+    ['requests in it', [CHUNKED + chunks(NEXT, NEXT), NEXT]],
+  ];
+
+  it.each(tooLarge)('refuses what is over the size, and goes on with the next request: %s', async (_how, pieces) => {
+    const seen: RequestBody[] = [];
+    const { port, outcomes } = await guarded(reading(seen, 10));
+    expect((await talk(port, pieces)).match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 413', 'HTTP/1.1 200']);
+    expect(seen).toEqual(['too-large']);
+    expect(outcomes.map(({ kind }) => kind).sort()).toEqual(['completed', 'refused']);
+  });
+
+  it('takes a body of just the size', async () => {
+    const seen: RequestBody[] = [];
+    const { port } = await guarded(reading(seen, 10));
+    await talk(port, [sized('x'.repeat(10)), CHUNKED + chunks('x'.repeat(10)), NEXT]);
+    expect(seen).toEqual([Buffer.alloc(10, 'x'), Buffer.alloc(10, 'x')]);
+  });
+
+  it('answers while the rest of what is too large is still to come, and keeps none of it', async () => {
+    const { port, requests } = await guarded(reading([], 10));
+    const client = await connectTo(port);
+    client.socket.write(`${CHUNKED}b\r\n${'x'.repeat(11)}\r\n`);
+    expect((await client.answer()).status).toBe(413);
+    for (let i = 0; i < 100; i++) {
+      client.socket.write(`10000\r\n${'x'.repeat(0x10000)}\r\n`);
+      await turns(2);
+    }
+    client.socket.write(`0\r\n\r\n${NEXT}`);
+    expect(await client.rest()).toContain('handled');
+    expect(requests[0]?.readableLength).toBe(0);
+  });
+
+  it('reads on where the client waits for 100 Continue', async () => {
+    const seen: RequestBody[] = [];
+    const { port } = await guarded(reading(seen));
+    const client = await connectTo(port);
+    client.socket.write(head('Expect: 100-continue', 'Content-Length: 4'));
+    await client.firstByte();
+    client.socket.resume();
+    client.socket.write(`body${NEXT}`);
+    expect((await client.rest()).match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 100', 'HTTP/1.1 200', 'HTTP/1.1 200']);
+    expect(seen[0]).toEqual(Buffer.from('body'));
+  });
+
+  it.each([
+    ['closes', (client: Awaited<ReturnType<typeof connectTo>>) => client.socket.destroy()],
+    ['resets', (client: Awaited<ReturnType<typeof connectTo>>) => client.socket.resetAndDestroy()],
+  ])('tells of a client that %s midway, and the exchange is aborted', async (_how, leave) => {
+    for (const begun of [sized('body').slice(0, -1), `${CHUNKED}4\r\nbo`, head('Content-Length: 4')]) {
+      const seen: RequestBody[] = [];
+      const { port, outcomes } = await guarded(reading(seen));
+      const client = await connectTo(port);
+      client.socket.write(begun);
+      await turns();
+      leave(client);
+      while (seen.length === 0 || outcomes.length === 0) await turns(1);
+      expect([seen, outcomes]).toEqual([['aborted'], [{ kind: 'aborted' }]]);
+    }
+  });
+
+  it('tells of a client that left before it was asked', async () => {
+    const seen: RequestBody[] = [];
+    const { port } = await guarded(async (exchange) => {
+      await once(exchange.signal, 'abort');
+      return reading(seen)(exchange);
+    });
+    const client = await connectTo(port);
+    client.socket.write(sized('body').slice(0, -1));
+    await turns();
+    client.socket.destroy();
+    while (seen.length === 0) await turns(1);
+    expect(seen).toEqual(['aborted']);
+  });
+
+  const takers: readonly (readonly [name: string, take: (request: IncomingMessage) => unknown])[] = [
+    ['has read all of it', (request) => text(request)],
+    ['has read some of it', (request) => once(request, 'readable').then(() => request.read(1))],
+    ['is reading it', (request) => request.on('data', () => undefined).pause()],
+    ['waits for it', (request) => request.on('readable', () => undefined)],
+    ['has it flow away', (request) => request.resume()],
+    ['has it decoded', (request) => request.setEncoding('utf8')],
+  ];
+
+  it.each(takers)('does not pretend where somebody else %s', async (_how, take) => {
+    const seen: RequestBody[] = [];
+    const run = reading(seen);
+    const port = await listen(async (request, response) => {
+      await take(request);
+      const exchange = exchangeOf(request, response);
+      const reply = await run(exchange);
+      if (reply !== undefined) sendReply(response, exchange, reply);
+    });
+    const client = await connectTo(port);
+    client.socket.write(sized('body'));
+    expect((await client.answer()).status).toBe(413);
+    expect(seen).toEqual(['consumed']);
+  });
+
+  it('gives the body again as often as it is asked for, until somebody reads it', async () => {
+    const seen: RequestBody[] = [];
+    const port = await listen(async (request, response) => {
+      const exchange = exchangeOf(request, response);
+      if (request.method === 'GET') return void response.end();
+      for (const max of [MAX, 4, 3, MAX]) seen.push((await exchange.request.readBody?.(max)) ?? 'consumed');
+      response.end();
+    });
+    await talk(port, [sized('body') + NEXT]);
+    const body = Buffer.from('body');
+    expect(seen.slice(0, 3)).toEqual([body, body, 'too-large']);
+  });
+
+  it('leaves a stream that is as good as unread, and that is read afterwards', async () => {
+    const states: boolean[] = [];
+    const { port } = await guarded(reading([]), async (request, response) => {
+      states.push(Readable.isDisturbed(request), request.readableEnded);
+      await text(request);
+      states.push(Readable.isDisturbed(request), request.readableEnded);
+      response.end();
+    });
+    await talk(port, [sized('body')]);
+    expect(states.slice(0, 4)).toEqual([false, false, true, true]);
+  });
+
+  it('lets go of a body that nobody has read, once the answer has gone out', async () => {
+    const { port, requests } = await guarded(async (exchange) => {
+      await exchange.request.readBody?.(MAX);
+      return TOO_LARGE;
+    });
+    const client = await connectTo(port);
+    client.socket.write(sized('body'));
+    expect((await client.answer()).status).toBe(413);
+    await turns();
+    expect([requests[0]?.readableLength, requests[0]?.readableEnded]).toEqual([0, true]);
+  });
+
+  it('goes on with the next request where a time-out has answered meanwhile', async () => {
+    const seen: RequestBody[] = [];
+    const port = await listen((request, response) => {
+      const exchange = exchangeOf(request, response);
+      void reading(seen)(exchange);
+      response.statusCode = 503;
+      response.end();
+    });
+    const text = await talk(port, [head('Content-Length: 4'), 'bo', 'dy', NEXT]);
+    expect(text.match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 503', 'HTTP/1.1 503']);
+  });
+
+  it('reads the requests that Fastify makes up for tests', async () => {
+    const seen: RequestBody[] = [];
+    const app = fastify();
+    app.post('/', { onRequest: fastifyGuard(reading(seen)) }, async (request) => ({ body: request.body }));
+    const headers = { 'content-type': 'application/json' };
+    for (const payload of [JSON_BODY, Readable.from([Buffer.from('{"a":'), Buffer.from('1}')])]) {
+      const response = await app.inject({ method: 'POST', url: '/', headers, payload });
+      expect([response.statusCode, response.json()]).toEqual([200, { body: expect.anything() }]);
+    }
+    expect(seen.map((body) => Buffer.from(body as Uint8Array).toString())).toEqual([JSON_BODY, '{"a":1}']);
+  });
+});

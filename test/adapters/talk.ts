@@ -1,0 +1,29 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+import { Client } from '../raw-client.js';
+
+/** Time for what was written to arrive by itself. */
+export async function turns(count = 8): Promise<void> {
+  for (let i = 0; i < count; i++) await nextTurn();
+}
+
+/** A connection that is gone when the test is over, whatever became of it. */
+export async function connectTo(port: number): Promise<Client> {
+  const client = await Client.connect(port);
+  client.socket.setNoDelay();
+  onTestFinished(() => void client.socket.destroy());
+  return client;
+}
+
+/**
+ * Writes pieces one after the other, each in a packet of its own, and reads until the server ends the connection:
+ * everything that came, without what differs from one time to the next.
+ */
+export async function talk(port: number, pieces: readonly (string | Buffer)[]): Promise<string> {
+  const client = await connectTo(port);
+  for (const piece of pieces) {
+    client.socket.write(piece);
+    await turns(2);
+  }
+  return (await client.rest()).replace(/^Date: .*\r\n/gim, '');
+}

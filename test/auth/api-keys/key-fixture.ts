@@ -1,0 +1,50 @@
+import { expect } from 'vitest';
+import type { ApiKeyStore } from '../../../src/auth/api-keys/key-store.js';
+import type { ApiKeyRecord } from '../../../src/auth/api-keys/record.js';
+import { OptionError } from '../../../src/option.js';
+import type { Answer, HeaderLine } from '../../exchange-fixture.js';
+
+export const NOW = 1_760_000_000_000;
+
+export const header = (key: string): HeaderLine => ['X-API-Key', key];
+export const bearer = (key: string): HeaderLine => ['Authorization', `Bearer ${key}`];
+
+/** A store over a list, as a database would be one. Keeps account of what it was asked. */
+export class RecordStore implements ApiKeyStore {
+  readonly asked: string[] = [];
+  records: readonly ApiKeyRecord[];
+
+  constructor(...records: readonly ApiKeyRecord[]) {
+    this.records = records;
+  }
+
+  async findByDigest(digest: string): Promise<ApiKeyRecord | undefined> {
+    this.asked.push(digest);
+    return this.records.find(({ digests }) => digests.some((entry) => entry.digest === digest));
+  }
+}
+
+/** All that a client sees of an answer. */
+export function wire({ status, replyHeaders, body, contentType, headers }: Answer): string {
+  return JSON.stringify({ status, replyHeaders, body, contentType, set: headers.all() });
+}
+
+/** The `OptionError` that a call throws. Anything else that is thrown, or nothing, fails the test. */
+export function optionError(call: () => unknown): OptionError {
+  try {
+    call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(OptionError);
+    if (error instanceof OptionError) return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** No eight characters in a row of `secret` stand in `text`. */
+export function expectNothingOf(secret: string, text: string): void {
+  const size = Math.min(8, secret.length);
+  for (let i = 0; i + size <= secret.length; i++) {
+    // Not `not.toContain`, whose message would show both.
+    if (text.includes(secret.slice(i, i + size))) expect.fail('a part of a secret is shown');
+  }
+}

@@ -1,0 +1,337 @@
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { type ApiKeySetOptions, apiKeys } from '../../../src/auth/api-keys/api-keys.js';
+import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
+import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
+import { adminApiKey, opaqueApiKey } from '../../../src/auth/api-keys/opaque-key.js';
+import { authenticate } from '../../../src/auth/authenticate.js';
+import { requireScope } from '../../../src/auth/require-scope.js';
+import { sequence } from '../../../src/sequence.js';
+import { ask } from '../../exchange-fixture.js';
+import { bearer, expectNothingOf, header, NOW, optionError } from './key-fixture.js';
+
+const KEY = 'Zk9-c4n4ry-legacy-key-0123';
+const OTHER = 'Qw7-c4n4ry-another-key-456';
+const PEPPER = 'Pq8-c4n4ry-p3pp3r-Xz7-9876543210-Vw6-QqQ';
+const DIGEST = digestApiKey(KEY);
+const record = { id: 'r1', clientId: 'acme', digests: [{ digest: DIGEST }] };
+const now = () => NOW;
+const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+
+beforeEach(() => warned.mockClear());
+
+describe('a record', () => {
+  it('gives the principal that it describes, frozen throughout and the same for every request', async () => {
+    const metadata = { plan: 'gold', regions: ['eu'] };
+    const limits = { perHour: 100 };
+    const scopes = ['generate', 'status'];
+    const digests = [{ digest: DIGEST, expiresAt: '2026-01-01T00:00:00Z' }];
+    const full = { ...record, name: 'Acme Inc.', digests, scopes, limits, metadata, enabled: true };
+    const guard = authenticate(apiKeys({ keys: [full], now }));
+    for (const list of [scopes, metadata.regions]) list.push('admin');
+    Object.assign(limits, { perHour: 1e9 });
+    digests.length = 0;
+    const [first, second] = [
+      await ask(guard, { headers: [header(KEY)] }),
+      await ask(guard, { headers: [bearer(KEY)] }),
+    ];
+    const principal = first.exchange.principal;
+    expect(principal).toStrictEqual({
+      id: 'acme',
+      scheme: 'api-key',
+      scopes: ['generate', 'status'],
+      credentialId: 'r1',
+      expiresAt: Date.parse('2026-01-01T00:00:00Z'),
+      limits: { perHour: 100 },
+      metadata: { plan: 'gold', regions: ['eu'] },
+    });
+    expect(second.exchange.principal).toBe(principal);
+    const own = principal?.metadata as typeof metadata;
+    for (const part of [principal, principal?.scopes, principal?.limits, own, own.regions]) {
+      expect(Object.isFrozen(part)).toBe(true);
+    }
+  });
+
+  it('that says only what it must gives a principal without what it does not say', async () => {
+    const { exchange } = await ask(authenticate(apiKeys({ keys: [record] })), { headers: [header(KEY)] });
+    expect(exchange.principal).toStrictEqual({ id: 'acme', scheme: 'api-key', scopes: [], credentialId: 'r1' });
+  });
+
+  it('survives JSON', async () => {
+    const { key, record: made } = generateApiKey({ clientId: 'acme', scopes: ['a'], limits: { perHour: 1 } });
+    const read = JSON.parse(JSON.stringify(made));
+    expect(read).toStrictEqual(made);
+    expect((await ask(authenticate(apiKeys({ keys: [read] })), { headers: [header(key)] })).passed).toBe(true);
+  });
+
+  const day = Date.parse('2025-10-09T00:00:00Z');
+  it.each([
+    ['epoch milliseconds', day],
+    ['ISO 8601 in UTC', '2025-10-09T00:00:00Z'],
+    ['ISO 8601 with milliseconds', '2025-10-09T00:00:00.000Z'],
+    ['ISO 8601 with microseconds', '2025-10-09T00:00:00.000000+00:00'],
+    ['ISO 8601 without seconds', '2025-10-09T00:00Z'],
+    ['ISO 8601 of another zone', '2025-10-09T05:30:00+05:30'],
+    ['a Date', new Date(day)],
+  ])('takes %s for a time', async (_what, time) => {
+    let at = day - 1;
+    const clock = () => at;
+    const ends = apiKeys({ keys: [{ ...record, digests: [{ digest: DIGEST, expiresAt: time }] }], now: clock });
+    const begins = apiKeys({ keys: [{ ...record, digests: [{ digest: DIGEST, notBefore: time }] }], now: clock });
+    const passed = async () => [
+      (await ask(authenticate(ends), { headers: [header(KEY)] })).passed,
+      (await ask(authenticate(begins), { headers: [header(KEY)] })).passed,
+    ];
+    expect(await passed()).toEqual([true, false]);
+    at = day;
+    expect(await passed()).toEqual([false, true]);
+  });
+
+  const digest = (entry: object) => ({ ...record, digests: [{ digest: DIGEST, ...entry }] });
+  const bad: readonly (readonly [what: string, record: unknown, named: string])[] = [
+    ['undefined, as of an unset variable', undefined, 'keys[1]'],
+    ['null', null, 'keys[1]'],
+    ['a list', [record], 'keys[1]'],
+    ['a digest alone', { digest: DIGEST }, 'keys[1]'],
+    ['a misspelt member', { ...record, enable: false }, 'keys[1]'],
+    ['no id', { ...record, id: undefined }, 'keys[1].id'],
+    ['an empty id', { ...record, id: '' }, 'keys[1].id'],
+    ['an id that is a number', { ...record, id: 7 }, 'keys[1].id'],
+    ['an id with a line end', { ...record, id: 'a\nb' }, 'keys[1].id'],
+    ['an id with a Unicode line end', { ...record, id: 'a\u2028b' }, 'keys[1].id'],
+    ['an id of 129 characters', { ...record, id: 'a'.repeat(129) }, 'keys[1].id'],
+    ['no client', { ...record, clientId: undefined }, 'keys[1].clientId'],
+    ['an empty client', { ...record, clientId: '' }, 'keys[1].clientId'],
+    ['a client with white space around', { ...record, clientId: ' acme' }, 'keys[1].clientId'],
+    ['a client with white space behind', { ...record, clientId: 'acme\u00a0' }, 'keys[1].clientId'],
+    ['a name that is a number', { ...record, name: 7 }, 'keys[1].name'],
+    ['enabled as text', { ...record, enabled: 'false' }, 'keys[1].enabled'],
+    ['enabled as a number', { ...record, enabled: 0 }, 'keys[1].enabled'],
+    ['enabled as null', { ...record, enabled: null }, 'keys[1].enabled'],
+    ['no digests', { ...record, digests: undefined }, 'keys[1].digests'],
+    ['an empty list of digests', { ...record, digests: [] }, 'keys[1].digests'],
+    ['digests that are no list', { ...record, digests: DIGEST }, 'keys[1].digests'],
+    ['a digest that is text', { ...record, digests: [DIGEST] }, 'keys[1].digests[0]'],
+    ['a digest that is null', { ...record, digests: [{ digest: DIGEST }, null] }, 'keys[1].digests[1]'],
+    ['a misspelt member of a digest', digest({ expires: NOW }), 'keys[1].digests[0]'],
+    ['the key for its digest', digest({ digest: KEY }), 'keys[1].digests[0].digest'],
+    ['a digest in capitals', digest({ digest: DIGEST.toUpperCase() }), 'keys[1].digests[0].digest'],
+    ['a digest with a line end', digest({ digest: `${DIGEST}\n` }), 'keys[1].digests[0].digest'],
+    ['a digest of 63 digits', digest({ digest: DIGEST.slice(1) }), 'keys[1].digests[0].digest'],
+    ['a digest of bytes', digest({ digest: Buffer.from(DIGEST) }), 'keys[1].digests[0].digest'],
+    ['a digest twice', { ...record, digests: [{ digest: DIGEST }, { digest: DIGEST, expiresAt: NOW }] }, 'twice'],
+    ['an end of null', digest({ expiresAt: null }), 'keys[1].digests[0].expiresAt'],
+    ['an end of NaN', digest({ expiresAt: Number.NaN }), 'keys[1].digests[0].expiresAt'],
+    ['an end at infinity', digest({ expiresAt: Number.POSITIVE_INFINITY }), 'keys[1].digests[0].expiresAt'],
+    ['an end in seconds', digest({ expiresAt: 1_760_000_000 }), 'keys[1].digests[0].expiresAt'],
+    ['an end that is no date', digest({ expiresAt: new Date('x') }), 'keys[1].digests[0].expiresAt'],
+    ['an end without a zone', digest({ expiresAt: '2026-01-01T00:00:00' }), 'keys[1].digests[0].expiresAt'],
+    ['an end without a time', digest({ expiresAt: '2026-01-01' }), 'keys[1].digests[0].expiresAt'],
+    ['an end in words', digest({ expiresAt: 'Thu, 01 Jan 2026 00:00:00 GMT' }), 'keys[1].digests[0].expiresAt'],
+    ['an end on no day', digest({ expiresAt: '2026-02-30T00:00:00Z' }), 'keys[1].digests[0].expiresAt'],
+    ['an end in no month', digest({ expiresAt: '2026-13-01T00:00:00Z' }), 'keys[1].digests[0].expiresAt'],
+    ['a beginning in seconds', digest({ notBefore: 1_760_000_000 }), 'keys[1].digests[0].notBefore'],
+    ['an end at its beginning', digest({ notBefore: NOW, expiresAt: NOW }), 'keys[1].digests[0].expiresAt'],
+    ['scopes as text', { ...record, scopes: 'admin' }, 'keys[1].scopes'],
+    ['a scope that is two', { ...record, scopes: ['a b'] }, 'keys[1].scopes'],
+    ['a scope that is a number', { ...record, scopes: [1] }, 'keys[1].scopes'],
+    ['limits as a list', { ...record, limits: [100] }, 'keys[1].limits'],
+    ['a limit as text', { ...record, limits: { perHour: '100' } }, 'keys[1].limits'],
+    ['a limit of NaN', { ...record, limits: { perHour: Number.NaN } }, 'keys[1].limits'],
+    ['a limit below zero', { ...record, limits: { perHour: -1 } }, 'keys[1].limits'],
+    ['limits of null', { ...record, limits: null }, 'keys[1].limits'],
+    ['metadata that is a function', { ...record, metadata: () => 1 }, 'keys[1].metadata'],
+    ['metadata with a bigint', { ...record, metadata: { a: 1n } }, 'keys[1].metadata'],
+  ];
+
+  it.each(bad)('is refused with %s, by its place and without showing anything', (_what, entry, named) => {
+    const keys = [{ id: 'r0', clientId: 'other', digests: [{ digest: digestApiKey(OTHER) }] }, entry];
+    const error = optionError(() => apiKeys({ keys } as ApiKeySetOptions));
+    expect(error.message).toContain(named);
+    expect(error.message).toContain('keys[1]');
+    for (const secret of [KEY, DIGEST, DIGEST.toUpperCase()]) expectNothingOf(secret, inspect(error));
+  });
+});
+
+describe('a set of keys', () => {
+  const other = opaqueApiKey(OTHER, { clientId: 'other' });
+  it.each([
+    ['no list', KEY, '"keys"'],
+    ['an empty list', [], '"keys"'],
+    ['an empty key', [''], '"keys[0]"'],
+    ['an empty key beside another', [KEY, ''], '"keys[1]"'],
+    ['a key with a space', [`${KEY} x`], '"keys[0]"'],
+    ['a key beyond ASCII', [`${KEY}\u00e9`], '"keys[0]"'],
+    ['a key that no request could carry', ['x'.repeat(8193)], '"keys[0]"'],
+    ['a generated key that is not whole', [`gk_live_${KEY}`], '"keys[0]"'],
+    ['a key twice', [KEY, OTHER, KEY], '"keys[2]" has a key of keys[0]'],
+    ['a key and a record of it', [KEY, record], '"keys[1]" has a key of keys[0]'],
+    ['two records with one key', [other, { ...other, id: 'third' }], '"keys[1]" has a key of keys[0]'],
+    ["a client's key as that of the administrator", [KEY, adminApiKey(KEY)], '"keys[1]" has a key of keys[0]'],
+    ['two records of one id', [other, { ...record, id: 'other' }], '"keys[1].id" must not be that of keys[0]'],
+  ])('is refused with %s, and keeps the set that was there', async (_what, keys, named) => {
+    const error = optionError(() => apiKeys({ keys } as ApiKeySetOptions));
+    expect(error.message).toContain(named);
+    const scheme = apiKeys({ keys: [record] });
+    const again = optionError(() => scheme.replace(keys as ApiKeySetOptions['keys']));
+    expect(again.message).toBe(error.message);
+    for (const secret of [KEY, OTHER, DIGEST]) expectNothingOf(secret, inspect([error, again]));
+    const { passed, exchange } = await ask(authenticate(scheme), { headers: [header(KEY)] });
+    expect([passed, exchange.principal?.credentialId]).toEqual([true, 'r1']);
+  });
+
+  it('is replaced as a whole', async () => {
+    const scheme = apiKeys({ keys: [record, opaqueApiKey(OTHER, { clientId: 'other' })] });
+    const passes = async (key: string) => (await ask(authenticate(scheme), { headers: [header(key)] })).passed;
+    expect([await passes(KEY), await passes(OTHER)]).toEqual([true, true]);
+    scheme.replace([generateApiKey().record, OTHER]);
+    expect([await passes(KEY), await passes(OTHER)]).toEqual([false, true]);
+  });
+
+  it('takes keys as plain text, all of one client', async () => {
+    const guard = authenticate(apiKeys({ keys: [KEY, OTHER] }));
+    const [first, second] = [
+      await ask(guard, { headers: [header(KEY)] }),
+      await ask(guard, { headers: [header(OTHER)] }),
+    ];
+    expect(first.exchange.principal).toEqual({ id: 'api-key', scheme: 'api-key', scopes: [], credentialId: 'key-1' });
+    expect(second.exchange.principal).toMatchObject({ id: 'api-key', credentialId: 'key-2' });
+    expect(warned).not.toHaveBeenCalled();
+  });
+
+  it('warns once of keys that can be guessed, by their places', () => {
+    apiKeys({ keys: ['Xy9-short', KEY, 'fifteen-letters', 'sixteen-letters!'] });
+    expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringMatching(/: keys\[0\], keys\[2\]$/), {
+      code: 'GATEWARDEN_WEAK_API_KEY',
+    });
+    for (const part of ['Xy9', 'fifteen']) expect(inspect(warned.mock.calls)).not.toContain(part);
+  });
+
+  it('finds keys of records whose ids are names of every object', async () => {
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
+    const keys = names.map((name) => opaqueApiKey(`key-c4n4ry-of-${name}`, { clientId: name, limits: { [name]: 1 } }));
+    const guard = authenticate(apiKeys({ keys }));
+    for (const name of names) {
+      const { exchange } = await ask(guard, { headers: [header(`key-c4n4ry-of-${name}`)] });
+      expect(exchange.principal).toMatchObject({ id: name, credentialId: name });
+      expect(Object.entries(exchange.principal?.limits ?? {})).toEqual([[name, 1]]);
+    }
+    for (const name of names) expect((await ask(guard, { headers: [header(name)] })).status).toBe(401);
+    expect(Object.getPrototypeOf({})).toBe(Object.prototype);
+  });
+});
+
+describe('opaqueApiKey and adminApiKey', () => {
+  it('give a record without the key', () => {
+    const made = opaqueApiKey(KEY, {
+      clientId: 'partner',
+      name: 'Partner',
+      scopes: ['a'],
+      expiresAt: NOW,
+      limits: { perHour: 5 },
+      metadata: { a: 1 },
+    });
+    expect(made).toStrictEqual({
+      id: 'partner',
+      clientId: 'partner',
+      name: 'Partner',
+      digests: [{ digest: DIGEST, expiresAt: new Date(NOW).toISOString() }],
+      scopes: ['a'],
+      limits: { perHour: 5 },
+      metadata: { a: 1 },
+    });
+    expect(opaqueApiKey(KEY, { clientId: 'partner', id: 'p-2' })).toMatchObject({ id: 'p-2', clientId: 'partner' });
+    expect(adminApiKey(KEY)).toStrictEqual({
+      id: 'admin',
+      clientId: 'admin',
+      digests: [{ digest: DIGEST }],
+      scopes: ['admin'],
+    });
+    expect(adminApiKey(KEY, { clientId: 'ops' })).toMatchObject({ id: 'ops', clientId: 'ops', scopes: ['admin'] });
+  });
+
+  it('lets the administrator do what clients may not', async () => {
+    const scheme = apiKeys({ keys: [record, adminApiKey(OTHER)] });
+    const guard = sequence(authenticate(scheme), requireScope('admin'));
+    expect((await ask(guard, { headers: [bearer(OTHER)] })).passed).toBe(true);
+    expect((await ask(guard, { headers: [bearer(KEY)] })).status).toBe(403);
+  });
+
+  it.each([
+    ['an empty key', () => opaqueApiKey('', { clientId: 'a' })],
+    ['an empty key of the administrator', () => adminApiKey('')],
+    ['no key', () => adminApiKey(undefined as unknown as string)],
+    ['white space', () => adminApiKey(` ${KEY}`)],
+    ['the key as its client', () => opaqueApiKey(KEY, { clientId: KEY })],
+    ['the key as its id', () => opaqueApiKey(KEY, { clientId: 'a', id: KEY })],
+    ['no client', () => opaqueApiKey(KEY, {} as { clientId: string })],
+    ['a misspelt option', () => opaqueApiKey(KEY, { clientId: 'a', expires: NOW } as { clientId: string })],
+    ['an end that is none', () => opaqueApiKey(KEY, { clientId: 'a', expiresAt: 'tomorrow' })],
+    ['a short pepper', () => opaqueApiKey(KEY, { clientId: 'a', pepper: PEPPER.slice(0, 31) })],
+  ])('refuse %s', (_what, call) => {
+    const shown = inspect(optionError(call));
+    for (const secret of [KEY, PEPPER]) expectNothingOf(secret, shown);
+  });
+
+  it('warn of a key that can be guessed', () => {
+    adminApiKey('guess-me');
+    expect(warned).toHaveBeenCalledExactlyOnceWith(expect.not.stringContaining('guess-'), {
+      code: 'GATEWARDEN_WEAK_API_KEY',
+    });
+  });
+});
+
+describe('a pepper', () => {
+  it('makes other digests, that only it finds', async () => {
+    expect(digestApiKey(KEY, { pepper: PEPPER })).toMatch(/^[0-9a-f]{64}$/);
+    expect(digestApiKey(KEY, { pepper: PEPPER })).not.toBe(DIGEST);
+    expect(digestApiKey(KEY, { pepper: `${PEPPER}x` })).not.toBe(digestApiKey(KEY, { pepper: PEPPER }));
+    const { key, record: made } = generateApiKey({ pepper: PEPPER });
+    const passes = async (options: Partial<ApiKeySetOptions>) =>
+      (await ask(authenticate(apiKeys({ keys: [made], ...options })), { headers: [header(key)] })).passed;
+    expect(await passes({ pepper: PEPPER })).toBe(true);
+    expect(await passes({})).toBe(false);
+    expect(await passes({ pepper: `${PEPPER}x` })).toBe(false);
+    expect(await passes({ keys: [opaqueApiKey(key, { clientId: 'a', pepper: PEPPER })], pepper: PEPPER })).toBe(true);
+    expect(await passes({ keys: [key], pepper: PEPPER })).toBe(true);
+  });
+
+  it.each([
+    ['31 characters', PEPPER.slice(0, 31)],
+    ['nothing', ''],
+    ['a number', 1e40],
+    ['bytes', Buffer.from(PEPPER)],
+    ['null', null],
+  ])('of %s is refused and not shown', (_what, pepper) => {
+    const bad = { pepper } as unknown as { pepper: string };
+    for (const call of [
+      () => apiKeys({ keys: [KEY], ...bad }),
+      () => digestApiKey(KEY, bad),
+      () => generateApiKey(bad),
+      () => adminApiKey(KEY, bad),
+    ]) {
+      const error = optionError(call);
+      expect(error.message).toContain('"pepper"');
+      for (const secret of [PEPPER, KEY]) expectNothingOf(secret, inspect(error));
+    }
+  });
+});
+
+describe('digestApiKey', () => {
+  it('gives SHA-256 in hexadecimal', () => {
+    expect(digestApiKey('abc')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+  });
+
+  it('takes every key that a header can carry, and shows none that it refuses', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...'#!"~|{}[]\\`^'), minLength: 1 }), (key) => {
+        expect(digestApiKey(key)).toMatch(/^[0-9a-f]{64}$/);
+        expect(optionError(() => digestApiKey(`${key} `)).message).not.toContain(key.repeat(2));
+      }),
+    );
+    for (const bad of ['', ' ', 'a b', 'a\tb', 'a\n', '\u00e9', 'x'.repeat(8193), 5, undefined]) {
+      expect(optionError(() => digestApiKey(bad as string)).message).toContain('digestApiKey "key"');
+    }
+  });
+});

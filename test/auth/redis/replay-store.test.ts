@@ -1,0 +1,173 @@
+import { once } from 'node:events';
+import { Redis as Redis6 } from 'ioredis6';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RedisReplayStoreOptions, redisReplayStore } from '../../../src/auth/redis/replay-store.js';
+import { OptionError } from '../../../src/option.js';
+import { replayStoreContract } from '../../contracts/replay-store.js';
+import { describeRedis } from '../../redis/describe.js';
+import {
+  openRedis,
+  type RedisCluster,
+  type RedisServer,
+  type RedisTarget,
+  startCluster,
+  startRedis,
+} from '../../redis/server.js';
+
+const MINUTE = 60_000;
+let runs = 0;
+const freshPrefix = () => `replay-${process.pid}-${runs++}:`;
+
+describeRedis(
+  'a Redis server',
+  () => {
+    let target: RedisTarget;
+    beforeAll(async () => {
+      target = await openRedis();
+    });
+    afterAll(() => target.stop());
+
+    replayStoreContract('redisReplayStore', () => {
+      const prefix = freshPrefix();
+      const now = Date.now();
+      const open = () => redisReplayStore({ client: target.client(), prefix, now: () => now });
+      return { store: open(), others: [open(), open(), open()], now };
+    });
+
+    replayStoreContract('redisReplayStore on ioredis 6', () => {
+      const now = Date.now();
+      const client = new Redis6(target.url);
+      return {
+        store: redisReplayStore({ client, prefix: freshPrefix(), now: () => now }),
+        others: [],
+        now,
+        close: () => client.disconnect(),
+      };
+    });
+
+    it('keeps a key for as long as it was asked, and a minute for clocks that are apart', async () => {
+      const client = target.client();
+      const prefix = freshPrefix();
+      const now = Date.now();
+      const store = redisReplayStore({ client, prefix, now: () => now });
+      await store.remember('a', now + 5 * MINUTE);
+      const left = await client.pttl(`${prefix}a`);
+      expect(left).toBeLessThanOrEqual(6 * MINUTE);
+      expect(left).toBeGreaterThan(6 * MINUTE - 10_000);
+    });
+
+    it('does not keep two prefixes in one', async () => {
+      const client = target.client();
+      const until = Date.now() + MINUTE;
+      const [one, other] = [freshPrefix(), freshPrefix()].map((prefix) => redisReplayStore({ client, prefix }));
+      expect([await one?.remember('a', until), await other?.remember('a', until)]).toEqual(['new', 'new']);
+    });
+  },
+  { anyServer: true },
+);
+
+describeRedis('a Redis Cluster', () => {
+  let cluster: RedisCluster;
+  beforeAll(async () => {
+    cluster = await startCluster();
+  }, 60_000);
+  afterAll(() => cluster.stop());
+
+  replayStoreContract('redisReplayStore', () => {
+    const now = Date.now();
+    const prefix = freshPrefix();
+    const open = () => redisReplayStore({ client: cluster.client(), prefix, now: () => now, deadline: '5s' });
+    return { store: open(), others: [open()], now };
+  });
+});
+
+describeRedis('a Redis server in trouble', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+
+  async function connected() {
+    const client = server.client();
+    await client.ping();
+    return client;
+  }
+
+  it('that has no memory left is full, and takes nothing for new', async () => {
+    const store = redisReplayStore({ client: await connected(), prefix: freshPrefix() });
+    const until = Date.now() + MINUTE;
+    expect(await store.remember('a', until)).toBe('new');
+    await server.cli('CONFIG', 'SET', 'maxmemory', '1');
+    expect(await store.remember('b', until)).toBe('full');
+    await server.cli('CONFIG', 'SET', 'maxmemory', '0');
+    expect([await store.remember('a', until), await store.remember('b', until)]).toEqual(['seen', 'new']);
+  });
+
+  it('that may evict keys is warned of once, and only then', async () => {
+    const warnings: string[] = [];
+    const listen = (warning: Error) => warnings.push(warning.message);
+    process.on('warning', listen);
+    const ask = async () => {
+      const client = await connected();
+      const store = redisReplayStore({ client, prefix: freshPrefix() });
+      for (const key of ['a', 'b']) await store.remember(key, Date.now() + MINUTE);
+      // Behind the question, on the same connection; warnings are emitted in a turn of their own.
+      await client.ping();
+      await new Promise(setImmediate);
+    };
+    await ask();
+    expect(warnings).toEqual([]);
+    await server.cli('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl');
+    await ask();
+    expect(warnings).toEqual([]);
+    await server.cli('CONFIG', 'SET', 'maxmemory', '100mb');
+    await ask();
+    expect(warnings).toEqual(['redisReplayStore: maxmemory-policy volatile-ttl may evict used nonces; set noeviction']);
+    process.off('warning', listen);
+    await server.cli('CONFIG', 'SET', 'maxmemory', '0');
+  });
+
+  it('that is stopped is given up at the deadline, and what it says too late counts as seen', async () => {
+    const client = await connected();
+    const store = redisReplayStore({ client, prefix: freshPrefix(), deadline: 50 });
+    const until = Date.now() + MINUTE;
+    server.pause();
+    try {
+      await expect(store.remember('a', until)).rejects.toThrow('Redis did not answer within 50 ms');
+    } finally {
+      server.resume();
+    }
+    await client.ping();
+    expect(await store.remember('a', until)).toBe('seen');
+  });
+
+  it('that is gone rejects', async () => {
+    const client = server.client({ retryStrategy: () => null, maxRetriesPerRequest: 0 });
+    await client.ping();
+    const store = redisReplayStore({ client, prefix: freshPrefix() });
+    const closed = once(client, 'end');
+    await server.kill();
+    await closed;
+    await expect(store.remember('a', Date.now() + MINUTE)).rejects.toThrow();
+    await server.restart();
+  });
+});
+
+describe('redisReplayStore', () => {
+  const client = { set: async () => 'OK' as const, info: async () => '' };
+
+  it.each([
+    ['no client', { client: undefined }, '"client"'],
+    ['a URL as client', { client: 'redis://:p4ssw0rd@host' }, '"client"'],
+    ['a prefix that is no text', { prefix: 1 }, '"prefix"'],
+    ['a deadline of an hour', { deadline: '1h' }, '"deadline"'],
+    ['a clock that is none', { now: 1 }, '"now"'],
+    ['a misspelt option', { timeout: 1 }, '"timeout"'],
+  ])('throws for %s, and shows no password', (_what, options, named) => {
+    const make = () => redisReplayStore({ client, ...options } as RedisReplayStoreOptions);
+    expect(make).toThrow(OptionError);
+    expect(make).toThrow(named);
+    expect(make).not.toThrow('p4ssw0rd');
+  });
+});

@@ -1,0 +1,440 @@
+import { createHmac } from 'node:crypto';
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { authenticate } from '../../../src/auth/authenticate.js';
+import { canonicalText } from '../../../src/auth/signed-request/canonical.js';
+import { memoryReplayStore } from '../../../src/auth/signed-request/memory-replay-store.js';
+import type { Remembered, ReplayStore } from '../../../src/auth/signed-request/replay-store.js';
+import { type SignedRequestOptions, signedRequest } from '../../../src/auth/signed-request/signed-request.js';
+import type { AuthenticationDecision, Guard } from '../../../src/exchange.js';
+import { OptionError } from '../../../src/option.js';
+import { sequence } from '../../../src/sequence.js';
+import { type Answer, ask, type TestExchangeOptions } from '../../exchange-fixture.js';
+import {
+  ATTACKS,
+  BODY,
+  EARLIER_SECRET,
+  LEGITIMATE,
+  MAX_BODY,
+  NOW,
+  SECOND,
+  SECRET,
+  STRANGE_SECRET,
+  service,
+  signed,
+  WINDOW,
+  type WireRequest,
+  withField,
+} from './attacks.js';
+
+interface Seen extends Answer {
+  readonly decision: AuthenticationDecision | undefined;
+  readonly code: string | undefined;
+}
+
+/** Sends one request through a guard, and keeps what the audit is told. */
+async function send(guard: Guard, request: WireRequest, options: TestExchangeOptions = {}): Promise<Seen> {
+  let decision: AuthenticationDecision | undefined;
+  const listening: Guard = (exchange) => {
+    exchange.authenticationListener = (told) => {
+      decision = told;
+    };
+    return undefined;
+  };
+  const { method, target: url, headers, body } = request;
+  const answer = await ask(sequence(listening, guard), { method, url, headers, body, ...options });
+  return { ...answer, decision, code: answer.passed ? undefined : JSON.parse(answer.body).code };
+}
+
+const guardOf = (options: Partial<SignedRequestOptions> = {}) => authenticate(service(options));
+const base = signed({ nonce: 'nonce-of-the-captured-request' });
+
+/** A replay store that gives the answers of another, and tells what it was asked. */
+function watched(remember: ReplayStore['remember']): ReplayStore & { readonly calls: readonly [string, number][] } {
+  const calls: [string, number][] = [];
+  return {
+    calls,
+    remember(key, until) {
+      calls.push([key, until]);
+      return remember(key, until);
+    },
+  };
+}
+
+describe('a signed request', () => {
+  it.each(LEGITIMATE)('passes as $name', async ({ send: requests, expected }) => {
+    const guard = guardOf();
+    for (const [i, request] of requests.entries()) {
+      const { passed, decision, faults } = await send(guard, request);
+      expect({ passed, reason: decision?.reason, faults }).toEqual({
+        passed: true,
+        reason: expected[i]?.reason,
+        faults: [],
+      });
+    }
+  });
+
+  it.each(ATTACKS)('is refused as $name', async ({ send: requests, expected }) => {
+    const guard = guardOf();
+    const seen = [];
+    for (const request of requests) {
+      const { passed, status = 200, code, decision, faults, exchange } = await send(guard, request);
+      seen.push({ status, ...(code === undefined ? {} : { code }), reason: decision?.reason });
+      expect(faults).toEqual([]);
+      expect(exchange.principal === undefined).toBe(!passed);
+    }
+    expect(seen).toEqual(expected);
+  });
+
+  it('lets in the client of its key, whichever of its keys that is', async () => {
+    const guard = guardOf();
+    const current = await send(guard, base);
+    const earlier = await send(guard, signed({ keyId: 'earlier', secret: EARLIER_SECRET }));
+    const client = { id: 'main-server', scheme: 'signed-request' };
+    expect(current.exchange.principal).toEqual({ ...client, scopes: ['generate'], credentialId: 'current' });
+    expect(earlier.exchange.principal).toEqual({ ...client, scopes: [], credentialId: 'earlier', expiresAt: NOW + 1 });
+    expect(() => Object.assign(current.exchange.principal ?? {}, { id: 'x' })).toThrow(TypeError);
+  });
+
+  it('answers every one that is not accepted alike, to the byte', async () => {
+    const wire = ({ status, replyHeaders, body, contentType, headers }: Answer) =>
+      JSON.stringify({ status, replyHeaders, body, contentType, set: headers.all() });
+    const guard = guardOf();
+    const answers = new Set<string>();
+    for (const { send: requests, expected } of ATTACKS) {
+      for (const [i, request] of requests.entries()) {
+        const answer = await send(guard, request);
+        if (expected[i]?.code === 'credentials-invalid') answers.add(wire(answer));
+      }
+    }
+    expect(answers.size).toBe(1);
+    expect([...answers][0]).toContain('X-Signature realm=\\"api\\", error=\\"invalid_token\\"');
+  });
+
+  it('is refused with any one bit of its signature, nonce, timestamp or digest changed', async () => {
+    const names = ['X-Signature', 'X-Nonce', 'X-Timestamp', 'Content-Digest', 'X-Key-Id', 'Host'];
+    const guard = guardOf();
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...names), fc.nat(200), fc.nat(6), async (name, at, bit) => {
+        const value = base.headers.find(([field]) => field === name)?.[1] ?? '';
+        const place = at % value.length;
+        const changed =
+          value.slice(0, place) + String.fromCharCode(value.charCodeAt(place) ^ (1 << bit)) + value.slice(place + 1);
+        // Case does not matter in a host and in hexadecimal.
+        const same = (name === 'Host' || name === 'X-Signature') && changed.toLowerCase() === value.toLowerCase();
+        expect((await send(guard, withField(base, name, changed))).passed && !same).toBe(false);
+      }),
+      { numRuns: 2000 },
+    );
+    expect((await send(guardOf(), base)).passed).toBe(true);
+  });
+
+  it.each([
+    ['one millisecond inside the past edge', -WINDOW * 1000 + 1, true],
+    ['exactly at the past edge', -WINDOW * 1000, true],
+    ['one millisecond outside the past edge', -WINDOW * 1000 - 1, false],
+    ['one millisecond inside the future edge', WINDOW * 1000 - 1, true],
+    ['exactly at the future edge', WINDOW * 1000, true],
+    ['one millisecond outside the future edge', WINDOW * 1000 + 1, false],
+  ])('is judged by its timestamp %s', async (_where, offset, passes) => {
+    const now = () => SECOND * 1000 - offset;
+    const { passed, decision } = await send(guardOf({ now, replayStore: memoryReplayStore({ now }) }), base);
+    expect([passed, decision?.reason]).toEqual([passes, passes ? 'verified' : 'skew']);
+  });
+
+  it('is refused by a clock that gives NaN', async () => {
+    expect((await send(guardOf({ now: () => Number.NaN }), base)).status).toBe(401);
+  });
+
+  it.each([
+    ['a line feed', '/generate\nPOST'],
+    ['a carriage return', '/generate\r'],
+    ['a space', '/generate x'],
+    ['a letter beyond ASCII', '/g\u00e9n\u00e9rate'],
+    ['nothing', ''],
+  ])('is malformed where a server hands on a target with %s', async (_what, target) => {
+    expect((await send(guardOf(), { ...base, target })).status).toBe(400);
+  });
+
+  it('is malformed without a host', async () => {
+    const { status, decision } = await send(guardOf(), withField(base, 'Host'));
+    expect([status, decision?.reason]).toEqual([400, 'malformed host']);
+  });
+});
+
+describe('the canonical text', () => {
+  const parts = { method: 'POST', authority: 'API.example.com:8080', target: '/generate/text?steps=64' };
+  const claim = { timestamp: '1760000000', nonce: 'nonce-0123456789', keyId: 'main', digest: 'sha-256=:x:' };
+
+  it('is what the documentation says', () => {
+    expect(canonicalText(parts, claim)).toBe(
+      'gatewarden-hmac-sha256-v1\nPOST\napi.example.com:8080\n/generate/text?steps=64\n1760000000\nnonce-0123456789\nmain\nsha-256=:x:',
+    );
+  });
+
+  it('verifies what any other HMAC makes of it', async () => {
+    const emptyDigest = 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
+    const text = `gatewarden-hmac-sha256-v1\nGET\napi.example.com\n/\n${SECOND}\nnonce-0123456789\ncurrent\n${emptyDigest}`;
+    const request: WireRequest = {
+      method: 'GET',
+      target: '/',
+      headers: [
+        ['Host', 'api.example.com'],
+        ['X-Timestamp', String(SECOND)],
+        ['X-Nonce', 'nonce-0123456789'],
+        ['X-Key-Id', 'current'],
+        ['X-Signature', createHmac('sha256', SECRET).update(text).digest('hex')],
+      ],
+      body: '',
+    };
+    expect((await send(guardOf(), request)).passed).toBe(true);
+  });
+
+  it('is another one for every other request', () => {
+    const word = fc.stringMatching(/^[\x21-\x7e]{1,8}$/);
+    const request = fc.record({ method: word, authority: word, target: word });
+    const claims = fc.record({ timestamp: word, nonce: word, keyId: word, digest: word });
+    fc.assert(
+      fc.property(request, claims, request, claims, (a, claimA, b, claimB) => {
+        const plain = ({ method, authority, target }: typeof a) => [
+          method,
+          authority.toLowerCase(),
+          target.replace(/^([^?]*)\?$/, '$1'),
+        ];
+        const same = JSON.stringify([plain(a), claimA]) === JSON.stringify([plain(b), claimB]);
+        expect(canonicalText(a, claimA) === canonicalText(b, claimB)).toBe(same);
+      }),
+    );
+  });
+});
+
+describe('a fixed authority', () => {
+  it('is what clients sign, whatever host a proxy puts in', async () => {
+    const guard = guardOf({ authority: 'API.example.test' });
+    for (const hosts of [['10.0.0.7:8080'], [], ['a', 'b']]) {
+      expect((await send(guard, withField(signed(), 'Host', ...hosts))).passed).toBe(true);
+    }
+  });
+
+  it('makes a request to another service worth nothing, also with a forged host', async () => {
+    const guard = guardOf({ authority: 'images.example.test' });
+    expect((await send(guard, base)).decision?.reason).toBe('wrong signature');
+    expect((await send(guard, withField(base, 'Host', 'images.example.test'))).status).toBe(401);
+  });
+});
+
+describe('strangers', () => {
+  const strange: readonly (readonly [name: string, request: WireRequest, reason: string])[] = [
+    ['an old request', signed({ timestamp: SECOND - WINDOW - 1 }), 'skew'],
+    ['an unknown key', signed({ keyId: 'nobody' }), 'unknown'],
+    ['a wrong signature', signed({ secret: STRANGE_SECRET }), 'wrong signature'],
+    ['a key that has ended', signed({ keyId: 'ended', secret: `${EARLIER_SECRET} still` }), 'expired'],
+  ];
+
+  it.each(strange)('cannot have a body read or a nonce remembered with %s', async (_name, request, reason) => {
+    const store = watched(() => 'new');
+    let reads = 0;
+    const readBody = async () => {
+      reads++;
+      return Buffer.from(BODY);
+    };
+    const { decision, status } = await send(guardOf({ replayStore: store }), request, { readBody });
+    expect({ reason: decision?.reason, status, reads, calls: store.calls }).toEqual({
+      reason,
+      status: 401,
+      reads: 0,
+      calls: [],
+    });
+  });
+
+  it('cannot have a nonce remembered with a tampered body', async () => {
+    const store = watched(() => 'new');
+    await send(guardOf({ replayStore: store }), { ...base, body: 'x' });
+    expect(store.calls).toEqual([]);
+  });
+});
+
+describe('the body', () => {
+  it('is read up to the size that is set, and no further', async () => {
+    const asked: number[] = [];
+    const readBody = async (maxBytes: number) => {
+      asked.push(maxBytes);
+      return 'too-large' as const;
+    };
+    expect((await send(guardOf({ maxBody: 7 }), base, { readBody })).status).toBe(413);
+    expect((await send(guardOf(), base, { readBody })).status).toBe(413);
+    const keys = [{ id: 'current', secret: SECRET }];
+    const byDefault = signedRequest({ keys, now: () => NOW, replayStore: memoryReplayStore() });
+    await send(authenticate(byDefault), base, { readBody });
+    expect(asked).toEqual([7, MAX_BODY, 1_048_576]);
+  });
+
+  it('that was held back until the nonce is forgotten does not let the request in once more', async () => {
+    let time = NOW;
+    const now = () => time;
+    const store = watched(() => 'new');
+    const readBody = async () => {
+      time += WINDOW * 1000;
+      return Buffer.from(BODY);
+    };
+    const { status, decision } = await send(guardOf({ now, replayStore: store }), base, { readBody });
+    expect([status, decision?.reason, store.calls]).toEqual([401, 'skew', []]);
+  });
+
+  it('that something else has read before is a fault, and lets nobody in', async () => {
+    const { status, faults } = await send(guardOf(), base, { readBody: async () => 'consumed' });
+    expect([status, faults.map(String)]).toEqual([
+      500,
+      ['Error: gatewarden: something has read the body before signedRequest; put guards before body parsers'],
+    ]);
+  });
+
+  it('of a client that leaves is nobody’s fault and lets nobody in', async () => {
+    const { passed, decision, faults } = await send(guardOf(), base, { readBody: async () => 'aborted' });
+    expect({ passed, reason: decision?.reason, faults }).toEqual({ passed: false, reason: 'client left', faults: [] });
+  });
+
+  const unreadable: readonly (readonly [name: string, request: WireRequest, status: number | undefined])[] = [
+    ['a GET', signed({ method: 'GET' }), undefined],
+    ['a GET with a length of 0', withField(signed({ method: 'GET' }), 'Content-Length', '0'), undefined],
+    ['a GET with a body', withField(signed({ method: 'GET' }), 'Content-Length', '1'), 500],
+    ['a GET in chunks', withField(signed({ method: 'GET' }), 'Transfer-Encoding', 'chunked'), 500],
+    ['a POST', base, 500],
+    ['a POST that looks empty', signed({ body: '' }), 500],
+  ];
+
+  it.each(unreadable)('may be missing only, where a server cannot read it: %s', async (_name, request, status) => {
+    const answer = await send(guardOf(), request, { readBody: undefined });
+    expect([answer.status, answer.faults.length]).toEqual([status, status === undefined ? 0 : 1]);
+  });
+});
+
+describe('the replay store', () => {
+  it('is asked once, by key and nonce, to remember for as long as the timestamp is accepted', async () => {
+    const store = watched(() => 'new');
+    for (const timestamp of [SECOND, SECOND - WINDOW + 1, SECOND + WINDOW]) {
+      await send(guardOf({ replayStore: store }), signed({ timestamp, nonce: `nonce-of-${timestamp}` }));
+    }
+    // The last moment at which each is accepted, and one millisecond.
+    expect(store.calls).toEqual([
+      [`current:nonce-of-${SECOND}`, (SECOND + WINDOW) * 1000 + 1],
+      [`current:nonce-of-${SECOND - WINDOW + 1}`, (SECOND + 1) * 1000 + 1],
+      [`current:nonce-of-${SECOND + WINDOW}`, (SECOND + 2 * WINDOW) * 1000 + 1],
+    ]);
+  });
+
+  it('lets one of any number of copies in that come at once', async () => {
+    const guard = guardOf();
+    const answers = await Promise.all(Array.from({ length: 100 }, () => send(guard, base)));
+    expect(answers.filter(({ passed }) => passed)).toHaveLength(1);
+    expect(answers.filter(({ decision }) => decision?.reason === 'replayed')).toHaveLength(99);
+  });
+
+  it('refuses a copy at every moment at which its timestamp is accepted', async () => {
+    let time = SECOND * 1000 - WINDOW * 1000;
+    const now = () => time;
+    const guard = guardOf({ now, replayStore: memoryReplayStore({ now }) });
+    expect((await send(guard, base)).passed).toBe(true);
+    for (; time <= SECOND * 1000 + WINDOW * 1000; time += 997) {
+      expect((await send(guard, base)).decision?.reason).toBe('replayed');
+    }
+    time = SECOND * 1000 + WINDOW * 1000;
+    expect((await send(guard, base)).decision?.reason).toBe('replayed');
+    time++;
+    expect((await send(guard, base)).decision?.reason).toBe('skew');
+  });
+
+  it('that is full of live nonces refuses with 503, and admits again when one has ended', async () => {
+    let time = NOW;
+    const now = () => time;
+    const guard = guardOf({ now, replayStore: memoryReplayStore({ capacity: 2, now }) });
+    const soon = signed({ timestamp: SECOND - WINDOW + 2 });
+    expect([(await send(guard, soon)).passed, (await send(guard, base)).passed]).toEqual([true, true]);
+    const third = signed();
+    const refused = await send(guard, third);
+    expect([refused.status, refused.code, refused.decision?.reason, refused.faults]).toEqual([
+      503,
+      'authentication-unavailable',
+      'replay store full',
+      [],
+    ]);
+    expect((await send(guard, base)).decision?.reason).toBe('replayed');
+    time += 3000;
+    expect((await send(guard, third)).passed).toBe(true);
+  });
+
+  const broken: readonly (readonly [name: string, remember: () => unknown])[] = [
+    [
+      'throws',
+      () => {
+        throw new Error('down');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('down'))],
+    ['never answers', () => new Promise(() => undefined)],
+    ['answers true', () => true],
+    ['answers nothing', () => undefined],
+    ['promises nonsense', async () => 'newer'],
+  ];
+
+  it.each(broken)('that %s refuses with 503, and is reported', async (_how, remember) => {
+    const store: ReplayStore = { remember: () => remember() as Remembered };
+    const { status, code, faults, decision } = await send(guardOf({ replayStore: store, deadline: 20 }), base);
+    expect([status, code, decision?.outcome, decision?.reason, faults.length]).toEqual([
+      503,
+      'authentication-unavailable',
+      'unavailable',
+      'replay store failed',
+      1,
+    ]);
+  });
+});
+
+describe('signedRequest', () => {
+  const key = { id: 'current', secret: SECRET };
+  const options = { keys: [key], replayStore: memoryReplayStore() };
+  const bad: readonly (readonly [what: string, options: object, named: string])[] = [
+    ['no keys', { keys: [] }, '"keys"'],
+    ['keys that are no list', { keys: key }, '"keys"'],
+    ['a secret of 31 characters', { keys: [{ ...key, secret: SECRET.slice(0, 31) }] }, '"keys[0].secret"'],
+    ['an empty secret', { keys: [key, { id: 'x', secret: '' }] }, '"keys[1].secret"'],
+    ['a secret twice', { keys: [key, { id: 'other', secret: SECRET }] }, '"keys[1].secret"'],
+    ['an id twice', { keys: [key, { ...key, secret: STRANGE_SECRET }] }, '"keys[1].id"'],
+    ['an id with a colon', { keys: [{ ...key, id: 'a:b' }] }, '"keys[0].id"'],
+    ['an id of 65 characters', { keys: [{ ...key, id: 'x'.repeat(65) }] }, '"keys[0].id"'],
+    ['the secret as id', { keys: [{ id: 'k'.repeat(40), secret: 'k'.repeat(40) }] }, '"keys[0].id"'],
+    ['the secret as client', { keys: [{ ...key, clientId: SECRET }] }, '"keys[0].clientId"'],
+    ['an empty client', { keys: [{ ...key, clientId: '' }] }, '"keys[0].clientId"'],
+    ['scopes that are no list', { keys: [{ ...key, scopes: 'admin' }] }, '"keys[0].scopes"'],
+    ['an end that is no date', { keys: [{ ...key, expiresAt: NOW }] }, '"keys[0].expiresAt"'],
+    ['an invalid date', { keys: [{ ...key, expiresAt: new Date(Number.NaN) }] }, '"keys[0].expiresAt"'],
+    ['a misspelt setting of a key', { keys: [{ ...key, expiresAT: new Date() }] }, '"keys[0]"'],
+    ['a bare secret', { keys: [SECRET] }, '"keys[0]"'],
+    ['no replay store', { replayStore: undefined }, '"replayStore"'],
+    ['a URL as replay store', { replayStore: `redis://:${SECRET}@host` }, '"replayStore"'],
+    ['a window of nothing', { window: 0 }, '"window"'],
+    ['a window of two days', { window: '2d' }, '"window"'],
+    ['a size that is text', { maxBody: '1mb' }, '"maxBody"'],
+    ['a URL as authority', { authority: 'https://api.example.com' }, '"authority"'],
+    ['a deadline of an hour', { deadline: '1h' }, '"deadline"'],
+    ['a clock that is none', { now: NOW }, '"now"'],
+    ['a misspelt option', { replaystore: 1 }, '"replaystore"'],
+  ];
+
+  it.each(bad)('throws for %s', (_what, wrong, named) => {
+    const make = () => signedRequest({ ...options, ...wrong } as SignedRequestOptions);
+    expect(make).toThrow(OptionError);
+    expect(make).toThrow(named);
+    try {
+      make();
+    } catch (error) {
+      expect(inspect(error)).not.toContain(SECRET.slice(0, 8));
+      expect(inspect(error)).not.toContain('k'.repeat(40));
+    }
+  });
+
+  it('shows no secret when it is printed', () => {
+    expect(inspect(service(), { depth: 20, showHidden: true })).not.toContain(SECRET);
+  });
+});

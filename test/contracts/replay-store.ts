@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ReplayStore } from '../../src/auth/signed-request/replay-store.js';
+
+export interface ReplayStoreSetup {
+  /** Empty. */
+  readonly store: ReplayStore;
+  /** Other processes' view of the same store, where there can be one; else the same again. */
+  readonly others: readonly ReplayStore[];
+  /** The store's clock, in epoch milliseconds: it stands still. */
+  readonly now: number;
+  close?(): void | Promise<void>;
+}
+
+const MINUTE = 60_000;
+
+const STRANGE_KEYS: readonly (readonly [what: string, key: string])[] = [
+  ['__proto__', '__proto__'],
+  ['constructor', 'constructor'],
+  ['nothing', ''],
+  ['one zero byte', '\0'],
+  ['braces and stars', '{a}*?[b]:c\\'],
+  ['line breaks', 'a\r\nb'],
+  ['200 characters', 'x'.repeat(200)],
+  ['200 characters, the last one different', `${'x'.repeat(199)}y`],
+];
+
+/** What every replay store promises. */
+export function replayStoreContract(name: string, setup: () => ReplayStoreSetup | Promise<ReplayStoreSetup>): void {
+  describe(`${name}, as a replay store`, () => {
+    let current: ReplayStoreSetup;
+    let store: ReplayStore;
+    let until: number;
+
+    beforeEach(async () => {
+      current = await setup();
+      store = current.store;
+      until = current.now + MINUTE;
+    });
+
+    afterEach(async () => {
+      await current.close?.();
+    });
+
+    it('tells a key that is new from one that it has seen', async () => {
+      expect(await store.remember('a', until)).toBe('new');
+      expect(await store.remember('a', until)).toBe('seen');
+      expect(await store.remember('b', until)).toBe('new');
+      expect(await store.remember('b', until)).toBe('seen');
+      expect(await store.remember('a', until)).toBe('seen');
+    });
+
+    it('has seen a key whatever end it comes with', async () => {
+      expect(await store.remember('a', until)).toBe('new');
+      expect(await store.remember('a', until + MINUTE)).toBe('seen');
+      expect(await store.remember('a', until - MINUTE / 2)).toBe('seen');
+    });
+
+    it('tells exactly one of 200 calls at once that a key is new, from wherever they come', async () => {
+      const stores = [store, ...current.others];
+      for (const key of ['a', 'b', 'c']) {
+        const answers = await Promise.all(
+          Array.from({ length: 200 }, (_, i) => stores[i % stores.length]?.remember(key, until)),
+        );
+        expect(answers.filter((answer) => answer === 'new')).toHaveLength(1);
+        expect(answers.filter((answer) => answer === 'seen')).toHaveLength(199);
+      }
+    });
+
+    it('keeps 1,000 keys apart, and remembers all of them', async () => {
+      const keys = Array.from({ length: 1000 }, () => randomBytes(16).toString('base64url'));
+      const told = (answer: string) => keys.map(() => answer);
+      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(told('new'));
+      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(told('seen'));
+    });
+
+    it.each(STRANGE_KEYS)('keeps %s apart from other keys', async (_what, key) => {
+      for (const [, other] of STRANGE_KEYS) if (other !== key) await store.remember(other, until);
+      expect(await store.remember(key, until)).toBe('new');
+      expect(await store.remember(key, until)).toBe('seen');
+    });
+
+    it.each([
+      ['now', 0],
+      ['a second ago', -1000],
+      ['long ago', Number.NEGATIVE_INFINITY],
+      ['at no time', Number.NaN],
+    ])('vouches for no key that ends %s', async (_when, offset) => {
+      expect(await store.remember('a', current.now + offset)).toBe('seen');
+      expect(await store.remember('a', until)).toBe('new');
+    });
+  });
+}
