@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { jwt } from '../../src/auth/jwt/index.js';
 import { authenticate, type Exchange, type Guard, ingestToken, reportFaults, sharedSecret } from '../../src/index.js';
 import { BEARER_ATTACKS, BEARER_SECRET, type BearerAttack, OTHER_SECRET } from '../auth/bearer-attacks.js';
+import { GOOD_CLAIMS, goodToken, HMAC_SECRET, JWT_ATTACKS, NOW, RSA_PUBLIC, rsaToken } from '../auth/jwt/tokens.js';
 import { ask } from '../exchange-fixture.js';
 import { type Answer, Client, requestText } from '../raw-client.js';
 import type { Serve } from './adapter.js';
@@ -113,6 +115,54 @@ export function adapterAttacks(name: string, serve: Serve): void {
         bodies.add(`${answer.status} ${answer.field('www-authenticate')} ${answer.body.toString()}`);
       }
       expect(bodies.size).toBe(1);
+    });
+  });
+
+  describe(`attacks on signed tokens, through ${name}`, () => {
+    it.each([
+      ['HS256', HMAC_SECRET],
+      ['RS256', RSA_PUBLIC],
+    ] as const)('of a service that takes %s get nobody in', async (algorithm, key) => {
+      const faults: unknown[] = [];
+      let entered = 0;
+      const scheme = jwt({
+        algorithms: [algorithm],
+        key,
+        issuer: 'https://auth.example',
+        audience: 'api',
+        now: () => NOW,
+      });
+      const { port, close } = await serve({
+        guards: [[reportFaults((error) => faults.push(error))]],
+        routes: [
+          {
+            method: 'GET',
+            path: '/',
+            guards: [[authenticate(scheme)]],
+            handler: { does: 'answer', status: 200, body: {} },
+          },
+        ],
+        entered: () => {
+          entered++;
+        },
+      });
+      onTestFinished(close);
+      const client = await Client.connect(port);
+      onTestFinished(() => void client.socket.destroy());
+      const ask = async (token: string) => {
+        client.socket.write(Buffer.from(requestText('GET /', `Authorization: Bearer ${token}`), 'latin1'));
+        const answer = await client.answer();
+        return `${answer.status} ${answer.field('www-authenticate')} ${answer.body}`;
+      };
+      const answers = new Map<string, string>();
+      for (const { what, token, against } of JWT_ATTACKS)
+        if (against === algorithm) answers.set(what, await ask(token));
+      const [first = ''] = answers.values();
+      expect(first).toMatch(/^401 Bearer realm="api", error="invalid_token" /);
+      // To the byte: nothing tells one kind of bad token from another.
+      expect([...answers].filter(([, answer]) => answer !== first)).toEqual([]);
+      expect(await ask(algorithm === 'HS256' ? goodToken() : rsaToken({ alg: 'RS256' }, GOOD_CLAIMS))).toMatch(/^200 /);
+      expect([faults, entered]).toEqual([[], 1]);
     });
   });
 }

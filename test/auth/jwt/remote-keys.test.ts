@@ -1,0 +1,247 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { authenticate } from '../../../src/auth/authenticate.js';
+import { cloudflareAccess, type JwksOptions, jwt } from '../../../src/auth/jwt/index.js';
+import { OptionError } from '../../../src/option.js';
+import { ask, type HeaderLine } from '../../exchange-fixture.js';
+import { GOOD_CLAIMS, NOW, rsaToken } from './tokens.js';
+
+const pair = (): { publicKey: KeyObject; privateKey: KeyObject } => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const [ONE, TWO, OTHER] = [pair(), pair(), pair()];
+const jwk = (key: KeyObject, kid: string) => ({ ...key.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' });
+const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
+const signed = (kid: string, key: KeyObject, claims: object = {}) =>
+  rsaToken({ alg: 'RS256', kid }, { ...GOOD_CLAIMS, exp: NOW / 1000 + 864_000, ...claims }, key);
+
+/** A provider of keys on this machine, which does as the test says. */
+let server: Server;
+let requests = 0;
+let answer: RequestListener;
+let now = NOW;
+
+const serving =
+  (...keys: object[]): RequestListener =>
+  (_request, response) =>
+    void response.end(JSON.stringify({ keys }));
+const down: RequestListener = (_request, response) => void response.writeHead(500).end();
+
+beforeEach(async () => {
+  requests = 0;
+  now = NOW;
+  answer = serving(jwk(ONE.publicKey, 'one'));
+  server = createServer((request, response) => {
+    requests++;
+    answer(request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+});
+afterEach(async () => {
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+});
+
+const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
+
+function open(jwks: JwksOptions = {}) {
+  const guard = authenticate(jwt({ algorithms: ['RS256'], jwksUrl: url(), jwks, cache: false, now: () => now }));
+  return async (token: string) => {
+    const { passed, status, faults } = await ask(guard, { headers: [bearer(token)] });
+    expect(faults).toEqual([]);
+    return passed ? 200 : status;
+  };
+}
+
+describe('keys of a provider', () => {
+  it('are asked for once, when they are first needed', async () => {
+    const send = open();
+    expect(requests).toBe(0);
+    expect(await Promise.all([1, 2, 3].map(() => send(signed('one', ONE.privateKey))))).toEqual([200, 200, 200]);
+    expect(await send(signed('one', OTHER.privateKey))).toBe(401);
+    expect(requests).toBe(1);
+  });
+
+  it('are asked for once more for twenty unknown kids together, and not again until the cooldown is over', async () => {
+    const send = open();
+    await send(signed('one', ONE.privateKey));
+    now += 31_000;
+    const unknown = () => Promise.all(Array.from({ length: 20 }, (_, i) => send(signed(`x${i}`, OTHER.privateKey))));
+    expect(new Set(await unknown())).toEqual(new Set([401]));
+    expect(requests).toBe(2);
+    now += 29_999;
+    await unknown();
+    expect(requests).toBe(2);
+    now += 1;
+    await unknown();
+    expect(requests).toBe(3);
+  });
+
+  it('are changed for others without a request being refused that is signed by either', async () => {
+    const send = open();
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    answer = serving(jwk(ONE.publicKey, 'one'), jwk(TWO.publicKey, 'two'));
+    now += 31_000;
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    answer = serving(jwk(TWO.publicKey, 'two'));
+    now += 600_001;
+    // Asked for in the background: the next one sees it.
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    await expect.poll(() => send(signed('one', ONE.privateKey))).toBe(401);
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+  });
+
+  it('are used on while the provider is down, for an hour, and then it is 503 and never 401', async () => {
+    const send = open();
+    await send(signed('one', ONE.privateKey));
+    answer = down;
+    now += 600_000 + 3_600_000;
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    now += 1;
+    expect(await send(signed('one', ONE.privateKey))).toBe(503);
+    expect(await send(signed('one', OTHER.privateKey))).toBe(503);
+    answer = serving(jwk(ONE.publicKey, 'one'));
+    now += 1000;
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+  });
+
+  it('leave an unknown kid undecided while the provider is down', async () => {
+    const send = open();
+    await send(signed('one', ONE.privateKey));
+    now += 31_000;
+    answer = down;
+    expect(await send(signed('two', TWO.privateKey))).toBe(503);
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    const before = requests;
+    // Not every request is a request of ours to a provider that is in trouble.
+    expect(await send(signed('two', TWO.privateKey))).toBe(503);
+    expect(requests).toBe(before);
+  });
+
+  it('that come slowly hold nobody longer than the time limit', async () => {
+    answer = () => undefined;
+    const start = performance.now();
+    expect(await open({ timeout: 200 })(signed('one', ONE.privateKey))).toBe(503);
+    expect(performance.now() - start).toBeLessThan(2000);
+  });
+
+  it('whose body never ends hold nobody longer either', async () => {
+    answer = (_request, response) => void response.write('{"keys":[');
+    expect(await open({ timeout: 200 })(signed('one', ONE.privateKey))).toBe(503);
+  });
+
+  it.each<[string, () => RequestListener]>([
+    [
+      'are not fetched through a redirect',
+      () => (request, response) => {
+        if (request.url === '/keys') response.writeHead(302, { Location: '/moved' }).end();
+        else serving(jwk(ONE.publicKey, 'one'))(request, response);
+      },
+    ],
+    [
+      'are not taken from an error page',
+      () => (_request, response) =>
+        void response.writeHead(404).end(JSON.stringify({ keys: [jwk(ONE.publicKey, 'one')] })),
+    ],
+    ['are not taken from what is no JSON', () => (_request, response) => void response.end('<html>')],
+    ['are not taken from what is no key set', () => (_request, response) => void response.end('[]')],
+    [
+      'are not taken from a set that is too large',
+      () => (_request, response) =>
+        void response.end(JSON.stringify({ keys: [jwk(ONE.publicKey, 'one')], x: 'x'.repeat(300_000) })),
+    ],
+    [
+      'are not taken from a set of a thousand',
+      () => serving(...Array.from({ length: 1000 }, (_, i) => jwk(ONE.publicKey, `k${i}`))),
+    ],
+    ['are not taken from a set with a secret', () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct', k: 'c2VjcmV0' })],
+    ['are not taken from a set with a private key', () => serving(jwk(ONE.privateKey, 'one'))],
+    ['are not taken from a set that holds what is no key', () => serving(jwk(ONE.publicKey, 'one'), { kid: 'two' })],
+  ])('%s', async (_promise, how) => {
+    answer = how();
+    expect(await open()(signed('one', ONE.privateKey))).toBe(503);
+  });
+
+  it('must be meant for signatures, and for the algorithm', async () => {
+    answer = serving({ ...jwk(ONE.publicKey, 'enc'), use: 'enc' }, { ...jwk(TWO.publicKey, 'ps'), alg: 'PS256' });
+    const send = open();
+    expect(await send(signed('enc', ONE.privateKey))).toBe(401);
+    expect(await send(signed('ps', TWO.privateKey))).toBe(401);
+  });
+
+  it('of a short modulus let nobody in', async () => {
+    const short = generateKeyPairSync('rsa', { modulusLength: 1024 });
+    answer = serving(jwk(short.publicKey, 'short'));
+    expect(await open()(signed('short', short.privateKey))).toBe(401);
+  });
+});
+
+describe('cloudflareAccess', () => {
+  const TEAM = 'https://my-team.cloudflareaccess.com';
+  const access = (claims: object, key = ONE.privateKey, kid = 'one') =>
+    rsaToken(
+      { alg: 'RS256', kid, typ: 'JWT' },
+      { ...GOOD_CLAIMS, aud: ['aud-tag'], iss: TEAM, email: 'a@b.example', ...claims },
+      key,
+    );
+  const guard = () =>
+    authenticate(cloudflareAccess({ teamDomain: 'my-team', audience: 'aud-tag', certsUrl: url(), now: () => NOW }));
+  const assertion = (token: string): HeaderLine => ['Cf-Access-Jwt-Assertion', token];
+
+  it('lets in whom Access has let in, by email address', async () => {
+    const { exchange } = await ask(guard(), { headers: [assertion(access({}))] });
+    expect(exchange.principal).toMatchObject({ id: 'a@b.example', scheme: 'cloudflare-access' });
+  });
+
+  it('lets in a service token by its common name', async () => {
+    const { exchange } = await ask(guard(), {
+      headers: [assertion(access({ email: undefined, sub: '', common_name: 'worker.access' }))],
+    });
+    expect(exchange.principal?.id).toBe('worker.access');
+  });
+
+  it('takes either of two keys while they are changed', async () => {
+    answer = serving(jwk(ONE.publicKey, 'one'), jwk(TWO.publicKey, 'two'));
+    const both = guard();
+    expect((await ask(both, { headers: [assertion(access({}))] })).passed).toBe(true);
+    expect((await ask(both, { headers: [assertion(access({}, TWO.privateKey, 'two'))] })).passed).toBe(true);
+  });
+
+  it.each<[string, () => readonly HeaderLine[], number]>([
+    ['the identity header alone', () => [['Cf-Access-Authenticated-User-Email', 'a@b.example']], 401],
+    ['a token in Authorization', () => [bearer(access({}))], 401],
+    ['a token in a cookie', () => [['Cookie', `CF_Authorization=${access({})}`]], 401],
+    ['a token of another application', () => [assertion(access({ aud: ['other'] }))], 401],
+    ['a token of another team', () => [assertion(access({ iss: 'https://their-team.cloudflareaccess.com' }))], 401],
+    ['a token by another key', () => [assertion(access({}, OTHER.privateKey))], 401],
+    ['a token that has ended', () => [assertion(access({ exp: NOW / 1000 }))], 401],
+    ['a token of nobody', () => [assertion(access({ email: '' }))], 401],
+    ['an opaque token', () => [assertion('opaque')], 401],
+    ['a blank token', () => [assertion('')], 401],
+    ['two tokens', () => [assertion(access({})), assertion(access({}))], 400],
+  ])('refuses %s', async (_what, headers, status) => {
+    expect((await ask(guard(), { headers: headers() })).status).toBe(status);
+  });
+
+  it('asks the team itself for its keys', () => {
+    for (const teamDomain of ['my-team', 'my-team.cloudflareaccess.com']) {
+      expect(() => cloudflareAccess({ teamDomain, audience: 'aud-tag' })).not.toThrow();
+    }
+  });
+
+  it.each([
+    ['no team', { audience: 'a' }],
+    ['a team that is a URL', { teamDomain: 'https://my-team.cloudflareaccess.com', audience: 'a' }],
+    ['a team that leads elsewhere', { teamDomain: 'evil.example/', audience: 'a' }],
+    ['a team in another domain', { teamDomain: 'my-team.example.com', audience: 'a' }],
+    ['no audience', { teamDomain: 'my-team' }],
+    ['an empty audience', { teamDomain: 'my-team', audience: '' }],
+    ['an empty list of audiences', { teamDomain: 'my-team', audience: [] }],
+    ['an issuer of its own', { teamDomain: 'my-team', audience: 'a', issuer: 'b' }],
+  ])('cannot be made with %s', (_what, options) => {
+    expect(() => cloudflareAccess(options as never)).toThrow(OptionError);
+  });
+});
