@@ -1,3 +1,28 @@
+export {
+  type ApiKeySet,
+  type ApiKeySetOptions,
+  type ApiKeyStoreOptions,
+  apiKeys,
+  type StoredApiKeys,
+} from './auth/api-keys/api-keys.js';
+export {
+  type GenerateApiKeyOptions,
+  type GeneratedApiKey,
+  generateApiKey,
+  type RotateApiKeyOptions,
+  rotateApiKey,
+} from './auth/api-keys/generate.js';
+export { type DigestApiKeyOptions, digestApiKey } from './auth/api-keys/key-digest.js';
+export type { ApiKeyCacheOptions, ApiKeyStore } from './auth/api-keys/key-store.js';
+export type { KeyTime } from './auth/api-keys/key-time.js';
+export {
+  type AdminApiKeyOptions,
+  adminApiKey,
+  type OpaqueApiKeyOptions,
+  opaqueApiKey,
+} from './auth/api-keys/opaque-key.js';
+export { type ParseApiKeysOptions, parseApiKeys } from './auth/api-keys/parse-api-keys.js';
+export type { ApiKeyDigest, ApiKeyRecord } from './auth/api-keys/record.js';
 export { type AuditOptions, type AuditRecord, audit } from './auth/audit.js';
 export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
 export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';

@@ -19,6 +19,10 @@ export function randomBase62(length: number): string {
 /** A whole number from zero in that many digits, the highest first. */
 export function base62(value: number, length: number): string {
   let text = '';
-  for (let rest = value; text.length < length; rest = Math.floor(rest / 62)) text = BASE62.charAt(rest % 62) + text;
+  let rest = value;
+  for (let i = 0; i < length; i++) {
+    text = BASE62.charAt(rest % 62) + text;
+    rest = Math.floor(rest / 62);
+  }
   return text;
 }

@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { AuditRecord, Guard, SignatureHeaders } from '../src/index.js';
+import { ask, type HeaderLine, type TestExchangeOptions } from './exchange-fixture.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const FOLDER = join(ROOT, '.cache/readme-ways-in');
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+const EXAMPLES = new Map<string, string>();
+for (const [, code = '', name = ''] of README.matchAll(/```js\n(\/\/ ([\w-]+)\.mjs\n[\s\S]*?)```/g)) {
+  if (name !== 'server') EXAMPLES.set(name, code);
+}
+
+const ENVIRONMENT = {
+  API_KEYS: 'c4n4ry-key-of-one-000000:one:2, c4n4ry-key-of-two-000000:two:1',
+  ADMIN_API_KEY: 'c4n4ry-key-of-the-admin-000000',
+  JWT_SECRET: 'c4n4ry-jwt-secret-0123456789-0123456789',
+  ACCESS_TEAM: 'my-team',
+  ACCESS_AUD: 'aud-tag',
+  INGEST_TOKEN: 'c4n4ry-ingest-token-0123',
+  SIGNING_SECRET: 'c4n4ry-signing-secret-0123456789-0123456789',
+  ENVIRONMENT: 'development',
+  NODE_ENV: 'test',
+  SECRET_KEY: 'c4n4ry-shared-secret-0123456789-0123456789',
+};
+
+interface Example {
+  readonly way: Guard;
+  readonly key: string;
+  readonly keys: { replace(records: readonly object[]): void };
+  readonly record: object;
+  readonly records: AuditRecord[];
+  tokenFor(user: string): Promise<string>;
+  headersFor(method: string, url: string, body?: string): SignatureHeaders;
+}
+
+async function example(name: string): Promise<Example> {
+  const code = EXAMPLES.get(name);
+  if (code === undefined) throw new Error(`the README has no ${name}.mjs`);
+  const file = join(FOLDER, `${name}.mjs`);
+  await writeFile(file, code);
+  return (await import(/* @vite-ignore */ file)) as Example;
+}
+
+const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
+
+/** 200 where the request goes on. */
+async function send({ way }: Example, ...headers: HeaderLine[]): Promise<number | undefined> {
+  return sendWith(way, { headers });
+}
+async function sendWith(way: Guard, options: TestExchangeOptions): Promise<number | undefined> {
+  const { passed, status, faults } = await ask(way, options);
+  expect(faults).toEqual([]);
+  return passed ? 200 : status;
+}
+
+describe("the README's way in by", () => {
+  beforeAll(() => mkdir(FOLDER, { recursive: true }));
+  beforeEach(() => {
+    for (const [name, value] of Object.entries(ENVIRONMENT)) vi.stubEnv(name, value);
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  });
+  afterAll(() => rm(FOLDER, { recursive: true, force: true }));
+
+  const tested = new Set<string>();
+  const by = (name: string, test: (found: Example) => Promise<void>) => {
+    tested.add(name);
+    it(name, async () => test(await example(name)));
+  };
+
+  by('api-keys', async (found) => {
+    expect(await send(found, ['X-API-Key', found.key])).toBe(200);
+    expect(await send(found, bearer(found.key))).toBe(200);
+    expect(await send(found, ['X-API-Key', `${found.key}x`])).toBe(401);
+    expect(await send(found)).toBe(401);
+    found.keys.replace([{ ...found.record, scopes: [] }]);
+    expect(await send(found, ['X-API-Key', found.key])).toBe(403);
+    found.keys.replace([{ ...found.record, enabled: false }]);
+    expect(await send(found, ['X-API-Key', found.key])).toBe(401);
+  });
+
+  by('keys-from-a-setting', async (found) => {
+    const key = (name: string): HeaderLine => ['X-API-Key', `c4n4ry-key-of-${name}-000000`];
+    expect([await send(found, key('one')), await send(found, key('one')), await send(found, key('one'))]).toEqual([
+      200, 200, 429,
+    ]);
+    expect([await send(found, key('two')), await send(found, key('two'))]).toEqual([200, 429]);
+    expect([await send(found, key('the-admin')), await send(found, key('the-admin'))]).toEqual([200, 200]);
+    expect(await send(found, key('three'))).toBe(401);
+  });
+
+  by('jwt', async (found) => {
+    const token = await found.tokenFor('alice');
+    expect(await send(found, bearer(token))).toBe(200);
+    expect(await send(found, bearer(`${token.slice(0, -5)}AAAAA`))).toBe(401);
+  });
+
+  by('cloudflare-access', async (found) => {
+    expect(await send(found, ['Cf-Access-Authenticated-User-Email', 'a@b.example'])).toBe(401);
+    expect(await send(found, ['Cf-Access-Jwt-Assertion', 'not.a.token'])).toBe(401);
+  });
+
+  by('ingest-token', async (found) => {
+    expect(await send(found, ['X-Ingest-Token', ENVIRONMENT.INGEST_TOKEN])).toBe(200);
+    expect(await send(found, ['X-Ingest-Token', 'another-token-entirely'])).toBe(401);
+    expect(await send(found)).toBe(401);
+  });
+
+  by('signed-request', async (found) => {
+    const signed = found.headersFor('GET', 'https://api.example/jobs?page=2');
+    const headers: HeaderLine[] = [['Host', 'api.example'], ...Object.entries(signed)];
+    expect(await sendWith(found.way, { url: '/jobs?page=3', headers })).toBe(401);
+    expect(await sendWith(found.way, { url: '/jobs?page=2', headers })).toBe(200);
+    expect(await sendWith(found.way, { url: '/jobs?page=2', headers })).toBe(401);
+  });
+
+  by('development', async (found) => {
+    expect(await send(found)).toBe(200);
+  });
+
+  by('guarded-guessing', async (found) => {
+    expect(await send(found, bearer(ENVIRONMENT.SECRET_KEY))).toBe(200);
+    const answers: (number | undefined)[] = [];
+    for (let i = 0; i < 11; i++) answers.push(await send(found, bearer('wrong')));
+    expect(answers).toEqual([...Array.from({ length: 10 }, () => 401), 429]);
+    expect(found.records.map(({ reason }) => reason)).toEqual([
+      'verified',
+      ...Array.from({ length: 10 }, () => 'unknown'),
+      'throttled',
+    ]);
+  });
+
+  it('none that is not tested here', () => {
+    expect([...EXAMPLES.keys()].filter((name) => !tested.has(name))).toEqual([]);
+  });
+});
