@@ -23,6 +23,8 @@ const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('scope-insufficient'), 403],
   [problem('authentication-throttled'), 429],
   [problem('authentication-unavailable'), 503],
+  [problem('host-untrusted'), 400],
+  [problem('preflight-refused'), 403],
   [problem('content-too-large'), 413],
   [problem('quota-exceeded', QUOTA), 429],
   [problem('store-unavailable'), 503],

@@ -58,7 +58,8 @@ function translated(express: Framework, async: Async, service: Service): Express
           handler.write(request, response);
       }
     };
-    router[method === 'GET' ? 'get' : 'post'](path, ...guards.map((group) => guard(...group)), handle);
+    const add = method.toLowerCase() as Lowercase<typeof method>;
+    router[add](path, ...guards.map((group) => guard(...group)), handle);
   }
 }
 

@@ -38,7 +38,7 @@ export type Handler =
   | { readonly does: 'write'; readonly write: (request: IncomingMessage, response: ServerResponse) => void };
 
 export interface Route {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'OPTIONS';
   readonly path: string;
   readonly guards: GuardGroups;
   readonly handler: Handler;

@@ -1,6 +1,17 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { jwt } from '../../src/auth/jwt/index.js';
-import { authenticate, type Exchange, type Guard, ingestToken, reportFaults, sharedSecret } from '../../src/index.js';
+import {
+  type ApiKeyRecord,
+  apiKeys,
+  authenticate,
+  type Exchange,
+  type Guard,
+  ingestToken,
+  reportFaults,
+  sharedSecret,
+} from '../../src/index.js';
+import { API_KEY_ATTACKS, ATTACKED_RECORDS, ATTACKED_SECRETS } from '../auth/api-keys/attacks.js';
+import { NOW as KEYS_NOW } from '../auth/api-keys/key-fixture.js';
 import { BEARER_ATTACKS, BEARER_SECRET, type BearerAttack, OTHER_SECRET } from '../auth/bearer-attacks.js';
 import { GOOD_CLAIMS, goodToken, HMAC_SECRET, JWT_ATTACKS, NOW, RSA_PUBLIC, rsaToken } from '../auth/jwt/tokens.js';
 import { ask } from '../exchange-fixture.js';
@@ -116,6 +127,85 @@ export function adapterAttacks(name: string, serve: Serve): void {
       }
       expect(bodies.size).toBe(1);
     });
+  });
+
+  it(`an unauthorised preflight to a guarded route never reaches its handler, through ${name}`, async () => {
+    const { guard } = attackedGuard();
+    let entered = 0;
+    const { port, close } = await serve({
+      guards: [],
+      routes: [{ method: 'OPTIONS', path: '/', guards: [[guard]], handler: { does: 'answer', status: 200, body: {} } }],
+      entered: () => {
+        entered++;
+      },
+    });
+    onTestFinished(close);
+    const client = await Client.connect(port);
+    onTestFinished(() => void client.socket.destroy());
+    const fields = ['Origin: https://a.example', 'Access-Control-Request-Method: GET'];
+    client.socket.write(requestText('OPTIONS /', ...fields, 'Access-Control-Request-Headers: authorization'));
+    expect((await client.answer()).status).toBe(401);
+    expect(entered).toBe(0);
+  });
+
+  it(`attacks on API keys come to the same through ${name}`, async () => {
+    const faults: unknown[] = [];
+    const lookups: string[] = [];
+    const records = new Map<string, ApiKeyRecord>();
+    for (const record of ATTACKED_RECORDS) for (const { digest } of record.digests) records.set(digest, record);
+    const scheme = apiKeys({
+      store: {
+        async findByDigest(digest) {
+          lookups.push(digest);
+          return records.get(digest);
+        },
+      },
+      now: () => KEYS_NOW,
+    });
+    let entered = 0;
+    const { port, close } = await serve({
+      guards: [[reportFaults((error) => faults.push(error))]],
+      routes: [
+        {
+          method: 'GET',
+          path: '/',
+          guards: [[authenticate(scheme)]],
+          handler: { does: 'answer', status: 200, body: {} },
+        },
+      ],
+      entered: () => {
+        entered++;
+      },
+    });
+    onTestFinished(close);
+    const client = await Client.connect(port);
+    onTestFinished(() => void client.socket.destroy());
+    const refusals = new Set<string>();
+    for (const { what, headers, url = '/', status, challenge, lookups: expected } of API_KEY_ATTACKS) {
+      scheme.invalidateAll();
+      lookups.length = 0;
+      entered = 0;
+      const fields = headers.map(([field, value]) => `${field}: ${value}`);
+      client.socket.write(Buffer.from(requestText(`GET ${url}`, ...fields), 'latin1'));
+      const answer = await client.answer();
+      expect({
+        what,
+        status: answer.status,
+        challenge: answer.field('www-authenticate'),
+        lookups: lookups.length,
+        entered,
+      }).toEqual({
+        what,
+        status,
+        challenge: challenge === undefined ? undefined : `Bearer realm="api"${challenge}`,
+        lookups: expected,
+        entered: status === 200 ? 1 : 0,
+      });
+      if (challenge === ', error="invalid_token"') refusals.add(answer.body.toString());
+      for (const secret of ATTACKED_SECRETS) expect(answer.body.toString()).not.toContain(secret);
+    }
+    expect(refusals.size).toBe(1);
+    expect(faults).toEqual([]);
   });
 
   describe(`attacks on signed tokens, through ${name}`, () => {

@@ -128,6 +128,20 @@ describe('what a store says', () => {
     expect(await passes(key, asked)).toEqual([true, 2]);
   });
 
+  it.each([
+    ['good, then revoked', [record], [], 30_000, false],
+    ['unknown, then good', [], [record], 5000, true],
+  ])('is what it said last, wherever the clock jumps: %s', async (_what, before, after, length, passed) => {
+    const { store, clock, passes } = service(new RecordStore(...before));
+    const asked = () => store.asked.length;
+    expect(await passes(key, asked)).toEqual([!passed, 1]);
+    store.records = after;
+    clock.now = NOW + length;
+    expect(await passes(key, asked)).toEqual([passed, 2]);
+    clock.now = NOW + 1;
+    expect(await passes(key, asked)).toEqual([passed, 3]);
+  });
+
   it('may be null where there is no such key', async () => {
     const { get } = service({ findByDigest: async () => null });
     const { status, faults } = await get(key);

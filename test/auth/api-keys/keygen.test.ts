@@ -77,6 +77,13 @@ describe('gatewarden keygen', () => {
     expectNothingOf(PEPPER, stderr);
   });
 
+  it('does not take a fault of its own for bad arguments', () => {
+    const broken = () => {
+      throw new Error('no clock');
+    };
+    expect(() => keygen([], {}, broken)).toThrow('no clock');
+  });
+
   it('says in its help what it takes and how to pipe what it prints', () => {
     expect(run(['--help', '--client', 'a'])).toEqual({ exitCode: 0, stdout: KEYGEN_HELP, stderr: '' });
     for (const word of [

@@ -58,6 +58,12 @@ describe('a record', () => {
     expect(exchange.principal).toStrictEqual({ id: 'acme', scheme: 'api-key', scopes: [], credentialId: 'r1' });
   });
 
+  it('may end with the year 9999', () => {
+    expect(
+      apiKeys({ keys: [{ ...record, digests: [{ digest: DIGEST, expiresAt: 253_402_300_799_999 }] }] }),
+    ).toBeDefined();
+  });
+
   it('survives JSON', async () => {
     const { key, record: made } = generateApiKey({ clientId: 'acme', scopes: ['a'], limits: { perHour: 1 } });
     const read = JSON.parse(JSON.stringify(made));
@@ -124,6 +130,7 @@ describe('a record', () => {
     ['an end of null', digest({ expiresAt: null }), 'keys[1].digests[0].expiresAt'],
     ['an end of NaN', digest({ expiresAt: Number.NaN }), 'keys[1].digests[0].expiresAt'],
     ['an end at infinity', digest({ expiresAt: Number.POSITIVE_INFINITY }), 'keys[1].digests[0].expiresAt'],
+    ['an end after the year 9999', digest({ expiresAt: 253_402_300_800_000 }), 'keys[1].digests[0].expiresAt'],
     ['an end in seconds', digest({ expiresAt: 1_760_000_000 }), 'keys[1].digests[0].expiresAt'],
     ['an end that is no date', digest({ expiresAt: new Date('x') }), 'keys[1].digests[0].expiresAt'],
     ['an end without a zone', digest({ expiresAt: '2026-01-01T00:00:00' }), 'keys[1].digests[0].expiresAt'],
