@@ -51,8 +51,7 @@ export class LocalShare {
   }
 
   admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision {
-    const shares = policies.map((policy, i) => ({ ...policy, limit: this.#share(policy, keys[i] as string) }));
-    const decision = this.#store.admit(shares, keys, units);
+    const decision = this.#store.admit(this.#shares(policies, keys), keys, units);
     if (decision.kind === 'admitted') {
       const { receipt, at } = decision;
       this.#unreported.set(receipt, { receipt, policies, keys, at, units });
@@ -62,6 +61,11 @@ export class LocalShare {
       }
     }
     return decision;
+  }
+
+  /** What is left of this process' share. */
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaState[] {
+    return this.#store.peek(this.#shares(policies, keys), keys);
   }
 
   settle(receipt: Receipt, units: number): void {
@@ -80,6 +84,10 @@ export class LocalShare {
       const still = <T>(list: readonly T[]) => list.filter((_, i) => counts[i]);
       return { ...entry, policies: still(entry.policies), keys: still(entry.keys) };
     });
+  }
+
+  #shares(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaPolicy[] {
+    return policies.map((policy, i) => ({ ...policy, limit: this.#share(policy, keys[i] as string) }));
   }
 
   #share(policy: QuotaPolicy, key: string): number {

@@ -218,14 +218,21 @@ class RedisStoreImplementation implements RedisStore {
   }
 
   async peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]> {
-    const states: QuotaState[] = new Array(policies.length);
-    for (const { places, part } of this.#parts(policies, this.#redisKeys(keys))) {
-      const answer = await this.#run(peek(part.policies, part.keys));
-      places.forEach((place, i) => {
-        states[place] = stateOf(part.policies[i] as QuotaPolicy, answer.charged[i] as Charged);
-      });
+    const redisKeys = this.#redisKeys(keys);
+    if (this.#breaker.open) return this.#peekWithoutRedis(policies, redisKeys, unavailable('Redis does not answer'));
+    try {
+      const states: QuotaState[] = new Array(policies.length);
+      for (const { places, part } of this.#parts(policies, redisKeys)) {
+        const answer = await this.#run(peek(part.policies, part.keys));
+        places.forEach((place, i) => {
+          states[place] = stateOf(part.policies[i] as QuotaPolicy, answer.charged[i] as Charged);
+        });
+      }
+      return states;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'GATEWARDEN_STORE_UNAVAILABLE') throw error;
+      return this.#peekWithoutRedis(policies, redisKeys, error);
     }
-    return states;
   }
 
   async reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void> {
@@ -335,6 +342,23 @@ class RedisStoreImplementation implements RedisStore {
         this.#decidedLocally.set(decision.receipt, receipt);
         return { ...decision, receipt };
       }
+      default:
+        throw error;
+    }
+  }
+
+  #peekWithoutRedis(
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    error: StoreError,
+  ): readonly QuotaState[] {
+    switch (this.#settings.mode) {
+      case 'admit': {
+        const resetAt = this.#pipe.serverNow();
+        return policies.map(({ name, limit }) => ({ name, limit, remaining: limit, resetAt }));
+      }
+      case 'local':
+        return (this.#local as LocalShare).peek(policies, keys);
       default:
         throw error;
     }

@@ -1,0 +1,74 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { authenticate } from '../../../src/auth/authenticate.js';
+import { sharedSecret } from '../../../src/auth/shared-secret.js';
+import { clientIp } from '../../../src/client-ip/client-ip.js';
+import { failedAuthLimit } from '../../../src/limit/failed-auth-limit.js';
+import { type RedisStore, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
+import { sequence } from '../../../src/sequence.js';
+import { ask } from '../../exchange-fixture.js';
+import { describeRedis } from '../../redis/describe.js';
+import { type RedisServer, startRedis } from '../../redis/server.js';
+
+const SECRET = 'c4n4ry-failed-auth-over-redis-0123456789';
+
+describeRedis('failedAuthLimit over Redis', () => {
+  let server: RedisServer;
+  const stores: RedisStore[] = [];
+  beforeEach(async () => {
+    server = await startRedis();
+  });
+  afterEach(async () => {
+    for (const store of stores.splice(0)) store.close();
+    server.resume();
+    await server.stop();
+  });
+
+  /** One process of several. */
+  function instance(options: Partial<RedisStoreOptions> = {}) {
+    const store = redisStore({ client: server.client({ retryStrategy: () => 100 }), deadline: 100, ...options });
+    stores.push(store);
+    const limit = failedAuthLimit({ store, limit: 3, window: '1m' });
+    const guard = sequence(clientIp(), authenticate(sharedSecret({ secrets: [SECRET] }), { failedAuthLimit: limit }));
+    return async (token: string, remoteAddress = '192.0.2.1') => {
+      const answer = await ask(guard, { remoteAddress, headers: [['Authorization', `Bearer ${token}`]] });
+      expect(answer.faults).toEqual([]);
+      return answer.passed ? 200 : answer.status;
+    };
+  }
+
+  it('counts the failures of all processes together', async () => {
+    const [one, two] = [instance(), instance()];
+    expect([await one('bad'), await two('bad'), await one('bad')]).toEqual([401, 401, 401]);
+    expect([await two('bad'), await one(SECRET), await two(SECRET)]).toEqual([429, 429, 429]);
+    expect(await two(SECRET, '192.0.2.2')).toBe(200);
+  });
+
+  it('tells no more than the limit of many that come together that they were wrong', async () => {
+    const [one, two] = [instance(), instance()];
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? one : two)('bad')));
+    expect(answers.filter((status) => status === 401)).toHaveLength(3);
+    expect(answers.filter((status) => status === 429)).toHaveLength(97);
+  });
+
+  describe('while Redis is away', () => {
+    it.each([
+      ['refuse', [503, 503]],
+      ['admit', [401, 200]],
+      ['local', [401, 200]],
+    ] as const)('does as onStoreFailure "%s" has it', async (onStoreFailure, [bad, good]) => {
+      const send = instance({ onStoreFailure });
+      await send(SECRET);
+      server.pause();
+      expect([await send('bad'), await send(SECRET)]).toEqual([bad, good]);
+    });
+
+    it("keeps to this process' share of the limit where that is asked for", async () => {
+      const send = instance({ onStoreFailure: 'local' });
+      await send(SECRET);
+      server.pause();
+      const answers: (number | undefined)[] = [];
+      for (let i = 0; i < 4; i++) answers.push(await send('bad'));
+      expect(answers).toEqual([401, 401, 401, 429]);
+    });
+  });
+});
