@@ -145,6 +145,8 @@ export class Exchange {
   requestId: string | undefined = undefined;
   /** Written by `clientIp`. */
   clientIp: ClientIp | undefined = undefined;
+  /** Written by `clientIp`: whether the other end of the socket is a proxy that it trusts. */
+  peerIsTrusted = false;
   /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
   principal: Principal | undefined = undefined;
   /** Written by `audit`. */

@@ -55,6 +55,16 @@ const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The credentials cannot be checked at the moment.',
   },
+  'host-untrusted': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'The Host of this request is not one that is served here.',
+  },
+  'preflight-refused': {
+    status: 403,
+    title: 'Forbidden',
+    detail: 'Pages of this origin may not call this resource so.',
+  },
   'content-too-large': {
     status: 413,
     title: 'Content Too Large',

@@ -86,8 +86,10 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     direct: Object.freeze({ ip: undefined, key: 'unix-socket', source: 'socket', reason: 'no-address' }),
   };
 
-  function resolve({ request, principal }: Exchange): ClientIp {
+  function resolve(exchange: Exchange): ClientIp {
+    const { request, principal } = exchange;
     const peer = request.remoteAddress === undefined ? unixSocket : hop(request.remoteAddress);
+    exchange.peerIsTrusted = peer.trusted;
     if (peer.direct === undefined) throw new Error('gatewarden: the socket has an address that is not one');
     const vouched = principal === undefined ? undefined : forwarder?.(principal);
     disown(vouched);

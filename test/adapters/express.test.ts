@@ -8,6 +8,7 @@ import { guard } from '../../src/adapters/express.js';
 import { Exchange, type Guard, type Outcome, problem, refuse } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 
 type Framework = typeof express5;
@@ -90,6 +91,7 @@ for (const [name, express, async] of VERSIONS) {
   adapterContract(name, (service) => listening(translated(express, async, service)));
   adapterAttacks(name, (service) => listening(translated(express, async, service)));
   signedRequestAttacks(name, (service) => listening(translated(express, async, service)));
+  edgeAttacks(name, (service) => listening(translated(express, async, service)));
 
   describe(name, () => {
     /** What became of one exchange, once it has settled. */

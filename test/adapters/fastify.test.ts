@@ -6,6 +6,7 @@ import { gatewarden, guard } from '../../src/adapters/fastify.js';
 import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 
 async function translated(service: Service): Promise<FastifyInstance> {
@@ -64,6 +65,7 @@ async function serve(service: Service): Promise<Serving> {
 adapterContract('Fastify', serve);
 adapterAttacks('Fastify', serve);
 signedRequestAttacks('Fastify', serve);
+edgeAttacks('Fastify', serve);
 
 describe('Fastify', () => {
   const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);

@@ -17,6 +17,7 @@ import {
 } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
+import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 
 type Env = { Bindings: HttpBindings };
@@ -86,6 +87,7 @@ const serve = (service: Service) => listening(translated(service));
 adapterContract('Hono on Node', serve);
 adapterAttacks('Hono on Node', serve);
 signedRequestAttacks('Hono on Node', serve);
+edgeAttacks('Hono on Node', serve);
 
 const marking: Guard = (exchange) => {
   exchange.set('X-Guarded', 'yes');

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { clientIp } from '../../src/client-ip/client-ip.js';
+import { type TrustedHostsOptions, trustedHosts } from '../../src/edge/trusted-hosts.js';
+import { OptionError } from '../../src/option.js';
+import { sequence } from '../../src/sequence.js';
+import { ask, type HeaderLine } from '../exchange-fixture.js';
+import { ATTACKED_HOSTS, HOST_ATTACKS } from './host-attacks.js';
+
+const host = (value: string): HeaderLine => ['Host', value];
+const status = async (guard: ReturnType<typeof trustedHosts>, options: Parameters<typeof ask>[1]) => {
+  const answer = await ask(guard, options);
+  expect(answer.faults).toEqual([]);
+  return answer.passed ? 200 : answer.status;
+};
+
+describe('trustedHosts', () => {
+  it.each(HOST_ATTACKS.map((attack) => [attack.what, attack] as const))(
+    '%s',
+    async (_what, { hosts, target, served }) => {
+      const guard = trustedHosts({ hosts: ATTACKED_HOSTS });
+      const headers = hosts.map(host);
+      expect(await status(guard, { headers, url: target ?? '/' })).toBe(served ? 200 : 400);
+    },
+  );
+
+  it('tells no more than that the host is not served', async () => {
+    const answer = await ask(trustedHosts({ hosts: ['secret.internal'] }), { headers: [host('evil.test')] });
+    expect(JSON.parse(answer.body)).toEqual({
+      title: 'Bad Request',
+      status: 400,
+      detail: 'The Host of this request is not one that is served here.',
+      code: 'host-untrusted',
+    });
+  });
+
+  it.each([
+    ['example.com:443', true, 200],
+    ['example.com:443', false, 200],
+    ['example.com:80', true, 400],
+    ['example.com', true, 200],
+    ['example.com', false, 400],
+  ])('knows the default port of a connection: %s with TLS %s', async (name, encrypted, expected) => {
+    const guard = trustedHosts({ hosts: ['example.com:443'] });
+    expect(await status(guard, { headers: [host(name)], encrypted })).toBe(expected);
+  });
+
+  it('takes the authority of HTTP/2 for the host', async () => {
+    const guard = trustedHosts({ hosts: ['example.com'] });
+    expect(await status(guard, { headers: [[':authority', 'example.com']] })).toBe(200);
+    expect(await status(guard, { headers: [[':authority', 'evil.test']] })).toBe(400);
+    expect(await status(guard, { headers: [[':authority', 'example.com'], host('evil.test')] })).toBe(400);
+  });
+
+  describe('behind a proxy', () => {
+    const behind = (forwardedHost: boolean) =>
+      sequence(clientIp({ trust: ['10.0.0.1'] }), trustedHosts({ hosts: ['example.com', 'internal'], forwardedHost }));
+    const forwarded = (value: string): HeaderLine => ['X-Forwarded-Host', value];
+    it.each<[string, boolean, string, readonly HeaderLine[], number]>([
+      [
+        'believes X-Forwarded-Host of a trusted one',
+        true,
+        '10.0.0.1',
+        [host('internal'), forwarded('example.com')],
+        200,
+      ],
+      ['minds what it says', true, '10.0.0.1', [host('internal'), forwarded('evil.test')], 400],
+      ['takes none for Host', true, '10.0.0.1', [host('internal')], 200],
+      ['believes no list', true, '10.0.0.1', [host('internal'), forwarded('example.com, evil.test')], 400],
+      [
+        'believes no two',
+        true,
+        '10.0.0.1',
+        [host('internal'), forwarded('example.com'), forwarded('example.com')],
+        400,
+      ],
+      ['still wants a Host that is one', true, '10.0.0.1', [host('a@b'), forwarded('example.com')], 400],
+      ['does not believe a stranger', true, '10.0.0.2', [host('evil.test'), forwarded('example.com')], 400],
+      [
+        'does not mind what a stranger says there',
+        true,
+        '10.0.0.2',
+        [host('example.com'), forwarded('evil.test')],
+        200,
+      ],
+      ['does not look unless it is told to', false, '10.0.0.1', [host('evil.test'), forwarded('example.com')], 400],
+    ])('%s', async (_promise, forwardedHost, remoteAddress, headers, expected) => {
+      expect(await status(behind(forwardedHost), { headers, remoteAddress })).toBe(expected);
+    });
+  });
+
+  it.each<[string, object]>([
+    ['no hosts', {}],
+    ['an empty list', { hosts: [] }],
+    ['text', { hosts: 'example.com' }],
+    ['anything', { hosts: ['*'] }],
+    ['a URL', { hosts: ['https://example.com'] }],
+    ['a path', { hosts: ['example.com/'] }],
+    ['a star inside', { hosts: ['a.*.com'] }],
+    ['a star before an address', { hosts: ['*.127.0.0.1'] }],
+    ['a bare IPv6 address', { hosts: ['::1'] }],
+    ['a port that is none', { hosts: ['example.com:0'] }],
+    ['nothing', { hosts: [''] }],
+    ['no text', { hosts: [5] }],
+    ['a misspelt option', { hosts: ['example.com'], trust: true }],
+    ['forwardedHost that is no boolean', { hosts: ['example.com'], forwardedHost: 'yes' }],
+  ])('cannot be made with %s', (_what, options) => {
+    expect(() => trustedHosts(options as TrustedHostsOptions)).toThrow(OptionError);
+  });
+});
