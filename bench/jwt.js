@@ -6,7 +6,7 @@ import { jwtVerify } from 'jose';
 const key = 'a secret for this benchmark, of 32 bytes or more';
 const options = { issuer: 'https://auth.example', audience: 'api' };
 const token = await jwtIssuer({ algorithm: 'HS256', key, expiresIn: '1h', ...options }).issue({ sub: 'alice' });
-const headers = { get: () => undefined, set: () => undefined };
+const headers = { get: () => undefined, set: () => undefined, onHead: () => undefined };
 const request = {
   method: 'GET',
   url: '/',

@@ -32,6 +32,8 @@ export type RequestBody = Uint8Array | 'too-large' | 'consumed' | 'aborted';
 export interface ResponseHeaders {
   get(name: string): string | undefined;
   set(name: string, value: string): void;
+  /** Calls `hook` just before the head of the response goes out, whoever sends it. */
+  onHead(hook: () => void): void;
 }
 
 /** Who is calling, as far as it could be verified. */
@@ -201,6 +203,17 @@ export class Exchange {
   append(name: string, value: string): void {
     const before = this.#headers.get(name);
     this.#headers.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+
+  /** Runs `hook` just before the response's head goes out: the last moment at which a header may be set. */
+  onHead(hook: () => void): void {
+    this.#headers.onHead(() => {
+      try {
+        hook();
+      } catch (error) {
+        this.fault(error);
+      }
+    });
   }
 
   /**

@@ -42,7 +42,9 @@ export { type SignedRequestOptions, signedRequest } from './auth/signed-request/
 export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
 export { addressKey } from './client-ip/address.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
+export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './edge/access-log.js';
 export { type CorsOptions, cors } from './edge/cors.js';
+export { type ProcessTimeOptions, processTime } from './edge/process-time.js';
 export { type RequestIdOptions, requestId } from './edge/request-id.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';

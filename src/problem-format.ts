@@ -40,19 +40,21 @@ export function renderProblem(reply: Reply, exchange: Exchange): RenderedProblem
   if (problem === undefined) return undefined;
   if (exchange.problemFormats !== undefined) {
     try {
-      const wire = formatted(problem, exchange.problemFormats);
+      const wire = formatted(problem, exchange.problemFormats, exchange.requestId);
       disown(wire);
       if (wire !== undefined) return rendered(wire, reply.status);
     } catch (error) {
       exchange.fault(error);
     }
   }
-  return { status: reply.status, contentType: 'application/problem+json', body: JSON.stringify(problem) };
+  const { requestId } = exchange;
+  const body = JSON.stringify(requestId === undefined ? problem : { ...problem, requestId });
+  return { status: reply.status, contentType: 'application/problem+json', body };
 }
 
-function formatted(problem: Problem, formats: ProblemFormats): WireProblem | undefined {
-  const own = formats[problem.code] as ((problem: Problem) => WireProblem) | undefined;
-  return own === undefined ? formats.default?.(problem) : own(problem);
+function formatted(problem: Problem, formats: ProblemFormats, requestId: string | undefined): WireProblem | undefined {
+  const own = formats[problem.code] as ProblemFormats['default'];
+  return (own ?? formats.default)?.(problem, requestId);
 }
 
 function rendered(wire: WireProblem, ordinaryStatus: number): RenderedProblem {

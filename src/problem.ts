@@ -147,7 +147,10 @@ export interface WireProblem {
   readonly contentType?: string;
 }
 
-/** For each problem code, how a service words it; `default` for the codes not named. */
+/**
+ * For each problem code, how a service words it; `default` for the codes not named. The id of the request is told where
+ * `requestId` stood before.
+ */
 export type ProblemFormats = {
-  readonly [C in ProblemCode]?: (problem: Problem<C>) => WireProblem;
-} & { readonly default?: (problem: Problem) => WireProblem };
+  readonly [C in ProblemCode]?: (problem: Problem<C>, requestId: string | undefined) => WireProblem;
+} & { readonly default?: (problem: Problem, requestId: string | undefined) => WireProblem };

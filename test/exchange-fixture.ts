@@ -62,6 +62,17 @@ export class TestResponseHeaders implements ResponseHeaders {
     this.#entries.set(name.toLowerCase(), [name, value]);
   }
 
+  readonly #hooks: (() => void)[] = [];
+
+  onHead(hook: () => void): void {
+    this.#hooks.push(hook);
+  }
+
+  /** What an adapter does when the head goes out. */
+  send(): void {
+    for (const hook of this.#hooks) hook();
+  }
+
   /** Every header set so far, by name as it was written. */
   all(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.#entries.values());

@@ -71,6 +71,16 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   set(name: string, value: string): void {
     if (!this.#response.headersSent) this.#response.setHeader(name, value);
   }
+
+  onHead(hook: () => void): void {
+    const response = this.#response;
+    // Node itself comes through here, also where the head is written by the first byte of a body.
+    const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
+    response.writeHead = (...args: unknown[]) => {
+      if (!response.headersSent) hook();
+      return writeHead.apply(response, args);
+    };
+  }
 }
 
 const OPEN = Symbol('gatewarden.open');

@@ -9,6 +9,7 @@ const NO_LINES: readonly string[] = Object.freeze([]);
 export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;
   readonly #address: () => string | undefined;
+  readonly #hooks: (() => void)[] = [];
   readonly #headers = new Map<string, readonly [name: string, value: string]>();
 
   constructor(request: Request, address: () => string | undefined) {
@@ -52,8 +53,13 @@ export class WebMessage implements RequestView, ResponseHeaders {
     this.#headers.set(name.toLowerCase(), [name, value]);
   }
 
-  /** Everything that guards have set. */
+  onHead(hook: () => void): void {
+    this.#hooks.push(hook);
+  }
+
+  /** Everything that guards have set, now that the response has been made. */
   headers(): Iterable<readonly [name: string, value: string]> {
+    for (const hook of this.#hooks) hook();
     return this.#headers.values();
   }
 }

@@ -1,6 +1,6 @@
-import { createHmac, randomBytes } from 'node:crypto';
 import type { AuthenticationDecision, Exchange, Guard } from '../exchange.js';
-import { badOption, badSecret, checkOptionNames } from '../option.js';
+import { keyHasher } from '../key-hash.js';
+import { badOption, checkOptionNames } from '../option.js';
 
 /** One decision about credentials. Holds no credential and no part of one. */
 export interface AuditRecord {
@@ -31,9 +31,6 @@ export interface AuditOptions {
   readonly now?: () => number;
 }
 
-const MIN_KEY_LENGTH = 32;
-const HASH_DIGITS = 12;
-
 /**
  * Records every decision of `authenticate` and `requireScope` that comes after it. Put it before them, and after
  * `requestId` and `clientIp`.
@@ -45,12 +42,10 @@ const HASH_DIGITS = 12;
  */
 export function audit(options: AuditOptions): Guard {
   checkOptionNames('audit', options, ['sink', 'hashKey', 'now']);
-  const { sink, hashKey = randomBytes(32).toString('hex'), now = Date.now } = options;
+  const { sink, now = Date.now } = options;
+  const keyHash = keyHasher('audit', options.hashKey);
   if (typeof sink !== 'function') throw badOption('audit', 'sink', 'must be a function', sink);
   if (typeof now !== 'function') throw badOption('audit', 'now', 'must be a function', now);
-  if (typeof hashKey !== 'string' || hashKey.length < MIN_KEY_LENGTH) {
-    throw badSecret('audit', 'hashKey', `must be a string of at least ${MIN_KEY_LENGTH} characters`);
-  }
 
   function record(decision: AuthenticationDecision, exchange: Exchange): void {
     const { outcome, reason, scheme, credentialId, clientId, token } = decision;
@@ -63,7 +58,7 @@ export function audit(options: AuditOptions): Guard {
         reason,
         scheme,
         credentialId,
-        keyHash: token === undefined ? undefined : keyHash(hashKey, token),
+        keyHash: token === undefined ? undefined : keyHash(token),
         clientId,
         ip: exchange.clientIp?.ip ?? exchange.request.remoteAddress,
         requestId: exchange.requestId,
@@ -87,8 +82,4 @@ export function audit(options: AuditOptions): Guard {
           };
     return undefined;
   };
-}
-
-function keyHash(key: string, token: string): string {
-  return createHmac('sha256', key).update(token).digest('hex').slice(0, HASH_DIGITS);
 }

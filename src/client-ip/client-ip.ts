@@ -1,17 +1,32 @@
-import { type ClientIp, type ClientIpReason, disown, type Exchange, type Guard, type Principal } from '../exchange.js';
-import { badOption, checkOptionNames } from '../option.js';
+import {
+  type ClientIp,
+  type ClientIpReason,
+  disown,
+  type Exchange,
+  type Guard,
+  type Principal,
+  type RequestView,
+} from '../exchange.js';
+import { badOption, checkOptionNames, oneOf } from '../option.js';
 import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from './address.js';
+import { WORKERS_ADDRESS, workerKey } from './cloudflare.js';
 import { hopsOf } from './forwarding-header.js';
 import { trustedRanges } from './trusted-range.js';
 
 /** Headers that may name the caller. */
-export type ForwardingHeader = 'x-forwarded-for' | 'x-real-ip' | 'x-original-ip' | 'forwarded';
+export type ForwardingHeader = 'x-forwarded-for' | 'x-real-ip' | 'x-original-ip' | 'forwarded' | 'cf-connecting-ip';
 
 /** What `clientIp` takes. */
 export interface ClientIpOptions {
   /**
-   * Proxies whose word is taken: addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`. Default none: the
-   * client is whoever holds the socket.
+   * Where Cloudflare stands. `cloudflare`: in front of this service itself; its published ranges are trusted. `cloudflared`:
+   * a tunnel ends on this machine; `loopback` is trusted. Either way `CF-Connecting-IP` names the client, where it comes
+   * once; `trust` takes the place of what is trusted, and `headers` of the header.
+   */
+  readonly preset?: 'cloudflare' | 'cloudflared';
+  /**
+   * Proxies whose word is taken: addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`, `cloudflare`. Default
+   * none: the client is whoever holds the socket.
    */
   readonly trust?: readonly string[];
   /**
@@ -31,9 +46,12 @@ export interface ClientIpOptions {
   readonly trustUnixSocket?: boolean;
 }
 
+const TRUSTED_BY = { cloudflare: 'cloudflare', cloudflared: 'loopback' } as const;
 const PROXY_HEADERS: readonly ForwardingHeader[] = ['x-forwarded-for'];
 const FORWARDER_HEADERS: readonly ForwardingHeader[] = ['x-forwarded-for', 'x-real-ip', 'x-original-ip'];
-const KNOWN_HEADERS: readonly string[] = [...FORWARDER_HEADERS, 'forwarded'];
+const CLOUDFLARE_HEADERS: readonly ForwardingHeader[] = ['cf-connecting-ip'];
+const KNOWN_HEADERS: readonly string[] = [...FORWARDER_HEADERS, 'forwarded', ...CLOUDFLARE_HEADERS];
+const OPTIONS = ['preset', 'trust', 'forwarder', 'headers', 'ipv6Prefix', 'trustUnixSocket'];
 const MAX_HOPS = 32;
 
 /** What a text says about an address, worked out once. */
@@ -58,8 +76,12 @@ interface Hop {
  * @throws OptionError naming the bad value
  */
 export function clientIp(options: ClientIpOptions = {}): Guard {
-  checkOptionNames('clientIp', options, ['trust', 'forwarder', 'headers', 'ipv6Prefix', 'trustUnixSocket']);
+  checkOptionNames('clientIp', options, OPTIONS);
   const { forwarder, ipv6Prefix = 64, trustUnixSocket = false } = options;
+  const preset =
+    options.preset === undefined
+      ? undefined
+      : oneOf('clientIp', 'preset', options.preset, ['cloudflare', 'cloudflared']);
   checkIpv6Prefix('clientIp', ipv6Prefix);
   if (forwarder !== undefined && typeof forwarder !== 'function') {
     throw badOption('clientIp', 'forwarder', 'must be a function of the principal', forwarder);
@@ -68,9 +90,10 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     throw badOption('clientIp', 'trustUnixSocket', 'must be true or false', trustUnixSocket);
   }
   const named = checkedHeaders(options.headers);
-  const proxyHeaders = named ?? PROXY_HEADERS;
+  const proxyHeaders = named ?? (preset === undefined ? PROXY_HEADERS : CLOUDFLARE_HEADERS);
   const forwarderHeaders = named ?? FORWARDER_HEADERS;
-  const isTrusted = trustedRanges('clientIp', options.trust ?? []);
+  const isTrusted = trustedRanges('clientIp', options.trust ?? (preset === undefined ? [] : [TRUSTED_BY[preset]]));
+  let warned = false;
 
   const hop = remembered((text): Hop => {
     const address = parseAddress(text);
@@ -94,13 +117,26 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     const vouched = principal === undefined ? undefined : forwarder?.(principal);
     disown(vouched);
     const mayForward = vouched === true;
-    if (!peer.trusted && !mayForward) return peer.direct;
+    if (!peer.trusted && !mayForward) {
+      if (!warned) warnOfStranger(request);
+      return peer.direct;
+    }
 
     for (const name of mayForward ? forwarderHeaders : proxyHeaders) {
       const lines = request.fieldLines(name);
       if (lines.length > 0) return walk(peer, mayForward, name, hopsOf(name, lines, MAX_HOPS + 1));
     }
     return peer.direct;
+  }
+
+  /** A proxy that is not in `trust`, or somebody who tries: once, for whoever tries could fill the log. */
+  function warnOfStranger(request: RequestView): void {
+    const name = proxyHeaders.find((header) => request.fieldLines(header).length > 0);
+    if (name === undefined) return;
+    warned = true;
+    process.emitWarning(`clientIp does not believe ${name} from a peer that it does not trust: see "trust"`, {
+      code: 'GATEWARDEN_UNTRUSTED_FORWARDING',
+    });
   }
 
   function walk(peer: Hop, mayForward: boolean, source: ForwardingHeader, entries: readonly string[]): ClientIp {
@@ -119,7 +155,9 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
   }
 
   return function clientIp(exchange) {
-    exchange.clientIp = resolve(exchange);
+    const found = resolve(exchange);
+    const shared = found.source === 'cf-connecting-ip' && found.ip === WORKERS_ADDRESS;
+    exchange.clientIp = shared ? { ...found, key: workerKey(exchange.request) } : found;
     return undefined;
   };
 }

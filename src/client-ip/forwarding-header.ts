@@ -5,6 +5,8 @@ import { parseForwarded } from './forwarded.js';
  * section 5.3). Blank members are no entries. What a client wrote further to the left is not looked at.
  */
 export function hopsOf(name: string, lines: readonly string[], max: number): readonly string[] {
+  // One address and no list: whatever else comes was not written by Cloudflare, and is no address.
+  if (name === 'cf-connecting-ip') return lines.length === 1 ? [(lines[0] ?? '').trim()] : [''];
   const hops: string[] = [];
   for (let i = lines.length - 1; i >= 0 && hops.length < max; i--) {
     const line = lines[i] ?? '';

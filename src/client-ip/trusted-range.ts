@@ -2,22 +2,24 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { badOption } from '../option.js';
 import { type Address, parseHost, prefixMask } from './address.js';
+import { CLOUDFLARE_RANGES } from './cloudflare.js';
 
 interface Range {
   readonly bytes: readonly number[];
   readonly prefix: number;
 }
 
-/** Names for the usual private ranges, as Express and proxy-addr spell them. */
+/** Names for the usual private ranges, as Express and proxy-addr spell them, and for Cloudflare's. */
 const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ['loopback', ['127.0.0.0/8', '::1/128']],
   ['linklocal', ['169.254.0.0/16', 'fe80::/10']],
+  ['cloudflare', CLOUDFLARE_RANGES],
   ['uniquelocal', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']],
 ]);
 
 /**
  * Compiles `trust` into a test whether an address is a trusted proxy's. Entries are `loopback`, `linklocal`,
- * `uniquelocal`, addresses, and CIDR ranges written out in full.
+ * `uniquelocal`, `cloudflare`, addresses, and CIDR ranges written out in full.
  * @throws OptionError for `/0`, short or octal forms, host bits that are set, zones, and IPv4-mapped IPv6
  */
 export function trustedRanges(factory: string, trust: readonly string[]): (address: Address) => boolean {
@@ -42,7 +44,9 @@ function parseRange(factory: string, entry: unknown): Range {
   const host = match?.[1] ?? '';
   const family = isIP(host);
   if (match === null || family === 0) {
-    throw refuse("entries must be an address, a range such as '10.0.0.0/8', or loopback, linklocal, uniquelocal");
+    throw refuse(
+      "entries must be an address, a range such as '10.0.0.0/8', or loopback, linklocal, uniquelocal, cloudflare",
+    );
   }
   const parsed = parseHost(host);
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {

@@ -513,7 +513,7 @@ describe('options', () => {
     [{ headers: [] }, 'headers', '[]'],
     [{ headers: 'x-real-ip' }, 'headers', "'x-real-ip'"],
     [{ headers: ['X-Real-IP'] }, 'headers', "'X-Real-IP'"],
-    [{ headers: ['x-real-ip', 'cf-connecting-ip'] }, 'headers', "'cf-connecting-ip'"],
+    [{ headers: ['x-real-ip', 'true-client-ip'] as never }, 'headers', "'true-client-ip'"],
     [{ headers: [undefined] }, 'headers', 'undefined'],
     [{ ipv6Prefix: 31 }, 'ipv6Prefix', '31'],
     [{ ipv6Prefix: 129 }, 'ipv6Prefix', '129'],

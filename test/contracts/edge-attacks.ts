@@ -1,5 +1,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { cors, type Exchange, type Guard, problem, refuse, reportFaults, trustedHosts } from '../../src/index.js';
+import {
+  cors,
+  type Exchange,
+  type Guard,
+  problem,
+  processTime,
+  refuse,
+  reportFaults,
+  trustedHosts,
+} from '../../src/index.js';
 import { ATTACKED_CORS, CORS_ATTACKS } from '../edge/cors-attacks.js';
 import { ATTACKED_HOSTS, HOST_ATTACKS } from '../edge/host-attacks.js';
 import { Client } from '../raw-client.js';
@@ -105,5 +114,46 @@ export function edgeAttacks(name: string, serve: Serve): void {
       });
     }
     expect(faults).toEqual([]);
+  });
+
+  it(`every answer says how long it took, through ${name}`, async () => {
+    const refusal = refuse(problem('credentials-missing'));
+    const { port } = await served(
+      serve,
+      [processTime({ serverTiming: true })],
+      [
+        { method: 'GET', path: '/refused', guards: [[() => refusal]], handler: ANSWER },
+        { method: 'GET', path: '/broken', guards: [], handler: { does: 'throw', error: new Error('broken') } },
+        {
+          method: 'GET',
+          path: '/by-hand',
+          guards: [],
+          handler: {
+            does: 'write',
+            write: (_request, response) => void response.writeHead(200, { 'Content-Length': 2 }).end('ok'),
+          },
+        },
+        {
+          method: 'GET',
+          path: '/unsaid',
+          guards: [],
+          handler: {
+            does: 'write',
+            write: (_request, response) => {
+              response.write('o');
+              response.end('k');
+            },
+          },
+        },
+      ],
+    );
+    const statuses: number[] = [];
+    for (const path of ['/', '/refused', '/broken', '/nowhere', '/by-hand', '/unsaid']) {
+      const answer = await ask(port, [`GET ${path} HTTP/1.1`, 'Host: gatewarden.test']);
+      statuses.push(answer.status);
+      expect(answer.field('x-process-time'), path).toMatch(/^\d+\.\d{6}$/);
+      expect(answer.field('server-timing'), path).toMatch(/^app;dur=\d+\.\d{3}$/);
+    }
+    expect(statuses).toEqual([200, 401, 500, 404, 200, 200]);
   });
 }

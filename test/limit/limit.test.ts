@@ -711,7 +711,7 @@ describe('limit, given what its types forbid', () => {
         const guard = sequence(limit({ store: memoryStore(), policies: [window], ...options }));
         const exchange = new Exchange(
           { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
-          { get: () => undefined, set: () => undefined },
+          { get: () => undefined, set: () => undefined, onHead: () => undefined },
         );
         exchange.faultReporter = () => undefined;
         expect(await guard(exchange)).toMatchObject({ status: 500 });
@@ -727,7 +727,11 @@ describe('limit, given what its types forbid', () => {
     const headers = new Map<string, string>();
     const exchange = new Exchange(
       { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
-      { get: (name) => headers.get(name), set: (name, value) => void headers.set(name, value) },
+      {
+        get: (name) => headers.get(name),
+        set: (name, value) => void headers.set(name, value),
+        onHead: () => undefined,
+      },
     );
     const one = (units: number, name: string) =>
       limit({

@@ -145,6 +145,7 @@ describeRedis('redisStore', () => {
       const exchange = new Exchange(request, {
         get: (name) => headers.get(name),
         set: (name, value) => void headers.set(name, value),
+        onHead: () => undefined,
       });
       exchange.faultReporter = (error) => faults.push(error);
       const reply = await guard(exchange);

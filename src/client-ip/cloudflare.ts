@@ -1,0 +1,42 @@
+import type { RequestView } from '../exchange.js';
+
+/**
+ * From where Cloudflare calls, as published at https://www.cloudflare.com/ips-v4 and ips-v6 on 2026-11-01. Where the list
+ * has grown, `trust` takes the place of it.
+ */
+export const CLOUDFLARE_RANGES: readonly string[] = [
+  '173.245.48.0/20',
+  '103.21.244.0/22',
+  '103.22.200.0/22',
+  '103.31.4.0/22',
+  '141.101.64.0/18',
+  '108.162.192.0/18',
+  '190.93.240.0/20',
+  '188.114.96.0/20',
+  '197.234.240.0/22',
+  '198.41.128.0/17',
+  '162.158.0.0/15',
+  '104.16.0.0/13',
+  '104.24.0.0/14',
+  '172.64.0.0/13',
+  '131.0.72.0/22',
+  '2400:cb00::/32',
+  '2606:4700::/32',
+  '2803:f800::/32',
+  '2405:b500::/32',
+  '2405:8100::/32',
+  '2a06:98c0::/29',
+  '2c0f:f248::/32',
+];
+
+/** What `CF-Connecting-IP` says of requests that a Worker of another zone makes, whoever wrote it. */
+export const WORKERS_ADDRESS = '2a06:98c0:3600::103';
+
+const ZONE = /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/;
+
+/** The partition key of a Worker: by the zone that Cloudflare names in `CF-Worker`, else one key for all of them. */
+export function workerKey(request: RequestView): string {
+  const lines = request.fieldLines('cf-worker');
+  const zone = lines.length === 1 ? lines[0]?.toLowerCase() : undefined;
+  return zone !== undefined && ZONE.test(zone) ? `cloudflare-worker:${zone}` : 'cloudflare-worker';
+}

@@ -1,0 +1,218 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { authenticate } from '../../src/auth/authenticate.js';
+import { sharedSecret } from '../../src/auth/shared-secret.js';
+import { clientIp } from '../../src/client-ip/client-ip.js';
+import { type AccessLogFields, type AccessLogOptions, accessLog } from '../../src/edge/access-log.js';
+import { cors } from '../../src/edge/cors.js';
+import { requestId } from '../../src/edge/request-id.js';
+import { trustedHosts } from '../../src/edge/trusted-hosts.js';
+import type { Guard, Outcome } from '../../src/exchange.js';
+import { limit } from '../../src/limit/limit.js';
+import { memoryStore } from '../../src/limit/memory-store.js';
+import { slidingWindow } from '../../src/limit/policy.js';
+import { OptionError } from '../../src/option.js';
+import { sequence } from '../../src/sequence.js';
+import { expectNoCredential } from '../canary.js';
+import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
+
+const SECRET = 'access-log-c4n4ry-secret-0123456789-abcdef';
+const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
+
+interface Line {
+  readonly level: string;
+  readonly fields: AccessLogFields;
+  readonly message: string;
+}
+
+/** Sends a request, ends it, and gives what was logged. */
+async function logged(
+  guards: readonly Guard[],
+  options: TestExchangeOptions = {},
+  outcome: Outcome = { kind: 'completed', status: 200 },
+  own: Partial<AccessLogOptions> = {},
+) {
+  const lines: Line[] = [];
+  const to = (level: string) => (fields: object, message: string) =>
+    void lines.push({ level, fields: fields as AccessLogFields, message });
+  const logger = { info: to('info'), warn: to('warn'), error: to('error') };
+  const answer = await ask(sequence(requestId(), accessLog({ logger, ...own }), ...guards), options);
+  const { status, body, exchange } = answer;
+  exchange.settle(
+    status === undefined ? outcome : { kind: 'refused', status, code: body === '' ? undefined : JSON.parse(body).code },
+  );
+  expectNoCredential('access log', JSON.stringify(lines));
+  return { lines, line: lines[0], answer };
+}
+
+describe('accessLog', () => {
+  it('writes one whole line when the exchange has ended', async () => {
+    const { lines } = await logged(
+      [clientIp({ trust: ['loopback'] }), authenticate(sharedSecret({ secrets: [SECRET], clientId: 'main' }))],
+      {
+        method: 'POST',
+        url: '/generate?token=secret',
+        headers: [bearer(SECRET), ['X-Forwarded-For', '2001:db8::7'], ['X-Request-ID', 'r-1']],
+      },
+      { kind: 'completed', status: 201 },
+    );
+    expect(lines).toEqual([
+      {
+        level: 'info',
+        message: 'POST /generate 201',
+        fields: {
+          requestId: 'r-1',
+          method: 'POST',
+          path: '/generate',
+          status: 201,
+          outcome: 'completed',
+          code: undefined,
+          duration: expect.any(Number),
+          ip: '2001:db8::/64',
+          principal: 'main',
+          keyHash: expect.stringMatching(/^[0-9a-f]{12}$/),
+          cfRay: undefined,
+        },
+      },
+    ]);
+  });
+
+  const secret = authenticate(sharedSecret({ secrets: [SECRET] }));
+  const one = () =>
+    limit({ store: memoryStore(), by: 'global', policies: [slidingWindow({ limit: 1, window: '1m' })], cost: 2 });
+  it.each<[string, readonly Guard[], TestExchangeOptions, Outcome, string, string]>([
+    ['a 404', [], {}, { kind: 'completed', status: 404 }, 'info', 'GET / 404'],
+    ['a 500', [], {}, { kind: 'completed', status: 500 }, 'error', 'GET / 500'],
+    ['a client that left', [], {}, { kind: 'aborted' }, 'info', 'GET / aborted'],
+    ['no credentials', [secret], {}, { kind: 'aborted' }, 'warn', 'GET / 401'],
+    ['bad credentials', [secret], { headers: [bearer('x')] }, { kind: 'aborted' }, 'warn', 'GET / 401'],
+    ['a limit', [one()], {}, { kind: 'aborted' }, 'warn', 'GET / 429'],
+    [
+      'a foreign host',
+      [trustedHosts({ hosts: ['a.example'] })],
+      { headers: [['Host', 'b.example']] },
+      { kind: 'aborted' },
+      'warn',
+      'GET / 400',
+    ],
+    [
+      'a refused preflight',
+      [cors({ origins: ['https://a.example'] })],
+      {
+        method: 'OPTIONS',
+        headers: [
+          ['Origin', 'https://b.example'],
+          ['Access-Control-Request-Method', 'GET'],
+        ],
+      },
+      { kind: 'aborted' },
+      'warn',
+      'OPTIONS / 403',
+    ],
+    [
+      'a preflight',
+      [cors({ origins: ['https://a.example'] })],
+      {
+        method: 'OPTIONS',
+        headers: [
+          ['Origin', 'https://a.example'],
+          ['Access-Control-Request-Method', 'GET'],
+        ],
+      },
+      { kind: 'aborted' },
+      'info',
+      'OPTIONS / 204',
+    ],
+    [
+      'a guard that failed',
+      [
+        () => {
+          throw new Error('broken');
+        },
+      ],
+      {},
+      { kind: 'aborted' },
+      'error',
+      'GET / 500',
+    ],
+  ])('tells of %s', async (_what, guards, options, outcome, level, message) => {
+    const { lines } = await logged(guards, options, outcome);
+    expect(lines.map((line) => [line.level, line.message])).toEqual([[level, message]]);
+  });
+
+  it('tells by the hash that the same bad credentials came again, and nothing else of them', async () => {
+    const hashKey = 'access-log-c4n4ry-hash-key-0123456789-abcd';
+    const hash = async (token: string) =>
+      (await logged([secret], { headers: [bearer(token)] }, undefined, { hashKey })).line?.fields.keyHash;
+    expect(await hash('guess')).toBe(await hash('guess'));
+    expect(await hash('guess')).not.toBe(await hash('guess2'));
+  });
+
+  it.each([
+    ['cf-ray of the right form', '8a1b2c3d4e5f6071-AMS', '8a1b2c3d4e5f6071-AMS'],
+    ['cf-ray of another form', '8a1b2c3d4e5f6071-AMS\u0085x', undefined],
+    ['cf-ray in the other case', '8A1B2C3D4E5F6071-AMS', undefined],
+  ])('%s', async (_what, ray, expected) => {
+    const cloudflared = clientIp({ preset: 'cloudflared' });
+    const headers: HeaderLine[] = [
+      ['CF-Connecting-IP', '192.0.2.1'],
+      ['CF-Ray', ray],
+    ];
+    expect((await logged([cloudflared], { headers })).line?.fields.cfRay).toBe(expected);
+    expect((await logged([clientIp()], { headers })).line?.fields.cfRay).toBeUndefined();
+  });
+
+  it('leaves out what it is told to', async () => {
+    const { lines } = await logged([], { url: '/health' }, undefined, {
+      skip: ({ request }) => request.url === '/health',
+    });
+    expect(lines).toEqual([]);
+  });
+
+  it('lets no request forge a line', async () => {
+    const text = fc.string({ unit: 'binary', maxLength: 50 });
+    await fc.assert(
+      fc.asyncProperty(text, text, text, async (path, method, id) => {
+        const who: Guard = (exchange) => {
+          exchange.principal = { id, scheme: 's', scopes: [], credentialId: 'c' };
+          return undefined;
+        };
+        const { line } = await logged([who], { url: `/${path}`, method, headers: [['X-Request-ID', id]] });
+        const shown = [
+          line?.message,
+          line?.fields.path,
+          line?.fields.method,
+          line?.fields.principal,
+          line?.fields.requestId,
+        ].join('');
+        expect(shown).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Cf}]/u);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('cuts what is endless', async () => {
+    const { line } = await logged([], { url: `/${'x'.repeat(10_000)}` });
+    expect(line?.fields.path).toHaveLength(2048);
+  });
+
+  it('changes no answer where its logger fails', async () => {
+    const fail = () => {
+      throw new Error('disk full');
+    };
+    const { answer } = await logged([], {}, undefined, { logger: { info: fail, warn: fail, error: fail } });
+    expect([answer.passed, answer.faults.map(String)]).toEqual([true, ['Error: disk full']]);
+  });
+
+  it.each<[string, object, string]>([
+    ['no logger', {}, 'logger'],
+    ['half a logger', { logger: { info: () => undefined } }, 'logger'],
+    ['skip that is no function', { logger: console, skip: '/health' }, 'skip'],
+    ['a short hash key', { logger: console, hashKey: 'short' }, 'hashKey'],
+    ['a misspelt option', { logger: console, ignore: 1 }, 'ignore'],
+  ])('cannot be made with %s', (_what, options, named) => {
+    const act = () => accessLog(options as AccessLogOptions);
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+  });
+});
