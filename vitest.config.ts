@@ -8,6 +8,7 @@ export default defineConfig({
     // The package under its own name, from source: examples are tested as a user would write them.
     alias: [
       { find: /^gatewarden$/, replacement: source('index.ts') },
+      { find: /^gatewarden\/env$/, replacement: source('env/index.ts') },
       { find: /^gatewarden\/express$/, replacement: source('adapters/express.ts') },
       { find: /^gatewarden\/fastify$/, replacement: source('adapters/fastify.ts') },
       { find: /^gatewarden\/hono$/, replacement: source('adapters/hono.ts') },

@@ -82,7 +82,7 @@ export {
   slidingWindow,
 } from './limit/policy.js';
 export { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
-export { type Duration, OptionError } from './option.js';
+export { type Duration, OptionError, type Size } from './option.js';
 export {
   type Problem,
   type ProblemCode,

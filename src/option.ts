@@ -83,3 +83,25 @@ export function milliseconds(factory: string, option: string, value: Duration, m
   if (result > max) throw badOption(factory, option, `must be at most ${max} ms`, value);
   return result;
 }
+
+const SIZES: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 };
+
+/** A size: bytes as a number, or a string such as `'64kb'`, `'50mb'`, `'1gb'`, by powers of 1024. */
+export type Size = number | string;
+
+/** Reads a size as a positive whole number of bytes. */
+export function bytes(factory: string, option: string, value: Size, max = Number.MAX_SAFE_INTEGER): number {
+  const rule = "must be a positive size: whole bytes, or a string such as '64kb' or '50mb'";
+  let result = value;
+  if (typeof value === 'string') {
+    const match = /^(\d{1,12})(b|kb|mb|gb)$/i.exec(value);
+    const unit = SIZES[match?.[2]?.toLowerCase() ?? ''];
+    if (match === null || unit === undefined) throw badOption(factory, option, rule, value);
+    result = Number(match[1]) * unit;
+  }
+  if (typeof result !== 'number' || !Number.isSafeInteger(result) || result < 1) {
+    throw badOption(factory, option, rule, value);
+  }
+  if (result > max) throw badOption(factory, option, `must be at most ${max} bytes`, value);
+  return result;
+}

@@ -136,6 +136,7 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     (files) =>
       [
         'index.ts',
+        'env/index.ts',
         'adapters/express.ts',
         'adapters/fastify.ts',
         'adapters/hono.ts',
@@ -178,7 +179,7 @@ describe('package.json', () => {
 
   it('builds from the index, the adapters, what needs a dependency of its own, and the command only', () => {
     for (const file of Object.values(entriesOf(tsupConfig)))
-      expect(file).toMatch(/^src\/(index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|command)\.ts$/);
+      expect(file).toMatch(/^src\/(index|env\/index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|command)\.ts$/);
   });
 
   it('lets older resolvers find the same core', () => {

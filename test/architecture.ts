@@ -6,7 +6,7 @@ export type House = ReadonlyMap<string, string>;
 /** What breaks one rule, a line each; empty where the rule holds. */
 export type Rule = (house: House) => readonly string[];
 
-const GUARD_FOLDERS = ['client-ip', 'edge', 'auth', 'limit', 'upload', 'work'];
+const GUARD_FOLDERS = ['client-ip', 'edge', 'auth', 'limit', 'upload', 'work', 'env'];
 const REDIS_FOLDERS = ['redis/', 'limit/redis/', 'auth/redis/'];
 const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
 const JWT_FOLDER = 'auth/jwt/';
