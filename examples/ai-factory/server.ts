@@ -1,0 +1,175 @@
+import {
+  accessLog,
+  apiKeys,
+  authenticate,
+  clientIp,
+  cors,
+  type Guard,
+  limit,
+  memoryStore,
+  problemFormat,
+  processTime,
+  requestId,
+  securityHeaders,
+  slidingWindow,
+  trustedHosts,
+} from 'gatewarden';
+import { guard } from 'gatewarden/hono';
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { type Docs, serveDocs } from './docs.js';
+import type { Logger } from './log.js';
+import { openApi } from './openapi.js';
+import type { Settings } from './settings.js';
+
+export const VERSION = '1.0.0';
+const MAX_BODY = 64 * 1024;
+
+const TestRequest = z.object({
+  test_name: z.string().min(1).max(200),
+  iterations: z.int().min(1).max(1000).default(1),
+  timeout: z.int().min(1).max(300).default(30),
+});
+
+/** The AI Factory server: each guard stands where the guide's middleware stood, and answers in its words. */
+export function createServer(settings: Settings, logger: Logger, docs: Docs): Hono {
+  const { corsOrigins, rateLimit } = settings;
+  const allowance = `${rateLimit.requests} requests per ${rateLimit.periodSeconds}s`;
+
+  // Clients of this server know FastAPI's bodies: `detail`, and when it happened. A bad key is 403 to them.
+  const fastApiErrors = problemFormat({
+    'credentials-missing': () => ({ status: 403, body: error('API key required') }),
+    'credentials-invalid': () => ({ status: 403, body: error('Invalid API Key') }),
+    'quota-exceeded': () => ({ body: error(`Rate limit exceeded. Max ${allowance}`) }),
+    default: ({ detail }) => ({ body: error(detail) }),
+  });
+
+  const app = new Hono();
+  app.use(
+    guard(
+      fastApiErrors,
+      requestId(),
+      clientIp({ trust: settings.trustedProxies }),
+      accessLog({ logger }),
+      processTime(),
+      securityHeaders({ preset: 'classic' }),
+      trustedHosts({ hosts: settings.trustedHosts }),
+      cors({
+        origins: corsOrigins,
+        credentials: true,
+        methods: ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'],
+        headers: '*',
+        maxAge: '10m',
+      }),
+    ),
+  );
+
+  app.get('/health', (c) => c.json({ status: 'healthy', timestamp: timestamp(), version: VERSION }));
+
+  // Everything below counts; /health never does.
+  if (rateLimit.enabled) {
+    const { requests, periodSeconds } = rateLimit;
+    app.use(
+      guard(
+        limit({
+          store: memoryStore(),
+          by: 'client-ip',
+          policies: [slidingWindow({ limit: requests, window: periodSeconds * 1000, name: 'requests' })],
+          // Guesses at the key count like everything else.
+          refundOn: ['server-error'],
+          legacyHeaders: true,
+        }),
+      ),
+    );
+  }
+  serveDocs(app, docs, openApi(VERSION));
+
+  const withKey: Guard = authenticate(apiKeys({ keys: settings.apiKeys, bearer: false }));
+
+  app.get('/health/detailed', guard(withKey), (c) =>
+    c.json({
+      status: 'healthy',
+      timestamp: timestamp(),
+      version: VERSION,
+      environment: settings.debug ? 'development' : 'production',
+      rate_limiting: rateLimit.enabled ? 'enabled' : 'disabled',
+      cors_origins: corsOrigins,
+    }),
+  );
+
+  app.get('/protected', guard(withKey), (c) =>
+    c.json({
+      message: 'Access granted to protected resource',
+      // To its own holder only, and so short as the guide has it.
+      api_key: `${(c.req.header('X-API-Key') ?? '').slice(0, 11)}...`,
+      timestamp: timestamp(),
+    }),
+  );
+
+  app.post('/api/test', guard(withKey), async (c) => {
+    const text = await bodyText(c.req.raw);
+    if (text === undefined) return c.json(error('The body is too large.'), 413);
+    const parsed = TestRequest.safeParse(parseJson(text));
+    if (!parsed.success) {
+      const detail = parsed.error.issues.map(({ code, path, message }) => ({
+        type: code,
+        loc: ['body', ...path.map(String)],
+        msg: message,
+      }));
+      return c.json({ detail, timestamp: timestamp() }, 422);
+    }
+    const now = timestamp();
+    return c.json({
+      success: true,
+      test_id: `test_${now.slice(0, 19).replace(/[-:]/g, '').replace('T', '_')}`,
+      received_data: parsed.data,
+      timestamp: now,
+    });
+  });
+
+  app.get('/api/status', guard(withKey), (c) =>
+    c.json({
+      api_status: 'running',
+      authentication: 'enabled',
+      rate_limiting: { enabled: rateLimit.enabled, limit: allowance },
+      cors: { allowed_origins: corsOrigins },
+      timestamp: timestamp(),
+    }),
+  );
+
+  app.notFound((c) => c.json(error('Not Found'), 404));
+  app.onError((failure, c) => {
+    logger.error({ err: failure, requestId: c.var.exchange?.requestId }, 'unhandled error');
+    return c.json(error('Internal server error'), 500);
+  });
+  return app;
+}
+
+function error(detail: string) {
+  return { detail, timestamp: timestamp() };
+}
+
+/** UTC as Python's `isoformat` writes it, which this server's clients parse. */
+function timestamp(): string {
+  return `${new Date().toISOString().slice(0, -1)}000`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The body, unless it is longer than any that this server takes. */
+async function bodyText(request: Request): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_BODY) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { apiKeys, clientIp, cors, OptionError, trustedHosts } from 'gatewarden';
+import {
+  boolean,
+  checked,
+  type DescribedSetting,
+  duration,
+  integer,
+  list,
+  port,
+  readEnv,
+  secret,
+  text,
+} from 'gatewarden/env';
+
+export interface Settings {
+  readonly apiKeys: readonly string[];
+  /** Whether the key was made up for this run. */
+  readonly keyMadeUp: boolean;
+  readonly corsOrigins: readonly string[];
+  readonly trustedHosts: readonly string[];
+  readonly trustedProxies: readonly string[];
+  readonly rateLimit: { readonly enabled: boolean; readonly requests: number; readonly periodSeconds: number };
+  readonly debug: boolean;
+  readonly host: string;
+  readonly port: number;
+  readonly described: readonly DescribedSetting[];
+}
+
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+const split = (keys: string) => keys.split(',').map((key) => key.trim());
+
+/**
+ * The server's settings. Without `API_KEY` one is made up, for trying it out on this machine alone.
+ * @throws OptionError that tells of all mistakes together
+ */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const { values, describe } = readEnv(
+    {
+      API_KEY: checked(secret({ optional: true, minLength: 16 }), (keys) => keys && apiKeys({ keys: split(keys) })),
+      CORS_ORIGINS: checked(list({ default: ['http://localhost:3000'] }), (origins) => cors({ origins })),
+      TRUSTED_HOSTS: checked(list({ default: ['localhost', '127.0.0.1', '[::1]'] }), (hosts) =>
+        trustedHosts({ hosts }),
+      ),
+      TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
+      RATE_LIMIT_ENABLED: boolean({ default: true }),
+      RATE_LIMIT_REQUESTS: integer({ min: 1, max: 1_000_000, default: 100 }),
+      RATE_LIMIT_PERIOD_SECONDS: duration({ default: '60s' }),
+      DEBUG: boolean({ default: false }),
+      HOST: text({ default: '127.0.0.1' }),
+      PORT: port({ default: 8000 }),
+    },
+    environment,
+  );
+  if (values.API_KEY === undefined && (!LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production')) {
+    throw new OptionError(
+      'gatewarden: bad settings:\n  "API_KEY" must be set where others can call, and in production',
+    );
+  }
+  return {
+    apiKeys: values.API_KEY === undefined ? [`sk-test-${randomBytes(16).toString('hex')}`] : split(values.API_KEY),
+    keyMadeUp: values.API_KEY === undefined,
+    corsOrigins: values.CORS_ORIGINS,
+    trustedHosts: values.TRUSTED_HOSTS,
+    trustedProxies: values.TRUSTED_PROXIES,
+    rateLimit: {
+      enabled: values.RATE_LIMIT_ENABLED,
+      requests: values.RATE_LIMIT_REQUESTS,
+      periodSeconds: Math.ceil(values.RATE_LIMIT_PERIOD_SECONDS / 1000),
+    },
+    debug: values.DEBUG,
+    host: values.HOST,
+    port: values.PORT,
+    described: describe(),
+  };
+}

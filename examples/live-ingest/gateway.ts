@@ -1,0 +1,99 @@
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import {
+  authenticate,
+  clientIp,
+  cors,
+  ingestToken,
+  limit,
+  memoryStore,
+  problemFormat,
+  securityHeaders,
+  slidingWindow,
+} from 'gatewarden';
+import { gatewarden, guard } from 'gatewarden/fastify';
+import { readBet } from './bet.js';
+import type { Settings } from './settings.js';
+import type { Stream, Streams } from './streams.js';
+
+/** The senders of this service were written against FastAPI: errors stand under `detail`. */
+const fastApiErrors = problemFormat({
+  'credentials-missing': () => ({ body: { detail: 'Missing X-Ingest-Token header' } }),
+  'credentials-invalid': () => ({ body: { detail: 'Invalid ingest token' } }),
+  'quota-exceeded': ({ limit }) => ({ body: { detail: `Rate limit exceeded: ${limit} requests per minute` } }),
+  default: ({ detail }) => ({ body: { detail } }),
+});
+
+/** The live-ingest API: it takes bets from those who know the token, so many a minute, and shows them by stream. */
+export async function createGateway(settings: Settings, streams: Streams): Promise<FastifyInstance> {
+  const app = fastify({ bodyLimit: 64 * 1024 });
+  await app.register(gatewarden, {
+    guards: [
+      fastApiErrors,
+      securityHeaders(),
+      clientIp({ trust: settings.trustedProxies }),
+      cors({
+        origins: settings.corsOrigins,
+        credentials: true,
+        headers: ['Content-Type', 'Authorization', 'X-Requested-With', 'X-Ingest-Token'],
+      }),
+    ],
+  });
+
+  // Whatever type it is sent under, a body here is JSON: curl's own default is a form.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+
+  app.post(
+    '/live/ingest',
+    {
+      onRequest: guard(
+        limit({
+          store: memoryStore(),
+          by: 'client-ip',
+          policies: [slidingWindow({ limit: settings.ingestRateLimit, window: '1m', name: 'ingest' })],
+          // Guesses at the token count like everything else.
+          refundOn: ['server-error'],
+          legacyHeaders: true,
+        }),
+        authenticate(ingestToken({ tokens: settings.ingestTokens, whenUnset: 'open' })),
+      ),
+    },
+    async (request, reply) => {
+      const read = readBet(typeof request.body === 'string' ? request.body : '');
+      if ('mistakes' in read) return reply.code(422).send({ detail: read.mistakes });
+      return streams.add(read.bet);
+    },
+  );
+
+  app.get('/live/streams', () => ({ streams: streams.list().map(summary) }));
+
+  app.get<{ Params: { id: string } }>('/live/streams/:id', (request, reply) => {
+    const stream = streams.find(request.params.id);
+    if (stream === undefined) return notFound(reply);
+    return { ...summary(stream), bets: stream.bets };
+  });
+
+  app.setNotFoundHandler((_request, reply) => notFound(reply));
+  app.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
+    const { statusCode = 500 } = error;
+    if (statusCode < 500) return reply.code(statusCode).send({ detail: 'The request could not be read.' });
+    console.error('live-ingest:', error);
+    return reply.code(500).send({ detail: 'Internal Server Error' });
+  });
+  return app;
+}
+
+function summary({ id, serverSeedHashed, clientSeed, bets }: Stream) {
+  return {
+    id,
+    serverSeedHashed,
+    clientSeed,
+    totalBets: bets.length,
+    createdAt: bets[0]?.receivedAt,
+    lastSeenAt: bets.at(-1)?.receivedAt,
+  };
+}
+
+function notFound(reply: FastifyReply): FastifyReply {
+  return reply.code(404).send({ detail: 'Not Found' });
+}

@@ -1,0 +1,59 @@
+import { fileURLToPath } from 'node:url';
+import { clientIp, cors, ingestToken, OptionError } from 'gatewarden';
+import { checked, type DescribedSetting, integer, list, port, readEnv, secret, text } from 'gatewarden/env';
+
+export interface Settings {
+  /** Empty: everybody may ingest. */
+  readonly ingestTokens: readonly string[];
+  /** Requests a minute from one address. */
+  readonly ingestRateLimit: number;
+  readonly corsOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  readonly host: string;
+  readonly port: number;
+  readonly dataFile: string;
+  /** The settings as the start script shows them. */
+  readonly described: readonly DescribedSetting[];
+}
+
+const DATA_FILE = fileURLToPath(new URL('live-streams.jsonl', import.meta.url));
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+
+/** @throws OptionError that tells of all mistakes together */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const { values, describe } = readEnv(
+    {
+      INGEST_TOKEN: checked(secret({ optional: true }), (token) => ingestToken({ tokens: [token ?? ''] })),
+      API_HOST: text({ default: '127.0.0.1' }),
+      API_PORT: port({ default: 8000 }),
+      HOST: text({ optional: true }),
+      PORT: port({ optional: true }),
+      INGEST_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 60 }),
+      API_CORS_ORIGINS: checked(list({ default: ['http://localhost:5173'] }), (origins) => cors({ origins })),
+      TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
+      DATA_FILE: text({ default: DATA_FILE }),
+    },
+    environment,
+  );
+  const host = values.HOST ?? values.API_HOST;
+  if (!LOOPBACK.includes(host) && environment.NODE_ENV === 'production' && values.INGEST_TOKEN === undefined) {
+    throw new OptionError(
+      'gatewarden: bad settings:\n  "INGEST_TOKEN" must be set in production where others can call',
+    );
+  }
+  return {
+    ingestTokens: values.INGEST_TOKEN === undefined ? [] : [values.INGEST_TOKEN],
+    ingestRateLimit: values.INGEST_RATE_LIMIT,
+    corsOrigins: values.API_CORS_ORIGINS,
+    trustedProxies: values.TRUSTED_PROXIES,
+    host,
+    port: values.PORT ?? values.API_PORT,
+    dataFile: values.DATA_FILE,
+    described: describe(),
+  };
+}
+
+/** Whether only this machine can call. */
+export function isLoopback({ host }: Settings): boolean {
+  return LOOPBACK.includes(host);
+}

@@ -1,0 +1,366 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Docs, readDocs } from '../../examples/ai-factory/docs.js';
+import { type Logger, textLogger } from '../../examples/ai-factory/log.js';
+import { createServer } from '../../examples/ai-factory/server.js';
+import { readSettings } from '../../examples/ai-factory/settings.js';
+
+const KEY = 'sk-test-key-ai-factory-2025';
+const ORIGIN = 'http://localhost:3000';
+const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/;
+
+let docs: Docs;
+let server: Server | undefined;
+let printed = '';
+
+beforeAll(async () => {
+  docs = await readDocs();
+});
+afterEach(async () => {
+  server?.closeAllConnections();
+  server?.close();
+  if (server !== undefined) await once(server, 'close');
+  server = undefined;
+});
+
+/** The running example, under the environment of its guide unless said otherwise. */
+async function start(env: Readonly<Record<string, string>> = {}, logger?: Logger): Promise<string> {
+  printed = '';
+  const settings = readSettings({ API_KEY: KEY, CORS_ORIGINS: `${ORIGIN},http://localhost:3001`, ...env });
+  const lines =
+    logger ??
+    textLogger((line) => {
+      printed += line;
+    });
+  server = createAdaptorServer({ fetch: createServer(settings, lines, docs).fetch }) as Server;
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const withKey = (headers: Record<string, string> = {}) => ({ headers: { 'X-API-Key': KEY, ...headers } });
+const json = async (response: Response) => [response.status, await response.json()] as const;
+const post = (url: string, body: string, headers: Record<string, string> = { 'X-API-Key': KEY }) =>
+  fetch(`${url}/api/test`, { method: 'POST', body, headers: { 'Content-Type': 'application/json', ...headers } });
+
+// The list of the guide's "Test Coverage", by its headings.
+describe('Health Checks', () => {
+  it('are public', async () => {
+    expect((await fetch(`${await start()}/health`)).status).toBe(200);
+  });
+
+  it('have the documented format', async () => {
+    expect(await json(await fetch(`${await start()}/health`))).toEqual([
+      200,
+      { status: 'healthy', timestamp: expect.stringMatching(STAMP), version: '1.0.0' },
+    ]);
+  });
+});
+
+describe('Authentication', () => {
+  it('accepts a valid key', async () => {
+    expect(await json(await fetch(`${await start()}/protected`, withKey()))).toEqual([
+      200,
+      {
+        message: 'Access granted to protected resource',
+        api_key: 'sk-test-key...',
+        timestamp: expect.stringMatching(STAMP),
+      },
+    ]);
+  });
+
+  it('rejects an invalid key', async () => {
+    const response = await fetch(`${await start()}/protected`, { headers: { 'X-API-Key': 'sk-invalid' } });
+    expect(await json(response)).toEqual([403, { detail: 'Invalid API Key', timestamp: expect.stringMatching(STAMP) }]);
+  });
+
+  it('rejects a missing key', async () => {
+    expect(await json(await fetch(`${await start()}/protected`))).toEqual([
+      403,
+      { detail: 'API key required', timestamp: expect.stringMatching(STAMP) },
+    ]);
+  });
+
+  it('takes the header in any case, and several keys', async () => {
+    const url = await start({ API_KEY: `${KEY}, sk-another-key-of-2026` });
+    for (const [name, key] of [
+      ['x-api-key', KEY],
+      ['X-API-KEY', 'sk-another-key-of-2026'],
+    ] as const) {
+      expect((await fetch(`${url}/protected`, { headers: { [name]: key } })).status).toBe(200);
+    }
+  });
+
+  it('is needed for detailed health', async () => {
+    const url = await start();
+    expect((await fetch(`${url}/health/detailed`)).status).toBe(403);
+    expect(await json(await fetch(`${url}/health/detailed`, withKey()))).toEqual([
+      200,
+      {
+        status: 'healthy',
+        timestamp: expect.stringMatching(STAMP),
+        version: '1.0.0',
+        environment: 'production',
+        rate_limiting: 'enabled',
+        cors_origins: [ORIGIN, 'http://localhost:3001'],
+      },
+    ]);
+  });
+});
+
+describe('CORS', () => {
+  const preflight = {
+    'Access-Control-Request-Method': 'POST',
+    'Access-Control-Request-Headers': 'x-api-key,content-type',
+  };
+
+  it('headers are there', async () => {
+    const response = await fetch(`${await start()}/health`, { headers: { Origin: ORIGIN } });
+    expect(response.headers.get('access-control-allow-origin')).toBe(ORIGIN);
+    expect(response.headers.get('access-control-allow-credentials')).toBe('true');
+  });
+
+  it('allows the listed origins only', async () => {
+    const url = await start();
+    for (const [origin, status] of [
+      [ORIGIN, 204],
+      ['http://localhost:3001', 204],
+      ['http://localhost:3002', 403],
+      ['https://evil.example', 403],
+    ] as const) {
+      const response = await fetch(`${url}/api/test`, { method: 'OPTIONS', headers: { Origin: origin, ...preflight } });
+      expect([origin, response.status]).toEqual([origin, status]);
+      expect(response.headers.get('access-control-allow-origin')).toBe(status === 204 ? origin : null);
+    }
+  });
+
+  it('allows the documented methods and all headers, for ten minutes', async () => {
+    const response = await fetch(`${await start()}/api/test`, {
+      method: 'OPTIONS',
+      headers: { Origin: ORIGIN, ...preflight },
+    });
+    expect(response.headers.get('access-control-allow-methods')).toBe('GET, POST, PUT, DELETE, OPTIONS');
+    expect(response.headers.get('access-control-allow-headers')).toBe('x-api-key, content-type');
+    expect(response.headers.get('access-control-max-age')).toBe('600');
+  });
+});
+
+describe('Security Headers', () => {
+  const EXPECTED = {
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'X-XSS-Protection': '1; mode=block',
+    'Strict-Transport-Security': 'max-age=31536000',
+    'Referrer-Policy': 'strict-origin-when-cross-origin',
+    'Permissions-Policy': 'geolocation=(), microphone=(), camera=()',
+  };
+  it.each(Object.entries(EXPECTED))('%s', async (name, value) => {
+    expect((await fetch(`${await start()}/health`)).headers.get(name)).toBe(value);
+  });
+
+  it('are all on every answer', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '3' });
+    for (const path of ['/health', '/protected', '/nowhere', '/docs', '/openapi.json']) {
+      const { headers } = await fetch(`${url}${path}`);
+      for (const [name, value] of Object.entries(EXPECTED)) expect([path, headers.get(name)]).toEqual([path, value]);
+    }
+  });
+});
+
+describe('Rate Limiting', () => {
+  it('counts by address', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '2', TRUSTED_PROXIES: 'loopback' });
+    const from = (ip: string) => fetch(`${url}/protected`, withKey({ 'X-Forwarded-For': ip }));
+    expect([(await from('192.0.2.1')).status, (await from('192.0.2.1')).status]).toEqual([200, 200]);
+    const refused = await from('192.0.2.1');
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await json(refused)).toEqual([
+      429,
+      { detail: 'Rate limit exceeded. Max 2 requests per 60s', timestamp: expect.stringMatching(STAMP) },
+    ]);
+    expect((await from('192.0.2.2')).status).toBe(200);
+  });
+
+  it('exempts the health check', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '1' });
+    for (let i = 0; i < 5; i++) expect((await fetch(`${url}/health`)).status).toBe(200);
+    expect((await fetch(`${url}/protected`, withKey())).status).toBe(200);
+    expect((await fetch(`${url}/protected`, withKey())).status).toBe(429);
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+  });
+
+  it('forgets old requests', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '1', RATE_LIMIT_PERIOD_SECONDS: '1' });
+    expect((await fetch(`${url}/protected`, withKey())).status).toBe(200);
+    const refused = await fetch(`${url}/protected`, withKey());
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1']);
+    await expect.poll(async () => (await fetch(`${url}/protected`, withKey())).status, { timeout: 5000 }).toBe(200);
+  });
+});
+
+describe('API Endpoints', () => {
+  it('/api/test runs', async () => {
+    const body = { test_name: 'sample_test', iterations: 10, timeout: 30 };
+    expect(await json(await post(await start(), JSON.stringify(body)))).toEqual([
+      200,
+      {
+        success: true,
+        test_id: expect.stringMatching(/^test_\d{8}_\d{6}$/),
+        received_data: body,
+        timestamp: expect.stringMatching(STAMP),
+      },
+    ]);
+  });
+
+  it('/api/test needs a key', async () => {
+    expect((await post(await start(), '{"test_name":"x"}', {})).status).toBe(403);
+  });
+
+  it('/api/status tells', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '100' });
+    expect(await json(await fetch(`${url}/api/status`, withKey()))).toEqual([
+      200,
+      {
+        api_status: 'running',
+        authentication: 'enabled',
+        rate_limiting: { enabled: true, limit: '100 requests per 60s' },
+        cors: { allowed_origins: [ORIGIN, 'http://localhost:3001'] },
+        timestamp: expect.stringMatching(STAMP),
+      },
+    ]);
+  });
+});
+
+describe('Error Handling', () => {
+  it('answers 404', async () => {
+    expect(await json(await fetch(`${await start()}/nowhere`))).toEqual([
+      404,
+      { detail: 'Not Found', timestamp: expect.stringMatching(STAMP) },
+    ]);
+  });
+
+  it('answers every error in one form', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '4' });
+    const twice = { headers: [['X-API-Key', KEY] as [string, string], ['X-API-Key', KEY] as [string, string]] };
+    const answers = [
+      await fetch(`${url}/protected`),
+      await fetch(`${url}/protected`, twice),
+      await post(url, '{}'),
+      await post(url, 'x'.repeat(100_000)),
+      await fetch(`${url}/protected`),
+      await fetch(`${url}/protected`, { headers: { Host: 'evil.test' } }),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([403, 400, 422, 413, 429, 429]);
+    for (const answer of answers) {
+      expect(answer.headers.get('content-type')).toMatch(/^application\/json/);
+      expect(Object.keys((await answer.json()) as object)).toEqual(['detail', 'timestamp']);
+    }
+  });
+
+  it('tells of JSON that is none, and of what is missing', async () => {
+    const url = await start();
+    for (const body of ['{"test_name":', '', '[]', '{"iterations":"many"}']) {
+      const [status, { detail }] = (await json(await post(url, body))) as [number, { detail: object[] }];
+      expect([body, status]).toEqual([body, 422]);
+      expect(detail[0]).toMatchObject({ loc: expect.arrayContaining(['body']), msg: expect.any(String) });
+    }
+  });
+});
+
+describe('Request Headers', () => {
+  it('X-Request-ID', async () => {
+    const url = await start();
+    expect((await fetch(`${url}/health`)).headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    const own = await fetch(`${url}/protected`, { headers: { 'X-Request-ID': 'mine-1' } });
+    expect(own.headers.get('x-request-id')).toBe('mine-1');
+  });
+
+  it('X-Process-Time', async () => {
+    const url = await start();
+    for (const path of ['/health', '/protected', '/nowhere']) {
+      expect((await fetch(`${url}${path}`)).headers.get('x-process-time')).toMatch(/^\d+\.\d+$/);
+    }
+  });
+});
+
+describe('Settings', () => {
+  it('come from the environment', () => {
+    expect(readSettings({ API_KEY: KEY, DEBUG: 'true', PORT: '9000' })).toMatchObject({
+      apiKeys: [KEY],
+      debug: true,
+      port: 9000,
+      host: '127.0.0.1',
+    });
+    expect(() => readSettings({ API_KEY: 'short', DEBUG: 'perhaps', PORT: 'x' })).toThrow(/API_KEY.*DEBUG.*PORT/s);
+    expect(() => readSettings({ HOST: '0.0.0.0' })).toThrow(/API_KEY/);
+    expect(() => readSettings({ NODE_ENV: 'production' })).toThrow(/API_KEY/);
+    expect(readSettings({}).apiKeys[0]).toMatch(/^sk-test-[0-9a-f]{32}$/);
+  });
+
+  it('of CORS', () => {
+    expect(readSettings({ CORS_ORIGINS: 'https://yourdomain.com, https://app.yourdomain.com' }).corsOrigins).toEqual([
+      'https://yourdomain.com',
+      'https://app.yourdomain.com',
+    ]);
+    expect(() => readSettings({ CORS_ORIGINS: 'https://yourdomain.com/' })).toThrow(/CORS_ORIGINS/);
+    expect(() => readSettings({ CORS_ORIGINS: '*' })).toThrow(/CORS_ORIGINS/);
+  });
+
+  it('of rate limits', async () => {
+    expect(readSettings({ RATE_LIMIT_REQUESTS: '7', RATE_LIMIT_PERIOD_SECONDS: '30' }).rateLimit).toEqual({
+      enabled: true,
+      requests: 7,
+      periodSeconds: 30,
+    });
+    const url = await start({ RATE_LIMIT_ENABLED: 'false', RATE_LIMIT_REQUESTS: '1' });
+    for (let i = 0; i < 3; i++) expect((await fetch(`${url}/protected`, withKey())).status).toBe(200);
+  });
+});
+
+// Beyond the guide's own list.
+describe('the AI Factory server', () => {
+  it('serves its pages from its own packages only', async () => {
+    const url = await start();
+    for (const page of ['/docs', '/redoc']) {
+      const response = await fetch(`${url}${page}`);
+      const html = await response.text();
+      expect(response.headers.get('content-security-policy')).toContain("default-src 'self'");
+      expect(html).not.toMatch(/https?:/);
+      for (const [, path] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+        expect([path, (await fetch(`${url}${path}`)).status]).toEqual([path, 200]);
+      }
+    }
+    expect((await fetch(`${url}/docs/package.json`)).status).toBe(404);
+    const description = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: object; components: object };
+    expect(description).toMatchObject({
+      openapi: '3.1.0',
+      components: { securitySchemes: { APIKeyHeader: { type: 'apiKey', in: 'header', name: 'X-API-Key' } } },
+    });
+    expect(Object.keys(description.paths)).toEqual([
+      '/health',
+      '/health/detailed',
+      '/protected',
+      '/api/test',
+      '/api/status',
+    ]);
+  });
+
+  it('logs as the guide shows, and no key', async () => {
+    const url = await start();
+    await fetch(`${url}/health`, { headers: { 'X-Request-ID': 'r-1' } });
+    await fetch(`${url}/protected`, { headers: { 'X-API-Key': 'sk-invalid-key-of-somebody' } });
+    await expect.poll(() => printed).toContain('403');
+    expect(printed).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - server - INFO - \[r-1\] GET \/health 200/m);
+    expect(printed).toMatch(/ - server - WARNING - \[[0-9a-f-]{36}\] GET \/protected 403.*keyHash="[0-9a-f]{12}"/);
+    expect(printed).not.toContain('sk-');
+  });
+
+  it('is called by its own names only', async () => {
+    const url = await start({ TRUSTED_HOSTS: 'api.yourdomain.com' });
+    const response = await fetch(`${url}/health`);
+    expect([response.status, Object.keys((await response.json()) as object)]).toEqual([400, ['detail', 'timestamp']]);
+  });
+});

@@ -1,0 +1,227 @@
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createGateway } from '../../examples/live-ingest/gateway.js';
+import { readSettings } from '../../examples/live-ingest/settings.js';
+import { Streams } from '../../examples/live-ingest/streams.js';
+
+const TOKEN = 'your-secret-token-here';
+const BET = {
+  id: 'bet123',
+  nonce: 1,
+  amount: 1.5,
+  payout: 3,
+  difficulty: 'easy',
+  roundTarget: 2,
+  roundResult: 3.1,
+  clientSeed: 'client',
+  serverSeedHashed: 'hash',
+};
+
+let folder: string;
+const open: (() => Promise<void>)[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewarden-live-'));
+  vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+});
+afterEach(async () => {
+  for (const close of open.splice(0)) await close();
+  await rm(folder, { recursive: true });
+  vi.restoreAllMocks();
+});
+
+async function start(env: Readonly<Record<string, string>> = {}) {
+  const settings = readSettings({ INGEST_TOKEN: TOKEN, DATA_FILE: join(folder, 'bets.jsonl'), ...env });
+  const streams = await Streams.open(settings.dataFile);
+  const app = await createGateway(settings, streams);
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 });
+  const close = async () => {
+    await app.close();
+    await streams.close();
+  };
+  open.push(close);
+  const ingest = (body: unknown, headers: Record<string, string> = { 'X-Ingest-Token': TOKEN }) =>
+    fetch(`${origin}/live/ingest`, {
+      method: 'POST',
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      headers: { 'Content-Type': 'application/json', ...headers },
+    });
+  const stop = async () => {
+    open.splice(open.indexOf(close), 1);
+    await close();
+  };
+  return { origin, ingest, stop };
+}
+
+const read = async (response: Response) => [response.status, await response.json()] as const;
+
+describe('/live/ingest', () => {
+  it('takes a bet, and shows it in its stream', async () => {
+    const { ingest, origin } = await start();
+    const [status, { streamId }] = (await read(await ingest(BET))) as [number, { streamId: string }];
+    expect(status).toBe(200);
+    expect(await read(await fetch(`${origin}/live/streams`))).toEqual([
+      200,
+      {
+        streams: [
+          {
+            id: streamId,
+            serverSeedHashed: 'hash',
+            clientSeed: 'client',
+            totalBets: 1,
+            createdAt: expect.any(String),
+            lastSeenAt: expect.any(String),
+          },
+        ],
+      },
+    ]);
+    const [, stream] = (await read(await fetch(`${origin}/live/streams/${streamId}`))) as [number, { bets: object[] }];
+    expect(stream.bets).toEqual([{ ...BET, dateTime: expect.any(String), receivedAt: expect.any(String) }]);
+    expect((await fetch(`${origin}/live/streams/none`)).status).toBe(404);
+  });
+
+  it('takes a bet once, also where two arrive at once', async () => {
+    const { ingest, origin } = await start();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ingest(BET).then(read)));
+    expect(answers.map(([status]) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+    expect(answers.filter(([, body]) => (body as { accepted: boolean }).accepted)).toHaveLength(1);
+    expect(await (await ingest({ ...BET, id: 'bet124' })).json()).toMatchObject({ accepted: true });
+    expect(await (await ingest({ ...BET, clientSeed: 'other' })).json()).toMatchObject({ accepted: true });
+    const { streams } = (await (await fetch(`${origin}/live/streams`)).json()) as { streams: { totalBets: number }[] };
+    expect(streams.map(({ totalBets }) => totalBets)).toEqual([2, 1]);
+  });
+
+  it('knows its bets again after a restart, and after a crash in the middle of a line', async () => {
+    const first = await start();
+    await first.ingest(BET);
+    await first.stop();
+    await appendFile(join(folder, 'bets.jsonl'), '{"id":"torn","nonce":1,"am');
+    const second = await start();
+    expect(await (await second.ingest(BET)).json()).toMatchObject({ accepted: false });
+    expect(await (await second.ingest({ ...BET, id: 'bet124' })).json()).toMatchObject({ accepted: true });
+    await second.stop();
+    const lines = (await readFile(join(folder, 'bets.jsonl'), 'utf8')).trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(['bet123', 'bet124']);
+  });
+
+  it.each<[string, unknown, readonly string[]]>([
+    [
+      "the guide's own line",
+      { id: 'test', nonce: 1 },
+      ['amount', 'payout', 'difficulty', 'roundResult', 'clientSeed', 'serverSeedHashed'],
+    ],
+    ['a member that there is not', { ...BET, currency: 'x' }, ['currency']],
+    ['nonce 0', { ...BET, nonce: 0 }, ['nonce']],
+    ['a nonce that is no whole number', { ...BET, nonce: 1.5 }, ['nonce']],
+    ['a negative amount', { ...BET, amount: -1 }, ['amount']],
+    ['a negative payout', { ...BET, payout: -1 }, ['payout']],
+    ['another difficulty', { ...BET, difficulty: 'insane' }, ['difficulty']],
+    ['a target of 0', { ...BET, roundTarget: 0 }, ['roundTarget']],
+    ['a negative result', { ...BET, roundResult: -1 }, ['roundResult']],
+    ['a time that is none', { ...BET, dateTime: 'yesterday' }, ['dateTime']],
+    ['two mistakes', { ...BET, nonce: '1', amount: null }, ['nonce', 'amount']],
+    ['no JSON', '{"id":', []],
+    ['no object', [], []],
+    ['nothing', '', []],
+  ])('answers 422 to %s, and says where', async (_what, body, where) => {
+    const { ingest, origin } = await start();
+    const [status, { detail }] = (await read(await ingest(body))) as [
+      number,
+      { detail: { loc: string[]; msg: string }[] },
+    ];
+    expect(status).toBe(422);
+    expect(detail.map(({ loc }) => loc.slice(1).join('.')).filter((path) => path !== '')).toEqual(where);
+    expect(detail[0]?.msg).toMatch(/\w/);
+    expect(await (await fetch(`${origin}/live/streams`)).json()).toEqual({ streams: [] });
+  });
+
+  it("takes a body as curl sends it, without a word of its type, and a time of one's own", async () => {
+    const { ingest } = await start();
+    const headers = { 'X-Ingest-Token': TOKEN, 'Content-Type': 'application/x-www-form-urlencoded' };
+    expect((await ingest({ ...BET, dateTime: '2026-01-01T00:00:00Z' }, headers)).status).toBe(200);
+  });
+
+  it.each<[string, Record<string, string>, number, string]>([
+    ['no token', {}, 401, 'Missing X-Ingest-Token header'],
+    ['another token', { 'X-Ingest-Token': 'another-token-entirely' }, 401, 'Invalid ingest token'],
+    ['a token as a bearer', { Authorization: `Bearer ${TOKEN}` }, 401, 'Missing X-Ingest-Token header'],
+  ])('refuses %s', async (_what, headers, status, detail) => {
+    const { ingest } = await start();
+    expect(await read(await ingest(BET, headers))).toEqual([status, { detail }]);
+  });
+
+  it('is open to all where no token is set, with a warning', async () => {
+    const { ingest } = await start({ INGEST_TOKEN: '' });
+    expect((await ingest(BET, {})).status).toBe(200);
+    expect(process.emitWarning).toHaveBeenCalledWith(expect.stringContaining('everybody'), expect.anything());
+  });
+
+  it('answers the 61st request within a minute with 429, whatever the others were', async () => {
+    const { ingest } = await start();
+    const statuses: number[] = [];
+    let last: Response | undefined;
+    for (let i = 1; i <= 70; i++) {
+      last = await ingest(`{"id": "test${i}", "nonce": ${i}}`);
+      statuses.push(last.status);
+    }
+    expect(statuses).toEqual([...Array.from({ length: 60 }, () => 422), ...Array.from({ length: 10 }, () => 429)]);
+    expect(last?.headers.get('X-RateLimit-Limit')).toBe('60');
+    expect(last?.headers.get('X-RateLimit-Remaining')).toBe('0');
+    expect(Number(last?.headers.get('X-RateLimit-Reset'))).toBeGreaterThan(Date.now() / 1000);
+    expect(Number(last?.headers.get('Retry-After'))).toBeGreaterThan(0);
+    expect(await last?.json()).toEqual({ detail: 'Rate limit exceeded: 60 requests per minute' });
+  });
+
+  it('does not let guesses at the token go uncounted', async () => {
+    const { ingest } = await start({ INGEST_RATE_LIMIT: '2' });
+    const guess = { 'X-Ingest-Token': 'guess-guess-guess' };
+    const statuses = [(await ingest(BET, guess)).status, (await ingest(BET, guess)).status, (await ingest(BET)).status];
+    expect(statuses).toEqual([401, 401, 429]);
+  });
+
+  it('lets the listed pages call it, and read the limit', async () => {
+    const { origin, ingest } = await start({ API_CORS_ORIGINS: 'http://localhost:5173,http://127.0.0.1:5173' });
+    const preflight = await fetch(`${origin}/live/ingest`, {
+      method: 'OPTIONS',
+      headers: {
+        Origin: 'http://localhost:5173',
+        'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': 'content-type,x-ingest-token',
+      },
+    });
+    expect(preflight.status).toBe(204);
+    const answer = await ingest(BET, { Origin: 'http://127.0.0.1:5173', 'X-Ingest-Token': TOKEN });
+    expect(answer.headers.get('access-control-allow-origin')).toBe('http://127.0.0.1:5173');
+    expect(answer.headers.get('access-control-expose-headers')).toContain('X-RateLimit-Remaining');
+    const foreign = await ingest(BET, { Origin: 'http://evil.example', 'X-Ingest-Token': TOKEN });
+    expect(foreign.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('settings', () => {
+  it('bind to this machine unless said otherwise, and honour HOST and PORT', () => {
+    expect(readSettings({})).toMatchObject({ host: '127.0.0.1', port: 8000 });
+    expect(readSettings({ API_HOST: '0.0.0.0', API_PORT: '9000' })).toMatchObject({ host: '0.0.0.0', port: 9000 });
+    expect(readSettings({ API_PORT: '9000', HOST: '::1', PORT: '9001' })).toMatchObject({ host: '::1', port: 9001 });
+  });
+
+  it('are described without the token', () => {
+    const shown = readSettings({ INGEST_TOKEN: TOKEN }).described;
+    expect(shown).toContainEqual({ name: 'INGEST_TOKEN', value: 'set', source: 'environment' });
+    expect(JSON.stringify(shown)).not.toContain(TOKEN);
+  });
+
+  it('tell of all mistakes together, and show no token', () => {
+    const act = () =>
+      readSettings({ INGEST_TOKEN: 'c4n4ry', INGEST_RATE_LIMIT: '0', API_CORS_ORIGINS: '*', API_PORT: 'x' });
+    expect(act).toThrow(/INGEST_TOKEN.*API_PORT.*INGEST_RATE_LIMIT.*API_CORS_ORIGINS/s);
+    expect(act).not.toThrow(/c4n4ry/);
+  });
+
+  it('want a token in production where others can call', () => {
+    expect(() => readSettings({ NODE_ENV: 'production', API_HOST: '0.0.0.0' })).toThrow(/INGEST_TOKEN/);
+    expect(() => readSettings({ NODE_ENV: 'production' })).not.toThrow();
+  });
+});
