@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+const START_LIMIT_MS = 120_000;
+const STEP_LIMIT_MS = 60_000;
+
+/** One thing that is tried, and throws where it does not hold. */
+export type Step = readonly [name: string, step: () => unknown];
+
+/** An example as a newcomer starts it. */
+export interface Running {
+  readonly origin: string;
+  /** What it has printed so far. */
+  printed(): string;
+  stop(): Promise<void>;
+}
+
+/** Variables of ours that would change what is started. */
+const OWN = /^(POINT_E_|API_|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|DEBUG$|DATA_FILE$)/;
+
+/** Runs an npm script with these settings only; resolves once it says where it listens. */
+export async function npmRun(args: readonly string[], env: Record<string, string>, ready: RegExp): Promise<Running> {
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN.test(name)));
+  const child = spawn('npm', args, {
+    env: { ...inherited, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  const closed = once(child, 'close');
+  const timer = setTimeout(() => kill(child), START_LIMIT_MS);
+  let printed = '';
+  const origin = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      printed += `${line}\n`;
+      const found = ready.exec(line)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once('close', () => reject(new Error(`npm ${args.join(' ')} ended before it served:\n${printed}`)));
+  }).finally(() => clearTimeout(timer));
+  return {
+    origin,
+    printed: () => printed,
+    async stop() {
+      kill(child);
+      await closed;
+    },
+  };
+}
+
+/** npm and all that it started are one process group of our own making. */
+function kill(child: ChildProcess): void {
+  if (child.pid === undefined || child.exitCode !== null) return;
+  try {
+    process.kill(-child.pid, 'SIGTERM');
+  } catch {
+    // The group has gone already.
+  }
+}
+
+export function run(command: string, args: readonly string[], env: Record<string, string>, cwd?: string): string {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    timeout: STEP_LIMIT_MS,
+    ...(cwd === undefined ? {} : { cwd }),
+  });
+  if (status !== 0) throw new Error(`${command} failed (${status}):\n${stdout}${stderr}`);
+  return stdout;
+}
+
+export function check(condition: boolean, message: string): void {
+  if (!condition) throw new Error(message);
+}
+
+export function same(got: unknown, expected: unknown, what: string): void {
+  const [one, other] = [JSON.stringify(got), JSON.stringify(expected)];
+  check(one === other, `${what}: got ${one}, expected ${other}`);
+}
+
+/** The first of these that is on this machine. */
+export function needs(what: string, commands: readonly string[], debian: string): string {
+  const found = commands.find((command) => spawnSync(command, ['--version']).error === undefined);
+  if (found === undefined) throw new Error(`test:e2e needs ${what} (Debian: apt-get install ${debian})`);
+  return found;
+}

@@ -1,0 +1,50 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { check, npmRun, run, type Step } from './harness.js';
+
+/** `npm start`, driven by the guide's Python functions and by the curl lines that it prints. */
+export async function pointE(steps: (of: readonly Step[]) => Promise<void>): Promise<void> {
+  const python = pythonWithRequests();
+  const gateway = await npmRun(['start'], {}, /^Point-E gateway listening on (\S+)$/);
+  const secret = /POINT_E_SECRET_KEY=(\w{64})$/m.exec(gateway.printed())?.[1] ?? '';
+  try {
+    await steps([
+      [
+        "Point-E: the guide's Python functions, five files, then the limit",
+        () => {
+          const client = new URL('point_e_client.py', import.meta.url).pathname;
+          const env = { POINT_E_URL: gateway.origin, POINT_E_SECRET_KEY: secret };
+          process.stdout.write(run(python, [client], env));
+        },
+      ],
+      ['Point-E: the printed curl lines, pasted', () => pasteCurlLines(gateway.printed())],
+    ]);
+  } finally {
+    await gateway.stop();
+  }
+}
+
+function pythonWithRequests(): string {
+  for (const python of ['python3', '/usr/bin/python3']) {
+    if (spawnSync(python, ['-c', 'import requests']).status === 0) return python;
+  }
+  throw new Error('test:e2e needs a Python 3 with "requests" (Debian: apt-get install python3-requests)');
+}
+
+/** The lines that the start-up message offers, pasted as they stand. */
+function pasteCurlLines(printed: string): void {
+  const lines = printed.split('\n').filter((line) => /^ {2}(export|curl) /.test(line));
+  check(lines.length === 5, `expected five lines to paste, got ${lines.length}:\n${printed}`);
+  const folder = mkdtempSync(join(tmpdir(), 'point-e-e2e-'));
+  try {
+    const answers = run('bash', ['-euo', 'pipefail', '-c', lines.join('\necho\n')], {}, folder);
+    check(answers.includes('"success":true'), `no model:\n${answers}`);
+    check(answers.includes('"used":2'), `no usage:\n${answers}`);
+    check(answers.includes('"status":"healthy"'), `no health:\n${answers}`);
+    check(readFileSync(join(folder, 'model.ply')).subarray(0, 4).toString() === 'ply\n', 'model.ply is no PLY');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
