@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
+  clientIp,
   cors,
   type Exchange,
   type Guard,
@@ -9,6 +10,7 @@ import {
   reportFaults,
   trustedHosts,
 } from '../../src/index.js';
+import { FORWARDING_ATTACKS } from '../client-ip/forwarding-attacks.js';
 import { ATTACKED_CORS, CORS_ATTACKS } from '../edge/cors-attacks.js';
 import { ATTACKED_HOSTS, HOST_ATTACKS } from '../edge/host-attacks.js';
 import { Client } from '../raw-client.js';
@@ -155,5 +157,19 @@ export function edgeAttacks(name: string, serve: Serve): void {
       expect(answer.field('server-timing'), path).toMatch(/^app;dur=\d+\.\d{3}$/);
     }
     expect(statuses).toEqual([200, 401, 500, 404, 200, 200]);
+  });
+
+  it(`forwarding headers come to the same client through ${name}`, async () => {
+    const { port, faults, entered } = await served(serve, [clientIp({ trust: ['loopback'] })]);
+    let beforeNode = 0;
+    for (const [what, headers, expected] of FORWARDING_ATTACKS) {
+      entered.length = 0;
+      const fields = headers.map(([field, value]) => `${field}: ${value}`);
+      const answer = await ask(port, ['GET / HTTP/1.1', 'Host: gatewarden.test', ...fields]);
+      // A control character: the parser of node:http refuses the request whole.
+      if (answer.status === 400 && entered.length === 0) beforeNode++;
+      else expect([what, entered[0]?.clientIp]).toEqual([what, expected]);
+    }
+    expect([faults, beforeNode]).toEqual([[], 1]);
   });
 }
