@@ -1,0 +1,199 @@
+import type { ByteSource } from './byte-source.js';
+
+/** Media types of the images whose headers can be read. */
+export type ImageType = 'image/png' | 'image/jpeg' | 'image/webp' | 'image/gif' | 'image/tiff';
+
+/** What an image says of itself before anything is decoded. */
+export interface ImageHeader {
+  /** Of the largest page. */
+  readonly width: number;
+  readonly height: number;
+  /** Frames of an animation, pages of a document: 1 for a plain image. Counted up to `MAX_PAGES`. */
+  readonly pages: number;
+}
+
+/** More than anybody may allow; whoever has so many has too many. */
+export const MAX_PAGES = 10_000;
+/** Chunks, segments and blocks that are passed over on the way. */
+const MAX_STEPS = 100_000;
+
+/** The header says nothing that could be an image. */
+export class BrokenImage extends Error {}
+
+const READERS: Readonly<Record<ImageType, (source: ByteSource) => Promise<ImageHeader>>> = {
+  'image/png': readPng,
+  'image/jpeg': readJpeg,
+  'image/webp': readWebp,
+  'image/gif': readGif,
+  'image/tiff': readTiff,
+};
+
+export function isImageType(type: string): type is ImageType {
+  return Object.hasOwn(READERS, type);
+}
+
+/**
+ * Reads width, height and pages from an image's header, whatever its file is like: few bytes at a time, in bounded time,
+ * and nothing is decoded.
+ * @throws BrokenImage
+ */
+export async function readImageHeader(type: ImageType, source: ByteSource): Promise<ImageHeader> {
+  const header = await READERS[type](source);
+  if (header.width < 1 || header.height < 1 || header.pages < 1) throw new BrokenImage('it has no size');
+  return header;
+}
+
+async function bytesAt(source: ByteSource, offset: number, length: number): Promise<Buffer> {
+  const bytes = await source.read(offset, length);
+  if (bytes.length < length) throw new BrokenImage('it ends too early');
+  return bytes;
+}
+
+/** https://www.w3.org/TR/png-3/ sections 5 and 11; `acTL`, which tells of an animation, comes before the first `IDAT`. */
+async function readPng(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 33);
+  if (head.toString('latin1', 12, 16) !== 'IHDR' || head.readUInt32BE(8) !== 13)
+    throw new BrokenImage('it has no IHDR');
+  let pages = 1;
+  let at = 33;
+  for (let step = 0; step < MAX_STEPS && at < source.size; step++) {
+    const chunk = await bytesAt(source, at, 8);
+    const length = chunk.readUInt32BE(0);
+    const name = chunk.toString('latin1', 4, 8);
+    if (name === 'IDAT') return { width: head.readUInt32BE(16), height: head.readUInt32BE(20), pages };
+    if (name === 'acTL') pages = Math.max(1, (await bytesAt(source, at + 8, 8)).readUInt32BE(0));
+    at += length + 12;
+  }
+  throw new BrokenImage('it has no IDAT');
+}
+
+/** ITU-T T.81 annex B: the frame header is the first marker SOF0 to SOF15, without DHT, JPG and DAC. */
+async function readJpeg(source: ByteSource): Promise<ImageHeader> {
+  let at = 2;
+  for (let step = 0; step < MAX_STEPS; step++) {
+    const marker = await bytesAt(source, at, 4);
+    if (marker[0] !== 0xff) throw new BrokenImage('it has no marker where one must be');
+    const code = marker[1] ?? 0;
+    // Markers may be preceded by any number of fill bytes.
+    if (code === 0xff) {
+      at += 1;
+      continue;
+    }
+    if (code === 0xd9 || code === 0xda || code < 0xc0) throw new BrokenImage('it has no frame');
+    if (code >= 0xc0 && code <= 0xcf && code !== 0xc4 && code !== 0xc8 && code !== 0xcc) {
+      const frame = await bytesAt(source, at + 5, 4);
+      return { height: frame.readUInt16BE(0), width: frame.readUInt16BE(2), pages: 1 };
+    }
+    const length = marker.readUInt16BE(2);
+    if (length < 2) throw new BrokenImage('it has a segment without a length');
+    at += 2 + length;
+  }
+  throw new BrokenImage('it has too many segments');
+}
+
+/** RFC 9649 section 2. */
+async function readWebp(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 30);
+  switch (head.toString('latin1', 12, 16)) {
+    case 'VP8 ':
+      if (head.readUIntBE(23, 3) !== 0x9d012a) throw new BrokenImage('it has no key frame');
+      return { width: head.readUInt16LE(26) & 0x3fff, height: head.readUInt16LE(28) & 0x3fff, pages: 1 };
+    case 'VP8L': {
+      if (head[20] !== 0x2f) throw new BrokenImage('it has no signature of VP8L');
+      const bits = head.readUInt32LE(21);
+      return { width: (bits & 0x3fff) + 1, height: ((bits >>> 14) & 0x3fff) + 1, pages: 1 };
+    }
+    case 'VP8X': {
+      const animated = ((head[20] ?? 0) & 0x02) !== 0;
+      const size = { width: head.readUIntLE(24, 3) + 1, height: head.readUIntLE(27, 3) + 1 };
+      return { ...size, pages: animated ? await countChunks(source, 'ANMF') : 1 };
+    }
+    default:
+      throw new BrokenImage('it has no image chunk');
+  }
+}
+
+async function countChunks(source: ByteSource, wanted: string): Promise<number> {
+  let count = 0;
+  let at = 12;
+  for (let step = 0; step < MAX_STEPS && at + 8 <= source.size && count < MAX_PAGES; step++) {
+    const chunk = await bytesAt(source, at, 8);
+    if (chunk.toString('latin1', 0, 4) === wanted) count++;
+    const length = chunk.readUInt32LE(4);
+    at += 8 + length + (length % 2);
+  }
+  return count;
+}
+
+/** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. Frames may be larger than the screen they are on. */
+async function readGif(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 13);
+  let width = head.readUInt16LE(6);
+  let height = head.readUInt16LE(8);
+  let pages = 0;
+  let at = 13 + colorTable(head[10] ?? 0);
+  for (let step = 0; step < MAX_STEPS && pages < MAX_PAGES; step++) {
+    const introducer = (await source.read(at, 1))[0];
+    if (introducer === 0x2c) {
+      const frame = await bytesAt(source, at, 10);
+      width = Math.max(width, frame.readUInt16LE(1) + frame.readUInt16LE(5));
+      height = Math.max(height, frame.readUInt16LE(3) + frame.readUInt16LE(7));
+      pages++;
+      at = await afterBlocks(source, at + 11 + colorTable(frame[9] ?? 0));
+    } else if (introducer === 0x21) {
+      at = await afterBlocks(source, at + 2);
+    } else {
+      // The trailer, or what no decoder reads: the frames so far are what there is.
+      break;
+    }
+  }
+  return { width, height, pages };
+}
+
+function colorTable(flags: number): number {
+  return (flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 0x07) + 1);
+}
+
+async function afterBlocks(source: ByteSource, from: number): Promise<number> {
+  let at = from;
+  for (let step = 0; step < MAX_STEPS * 10; step++) {
+    const length = (await source.read(at, 1))[0];
+    if (length === undefined) return source.size;
+    at += 1 + length;
+    if (length === 0) return at;
+  }
+  throw new BrokenImage('it has too many blocks');
+}
+
+const TIFF_SIZES: Readonly<Record<number, number>> = { 3: 2, 4: 4 };
+
+/** TIFF 6.0 section 2: a list of directories, one a page, of which each may be anywhere. */
+async function readTiff(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 8);
+  const little = head.toString('latin1', 0, 2) === 'II';
+  const short = (bytes: Buffer, at: number) => (little ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at));
+  const long = (bytes: Buffer, at: number) => (little ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at));
+  if (short(head, 2) !== 42) throw new BrokenImage('it is no TIFF of 32 bits');
+  let width = 0;
+  let height = 0;
+  let pages = 0;
+  const seen = new Set<number>();
+  for (let at = long(head, 4); at !== 0 && pages < MAX_PAGES; ) {
+    if (seen.has(at)) throw new BrokenImage('its pages go in a circle');
+    seen.add(at);
+    const count = short(await bytesAt(source, at, 2), 0);
+    const entries = await bytesAt(source, at + 2, count * 12 + 4);
+    for (let i = 0; i < count; i++) {
+      const tag = short(entries, i * 12);
+      if (tag !== 256 && tag !== 257) continue;
+      const size = TIFF_SIZES[short(entries, i * 12 + 2)];
+      if (size === undefined) throw new BrokenImage('its size is of no known type');
+      const value = size === 2 ? short(entries, i * 12 + 8) : long(entries, i * 12 + 8);
+      if (tag === 256) width = Math.max(width, value);
+      else height = Math.max(height, value);
+    }
+    pages++;
+    at = long(entries, count * 12);
+  }
+  return { width, height, pages };
+}
