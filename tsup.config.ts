@@ -11,6 +11,7 @@ export default defineConfig({
     hono: 'src/adapters/hono.ts',
     jwt: 'src/auth/jwt/index.ts',
     redis: 'src/redis/index.ts',
+    upload: 'src/upload/index.ts',
     // The command of package.json "bin", which is no subpath.
     command: 'src/command.ts',
   },

@@ -14,6 +14,7 @@ export default defineConfig({
       { find: /^gatewarden\/hono$/, replacement: source('adapters/hono.ts') },
       { find: /^gatewarden\/jwt$/, replacement: source('auth/jwt/index.ts') },
       { find: /^gatewarden\/redis$/, replacement: source('redis/index.ts') },
+      { find: /^gatewarden\/upload$/, replacement: source('upload/index.ts') },
     ],
   },
   test: {

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { OptionError } from './option.js';
 import type { Problem, ProblemCode, ProblemFormats, QuotaState } from './problem.js';
 
@@ -18,6 +19,11 @@ export interface RequestView {
    * rejects for no fault of the client's. Absent where a framework cannot do it.
    */
   readBody?(maxBytes: number): Promise<RequestBody>;
+  /**
+   * The body as it comes in, for a guard that takes it away from the framework: whoever asks must read it or throw it
+   * away. `consumed` where somebody has read of it before. Absent where a framework cannot do it.
+   */
+  openBody?(): Readable | 'consumed';
 }
 
 /**
@@ -94,6 +100,35 @@ export interface AuthenticationDecision {
 /** Told of every decision about credentials. */
 export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
 
+/** A file that came with a request and was found to be what the service takes. */
+export interface UploadedFile {
+  /** The name of its form field. */
+  readonly field: string;
+  /** What the client calls it, without any path or control character. Never a name to store it under. */
+  readonly filename: string | undefined;
+  /** The media type, by its content. */
+  readonly type: string;
+  /** Its size. */
+  readonly bytes: number;
+  /** Of images: pixels of the largest page. */
+  readonly width?: number;
+  readonly height?: number;
+  /** Frames or pages of an image. */
+  readonly pages?: number;
+  /** Where it is on the disk, until the exchange settles; undefined where it is in memory. */
+  readonly path: string | undefined;
+  /** Its content, from the beginning. */
+  stream(): Readable;
+  buffer(): Promise<Buffer>;
+}
+
+/** What a multipart request brought. */
+export interface Upload {
+  /** The values of each text field, in order. */
+  readonly fields: ReadonlyMap<string, readonly string[]>;
+  readonly files: readonly UploadedFile[];
+}
+
 /** Quota units charged for this exchange by one `limit` guard. */
 export interface Admission {
   readonly quotas: readonly QuotaState[];
@@ -151,6 +186,8 @@ export class Exchange {
   peerIsTrusted = false;
   /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
   principal: Principal | undefined = undefined;
+  /** Written by `upload`. */
+  upload: Upload | undefined = undefined;
   /** Written by `audit`. */
   authenticationListener: AuthenticationListener | undefined = undefined;
   /** Written by `limit`; where several stand on a route, the last one's. */

@@ -67,6 +67,8 @@ export {
   refuse,
   reportFaults,
   type SettledHook,
+  type Upload,
+  type UploadedFile,
 } from './exchange.js';
 export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
 export { type LimitGuard, type LimitOptions, limit, type RefundCause } from './limit/limit.js';

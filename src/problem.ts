@@ -70,6 +70,26 @@ const PROBLEMS = {
     title: 'Content Too Large',
     detail: 'The body is larger than this resource takes.',
   },
+  'upload-malformed': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'The upload is not of the form that this resource takes.',
+  },
+  'upload-too-large': {
+    status: 413,
+    title: 'Content Too Large',
+    detail: 'The upload is larger than this resource takes.',
+  },
+  'upload-type-unsupported': {
+    status: 415,
+    title: 'Unsupported Media Type',
+    detail: 'A file is of a type that this resource does not take.',
+  },
+  'upload-undecodable': {
+    status: 422,
+    title: 'Unprocessable Content',
+    detail: 'A file is not a whole image of its type.',
+  },
   'quota-exceeded': {
     // IETF draft-ietf-httpapi-ratelimit-headers, section "Quota Exceeded".
     type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',
@@ -96,6 +116,24 @@ export const PROBLEM_CODES: ReadonlySet<string> = new Set(Object.keys(PROBLEMS))
 
 /** What a problem of one code says beyond the members of RFC 9457. */
 export interface ProblemMembers {
+  'upload-malformed': {
+    /** What is wrong: `not multipart`, `no boundary`, `cut short`, `no file` and so on. */
+    readonly reason: string;
+  };
+  'upload-too-large': {
+    /** What is too large: a `file`, a `field`, the `body`, the number of `parts`, or the `pixels` of an image. */
+    readonly part: 'file' | 'field' | 'body' | 'parts' | 'pixels';
+    /** How much of it this resource takes. */
+    readonly limit: number;
+  };
+  'upload-type-unsupported': {
+    /** The media type by the file's content; `unknown` where that tells none. */
+    readonly found: string;
+    readonly allowed: readonly string[];
+  };
+  'upload-undecodable': {
+    readonly reason: string;
+  };
   'quota-exceeded': {
     /** Names of the policies that stood in the way (IETF RateLimit draft). */
     readonly 'violated-policies': readonly string[];

@@ -98,6 +98,17 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['auth/api-keys.ts imports jose', 'index.ts imports ./auth/jwt/jwt.js'],
   ],
   [
+    'lets only uploads know file types and multipart',
+    rules.onlyTheUploadFolderKnowsFiles,
+    {
+      'upload/index.ts': "export { upload } from './upload.js';",
+      'upload/upload.ts': "import { Busboy } from '@fastify/busboy'; import sharp from 'sharp'; sharp(Busboy);",
+      'auth/audit.ts': "import { fileTypeFromBuffer } from 'file-type'; fileTypeFromBuffer();",
+      'index.ts': "export { upload } from './upload/upload.js';",
+    },
+    ['auth/audit.ts imports file-type', 'index.ts imports ./upload/upload.js'],
+  ],
+  [
     'lets the limit guard know stores by their contract only',
     rules.limitKnowsStoresByContractOnly,
     {
@@ -142,6 +153,7 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
         'adapters/hono.ts',
         'auth/jwt/index.ts',
         'redis/index.ts',
+        'upload/index.ts',
       ].flatMap((entry) => undocumentedExports(files, entry)),
     {
       'index.ts': "export { type A, b as c } from './a.js'; export * from './b.js';",
@@ -179,7 +191,9 @@ describe('package.json', () => {
 
   it('builds from the index, the adapters, what needs a dependency of its own, and the command only', () => {
     for (const file of Object.values(entriesOf(tsupConfig)))
-      expect(file).toMatch(/^src\/(index|env\/index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|command)\.ts$/);
+      expect(file).toMatch(
+        /^src\/(index|env\/index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|upload\/index|command)\.ts$/,
+      );
   });
 
   it('lets older resolvers find the same core', () => {

@@ -10,6 +10,8 @@ const GUARD_FOLDERS = ['client-ip', 'edge', 'auth', 'limit', 'upload', 'work', '
 const REDIS_FOLDERS = ['redis/', 'limit/redis/', 'auth/redis/'];
 const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
 const JWT_FOLDER = 'auth/jwt/';
+const UPLOAD_FOLDER = 'upload/';
+const UPLOAD_PACKAGES = ['@fastify/busboy', 'file-type', 'sharp'];
 /** What stands above the house: they name what it has. */
 const ENTRIES = ['index.ts', 'command.ts'];
 const FRAMEWORKS = ['express', 'fastify', 'hono'];
@@ -74,6 +76,13 @@ export const rules = {
   onlyTheJwtFolderKnowsJose: eachImport(
     ({ file, target, packageName }) =>
       !file.startsWith(JWT_FOLDER) && (target?.startsWith(JWT_FOLDER) === true || packageName === 'jose'),
+  ),
+
+  onlyTheUploadFolderKnowsFiles: eachImport(
+    ({ file, target, packageName }) =>
+      !file.startsWith(UPLOAD_FOLDER) &&
+      (target?.startsWith(UPLOAD_FOLDER) === true ||
+        (packageName !== undefined && UPLOAD_PACKAGES.includes(packageName))),
   ),
 
   limitKnowsStoresByContractOnly: (house) =>

@@ -26,10 +26,17 @@ const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('host-untrusted'), 400],
   [problem('preflight-refused'), 403],
   [problem('content-too-large'), 413],
+  [problem('upload-malformed', { reason: 'no file' }), 400],
+  [problem('upload-too-large', { part: 'file', limit: 5 }), 413],
+  [problem('upload-type-unsupported', { found: 'text/html', allowed: ['image/png'] }), 415],
+  [problem('upload-undecodable', { reason: 'cut short' }), 422],
   [problem('quota-exceeded', QUOTA), 429],
   [problem('store-unavailable'), 503],
   [problem('internal-error'), 500],
 ];
+
+/** Of RFC 9110, where Node has those of RFC 7231. */
+const NEWER_PHRASES: Readonly<Record<number, string>> = { 413: 'Content Too Large', 422: 'Unprocessable Content' };
 
 function render(reply: Reply, formats?: ProblemFormats) {
   const { exchange, faults } = testExchange();
@@ -49,8 +56,7 @@ describe('a problem in its ordinary form', () => {
     expect(body).toMatchObject({
       code,
       status,
-      // Node still has the phrase of RFC 7231.
-      title: status === 413 ? 'Content Too Large' : STATUS_CODES[status],
+      title: NEWER_PHRASES[status] ?? STATUS_CODES[status],
       detail: expect.stringMatching(/^[A-Z].*\.$/),
     });
     expect(body).toEqual(JSON.parse(JSON.stringify(value)));

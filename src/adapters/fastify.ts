@@ -18,6 +18,8 @@ export interface GatewardenOptions {
   readonly guards: readonly Guard[];
 }
 
+const MULTIPART = 'multipart/form-data';
+
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
@@ -69,7 +71,20 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
 const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) => {
   if (!Array.isArray(guards)) throw new OptionError('gatewarden: the fastify plugin takes "guards", a list of guards');
   app.addHook('onRequest', guard(...guards));
+  // What `upload` has read must not be looked for again; what nobody has read stays what it is without us: unsupported.
+  if (!app.hasContentTypeParser(MULTIPART)) {
+    app.addContentTypeParser(MULTIPART, (request, _payload, parsed) => {
+      parsed(request.exchange?.upload === undefined ? unsupported() : null);
+    });
+  }
 };
+
+function unsupported(): Error {
+  return Object.assign(new Error(`Unsupported Media Type: ${MULTIPART}`), {
+    statusCode: 415,
+    code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+  });
+}
 
 /**
  * Puts guards in front of a whole Fastify application, or of the part that registers it.

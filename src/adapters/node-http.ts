@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { Exchange, type Reply, type RequestBody, type RequestView, type ResponseHeaders } from '../exchange.js';
 import { renderProblem } from '../problem-format.js';
 import { INTERNAL_ERROR } from '../sequence.js';
-import { discardUnread, readBody } from './request-body.js';
+import { discardUnread, openBody, readBody } from './request-body.js';
 
 /** A request as node:http gives it, and what Express and the exchange add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -60,6 +60,10 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   readBody(maxBytes: number): Promise<RequestBody> {
     this.#response.once('finish', () => discardUnread(this.#request));
     return readBody(this.#request, maxBytes);
+  }
+
+  openBody(): IncomingMessage | 'consumed' {
+    return openBody(this.#request);
   }
 
   get(name: string): string | undefined {

@@ -32,6 +32,11 @@ function isParsed(request: IncomingMessage): boolean {
   return request.httpVersionMajor === 1 && request.complete !== undefined;
 }
 
+/** The body itself, unless somebody has read of it. */
+export function openBody(request: IncomingMessage): IncomingMessage | 'consumed' {
+  return isTaken(request) ? 'consumed' : request;
+}
+
 /** Whether somebody has read of the body, is reading it, or has it decoded to text. */
 function isTaken(request: IncomingMessage): boolean {
   return (

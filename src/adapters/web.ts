@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
 import type { RequestBody, RequestView, ResponseHeaders } from '../exchange.js';
 
 const NO_LINES: readonly string[] = Object.freeze([]);
@@ -43,6 +45,12 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   readBody(maxBytes: number): Promise<RequestBody> {
     return readWebBody(this.#request, maxBytes);
+  }
+
+  openBody(): Readable | 'consumed' {
+    const { body, bodyUsed } = this.#request;
+    if (bodyUsed) return 'consumed';
+    return body === null ? Readable.from([]) : Readable.fromWeb(body as ReadableStream<Uint8Array>);
   }
 
   get(name: string): string | undefined {

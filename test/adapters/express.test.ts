@@ -10,6 +10,7 @@ import { adapterContract, type Route, type Service, type Serving } from '../cont
 import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
+import { uploadContract } from '../contracts/upload.js';
 
 type Framework = typeof express5;
 /** What makes a handler's rejected promise reach the error handler. */
@@ -92,6 +93,7 @@ for (const [name, express, async] of VERSIONS) {
   adapterAttacks(name, (service) => listening(translated(express, async, service)));
   signedRequestAttacks(name, (service) => listening(translated(express, async, service)));
   edgeAttacks(name, (service) => listening(translated(express, async, service)));
+  uploadContract(name, (service) => listening(translated(express, async, service)));
 
   describe(name, () => {
     /** What became of one exchange, once it has settled. */

@@ -8,6 +8,7 @@ import { adapterContract, type Route, type Service, type Serving } from '../cont
 import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
+import { uploadContract } from '../contracts/upload.js';
 
 async function translated(service: Service): Promise<FastifyInstance> {
   const app = fastify({ forceCloseConnections: true });
@@ -66,6 +67,7 @@ adapterContract('Fastify', serve);
 adapterAttacks('Fastify', serve);
 signedRequestAttacks('Fastify', serve);
 edgeAttacks('Fastify', serve);
+uploadContract('Fastify', serve);
 
 describe('Fastify', () => {
   const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);

@@ -19,6 +19,7 @@ import { adapterContract, type Route, type Service, type Serving } from '../cont
 import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
+import { uploadContract } from '../contracts/upload.js';
 
 type Env = { Bindings: HttpBindings };
 
@@ -88,6 +89,7 @@ adapterContract('Hono on Node', serve);
 adapterAttacks('Hono on Node', serve);
 signedRequestAttacks('Hono on Node', serve);
 edgeAttacks('Hono on Node', serve);
+uploadContract('Hono on Node', serve);
 
 const marking: Guard = (exchange) => {
   exchange.set('X-Guarded', 'yes');

@@ -1,0 +1,221 @@
+import type { Readable } from 'node:stream';
+import { Busboy, type BusboyFileStream, type BusboyHeaders } from '@fastify/busboy';
+import { fileTypeFromBuffer } from 'file-type';
+import { type Problem, problem } from '../problem.js';
+import { drain } from './drain.js';
+import { shownFilename } from './filename.js';
+import type { Limits } from './limits.js';
+import type { StoredFile } from './stored-file.js';
+
+/** One file that has come whole and is of a type that is taken. */
+export interface ReceivedFile {
+  readonly field: string;
+  readonly filename: string | undefined;
+  readonly type: string;
+  readonly stored: StoredFile;
+}
+
+/** What a multipart body brought. */
+export interface Received {
+  readonly fields: ReadonlyMap<string, readonly string[]>;
+  readonly files: readonly ReceivedFile[];
+}
+
+/** The upload is not taken. */
+export class UploadRefused extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail);
+  }
+}
+
+/** The client left before all of it was here. */
+export class UploadAborted extends Error {}
+
+/** How much of a file tells its type. */
+const HEAD_BYTES = 4100;
+const HEADER_BYTES = 8192;
+/** Longer names are not names, but somebody who tries. */
+const MAX_NAME_LENGTH = 1024;
+
+/**
+ * Reads a multipart body (RFC 7578) and checks it while it comes: sizes are counted byte by byte, and a file is kept from
+ * the moment on at which its type is known and taken. What is refused is refused at once; the rest of the body is thrown
+ * away, to a bound.
+ * @throws UploadRefused, UploadAborted; then nothing is left behind
+ */
+export async function receive(
+  body: Readable,
+  contentType: string,
+  limits: Limits,
+  newFile: () => StoredFile,
+): Promise<Received> {
+  const reception = new Reception(body, contentType, limits, newFile);
+  try {
+    return await reception.whole();
+  } catch (error) {
+    await reception.giveUp();
+    throw error;
+  }
+}
+
+class Reception {
+  readonly #body: Readable;
+  readonly #limits: Limits;
+  readonly #newFile: () => StoredFile;
+  readonly #parser: InstanceType<typeof Busboy>;
+  readonly #fields = new Map<string, string[]>();
+  readonly #stored: StoredFile[] = [];
+  readonly #streams: BusboyFileStream[] = [];
+  readonly #files: Promise<ReceivedFile>[] = [];
+  readonly #failed: Promise<never>;
+  #fail: (error: Error) => void = () => undefined;
+  #over = false;
+
+  constructor(body: Readable, contentType: string, limits: Limits, newFile: () => StoredFile) {
+    this.#body = body;
+    this.#limits = limits;
+    this.#newFile = newFile;
+    this.#failed = new Promise((_, reject) => {
+      this.#fail = (error) => {
+        this.#over = true;
+        reject(error);
+      };
+    });
+    this.#failed.catch(() => undefined);
+    const { fieldBytes, fileBytes, maxFields, maxFiles } = limits;
+    this.#parser = new Busboy({
+      headers: { 'content-type': contentType } as BusboyHeaders,
+      limits: {
+        fieldSize: fieldBytes,
+        fileSize: fileBytes,
+        fields: maxFields,
+        files: maxFiles,
+        parts: maxFields + maxFiles,
+        headerPairs: 32,
+        headerSize: HEADER_BYTES,
+      },
+    });
+  }
+
+  async whole(): Promise<Received> {
+    const parsed = new Promise<void>((resolve) => this.#parser.once('finish', resolve));
+    this.#listen();
+    const pumped = this.#pump();
+    pumped.catch((error: Error) => this.#fail(error));
+    await Promise.race([this.#failed, pumped.then(() => parsed)]);
+    const files = await Promise.race([this.#failed, Promise.all(this.#files)]);
+    if (files.length < this.#limits.minFiles)
+      throw refused('upload-malformed', files.length === 0 ? 'no file' : 'too few files');
+    return { fields: this.#fields, files };
+  }
+
+  /** Leaves nothing behind. */
+  async giveUp(): Promise<void> {
+    this.#over = true;
+    for (const stream of this.#streams) stream.destroy();
+    this.#parser.on('error', () => undefined);
+    await Promise.allSettled(this.#stored.map((file) => file.remove()));
+  }
+
+  #listen(): void {
+    const { maxFields, maxFiles, fieldBytes } = this.#limits;
+    this.#parser
+      .on('file', (field, stream, filename) => {
+        this.#streams.push(stream);
+        const file = this.#take(field, stream, filename);
+        file.catch((error: Error) => this.#fail(error));
+        this.#files.push(file);
+      })
+      .on('field', (name, value, _nameCut, valueCut) => {
+        if (valueCut) this.#fail(tooLarge('field', fieldBytes));
+        else if (name !== undefined && name.length > MAX_NAME_LENGTH) {
+          this.#fail(refused('upload-malformed', 'a name that is too long'));
+        } else if (name === undefined) this.#fail(refused('upload-malformed', 'a part without a name'));
+        else this.#fields.set(name, [...(this.#fields.get(name) ?? []), value]);
+      })
+      .on('partsLimit', () => this.#fail(tooLarge('parts', maxFields + maxFiles)))
+      .on('fieldsLimit', () => this.#fail(tooLarge('parts', maxFields)))
+      .on('filesLimit', () => this.#fail(refused('upload-malformed', 'too many files')))
+      .on('error', () => this.#fail(refused('upload-malformed', 'cut short')));
+  }
+
+  /** Reads the body into the parser, until it ends or is refused. */
+  async #pump(): Promise<void> {
+    let size = 0;
+    try {
+      for await (const chunk of this.#body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        size += chunk.length;
+        if (size > this.#limits.bodyBytes) this.#fail(tooLarge('body', this.#limits.bodyBytes));
+        if (this.#over) break;
+        if (!this.#parser.write(chunk)) await this.#drained();
+        if (this.#over) break;
+      }
+    } catch (error) {
+      throw new UploadAborted('the client left', { cause: error });
+    }
+    if (this.#over) drain(this.#body);
+    else this.#parser.end();
+  }
+
+  #drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#parser.once('drain', resolve);
+      this.#failed.catch(() => resolve());
+    });
+  }
+
+  async #take(
+    field: string | undefined,
+    stream: BusboyFileStream,
+    filename: string | undefined,
+  ): Promise<ReceivedFile> {
+    const { fileFields, fileBytes } = this.#limits;
+    if (field === undefined) throw refused('upload-malformed', 'a part without a name');
+    if (field.length > MAX_NAME_LENGTH || (filename ?? '').length > MAX_NAME_LENGTH) {
+      throw refused('upload-malformed', 'a name that is too long');
+    }
+    if (fileFields?.has(field) === false) throw refused('upload-malformed', 'a file in a field that takes none');
+    stream.once('limit', () => this.#fail(tooLarge('file', fileBytes)));
+    const stored = this.#newFile();
+    this.#stored.push(stored);
+    let head: Buffer[] = [];
+    let headBytes = 0;
+    let type: string | undefined;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (type !== undefined) {
+        await stored.write(chunk);
+        continue;
+      }
+      head.push(chunk);
+      headBytes += chunk.length;
+      if (headBytes < HEAD_BYTES) continue;
+      type = await this.#typeOf(Buffer.concat(head));
+      for (const held of head) await stored.write(held);
+      head = [];
+    }
+    if (type === undefined) {
+      if (headBytes === 0) throw refused('upload-malformed', 'an empty file');
+      type = await this.#typeOf(Buffer.concat(head));
+      for (const held of head) await stored.write(held);
+    }
+    await stored.end();
+    return { field, filename: shownFilename(filename), type, stored };
+  }
+
+  /** By content: what the client calls it counts for nothing. */
+  async #typeOf(head: Buffer): Promise<string> {
+    const mime = (await fileTypeFromBuffer(head))?.mime ?? 'unknown';
+    // An animated PNG is a PNG to whoever takes them.
+    const type = mime === 'image/apng' ? 'image/png' : mime;
+    if (this.#limits.types.includes(type)) return type;
+    throw new UploadRefused(problem('upload-type-unsupported', { found: type, allowed: this.#limits.types }));
+  }
+}
+
+function refused(code: 'upload-malformed', reason: string): UploadRefused {
+  return new UploadRefused(problem(code, { reason }));
+}
+
+function tooLarge(part: 'file' | 'field' | 'body' | 'parts', limit: number): UploadRefused {
+  return new UploadRefused(problem('upload-too-large', { part, limit }));
+}
