@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { Exchange, type Guard, type Principal, type RequestView, type ResponseHeaders } from '../src/exchange.js';
 import { renderProblem } from '../src/problem-format.js';
@@ -18,6 +19,8 @@ export interface TestExchangeOptions {
   readonly body?: string | Uint8Array;
   /** Instead of reading `body`; `undefined` for a view that cannot read bodies. */
   readonly readBody?: RequestView['readBody'] | undefined;
+  /** Instead of a stream of `body`. */
+  readonly openBody?: NonNullable<RequestView['openBody']>;
   readonly principal?: Principal | undefined;
 }
 
@@ -28,6 +31,7 @@ class TestRequest implements RequestView {
   readonly remoteAddress: string | undefined;
   readonly encrypted: boolean;
   readonly readBody?: NonNullable<RequestView['readBody']>;
+  readonly openBody: NonNullable<RequestView['openBody']>;
   readonly #lines: readonly HeaderLine[];
 
   constructor(options: TestExchangeOptions) {
@@ -37,6 +41,7 @@ class TestRequest implements RequestView {
         ? options.readBody
         : async (maxBytes) => (body.length > maxBytes ? 'too-large' : Uint8Array.from(body));
     if (readBody !== undefined) this.readBody = readBody;
+    this.openBody = options.openBody ?? (() => Readable.from([body]));
     this.method = options.method ?? 'GET';
     this.url = options.url ?? '/';
     this.remoteAddress = 'remoteAddress' in options ? options.remoteAddress : '127.0.0.1';

@@ -1,2 +1,10 @@
+export type { DecodeOptions, SharpFunction } from './decode.js';
+export type { ImageHeader, ImageType } from './image-header.js';
+export {
+  type ImageInspection,
+  type ImageInspector,
+  type InspectImageOptions,
+  imageInspector,
+} from './inspect-image.js';
 export type { FieldOptions, FileOptions, StoreOptions } from './limits.js';
 export { type UploadOptions, upload } from './upload.js';

@@ -2,8 +2,11 @@ import { tmpdir } from 'node:os';
 import { type Guard, type Reply, type RequestView, refuse, type UploadedFile } from '../exchange.js';
 import { badOption, bytes, checkOptionNames } from '../option.js';
 import { type Problem, problem } from '../problem.js';
+import type { ByteSource } from './byte-source.js';
+import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
-import { BrokenImage, isImageType, readImageHeader } from './image-header.js';
+import { isImageType } from './image-header.js';
+import { inspect } from './inspect.js';
 import { type FieldOptions, type FileOptions, type Limits, type StoreOptions, uploadLimits } from './limits.js';
 import { type Received, type ReceivedFile, receive, UploadAborted, UploadRefused } from './receive.js';
 import { StoredFile } from './stored-file.js';
@@ -13,6 +16,8 @@ export interface UploadOptions {
   readonly files: FileOptions;
   readonly fields?: FieldOptions;
   readonly store?: StoreOptions;
+  /** Decodes images to their last row, which is the only way to know that they are whole. Default not. */
+  readonly decode?: DecodeOptions;
 }
 
 /** RFC 2046 section 5.1.1: what a boundary may be. */
@@ -33,14 +38,15 @@ const BOUNDARY_FORM = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$
  * | not multipart, malformed, cut short, no file or too many | 400 `upload-malformed`, with the `reason` |
  * | file, field, body, number of parts or of pixels too large | 413 `upload-too-large` |
  * | a type that is not taken, an animation where none is | 415 `upload-type-unsupported`, with what was `found` |
- * | no image of its type | 422 `upload-undecodable` |
+ * | no image of its type, or (with `decode`) not a whole one | 422 `upload-undecodable` |
  *
  * @throws OptionError
  */
 export function upload(options: UploadOptions): Guard {
-  checkOptionNames('upload', options, ['files', 'fields', 'store']);
+  checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode']);
   const limits = uploadLimits(options.files, options.fields);
   const newFile = storeOf(options.store);
+  const decode = options.decode === undefined ? undefined : imageDecoder(options.decode);
 
   return async function upload(exchange) {
     const { request } = exchange;
@@ -64,7 +70,7 @@ export function upload(options: UploadOptions): Guard {
     const clear = () => Promise.all(received.files.map(({ stored }) => stored.remove()));
     exchange.onSettled(clear);
     try {
-      const files = await Promise.all(received.files.map((file) => inspected(file, limits)));
+      const files = await Promise.all(received.files.map((file) => inspected(file, limits, decode)));
       exchange.upload = { fields: received.fields, files };
       return undefined;
     } catch (error) {
@@ -98,7 +104,7 @@ function tooLong(request: RequestView, { bodyBytes }: Limits): Problem | undefin
   return announced > bodyBytes ? problem('upload-too-large', { part: 'body', limit: bodyBytes }) : undefined;
 }
 
-async function inspected(file: ReceivedFile, limits: Limits): Promise<UploadedFile> {
+async function inspected(file: ReceivedFile, limits: Limits, decode: Decoder | undefined): Promise<UploadedFile> {
   const { field, filename, type, stored } = file;
   const known = {
     field,
@@ -110,24 +116,11 @@ async function inspected(file: ReceivedFile, limits: Limits): Promise<UploadedFi
     buffer: () => stored.buffer(),
   };
   if (!isImageType(type)) return known;
-  const header = await stored
-    .withSource((source) => readImageHeader(type, source))
-    .catch((error: unknown) => {
-      if (error instanceof BrokenImage) throw refused(problem('upload-undecodable', { reason: error.message }));
-      throw error;
-    });
-  const { width, height, pages } = header;
-  if (pages > 1 && !limits.animated) {
-    throw refused(problem('upload-type-unsupported', { found: `${type} of ${pages} pages`, allowed: limits.types }));
-  }
-  if (width * height * pages > limits.maxPixels) {
-    throw refused(problem('upload-too-large', { part: 'pixels', limit: limits.maxPixels }));
-  }
-  return { ...known, ...header };
-}
-
-function refused(of: Problem): UploadRefused {
-  return new UploadRefused(of);
+  const content = {
+    withSource: <T>(read: (source: ByteSource) => Promise<T>) => stored.withSource(read),
+    input: async () => stored.path ?? stored.buffer(),
+  };
+  return { ...known, ...(await inspect(type, content, limits, decode)) };
 }
 
 function storeOf(store: StoreOptions = {}): () => StoredFile {

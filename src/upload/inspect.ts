@@ -1,0 +1,42 @@
+import { problem } from '../problem.js';
+import type { ByteSource } from './byte-source.js';
+import type { Decoder } from './decode.js';
+import { BrokenImage, type ImageHeader, type ImageType, readImageHeader } from './image-header.js';
+import type { Limits } from './limits.js';
+import { UploadRefused } from './receive.js';
+
+/** Content that can be looked into, and decoded from where it is. */
+export interface Inspected {
+  withSource<T>(read: (source: ByteSource) => Promise<T>): Promise<T>;
+  /** A path, or the bytes. */
+  input(): Promise<string | Buffer>;
+}
+
+/**
+ * Holds an image to its limits: by its header first, and then, where that is asked for, by decoding it.
+ * @throws UploadRefused
+ */
+export async function inspect(
+  type: ImageType,
+  content: Inspected,
+  limits: Pick<Limits, 'types' | 'maxPixels' | 'animated'>,
+  decode: Decoder | undefined,
+): Promise<ImageHeader> {
+  const header = await content
+    .withSource((source) => readImageHeader(type, source))
+    .catch((error: unknown) => {
+      if (error instanceof BrokenImage)
+        throw new UploadRefused(problem('upload-undecodable', { reason: error.message }));
+      throw error;
+    });
+  const { width, height, pages } = header;
+  if (pages > 1 && !limits.animated) {
+    const found = `${type} of ${pages} pages`;
+    throw new UploadRefused(problem('upload-type-unsupported', { found, allowed: limits.types }));
+  }
+  if (width * height * pages > limits.maxPixels) {
+    throw new UploadRefused(problem('upload-too-large', { part: 'pixels', limit: limits.maxPixels }));
+  }
+  await decode?.(await content.input(), limits.maxPixels, limits.animated ? -1 : 1);
+  return header;
+}

@@ -1,0 +1,166 @@
+import sharp from 'sharp';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { OptionError } from '../../src/option.js';
+import { type InspectImageOptions, imageInspector, type UploadOptions, upload } from '../../src/upload/index.js';
+
+let png: Buffer;
+let jpeg: Buffer;
+beforeAll(async () => {
+  const noise = Buffer.alloc(200 * 150 * 3).map((_, i) => (i * i * 17) % 253);
+  const image = sharp(noise, { raw: { width: 200, height: 150, channels: 3 } });
+  png = await image.clone().png().toBuffer();
+  jpeg = await image.clone().jpeg().toBuffer();
+});
+
+const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', maxPixels: 100_000 });
+const decoding = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', decode: { sharp } });
+const problemOf = async (image: Uint8Array | string, by = inspect) => {
+  const inspected = await by(image);
+  return inspected.kind === 'refused' ? inspected.problem : undefined;
+};
+
+describe('an image', () => {
+  it('is known by its content', async () => {
+    expect(await inspect(png)).toEqual({
+      kind: 'accepted',
+      type: 'image/png',
+      width: 200,
+      height: 150,
+      pages: 1,
+      content: png,
+    });
+  });
+
+  it.each([
+    ['in base64', () => png.toString('base64')],
+    ['in a data URL', () => `data:image/png;base64,${png.toString('base64')}`],
+    ['in a data URL of another type', () => `data:image/jpeg;base64,${png.toString('base64')}`],
+    [
+      'in part of a larger buffer',
+      () => new Uint8Array(Buffer.concat([Buffer.alloc(7), png]).buffer.slice(0)).subarray(0) && new Uint8Array(png),
+    ],
+  ])('may come %s', async (_how, image) => {
+    expect(await inspect(image())).toMatchObject({ kind: 'accepted', type: 'image/png', content: png });
+  });
+
+  it.each<[string, () => Uint8Array | string, object]>([
+    ['nothing', () => '', { status: 400, reason: 'an empty file' }],
+    ['no bytes', () => new Uint8Array(), { status: 400, reason: 'an empty file' }],
+    ['no base64', () => 'a photograph', { status: 400, reason: 'no base64' }],
+    [
+      'base64 with a line break',
+      () => `${png.toString('base64').slice(0, 76)}\n`,
+      { status: 400, reason: 'no base64' },
+    ],
+    ['base64 that is cut', () => png.toString('base64').slice(0, 41), { status: 400, reason: 'no base64' }],
+    ['another data URL', () => `data:text/html;base64,${png.toString('base64')}`, { status: 400, reason: 'no base64' }],
+    [
+      'too many bytes',
+      () => Buffer.concat([png, Buffer.alloc(1_048_577)]),
+      { status: 413, part: 'file', limit: 1_048_576 },
+    ],
+    ['too much base64', () => 'A'.repeat(1_500_000), { status: 413, part: 'file' }],
+    ['text', () => Buffer.from('<svg/>'), { status: 415, found: 'unknown' }],
+    ['FF D8 FF', () => Buffer.from([0xff, 0xd8, 0xff]), { status: 422 }],
+  ])('is not %s', async (_what, image, expected) => {
+    expect(await problemOf(image())).toMatchObject(expected);
+  });
+
+  it('has no more pixels than are taken', async () => {
+    const large = await sharp({ create: { width: 400, height: 251, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer();
+    expect(await problemOf(large)).toMatchObject({ status: 413, part: 'pixels', limit: 100_000 });
+  });
+});
+
+describe('decoding', () => {
+  it('takes what is whole', async () => {
+    for (const image of [png, jpeg]) expect((await decoding(image)).kind).toBe('accepted');
+    for (const tail of ['PK\x03\x04zip', '<script>alert(1)</script>', '%PDF-1.7']) {
+      expect((await decoding(Buffer.concat([jpeg, Buffer.from(tail)]))).kind).toBe('accepted');
+    }
+  });
+
+  it.each([
+    ['a JPEG that is cut short', () => jpeg.subarray(0, jpeg.length - 300)],
+    ['a JPEG that is cut in half', () => jpeg.subarray(0, jpeg.length / 2)],
+    ['a PNG that is cut short', () => png.subarray(0, png.length - 300)],
+    ['a PNG with a byte changed', () => Buffer.from(png).fill(0x55, 800, 808)],
+  ])('refuses %s, which its header does not show', async (_what, image) => {
+    expect((await inspect(image())).kind).toBe('accepted');
+    expect(await problemOf(image(), decoding)).toMatchObject({ status: 422, reason: 'it does not decode' });
+  });
+
+  it('keeps to its concurrency, and lets everybody have a turn', async () => {
+    let now = 0;
+    let most = 0;
+    const slow = imageInspector({
+      types: ['image/png'],
+      maxBytes: '1mb',
+      decode: {
+        concurrency: 3,
+        sharp: () => ({
+          timeout: () => ({
+            async stats() {
+              most = Math.max(most, ++now);
+              await new Promise((turn) => setImmediate(turn));
+              now--;
+              throw new Error('broken');
+            },
+          }),
+        }),
+      },
+    });
+    const kinds = await Promise.all(Array.from({ length: 20 }, async () => (await slow(png)).kind));
+    expect([most, now, new Set(kinds)]).toEqual([3, 0, new Set(['refused'])]);
+  });
+
+  it('tells a time-out from a broken file', async () => {
+    const late = imageInspector({
+      types: ['image/png'],
+      maxBytes: '1mb',
+      decode: {
+        sharp: () => ({ timeout: () => ({ stats: () => Promise.reject(new Error('timeout: 10% complete')) }) }),
+      },
+    });
+    expect(await problemOf(png, late)).toMatchObject({ status: 422, reason: 'it takes too long to decode' });
+  });
+});
+
+describe('construction', () => {
+  const files = { types: ['image/png'], maxBytes: '1mb' } as const;
+  it.each<[string, object, string]>([
+    ['no files', {}, 'files'],
+    ['no types', { files: { maxBytes: 1 } }, 'types'],
+    ['a type that is none', { files: { ...files, types: ['png'] } }, 'types'],
+    ['no size', { files: { types: ['image/png'] } }, 'maxBytes'],
+    ['a size that is none', { files: { ...files, maxBytes: 'large' } }, 'maxBytes'],
+    ['no files at all', { files: { ...files, maxCount: 0 } }, 'maxCount'],
+    ['more at least than at most', { files: { ...files, minCount: 2 } }, 'minCount'],
+    ['no pixels', { files: { ...files, maxPixels: 0 } }, 'maxPixels'],
+    ['an empty list of fields', { files: { ...files, fields: [] } }, 'fields'],
+    ['a misspelt limit', { files: { ...files, maxSize: 5 } }, 'maxSize'],
+    ['a misspelt limit of fields', { files, fields: { max: 5 } }, 'max'],
+    ['a folder that is no path', { files, store: { folder: 5 } }, 'folder'],
+    ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],
+    ['a decoder that is none', { files, decode: { sharp: true } }, 'decode.sharp'],
+    ['decode without sharp', { files, decode: true }, 'decode'],
+    ['a misspelt option', { files, limits: {} }, 'limits'],
+  ])('of upload fails with %s', (_what, options, named) => {
+    const act = () => upload(options as UploadOptions);
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+  });
+
+  it.each<[string, object, string]>([
+    ['no types', { maxBytes: 1 }, 'types'],
+    ['a type that it cannot read', { types: ['image/avif'], maxBytes: 1 }, 'types'],
+    ['no size', { types: ['image/png'] }, 'maxBytes'],
+    ['a misspelt option', { ...files, pixels: 5 }, 'pixels'],
+  ])('of imageInspector fails with %s', (_what, options, named) => {
+    const act = () => imageInspector(options as InspectImageOptions);
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+  });
+});
