@@ -17,7 +17,8 @@ export interface Running {
 }
 
 /** Variables of ours that would change what is started. */
-const OWN = /^(POINT_E_|API_|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|DEBUG$|DATA_FILE$)/;
+const OWN =
+  /^(POINT_E_|API_|ADMIN_API_KEY$|JWT_SECRET$|AUTH_|ALLOW_|DEFAULT_RATE_|MAX_FILE_|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|DEBUG$|DATA_FILE$)/;
 
 /** Runs an npm script with these settings only; resolves once it says where it listens. */
 export async function npmRun(args: readonly string[], env: Record<string, string>, ready: RegExp): Promise<Running> {
@@ -83,4 +84,11 @@ export function needs(what: string, commands: readonly string[], debian: string)
   const found = commands.find((command) => spawnSync(command, ['--version']).error === undefined);
   if (found === undefined) throw new Error(`test:e2e needs ${what} (Debian: apt-get install ${debian})`);
   return found;
+}
+
+export function pythonWithRequests(): string {
+  for (const python of ['python3', '/usr/bin/python3']) {
+    if (spawnSync(python, ['-c', 'import requests']).status === 0) return python;
+  }
+  throw new Error('test:e2e needs a Python 3 with "requests" (Debian: apt-get install python3-requests)');
 }

@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { check, npmRun, run, type Step } from './harness.js';
+import { check, npmRun, pythonWithRequests, run, type Step } from './harness.js';
 
 /** `npm start`, driven by the guide's Python functions and by the curl lines that it prints. */
 export async function pointE(steps: (of: readonly Step[]) => Promise<void>): Promise<void> {
@@ -24,13 +23,6 @@ export async function pointE(steps: (of: readonly Step[]) => Promise<void>): Pro
   } finally {
     await gateway.stop();
   }
-}
-
-function pythonWithRequests(): string {
-  for (const python of ['python3', '/usr/bin/python3']) {
-    if (spawnSync(python, ['-c', 'import requests']).status === 0) return python;
-  }
-  throw new Error('test:e2e needs a Python 3 with "requests" (Debian: apt-get install python3-requests)');
 }
 
 /** The lines that the start-up message offers, pasted as they stand. */

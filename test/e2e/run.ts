@@ -6,6 +6,7 @@ import { aiFactory } from './ai-factory.js';
 import { needs, type Step } from './harness.js';
 import { liveIngest } from './live-ingest.js';
 import { pointE } from './point-e.js';
+import { samService } from './sam-service.js';
 
 let passed = 0;
 let failed = 0;
@@ -31,6 +32,7 @@ for (const [name, example] of Object.entries({
   'Point-E': pointE,
   'AI Factory': aiFactory,
   'live ingest': liveIngest,
+  SAM: samService,
 })) {
   try {
     await example(steps);

@@ -1,0 +1,301 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import sharp from 'sharp';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { textLogger } from '../../examples/ai-factory/log.js';
+import { createGateway } from '../../examples/sam-service/gateway.js';
+import { readSettings } from '../../examples/sam-service/settings.js';
+import { createSamStandIn } from '../../examples/workers/sam-stand-in.js';
+import { components, otsu } from '../../examples/workers/segmentation.js';
+import { wasIssued } from '../canary.js';
+
+const KEY = 'c4n4ry-key-of-client-one';
+const ENV = {
+  API_KEYS: `${KEY}:client1:100, c4n4ry-key-of-client-two:client2:2`,
+  ADMIN_API_KEY: 'c4n4ry-key-of-the-admin',
+  JWT_SECRET: 'c4n4ry-jwt-secret-0123456789-0123456789',
+  AUTH_USERS: 'alice:wonderland',
+};
+
+/** Three bright squares on a dark ground with some noise; one touches the edge. */
+let photograph: Buffer;
+beforeAll(async () => {
+  const [width, height] = [120, 80];
+  const pixels = Buffer.alloc(width * height * 3);
+  const square = (left: number, top: number, size: number, value: number) => {
+    for (let y = top; y < top + size; y++) {
+      for (let x = left; x < left + size; x++) pixels.fill(value, (y * width + x) * 3, (y * width + x) * 3 + 3);
+    }
+  };
+  for (let i = 0; i < pixels.length; i++) pixels[i] = 20 + ((i * 7) % 15);
+  square(10, 10, 20, 200);
+  square(50, 20, 30, 240);
+  square(100, 0, 20, 180);
+  photograph = await sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+});
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function start(env: Readonly<Record<string, string>> = {}, worker: Server = createSamStandIn()) {
+  let printed = '';
+  worker.listen(0, '127.0.0.1');
+  await once(worker, 'listening');
+  closers.push(async () => {
+    worker.closeAllConnections();
+    await new Promise((closed) => worker.close(closed));
+  });
+  const app = await createGateway(
+    readSettings({ ...ENV, ...env }),
+    `http://127.0.0.1:${(worker.address() as AddressInfo).port}`,
+    textLogger((line) => {
+      printed += line;
+    }),
+  );
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 });
+  closers.push(() => app.close());
+  return {
+    origin,
+    printed: () => printed,
+    file(
+      body: Buffer | undefined,
+      fields: Readonly<Record<string, string>> = {},
+      headers: Record<string, string> = { 'X-API-Key': KEY },
+    ) {
+      const form = new FormData();
+      if (body !== undefined) form.append('file', new Blob([new Uint8Array(body)]), 'photo.jpg');
+      for (const [name, value] of Object.entries(fields)) form.append(name, value);
+      return fetch(`${origin}/segment_file`, { method: 'POST', body: form, headers });
+    },
+    json(path: string, body: object, headers: Record<string, string> = { 'X-API-Key': KEY }) {
+      return fetch(`${origin}${path}`, {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { 'Content-Type': 'application/json', ...headers },
+      });
+    },
+  };
+}
+
+const read = async (response: Response) => [response.status, await response.json()] as const;
+
+describe('the stand-in worker', () => {
+  it('parts dark from bright', () => {
+    expect(otsu(Uint8Array.from([10, 12, 11, 200, 210, 205]))).toBe(12);
+  });
+
+  it('finds regions that are connected, and not across the edge', () => {
+    const [width, height] = [4, 3];
+    const image = Uint8Array.from([9, 0, 0, 9, 0, 0, 0, 9, 9, 9, 0, 0]);
+    const found = components(image, width, height, 5).map(({ pixels }) => [...pixels].sort((a, b) => a - b));
+    expect(found).toEqual([[0], [3, 7], [8, 9]]);
+  });
+});
+
+describe('/segment_file', () => {
+  it('finds the masks of an image', async () => {
+    const { file } = await start();
+    const [status, body] = (await read(await file(photograph))) as [
+      number,
+      Record<string, unknown> & { masks: { image: string }[] },
+    ];
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      success: true,
+      num_masks: 3,
+      original_count: 3,
+      filters_applied: {},
+      processing_time: expect.any(Number),
+      summary_statistics: { total_area: 900 + 400 + 400 },
+    });
+    expect(body.masks[0]).toMatchObject({
+      id: 1,
+      area: 900,
+      bbox: [50, 20, 30, 30],
+      stability_score: 1,
+      pixel_stats: { mean: 240, std: 0, min: 240, max: 240 },
+    });
+    const png = Buffer.from(body.masks[0]?.image.replace('data:image/png;base64,', '') ?? '', 'base64');
+    const { data, info } = await sharp(png).extractChannel(0).raw().toBuffer({ resolveWithObject: true });
+    expect([info.width, info.height, data.filter((value) => value === 255).length]).toEqual([120, 80, 900]);
+  });
+
+  it.each<[string, object, number]>([
+    ['mean_min', { mean_min: 190 }, 2],
+    ['mean_max', { mean_max: 190 }, 1],
+    ['area_min', { area_min: 500 }, 1],
+    ['area_max', { area_max: 500 }, 2],
+    ['std_max', { std_max: 0 }, 3],
+    ['std_min', { std_min: 1 }, 0],
+    ['exclude_edge_touching', { exclude_edge_touching: true }, 2],
+    ['min_edge_distance', { min_edge_distance: 15 }, 1],
+    ['all of them', { mean_min: 190, area_max: 500, exclude_edge_touching: true }, 1],
+  ])('keeps the masks that %s leaves', async (_name, filters, count) => {
+    const { file } = await start();
+    const answer = (await (await file(photograph, { filters: JSON.stringify(filters) })).json()) as object;
+    expect(answer).toMatchObject({ num_masks: count, original_count: 3, filters_applied: filters });
+  });
+
+  it('prepares the image as it is told', async () => {
+    const { file } = await start();
+    const answer = (await (await file(photograph, { preprocessing: '{"blur": 3}' })).json()) as {
+      masks: { pixel_stats: { std: number } }[];
+    };
+    expect(answer.masks[0]?.pixel_stats.std).toBeGreaterThan(0);
+  });
+
+  it.each<[string, () => Buffer | undefined, Record<string, string>, number, string | RegExp]>([
+    ['no file', () => undefined, { filters: '{}' }, 400, 'No file provided'],
+    ['text', () => Buffer.from('no image'), {}, 400, 'Invalid file type: unknown'],
+    [
+      'a GIF',
+      () => Buffer.from('GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x01\0\0;', 'latin1'),
+      {},
+      400,
+      'Invalid file type: image/gif',
+    ],
+    ['half an image', () => photograph.subarray(0, photograph.length - 60), {}, 400, 'Invalid image file'],
+    [
+      'too large a file',
+      () => Buffer.concat([photograph, Buffer.alloc(1_100_000)]),
+      {},
+      400,
+      'File too large (max 1MB)',
+    ],
+    ['filters that are no JSON', () => photograph, { filters: '{' }, 400, /^Invalid filters/],
+    ['a filter that there is not', () => photograph, { filters: '{"colour":"red"}' }, 400, /^Invalid filters.*colour/],
+    [
+      'a filter of another type',
+      () => photograph,
+      { filters: '{"mean_min":"high"}' },
+      400,
+      /^Invalid filters: mean_min/,
+    ],
+  ])('refuses %s', async (_what, body, fields, status, error) => {
+    const { file } = await start({ MAX_FILE_SIZE_MB: '1' });
+    const [got, answer] = (await read(await file(body(), fields))) as [number, { error: string }];
+    expect(got).toBe(status);
+    expect(answer.error).toMatch(error);
+  });
+
+  it.each<[string, Record<string, string>, number, string]>([
+    ['no key', {}, 401, 'API key required'],
+    ['an unknown key', { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }, 401, 'Invalid API key'],
+    ['a bad token', { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' }, 401, 'Invalid API key'],
+  ])('refuses %s before a byte of the file', async (_what, headers, status, error) => {
+    const { file } = await start();
+    expect(await read(await file(photograph, {}, headers))).toEqual([status, { error }]);
+  });
+
+  it('gives each key its own number of requests an hour, and a refused upload its unit back', async () => {
+    const { file } = await start();
+    const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
+    for (let i = 0; i < 4; i++) expect((await file(Buffer.from('no image'), {}, two)).status).toBe(400);
+    expect([(await file(photograph, {}, two)).status, (await file(photograph, {}, two)).status]).toEqual([200, 200]);
+    const refused = await file(photograph, {}, two);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(3000);
+    expect(await read(refused)).toEqual([429, { error: 'Rate limit exceeded: 2 per 1 hour' }]);
+    expect((await file(photograph)).headers.get('x-ratelimit-limit')).toBe('100');
+  });
+
+  it('lets callers without a key in where that is allowed, ten an hour', async () => {
+    const { file } = await start({ ALLOW_ANONYMOUS: 'true', DEFAULT_RATE_LIMIT: '1' });
+    expect([(await file(photograph, {}, {})).status, (await file(photograph, {}, {})).status]).toEqual([200, 429]);
+    expect((await file(photograph)).status).toBe(200);
+  });
+
+  it('says 503 while the worker is away, and gives the unit back', async () => {
+    const { createServer } = await import('node:http');
+    const { file } = await start(
+      {},
+      createServer((_request, response) => void response.writeHead(500).end()),
+    );
+    const answer = await file(photograph);
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '5']);
+    expect((await file(photograph)).headers.get('x-ratelimit-remaining')).toBe('99');
+  });
+});
+
+describe('/segment', () => {
+  it.each([
+    ['base64', () => photograph.toString('base64')],
+    ['a data URL', () => `data:image/png;base64,${photograph.toString('base64')}`],
+  ])('takes an image as %s', async (_how, image) => {
+    const { json } = await start();
+    const [status, body] = await read(await json('/segment', { image: image(), filters: { area_min: 500 } }));
+    expect([status, body]).toMatchObject([
+      200,
+      { num_masks: 1, original_count: 3, filters_applied: { area_min: 500 } },
+    ]);
+  });
+
+  it.each<[string, object, string | RegExp]>([
+    ['no image', {}, /^Invalid body: image/],
+    ['no base64', { image: 'a photograph' }, 'Invalid upload: no base64'],
+    ['text in base64', { image: Buffer.from('no image').toString('base64') }, 'Invalid file type: unknown'],
+    ['a member that there is not', { image: '', more: 1 }, /^Invalid body/],
+  ])('refuses %s', async (_what, body, error) => {
+    const { json } = await start();
+    const [status, answer] = (await read(await json('/segment', body))) as [number, { error: string }];
+    expect(status).toBe(400);
+    expect(answer.error).toMatch(error);
+  });
+
+  it('gives a refused image its unit back', async () => {
+    const { json } = await start();
+    const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
+    for (let i = 0; i < 4; i++) expect((await json('/segment', { image: 'AAAA' }, two)).status).toBe(400);
+    expect((await json('/segment', { image: photograph.toString('base64') }, two)).status).toBe(200);
+  });
+});
+
+describe('the rest of the SAM service', () => {
+  it('gives a token to whoever knows the password, and takes it', async () => {
+    const { json, file } = await start({ AUTH_USERS: 'alice:wonderland, bob:builder' });
+    const [status, { token }] = (await read(
+      await json('/auth/token', { username: 'bob', password: 'builder' }, {}),
+    )) as [number, { token: string }];
+    expect(status).toBe(200);
+    wasIssued(token);
+    const answer = await file(photograph, {}, { Authorization: `Bearer ${token}` });
+    expect([answer.status, answer.headers.get('x-ratelimit-limit')]).toEqual([200, '100']);
+  });
+
+  it.each([
+    ['another password', { username: 'alice', password: 'x' }],
+    ['another name', { username: 'eve', password: 'wonderland' }],
+    ['an empty password of nobody', { username: 'eve', password: '' }],
+    ['nothing', {}],
+  ])('gives none to %s', async (_what, credentials) => {
+    const { json } = await start();
+    expect(await read(await json('/auth/token', credentials, {}))).toEqual([401, { error: 'Invalid credentials' }]);
+  });
+
+  it('is healthy without a key, and logs no key', async () => {
+    const { origin, file, printed } = await start();
+    expect(await read(await fetch(`${origin}/health`))).toEqual([200, { status: 'healthy' }]);
+    await file(photograph);
+    await expect.poll(printed).toMatch(/POST \/segment_file 200.*keyHash="[0-9a-f]{12}"/);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('reads the settings of its guide', () => {
+    const settings = readSettings({ ...ENV, MAX_FILE_SIZE_MB: '50', DEFAULT_RATE_LIMIT: '10' });
+    expect(settings).toMatchObject({ maxFileBytes: 52_428_800, defaultRateLimit: 10, host: '127.0.0.1', port: 5000 });
+    expect(settings.apiKeys.map(({ clientId, limits }) => [clientId, limits])).toEqual([
+      ['client1', { perHour: 100 }],
+      ['client2', { perHour: 2 }],
+      ['admin', undefined],
+    ]);
+    expect(() => readSettings({ API_KEYS: 'c4n4ry', JWT_SECRET: 'c4n4ry', PORT: 'x' })).toThrow(
+      /API_KEYS.*JWT_SECRET.*PORT/s,
+    );
+    expect(() => readSettings({ HOST: '0.0.0.0' })).toThrow(/API_KEYS.*JWT_SECRET/s);
+    expect(readSettings({}).madeUpKey).toMatch(/^sam-[0-9a-f]{32}$/);
+  });
+});
