@@ -12,10 +12,12 @@ import {
   slidingWindow,
 } from 'gatewarden';
 import { guard } from 'gatewarden/express';
+import { upload } from 'gatewarden/upload';
+import sharp from 'sharp';
 import { z } from 'zod';
 import type { ModelFiles } from './model-files.js';
 import type { Settings } from './settings.js';
-import { generateText, readinessOf } from './worker-client.js';
+import { generateMesh, type Job, readinessOf } from './worker-client.js';
 
 const DAY_SECONDS = 86_400;
 const MAIN_SERVER = 'main-server';
@@ -28,6 +30,13 @@ const GenerateText = z.object({
   user_id: z.string().max(200).nullish(),
   grid_size: z.int().min(8).max(128).default(32),
 });
+
+const GenerateImage = z.object({
+  user_id: z.string().max(200).nullish(),
+  grid_size: z.coerce.number().int().min(8).max(128).default(32),
+});
+
+const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
 /** The clients of this service were written against FastAPI: errors stand under `detail`. */
 const fastApiErrors = problemFormat({
@@ -87,7 +96,34 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
     validated,
     // Only a request that the worker could serve is counted.
     guard(perIp),
-    generate,
+    (req, res) => {
+      const { prompt, grid_size, user_id } = res.locals.body as z.infer<typeof GenerateText>;
+      return generate(req, res, { prompt, grid_size }, user_id);
+    },
+  );
+
+  app.post(
+    '/generate/image',
+    // Counted before the image is read, and given back where it is no image.
+    guard(
+      mainServer,
+      clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
+      perIp,
+      upload({ files: { types: IMAGE_TYPES, maxBytes: '20mb', fields: ['file'] }, decode: { sharp } }),
+    ),
+    async (req, res) => {
+      const { fields, files } = req.exchange.upload ?? { fields: new Map<string, string[]>(), files: [] };
+      const given = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
+      const parsed = GenerateImage.safeParse(Object.fromEntries(given));
+      const [image] = files;
+      if (!parsed.success || image === undefined) {
+        await req.exchange.admission?.settle(0);
+        res.status(422).json({ detail: mistakes(parsed.error) });
+        return;
+      }
+      const { grid_size, user_id } = parsed.data;
+      await generate(req, res, { image: await image.buffer(), type: image.type, grid_size }, user_id);
+    },
   );
 
   app.get('/usage/:ip', guard(mainServer), async (req, res) => {
@@ -120,10 +156,9 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
   app.use(answerError);
   return app;
 
-  async function generate(req: Request, res: Response): Promise<void> {
+  async function generate(req: Request, res: Response, job: Job, user_id: string | null = null): Promise<void> {
     const { signal } = req.exchange;
-    const { prompt, grid_size, user_id = null } = res.locals.body as z.infer<typeof GenerateText>;
-    const result = await generateText(workerUrl, { prompt, grid_size }, signal).catch(unlessGone(signal));
+    const result = await generateMesh(workerUrl, job, signal).catch(unlessGone(signal));
     if (result === undefined) return;
     if (result.kind === 'failed') {
       if (result.retryAfter !== undefined) res.set('Retry-After', result.retryAfter);
@@ -165,12 +200,11 @@ function validated(req: Request, res: Response, next: () => void): void {
     next();
     return;
   }
-  const detail = parsed.error.issues.map(({ code, path, message }) => ({
-    type: code,
-    loc: ['body', ...path],
-    msg: message,
-  }));
-  res.status(422).json({ detail });
+  res.status(422).json({ detail: mistakes(parsed.error) });
+}
+
+function mistakes(error: z.ZodError | undefined) {
+  return error?.issues.map(({ code, path, message }) => ({ type: code, loc: ['body', ...path], msg: message })) ?? [];
 }
 
 const answerError: ErrorRequestHandler = (error: { status?: number; type?: string }, _req, res, next) => {

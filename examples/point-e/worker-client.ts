@@ -5,10 +5,10 @@ const DEADLINE_MS = 120_000;
 /** What the answer may take beyond the deadline that the worker was told. */
 const GRACE_MS = 5_000;
 
-export interface Job {
-  readonly prompt: string;
-  readonly grid_size: number;
-}
+/** What is to become a mesh: words, or an image. */
+export type Job =
+  | { readonly prompt: string; readonly grid_size: number }
+  | { readonly image: Buffer; readonly type: string; readonly grid_size: number };
 
 export interface Generated {
   readonly kind: 'generated';
@@ -33,18 +33,15 @@ const failed = (status: Failed['status'], message: string, retryAfter?: string):
 });
 
 /** Asks the worker for a mesh, by the contract in ../workers/README.md. Rejects when `signal` is aborted. */
-export async function generateText(workerUrl: string, job: Job, signal: AbortSignal): Promise<Generated | Failed> {
+export async function generateMesh(workerUrl: string, job: Job, signal: AbortSignal): Promise<Generated | Failed> {
   const timeout = AbortSignal.timeout(DEADLINE_MS + GRACE_MS);
+  const { path, headers, body } = requestFor(job);
   let response: Response;
   try {
-    response = await fetch(`${workerUrl}/generate/text`, {
+    response = await fetch(`${workerUrl}${path}`, {
       method: 'POST',
-      headers: {
-        'Content-Type': 'application/json',
-        'X-Request-Id': randomUUID(),
-        'X-Deadline-Ms': String(DEADLINE_MS),
-      },
-      body: JSON.stringify(job),
+      headers: { ...headers, 'X-Request-Id': randomUUID(), 'X-Deadline-Ms': String(DEADLINE_MS) },
+      body,
       signal: AbortSignal.any([signal, timeout]),
       redirect: 'error',
     });
@@ -68,6 +65,14 @@ export async function generateText(workerUrl: string, job: Job, signal: AbortSig
       console.error(`point-e: the worker answered ${response.status}`);
       return failed(502, 'The generation failed.');
   }
+}
+
+function requestFor(job: Job) {
+  if ('prompt' in job) {
+    return { path: '/generate/text', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(job) };
+  }
+  const headers = { 'Content-Type': job.type, 'X-Grid-Size': String(job.grid_size) };
+  return { path: '/generate/image', headers, body: new Uint8Array(job.image) };
 }
 
 /** Whether the worker can take a job now, asked at most once a second however many clients want to know. */

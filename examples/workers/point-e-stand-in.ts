@@ -5,7 +5,7 @@
  * Two markers in a prompt: `[fail]` answers 500, to show that a failed generation gives its quota unit back, and
  * `[slow]` takes about 5 s, to try client hang-up and deadlines.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import {
   createServer,
@@ -21,7 +21,10 @@ import { encodePly } from './ply.js';
 
 const WORKER = 'point-e stand-in (CPU, no model)';
 const MAX_BODY_BYTES = 64 * 1024;
+const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
 const MAX_PROMPT_LENGTH = 1000;
+const IMAGE_PATH = '/generate/image';
+const GENERATE: readonly string[] = ['/generate/text', IMAGE_PATH];
 const RINGS_PER_TURN = 4;
 const SLOW_MS = 5000;
 const DEADLINE = { status: 504, error: 'deadline passed' };
@@ -60,13 +63,17 @@ const stopped = (signal: AbortSignal, where: string): Answer => {
 };
 
 /** Past the limit the rest is read and dropped: a socket closed on a sender may lose it the answer. */
-function readBody(req: IncomingMessage, signal: AbortSignal): Promise<Buffer | 'too large' | 'stopped'> {
+function readBody(
+  req: IncomingMessage,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Buffer | 'too large' | 'stopped'> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
     req.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > MAX_BODY_BYTES) resolve('too large');
+      if (size > maxBytes) resolve('too large');
       else chunks.push(chunk);
     });
     req.once('end', () => resolve(Buffer.concat(chunks)));
@@ -96,6 +103,19 @@ function parseJob(contentType = '', body: Buffer): { prompt: string; gridSize: n
   return { prompt, gridSize };
 }
 
+/** The same of an image, whose bytes are the body: its shape comes of their hash. */
+function parseImageJob(
+  contentType = '',
+  gridSize: unknown,
+  body: Buffer,
+): { prompt: string; gridSize: number } | string {
+  if (!/^image\/[a-z0-9.+-]+$/i.test(contentType)) return 'Content-Type must be that of an image';
+  const size = /^\d{1,3}$/.test(String(gridSize)) ? Number(gridSize) : 0;
+  if (size < 8 || size > 128) return 'X-Grid-Size must be an integer from 8 to 128';
+  if (body.length === 0) return 'the image is empty';
+  return { prompt: `image ${createHash('sha256').update(body).digest('hex')}`, gridSize: size };
+}
+
 /** The mesh, or the number of rings done when the signal stopped it. */
 async function computeMesh(prompt: string, gridSize: number, signal: AbortSignal): Promise<Mesh | number> {
   const rings = meshRings(prompt, gridSize);
@@ -111,10 +131,13 @@ async function computeMesh(prompt: string, gridSize: number, signal: AbortSignal
 }
 
 async function generate(req: IncomingMessage, signal: AbortSignal, now: () => number): Promise<Answer> {
-  const body = await readBody(req, signal);
+  const ofImage = req.url?.startsWith(IMAGE_PATH) === true;
+  const maxBytes = ofImage ? MAX_IMAGE_BYTES : MAX_BODY_BYTES;
+  const body = await readBody(req, maxBytes, signal);
   if (body === 'stopped') return stopped(signal, 'before the body had come');
-  if (body === 'too large') return refuse(413, `body is larger than ${MAX_BODY_BYTES} bytes`);
-  const job = parseJob(req.headers['content-type'], body);
+  if (body === 'too large') return refuse(413, `body is larger than ${maxBytes} bytes`);
+  const contentType = req.headers['content-type'];
+  const job = ofImage ? parseImageJob(contentType, req.headers['x-grid-size'], body) : parseJob(contentType, body);
   if (typeof job === 'string') return refuse(400, job);
   const startedAt = now();
   const mesh = await computeMesh(job.prompt, job.gridSize, signal);
@@ -168,7 +191,7 @@ export function createStandIn(options: StandInOptions = {}): Server {
   const readyAt = now() + readyAfterMs;
 
   async function answer(req: IncomingMessage, res: ServerResponse, path: string): Promise<Answer> {
-    const method = path === '/ready' ? 'GET' : path === '/generate/text' ? 'POST' : undefined;
+    const method = path === '/ready' ? 'GET' : GENERATE.includes(path) ? 'POST' : undefined;
     if (method === undefined) return refuse(404, 'no such path');
     if (req.method !== method) return refuse(405, `use ${method}`, { Allow: method });
     const waitMs = readyAt - now();
@@ -188,7 +211,7 @@ export function createStandIn(options: StandInOptions = {}): Server {
       ...refuse(500, 'internal error'),
       note: `internal error: ${String(error)}`,
     }));
-    if (path === '/generate/text') log(`point-e stand-in: ${id} ${status} ${note}`);
+    if (GENERATE.includes(path)) log(`point-e stand-in: ${id} ${status} ${note}`);
     if (!res.closed) res.writeHead(status, { ...headers, 'Content-Length': body.length, 'X-Request-Id': id }).end(body);
   });
 }

@@ -143,7 +143,7 @@ describe('POST /generate/text', () => {
   it('answers 404 to an unknown path and 405 to a wrong method', async () => {
     const { url } = await start();
     expect((await fetch(`${url}/`)).status).toBe(404);
-    expect((await fetch(`${url}/generate/image`, { method: 'POST' })).status).toBe(404);
+    expect((await fetch(`${url}/generate/sound`, { method: 'POST' })).status).toBe(404);
     const wrong = await fetch(`${url}/generate/text`);
     expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST']);
     expect((await fetch(`${url}/ready`, { method: 'POST' })).status).toBe(405);
@@ -262,5 +262,33 @@ describe('the process', { timeout: 20_000 }, () => {
     const { exited, stderr } = run(port);
     expect((await exited)[0]).toBe(1);
     expect(await stderr).toContain('"PORT" must be an integer from 0 to 65535');
+  });
+});
+
+describe('POST /generate/image', () => {
+  const send = async (body: string, headers: Record<string, string> = {}) => {
+    const { url } = await start();
+    return fetch(`${url}/generate/image`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'image/png', 'x-grid-size': '16', ...headers },
+    });
+  };
+
+  it('answers with a mesh that is the same for the same bytes', async () => {
+    const [one, again, other] = [await send('picture'), await send('picture'), await send('another')];
+    expect([one.status, other.status]).toEqual([200, 200]);
+    const bytes = Buffer.from(await one.arrayBuffer());
+    expect(Buffer.from(await again.arrayBuffer()).equals(bytes)).toBe(true);
+    expect(Buffer.from(await other.arrayBuffer()).equals(bytes)).toBe(false);
+  });
+
+  it.each([
+    ['no image', 'x', { 'content-type': 'text/plain' }],
+    ['nothing', '', {}],
+    ['no grid', 'x', { 'x-grid-size': '' }],
+    ['a grid that is too fine', 'x', { 'x-grid-size': '129' }],
+  ])('answers 400 to %s', async (_what, body, headers) => {
+    expect((await send(body, headers)).status).toBe(400);
   });
 });

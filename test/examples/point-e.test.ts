@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
+import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createGateway } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
@@ -311,5 +312,67 @@ describe('the settings', () => {
     expect(text).toContain('5 generations in a day');
     expect(text).not.toContain(SECRET);
     expect(text).not.toContain(PREVIOUS);
+  });
+});
+
+describe('/generate/image', () => {
+  const picture = () =>
+    sharp({ create: { width: 32, height: 24, channels: 3, background: { r: 200, g: 40, b: 30 } } })
+      .png()
+      .toBuffer();
+
+  async function begin() {
+    const started = await start({ RATE_LIMIT_PER_IP: '2' });
+    const send = async (
+      body: Buffer | undefined,
+      fields: Record<string, string> = {},
+      own: Record<string, string> = started.authorization,
+    ) => {
+      const form = new FormData();
+      if (body !== undefined) form.append('file', new Blob([new Uint8Array(body)]), 'photo.png');
+      for (const [name, value] of Object.entries(fields)) form.append(name, value);
+      return fetch(`${started.url}/generate/image`, {
+        method: 'POST',
+        body: form,
+        headers: { ...own, 'X-Forwarded-For': USER },
+      });
+    };
+    return { ...started, send };
+  }
+
+  it('makes a model of an image, and counts it as one of words', async () => {
+    const { send, usage, authorization, generate } = await begin();
+    const response = await send(await picture(), { user_id: 'user123', grid_size: '16' });
+    expect(response.status).toBe(200);
+    const answer = await json(response);
+    expect(answer).toMatchObject({ success: true, user_id: 'user123', vertices: expect.any(Number) });
+    const model = await fetch(answer.download_url, { headers: authorization });
+    expect(
+      Buffer.from(await model.arrayBuffer())
+        .subarray(0, 4)
+        .toString(),
+    ).toBe('ply\n');
+    expect(await usage()).toMatchObject({ used: 1 });
+    expect((await generate({ prompt: 'a chair' })).status).toBe(200);
+    expect((await send(await picture())).status).toBe(429);
+  });
+
+  it.each<[string, () => Promise<Buffer | undefined>, Record<string, string>, number]>([
+    ['no file', async () => undefined, {}, 400],
+    ['text', async () => Buffer.from('no image'), {}, 415],
+    ['half an image', async () => (await picture()).subarray(0, 60), {}, 422],
+    ['a grid that is too fine', picture, { grid_size: '129' }, 422],
+    ['a grid that is no number', picture, { grid_size: 'fine' }, 422],
+  ])('refuses %s, and gives the unit back', async (_what, body, fields, status) => {
+    const { send, usage, jobs } = await begin();
+    const response = await send(await body(), fields);
+    expect([response.status, Object.keys((await response.json()) as object)]).toEqual([status, ['detail']]);
+    await expect.poll(async () => (await usage()).used).toBe(0);
+    expect(jobs).toEqual([]);
+  });
+
+  it('wants the secret before anything else', async () => {
+    const { send } = await begin();
+    expect((await send(await picture(), {}, {})).status).toBe(401);
   });
 });
