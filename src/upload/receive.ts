@@ -41,7 +41,7 @@ const MAX_NAME_LENGTH = 1024;
  * Reads a multipart body (RFC 7578) and checks it while it comes: sizes are counted byte by byte, and a file is kept from
  * the moment on at which its type is known and taken. What is refused is refused at once; the rest of the body is thrown
  * away, to a bound.
- * @throws UploadRefused, UploadAborted; then nothing is left behind
+ * @throws UploadRefused, UploadAborted; then what has come is removed
  */
 export async function receive(
   body: Readable,
@@ -53,7 +53,8 @@ export async function receive(
   try {
     return await reception.whole();
   } catch (error) {
-    await reception.giveUp();
+    // Not waited for: the client is to be told at once.
+    void reception.giveUp();
     throw error;
   }
 }
