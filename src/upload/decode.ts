@@ -1,6 +1,15 @@
 import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../option.js';
 import { problem } from '../problem.js';
+import type { ImageType } from './image-header.js';
 import { UploadRefused } from './receive.js';
+
+interface SharpImage {
+  timeout(options: { readonly seconds: number }): SharpImage;
+  rotate(): SharpImage;
+  toFormat(format: 'png' | 'jpeg' | 'webp' | 'gif' | 'tiff'): SharpImage;
+  stats(): Promise<unknown>;
+  toBuffer(): Promise<Buffer>;
+}
 
 /** As much of the function that sharp exports as is used here. */
 export type SharpFunction = (
@@ -11,9 +20,7 @@ export type SharpFunction = (
     readonly pages: number;
     readonly sequentialRead: boolean;
   },
-) => {
-  timeout(options: { readonly seconds: number }): { stats(): Promise<unknown> };
-};
+) => SharpImage;
 
 /** How images are decoded. */
 export interface DecodeOptions {
@@ -23,15 +30,37 @@ export interface DecodeOptions {
   readonly timeout?: Duration;
   /** How many are decoded at the same time; others wait. Default 2. */
   readonly concurrency?: number;
+  /**
+   * Writes the image anew, in its own format: upright, without metadata, and without whatever stood behind it. Default
+   * false: it is only looked at.
+   */
+  readonly reencode?: boolean;
 }
 
-/** Decodes an image to its last row. @throws UploadRefused where it does not decode, or not in time */
-export type Decoder = (input: string | Buffer, maxPixels: number, pages: number) => Promise<void>;
+/**
+ * Decodes an image to its last row; gives it anew where that was asked for.
+ * @throws UploadRefused where it does not decode, or not in time
+ */
+export type Decoder = (
+  input: string | Buffer,
+  type: ImageType,
+  maxPixels: number,
+  pages: number,
+) => Promise<Buffer | undefined>;
+
+const FORMATS = {
+  'image/png': 'png',
+  'image/jpeg': 'jpeg',
+  'image/webp': 'webp',
+  'image/gif': 'gif',
+  'image/tiff': 'tiff',
+} as const satisfies Readonly<Record<ImageType, string>>;
 
 /** @throws OptionError */
 export function imageDecoder(options: DecodeOptions): Decoder {
-  checkOptionNames('upload "decode"', options, ['sharp', 'timeout', 'concurrency']);
-  const { sharp } = options;
+  checkOptionNames('upload "decode"', options, ['sharp', 'timeout', 'concurrency', 'reencode']);
+  const { sharp, reencode = false } = options;
+  if (typeof reencode !== 'boolean') throw badOption('upload', 'decode.reencode', 'must be true or false', reencode);
   if (typeof sharp !== 'function') {
     throw badOption('upload', 'decode.sharp', "must be what `import sharp from 'sharp'` gives", sharp);
   }
@@ -51,12 +80,15 @@ export function imageDecoder(options: DecodeOptions): Decoder {
     else next();
   }
 
-  return async (input, maxPixels, pages) => {
+  return async (input, type, maxPixels, pages) => {
     await turn();
     try {
-      // Statistics need every pixel; metadata alone would pass a file that is cut short.
       const image = sharp(input, { limitInputPixels: maxPixels, failOn: 'error', pages, sequentialRead: true });
-      await image.timeout({ seconds }).stats();
+      const limited = image.timeout({ seconds });
+      if (reencode) return await limited.rotate().toFormat(FORMATS[type]).toBuffer();
+      // Statistics need every pixel; metadata alone would pass a file that is cut short.
+      await limited.stats();
+      return undefined;
     } catch (error) {
       const late = error instanceof Error && /timeout/i.test(error.message);
       const reason = late ? 'it takes too long to decode' : 'it does not decode';

@@ -16,7 +16,7 @@ export interface InspectImageOptions {
   readonly maxPixels?: number;
   /** Whether several frames or pages are taken. Default false. */
   readonly animated?: boolean;
-  /** Decodes the image to its last row. Default not. */
+  /** Decodes the image to its last row, and writes it anew where `reencode` says so. Default not. */
   readonly decode?: DecodeOptions;
 }
 
@@ -87,7 +87,8 @@ export function imageInspector(options: InspectImageOptions): ImageInspector {
         withSource: <T>(read: (source: ReturnType<typeof bufferSource>) => Promise<T>) => read(bufferSource(content)),
         input: async () => content,
       };
-      return { kind: 'accepted', type, content, ...(await inspect(type, inMemory, limits, decode)) };
+      const { header, anew } = await inspect(type, inMemory, limits, decode);
+      return { kind: 'accepted', type, content: anew ?? content, ...header };
     } catch (error) {
       if (error instanceof UploadRefused) return { kind: 'refused', problem: error.problem };
       throw error;

@@ -1,5 +1,5 @@
 import { problem } from '../problem.js';
-import type { ByteSource } from './byte-source.js';
+import { type ByteSource, bufferSource } from './byte-source.js';
 import type { Decoder } from './decode.js';
 import { BrokenImage, type ImageHeader, type ImageType, readImageHeader } from './image-header.js';
 import type { Limits } from './limits.js';
@@ -12,6 +12,12 @@ export interface Inspected {
   input(): Promise<string | Buffer>;
 }
 
+/** What an image turned out to be, and its content where it was written anew. */
+export interface Inspection {
+  readonly header: ImageHeader;
+  readonly anew: Buffer | undefined;
+}
+
 /**
  * Holds an image to its limits: by its header first, and then, where that is asked for, by decoding it.
  * @throws UploadRefused
@@ -21,7 +27,7 @@ export async function inspect(
   content: Inspected,
   limits: Pick<Limits, 'types' | 'maxPixels' | 'animated'>,
   decode: Decoder | undefined,
-): Promise<ImageHeader> {
+): Promise<Inspection> {
   const header = await content
     .withSource((source) => readImageHeader(type, source))
     .catch((error: unknown) => {
@@ -37,6 +43,7 @@ export async function inspect(
   if (width * height * pages > limits.maxPixels) {
     throw new UploadRefused(problem('upload-too-large', { part: 'pixels', limit: limits.maxPixels }));
   }
-  await decode?.(await content.input(), limits.maxPixels, limits.animated ? -1 : 1);
-  return header;
+  const anew = await decode?.(await content.input(), type, limits.maxPixels, limits.animated ? -1 : 1);
+  // Upright, it may be as wide as it was high.
+  return anew === undefined ? { header, anew } : { header: await readImageHeader(type, bufferSource(anew)), anew };
 }

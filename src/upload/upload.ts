@@ -67,10 +67,15 @@ export function upload(options: UploadOptions): Guard {
     } catch (error) {
       return refusalOf(error);
     }
-    const clear = () => Promise.all(received.files.map(({ stored }) => stored.remove()));
-    exchange.onSettled(clear);
+    const kept = received.files.map(({ stored }) => stored);
+    const newKept = () => {
+      const file = newFile();
+      kept.push(file);
+      return file;
+    };
+    exchange.onSettled(() => Promise.all(kept.map((file) => file.remove())));
     try {
-      const files = await Promise.all(received.files.map((file) => inspected(file, limits, decode)));
+      const files = await Promise.all(received.files.map((file) => inspected(file, limits, decode, newKept)));
       exchange.upload = { fields: received.fields, files };
       return undefined;
     } catch (error) {
@@ -104,9 +109,30 @@ function tooLong(request: RequestView, { bodyBytes }: Limits): Problem | undefin
   return announced > bodyBytes ? problem('upload-too-large', { part: 'body', limit: bodyBytes }) : undefined;
 }
 
-async function inspected(file: ReceivedFile, limits: Limits, decode: Decoder | undefined): Promise<UploadedFile> {
-  const { field, filename, type, stored } = file;
-  const known = {
+/** The file as the handler gets it; written anew, it is another one, which `newFile` made. */
+async function inspected(
+  file: ReceivedFile,
+  limits: Limits,
+  decode: Decoder | undefined,
+  newFile: () => StoredFile,
+): Promise<UploadedFile> {
+  const { type, stored } = file;
+  if (!isImageType(type)) return uploaded(file, stored);
+  const content = {
+    withSource: <T>(read: (source: ByteSource) => Promise<T>) => stored.withSource(read),
+    input: async () => stored.path ?? stored.buffer(),
+  };
+  const { header, anew } = await inspect(type, content, limits, decode);
+  if (anew === undefined) return { ...uploaded(file, stored), ...header };
+  const fresh = newFile();
+  await fresh.write(anew);
+  await fresh.end();
+  await stored.remove();
+  return { ...uploaded(file, fresh), ...header };
+}
+
+function uploaded({ field, filename, type }: ReceivedFile, stored: StoredFile): UploadedFile {
+  return {
     field,
     filename,
     type,
@@ -115,12 +141,6 @@ async function inspected(file: ReceivedFile, limits: Limits, decode: Decoder | u
     stream: () => stored.stream(),
     buffer: () => stored.buffer(),
   };
-  if (!isImageType(type)) return known;
-  const content = {
-    withSource: <T>(read: (source: ByteSource) => Promise<T>) => stored.withSource(read),
-    input: async () => stored.path ?? stored.buffer(),
-  };
-  return { ...known, ...(await inspect(type, content, limits, decode)) };
 }
 
 function storeOf(store: StoreOptions = {}): () => StoredFile {

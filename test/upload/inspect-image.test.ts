@@ -1,7 +1,13 @@
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/option.js';
-import { type InspectImageOptions, imageInspector, type UploadOptions, upload } from '../../src/upload/index.js';
+import {
+  type InspectImageOptions,
+  imageInspector,
+  type SharpFunction,
+  type UploadOptions,
+  upload,
+} from '../../src/upload/index.js';
 
 let png: Buffer;
 let jpeg: Buffer;
@@ -18,6 +24,18 @@ const problemOf = async (image: Uint8Array | string, by = inspect) => {
   const inspected = await by(image);
   return inspected.kind === 'refused' ? inspected.problem : undefined;
 };
+
+/** What sharp gives, with other statistics: for when it is slow or fails. */
+function imageWhose(stats: () => Promise<unknown>): SharpFunction {
+  const image: ReturnType<SharpFunction> = {
+    timeout: () => image,
+    rotate: () => image,
+    toFormat: () => image,
+    stats,
+    toBuffer: () => Promise.reject(new Error('not asked for')),
+  };
+  return () => image;
+}
 
 describe('an image', () => {
   it('is known by its content', async () => {
@@ -100,15 +118,11 @@ describe('decoding', () => {
       maxBytes: '1mb',
       decode: {
         concurrency: 3,
-        sharp: () => ({
-          timeout: () => ({
-            async stats() {
-              most = Math.max(most, ++now);
-              await new Promise((turn) => setImmediate(turn));
-              now--;
-              throw new Error('broken');
-            },
-          }),
+        sharp: imageWhose(async () => {
+          most = Math.max(most, ++now);
+          await new Promise((turn) => setImmediate(turn));
+          now--;
+          throw new Error('broken');
         }),
       },
     });
@@ -120,11 +134,59 @@ describe('decoding', () => {
     const late = imageInspector({
       types: ['image/png'],
       maxBytes: '1mb',
-      decode: {
-        sharp: () => ({ timeout: () => ({ stats: () => Promise.reject(new Error('timeout: 10% complete')) }) }),
-      },
+      decode: { sharp: imageWhose(() => Promise.reject(new Error('timeout: 10% complete'))) },
     });
     expect(await problemOf(png, late)).toMatchObject({ status: 422, reason: 'it takes too long to decode' });
+  });
+});
+
+describe('writing anew', () => {
+  const cleaning = imageInspector({
+    types: ['image/png', 'image/jpeg', 'image/webp', 'image/gif'],
+    maxBytes: '1mb',
+    animated: true,
+    decode: { sharp, reencode: true },
+  });
+  const cleaned = async (image: Buffer) => {
+    const inspected = await cleaning(image);
+    if (inspected.kind === 'refused') throw new Error(inspected.problem.detail);
+    return inspected;
+  };
+
+  it.each(['PK\x03\x04zip', '<script>alert(1)</script>', '%PDF-1.7'])(
+    'leaves nothing of %j behind an image',
+    async (tail) => {
+      for (const image of [jpeg, png]) {
+        const { content, type, width, height } = await cleaned(Buffer.concat([image, Buffer.from(tail)]));
+        expect(content.includes(tail)).toBe(false);
+        expect([type, width, height]).toEqual([image === jpeg ? 'image/jpeg' : 'image/png', 200, 150]);
+        expect((await sharp(content).metadata()).width).toBe(200);
+      }
+    },
+  );
+
+  it('leaves no metadata, and puts the image upright', async () => {
+    const turned = await sharp(jpeg)
+      .withExif({ IFD0: { Copyright: 'somebody', Orientation: '6' } })
+      .withMetadata({ orientation: 6 })
+      .jpeg()
+      .toBuffer();
+    const { content, width, height } = await cleaned(turned);
+    const metadata = await sharp(content).metadata();
+    expect([width, height, metadata.exif, metadata.orientation]).toEqual([150, 200, undefined, undefined]);
+    expect(content.includes('somebody')).toBe(false);
+  });
+
+  it('keeps the frames of an animation', async () => {
+    const frames = Buffer.alloc(20 * 30 * 3).map((_, i) => (i * 7) % 256);
+    const gif = await sharp(frames, { raw: { width: 20, height: 30, channels: 3, pageHeight: 10 } as never })
+      .gif()
+      .toBuffer();
+    expect(await cleaned(gif)).toMatchObject({ type: 'image/gif', width: 20, height: 10, pages: 3 });
+  });
+
+  it('still refuses what is not whole', async () => {
+    expect(await problemOf(jpeg.subarray(0, jpeg.length - 300), cleaning)).toMatchObject({ status: 422 });
   });
 });
 
@@ -146,6 +208,7 @@ describe('construction', () => {
     ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],
     ['a decoder that is none', { files, decode: { sharp: true } }, 'decode.sharp'],
     ['decode without sharp', { files, decode: true }, 'decode'],
+    ['reencode that is no boolean', { files, decode: { sharp, reencode: 1 } }, 'reencode'],
     ['a misspelt option', { files, limits: {} }, 'limits'],
   ])('of upload fails with %s', (_what, options, named) => {
     const act = () => upload(options as UploadOptions);

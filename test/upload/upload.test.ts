@@ -1,0 +1,104 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import sharp from 'sharp';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sequence } from '../../src/sequence.js';
+import { type UploadOptions, upload } from '../../src/upload/index.js';
+import { testExchange } from '../exchange-fixture.js';
+import { BOUNDARY, multipart } from './attacks.js';
+
+const FILES: UploadOptions['files'] = { types: ['image/png', 'image/jpeg'], maxBytes: '1mb' };
+const headers = [['Content-Type', `multipart/form-data; boundary=${BOUNDARY}`]] as const;
+
+let folder: string;
+let jpeg: Buffer;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
+  const noise = Buffer.alloc(80 * 60 * 3).map((_, i) => (i * i * 17) % 253);
+  jpeg = await sharp(noise, { raw: { width: 80, height: 60, channels: 3 } })
+    .jpeg()
+    .toBuffer();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const exchangeWith = (body: Buffer) => testExchange({ method: 'POST', headers, openBody: () => Readable.from([body]) });
+const part = (body: Buffer) => multipart([{ name: 'file', filename: 'a.jpg', body }]);
+
+describe('upload with reencode', () => {
+  it.each([
+    ['in memory', 1_000_000],
+    ['on the disk', 10],
+  ])('hands on a clean file, %s, and removes both', async (_where, memoryBytes) => {
+    const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes } });
+    const { exchange } = exchangeWith(part(Buffer.concat([jpeg, Buffer.from('<script>alert(1)</script>')])));
+    expect(await guard(exchange)).toBeUndefined();
+    const [file] = exchange.upload?.files ?? [];
+    const content = await file?.buffer();
+    expect(content?.includes('script')).toBe(false);
+    expect([file?.bytes, file?.width, file?.height]).toEqual([content?.length, 80, 60]);
+    if (memoryBytes === 10) {
+      expect(await readdir(folder)).toHaveLength(1);
+      expect(await readFile(file?.path ?? '')).toEqual(content);
+    }
+    const streamed: Buffer[] = [];
+    for await (const chunk of file?.stream() ?? []) streamed.push(chunk as Buffer);
+    expect(Buffer.concat(streamed)).toEqual(content);
+    exchange.settle({ kind: 'completed', status: 200 });
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
+  it('refuses what does not decode, and leaves nothing', async () => {
+    const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes: 10 } });
+    const { exchange } = exchangeWith(part(jpeg.subarray(0, jpeg.length - 200)));
+    expect(await guard(exchange)).toMatchObject({ status: 422, problem: { code: 'upload-undecodable' } });
+    exchange.settle({ kind: 'refused', status: 422, code: 'upload-undecodable' });
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+});
+
+describe('a body that upload cannot have', () => {
+  const guard = sequence(upload({ files: FILES }));
+
+  it('is a fault where somebody has read of it before', async () => {
+    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => 'consumed' });
+    expect(await guard(exchange)).toMatchObject({ status: 500 });
+    expect(String(faults[0])).toMatch(/before body parsers/);
+  });
+
+  it('is aborted with its client', async () => {
+    const body = new Readable({ read: () => undefined });
+    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => body });
+    const waiting = guard(exchange);
+    body.push(part(jpeg).subarray(0, 100));
+    body.destroy(new Error('aborted'));
+    expect(await waiting).toMatchObject({ status: 400, problem: { reason: 'cut short' } });
+    expect(faults).toEqual([]);
+  });
+});
+
+describe('many uploads at once', () => {
+  it('that are slow hold no more than their own bytes, and each is answered', async () => {
+    const guard = upload({ files: FILES, store: { folder, memoryBytes: 10 } });
+    const body = part(jpeg);
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, async (_, i) => {
+        const slow = async function* () {
+          for (let at = 0; at < body.length; at += 97) {
+            await new Promise((turn) => setImmediate(turn));
+            yield body.subarray(at, at + 97);
+          }
+        };
+        const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(slow()) });
+        const reply = await guard(exchange);
+        expect(faults).toEqual([]);
+        expect((await exchange.upload?.files[0]?.buffer())?.equals(jpeg)).toBe(true);
+        exchange.settle(i % 2 === 0 ? { kind: 'completed', status: 200 } : { kind: 'aborted' });
+        return reply;
+      }),
+    );
+    expect(answers.every((reply) => reply === undefined)).toBe(true);
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+});
