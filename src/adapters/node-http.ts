@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Exchange, type Reply, type RequestBody, type RequestView, type ResponseHeaders } from '../exchange.js';
@@ -58,12 +59,22 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   readBody(maxBytes: number): Promise<RequestBody> {
+    this.#continue();
     this.#response.once('finish', () => discardUnread(this.#request));
     return readBody(this.#request, maxBytes);
   }
 
   openBody(): IncomingMessage | 'consumed' {
+    this.#continue();
     return openBody(this.#request);
+  }
+
+  /** Where the service has taken `checkContinue` upon itself, nobody else tells the client to go on. */
+  #continue(): void {
+    const { headers, socket } = this.#request;
+    if (headers.expect?.toLowerCase() !== '100-continue' || this.#response.headersSent) return;
+    const { server } = socket as { readonly server?: EventEmitter };
+    if (server !== undefined && server.listenerCount('checkContinue') > 0) this.#response.writeContinue();
   }
 
   get(name: string): string | undefined {

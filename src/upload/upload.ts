@@ -50,14 +50,16 @@ export function upload(options: UploadOptions): Guard {
 
   return async function upload(exchange) {
     const { request } = exchange;
+    const contentType = multipartType(request.fieldLines('content-type'));
+    const unseen = typeof contentType === 'string' ? tooLong(request, limits) : contentType.problem;
+    // A client that waits for leave to send is told before it has sent anything.
+    if (unseen !== undefined && expectsContinue(request)) return refuse(unseen);
     const body = request.openBody?.();
     if (body === undefined) throw new Error('gatewarden: upload cannot read bodies on this server');
     if (body === 'consumed') {
       throw new Error('gatewarden: something has read the body before upload; put it before body parsers');
     }
-    const contentType = multipartType(request.fieldLines('content-type'));
-    const unseen = typeof contentType === 'string' ? tooLong(request, limits) : contentType.problem;
-    if (typeof contentType !== 'string' || unseen !== undefined) {
+    if (unseen !== undefined || typeof contentType !== 'string') {
       drain(body);
       return refuse(unseen ?? problem('upload-malformed', { reason: 'not multipart' }));
     }
@@ -101,6 +103,10 @@ function multipartType(lines: readonly string[]): string | UploadRefused {
   const text = boundary?.[1] ?? boundary?.[2];
   if (text === undefined || text === '') return malformed('no boundary');
   return BOUNDARY_FORM.test(text) ? line : malformed('malformed boundary');
+}
+
+function expectsContinue(request: RequestView): boolean {
+  return request.fieldLines('expect').some((line) => line.toLowerCase() === '100-continue');
 }
 
 /** By what the request announces, before a byte of it is read. */

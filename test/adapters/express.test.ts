@@ -6,11 +6,13 @@ import express4 from 'express4';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { guard } from '../../src/adapters/express.js';
 import { Exchange, type Guard, type Outcome, problem, refuse } from '../../src/index.js';
+import { upload } from '../../src/upload/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
+import { Client } from '../raw-client.js';
 
 type Framework = typeof express5;
 /** What makes a handler's rejected promise reach the error handler. */
@@ -279,5 +281,61 @@ describe.each(VERSIONS)('%s, where a response has begun before its guards', (_na
     const body = fetch(`http://127.0.0.1:${port}/`).then((response) => response.text());
     await expect(body).rejects.toThrow();
     expect([handled, faults.length]).toEqual([false, 1]);
+  });
+});
+
+describe('Express, where checkContinue is its own affair', () => {
+  async function asked(path: string, length: number) {
+    const app = express5();
+    app.post(
+      '/closed',
+      guard(() => refuse(problem('credentials-missing'))),
+    );
+    app.post(
+      '/upload',
+      guard(upload({ files: { types: ['image/png'], maxBytes: 1000 } })),
+      (_req, res) => void res.end(),
+    );
+    app.post(
+      '/signed',
+      guard(async ({ request }) => {
+        await request.readBody?.(1000);
+        return undefined;
+      }),
+      (_req, res) => void res.end('read'),
+    );
+    const server = createServer(app).listen(0, '127.0.0.1');
+    server.on('checkContinue', app);
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    await once(server, 'listening');
+    const client = await Client.connect((server.address() as AddressInfo).port);
+    onTestFinished(() => void client.socket.destroy());
+    const fields = [
+      'Content-Type: multipart/form-data; boundary=b',
+      `Content-Length: ${length}`,
+      'Expect: 100-continue',
+    ];
+    client.send(`POST ${path}`, ...fields);
+    return client;
+  }
+
+  it.each([
+    ['/closed', 100, 401],
+    ['/upload', 300_000_000, 413],
+  ])('a refusal of %s comes before anything is sent', async (path, length, status) => {
+    expect((await (await asked(path, length)).answer()).status).toBe(status);
+  });
+
+  it.each([
+    ['/upload', 'not multipart at all', 400],
+    ['/signed', 'any body', 200],
+  ])('the client is told to go on where %s reads', async (path, body, status) => {
+    const client = await asked(path, body.length);
+    expect((await client.answer(true)).status).toBe(100);
+    client.socket.write(body);
+    expect((await client.answer()).status).toBe(status);
   });
 });

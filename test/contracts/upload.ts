@@ -132,6 +132,37 @@ export function uploadContract(name: string, serve: Serve): void {
       await empty();
     });
 
+    it.each([
+      ['the largest size', 'a PNG of the largest size', 200],
+      ['one byte more', 'a file one byte too large', 413],
+    ])('of %s come to the same without a length', async (_size, which, status) => {
+      const { port } = await start(10);
+      const body = (await uploadAttacks()).find(({ what }) => what === which)?.body ?? Buffer.alloc(0);
+      const client = await connect(port);
+      client.socket.write(head(TYPE, 'Transfer-Encoding: chunked'));
+      client.socket.write(
+        Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]),
+      );
+      expect((await client.answer()).status).toBe(status);
+      await empty();
+    });
+
+    it('that are shorter than they say are not taken', async () => {
+      let worked = 0;
+      const { port, outcomes } = await start(10, async () => {
+        worked++;
+      });
+      const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const client = await connect(port);
+      client.socket.write(head(TYPE, `Content-Length: ${body.length + 100}`));
+      await new Promise((sent) => client.socket.write(body.subarray(0, -4), sent));
+      client.socket.end();
+      await expect.poll(() => outcomes.length).toBe(1);
+      expect([worked, outcomes[0]?.kind]).not.toEqual([1, 'completed']);
+      expect(worked).toBe(0);
+      await empty();
+    });
+
     it('show the fields beside the file, whatever they are called', async () => {
       const { port, exchange } = await start(1_000_000);
       const png = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
