@@ -1,7 +1,7 @@
 import { serve } from '@hono/node-server';
 import { OptionError } from 'gatewarden';
+import { textLogger } from '../text-logger.js';
 import { readDocs } from './docs.js';
-import { textLogger } from './log.js';
 import { createServer, VERSION } from './server.js';
 import { readSettings } from './settings.js';
 

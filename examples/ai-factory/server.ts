@@ -17,8 +17,8 @@ import {
 import { guard } from 'gatewarden/hono';
 import { Hono } from 'hono';
 import { z } from 'zod';
+import type { Logger } from '../text-logger.js';
 import { type Docs, serveDocs } from './docs.js';
-import type { Logger } from './log.js';
 import { openApi } from './openapi.js';
 import type { Settings } from './settings.js';
 

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { OptionError } from 'gatewarden';
-import { textLogger } from '../ai-factory/log.js';
+import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
 import { readSettings } from './settings.js';
 

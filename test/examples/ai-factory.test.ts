@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Docs, readDocs } from '../../examples/ai-factory/docs.js';
-import { type Logger, textLogger } from '../../examples/ai-factory/log.js';
 import { createServer } from '../../examples/ai-factory/server.js';
 import { readSettings } from '../../examples/ai-factory/settings.js';
+import { type Logger, textLogger } from '../../examples/text-logger.js';
 
 const KEY = 'sk-test-key-ai-factory-2025';
 const ORIGIN = 'http://localhost:3000';

@@ -1,4 +1,4 @@
-/** What is logged with: of pino's shape, so that pino itself may stand here. */
+/** What the examples log with: of pino's shape, so that pino itself may stand here. */
 export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
