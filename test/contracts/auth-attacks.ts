@@ -16,7 +16,7 @@ import { BEARER_ATTACKS, BEARER_SECRET, type BearerAttack, OTHER_SECRET } from '
 import { GOOD_CLAIMS, goodToken, HMAC_SECRET, JWT_ATTACKS, NOW, RSA_PUBLIC, rsaToken } from '../auth/jwt/tokens.js';
 import { ask } from '../exchange-fixture.js';
 import { type Answer, Client, requestText } from '../raw-client.js';
-import type { Serve } from './adapter.js';
+import type { Route, Serve } from './adapter.js';
 
 /** What the attacks are run against: a bearer secret, and another in a header of its own. */
 export function attackedGuard(): { readonly guard: Guard; readonly verified: string[] } {
@@ -71,34 +71,40 @@ export function coreAttacks(): void {
   });
 }
 
+/** A service with one guarded route, and a client that sends exact bytes to it. */
+async function attacked(serve: Serve, guard: Guard, method: Route['method'] = 'GET') {
+  const faults: unknown[] = [];
+  let entered = 0;
+  const { port, close } = await serve({
+    guards: [[reportFaults((error) => faults.push(error))]],
+    routes: [{ method, path: '/', guards: [[guard]], handler: { does: 'answer', status: 200, body: {} } }],
+    entered: () => {
+      entered++;
+    },
+  });
+  onTestFinished(close);
+  const client = await Client.connect(port);
+  onTestFinished(() => void client.socket.destroy());
+  return {
+    faults,
+    /** How often the handler began. */
+    entered: () => entered,
+    ask(line: string, fields: readonly string[]): Promise<Answer> {
+      client.socket.write(Buffer.from(requestText(line, ...fields), 'latin1'));
+      return client.answer();
+    },
+  };
+}
+
 /** The same attacks over real sockets, through an adapter. */
 export function adapterAttacks(name: string, serve: Serve): void {
   describe(`attacks on bearer credentials, through ${name}`, () => {
     async function attack(line: string, fields: readonly string[]) {
       const { guard, verified } = attackedGuard();
-      const faults: unknown[] = [];
-      let entered = 0;
-      const { port, close } = await serve({
-        guards: [[reportFaults((error) => faults.push(error))]],
-        routes: [
-          {
-            method: 'GET',
-            path: '/',
-            guards: [[guard]],
-            handler: { does: 'answer', status: 200, body: {} },
-          },
-        ],
-        entered: () => {
-          entered++;
-        },
-      });
-      onTestFinished(close);
-      const client = await Client.connect(port);
-      onTestFinished(() => void client.socket.destroy());
-      client.socket.write(Buffer.from(requestText(line, ...fields), 'latin1'));
-      const answer: Answer = await client.answer();
+      const { ask, faults, entered } = await attacked(serve, guard);
+      const answer = await ask(line, fields);
       expect(faults).toEqual([]);
-      return { answer, verified, entered };
+      return { answer, verified, entered: entered() };
     }
 
     it.each(BEARER_ATTACKS.map((of) => [of.what, of] as const))('%s', async (_what, of) => {
@@ -130,26 +136,13 @@ export function adapterAttacks(name: string, serve: Serve): void {
   });
 
   it(`an unauthorised preflight to a guarded route never reaches its handler, through ${name}`, async () => {
-    const { guard } = attackedGuard();
-    let entered = 0;
-    const { port, close } = await serve({
-      guards: [],
-      routes: [{ method: 'OPTIONS', path: '/', guards: [[guard]], handler: { does: 'answer', status: 200, body: {} } }],
-      entered: () => {
-        entered++;
-      },
-    });
-    onTestFinished(close);
-    const client = await Client.connect(port);
-    onTestFinished(() => void client.socket.destroy());
+    const { ask, entered } = await attacked(serve, attackedGuard().guard, 'OPTIONS');
     const fields = ['Origin: https://a.example', 'Access-Control-Request-Method: GET'];
-    client.socket.write(requestText('OPTIONS /', ...fields, 'Access-Control-Request-Headers: authorization'));
-    expect((await client.answer()).status).toBe(401);
-    expect(entered).toBe(0);
+    const answer = await ask('OPTIONS /', [...fields, 'Access-Control-Request-Headers: authorization']);
+    expect([answer.status, entered()]).toEqual([401, 0]);
   });
 
   it(`attacks on API keys come to the same through ${name}`, async () => {
-    const faults: unknown[] = [];
     const lookups: string[] = [];
     const records = new Map<string, ApiKeyRecord>();
     for (const record of ATTACKED_RECORDS) for (const { digest } of record.digests) records.set(digest, record);
@@ -162,38 +155,22 @@ export function adapterAttacks(name: string, serve: Serve): void {
       },
       now: () => KEYS_NOW,
     });
-    let entered = 0;
-    const { port, close } = await serve({
-      guards: [[reportFaults((error) => faults.push(error))]],
-      routes: [
-        {
-          method: 'GET',
-          path: '/',
-          guards: [[authenticate(scheme)]],
-          handler: { does: 'answer', status: 200, body: {} },
-        },
-      ],
-      entered: () => {
-        entered++;
-      },
-    });
-    onTestFinished(close);
-    const client = await Client.connect(port);
-    onTestFinished(() => void client.socket.destroy());
+    const { ask, faults, entered } = await attacked(serve, authenticate(scheme));
     const refusals = new Set<string>();
     for (const { what, headers, url = '/', status, challenge, lookups: expected } of API_KEY_ATTACKS) {
       scheme.invalidateAll();
       lookups.length = 0;
-      entered = 0;
-      const fields = headers.map(([field, value]) => `${field}: ${value}`);
-      client.socket.write(Buffer.from(requestText(`GET ${url}`, ...fields), 'latin1'));
-      const answer = await client.answer();
+      const before = entered();
+      const answer = await ask(
+        `GET ${url}`,
+        headers.map(([field, value]) => `${field}: ${value}`),
+      );
       expect({
         what,
         status: answer.status,
         challenge: answer.field('www-authenticate'),
         lookups: lookups.length,
-        entered,
+        entered: entered() - before,
       }).toEqual({
         what,
         status,
@@ -213,8 +190,6 @@ export function adapterAttacks(name: string, serve: Serve): void {
       ['HS256', HMAC_SECRET],
       ['RS256', RSA_PUBLIC],
     ] as const)('of a service that takes %s get nobody in', async (algorithm, key) => {
-      const faults: unknown[] = [];
-      let entered = 0;
       const scheme = jwt({
         algorithms: [algorithm],
         key,
@@ -222,26 +197,9 @@ export function adapterAttacks(name: string, serve: Serve): void {
         audience: 'api',
         now: () => NOW,
       });
-      const { port, close } = await serve({
-        guards: [[reportFaults((error) => faults.push(error))]],
-        routes: [
-          {
-            method: 'GET',
-            path: '/',
-            guards: [[authenticate(scheme)]],
-            handler: { does: 'answer', status: 200, body: {} },
-          },
-        ],
-        entered: () => {
-          entered++;
-        },
-      });
-      onTestFinished(close);
-      const client = await Client.connect(port);
-      onTestFinished(() => void client.socket.destroy());
+      const { ask: send, faults, entered } = await attacked(serve, authenticate(scheme));
       const ask = async (token: string) => {
-        client.socket.write(Buffer.from(requestText('GET /', `Authorization: Bearer ${token}`), 'latin1'));
-        const answer = await client.answer();
+        const answer = await send('GET /', [`Authorization: Bearer ${token}`]);
         return `${answer.status} ${answer.field('www-authenticate')} ${answer.body}`;
       };
       const answers = new Map<string, string>();
@@ -252,7 +210,7 @@ export function adapterAttacks(name: string, serve: Serve): void {
       // To the byte: nothing tells one kind of bad token from another.
       expect([...answers].filter(([, answer]) => answer !== first)).toEqual([]);
       expect(await ask(algorithm === 'HS256' ? goodToken() : rsaToken({ alg: 'RS256' }, GOOD_CLAIMS))).toMatch(/^200 /);
-      expect([faults, entered]).toEqual([[], 1]);
+      expect([faults, entered()]).toEqual([[], 1]);
     });
   });
 }
