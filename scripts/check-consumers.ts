@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import manifest from '../package.json' with { type: 'json' };
+import lock from '../package-lock.json' with { type: 'json' };
 
 interface Consumer {
   readonly name: string;
@@ -65,7 +65,7 @@ async function main(): Promise<void> {
   if (!existsSync(join(ROOT, 'dist/index.js'))) throw new Error('There is no dist: run `npm run build` first.');
   const work = mkdtempSync(join(tmpdir(), 'gatewarden-consumers-'));
   try {
-    const tarballs = [ROOT, ...Object.keys(manifest.dependencies).map(installed)].map((folder) => pack(folder, work));
+    const tarballs = shipped().map((folder) => pack(folder, work));
     for (const [i, consumer] of CONSUMERS.entries()) {
       const folder = join(work, String(i));
       install(consumer, folder, tarballs);
@@ -80,6 +80,13 @@ async function main(): Promise<void> {
   }
 }
 
+/** The folders of the package and of all that comes with it, the dependencies of its dependencies too. */
+function shipped(): string[] {
+  return Object.entries(lock.packages)
+    .filter(([, entry]) => !('dev' in entry || 'devOptional' in entry || 'peer' in entry))
+    .map(([path]) => join(ROOT, path));
+}
+
 function installed(name: string): string {
   return join(ROOT, 'node_modules', name);
 }
@@ -91,7 +98,7 @@ function pack(folder: string, destination: string): string {
   return join(destination, packed.filename);
 }
 
-/** Our dependencies come as tarballs too, so that npm resolves them as for a user, and offline. */
+/** What the package depends on comes as tarballs too, so that npm resolves it as for a user, and without any cache. */
 function install(consumer: Consumer, folder: string, tarballs: readonly string[]): void {
   cpSync(join(ROOT, 'test/consumers', consumer.project), folder, { recursive: true });
   npm(folder, 'install', '--offline', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', ...tarballs);
