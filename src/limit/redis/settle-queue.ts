@@ -32,6 +32,8 @@ export class SettleQueue {
   readonly #horizon: number;
   #collected: Correction[] = [];
   #waiting: Waiting[] = [];
+  /** Corrections in the calls that wait. */
+  #held = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -58,6 +60,7 @@ export class SettleQueue {
     this.#timer = undefined;
     const waiting = this.#waiting;
     this.#waiting = [];
+    this.#held = 0;
     for (const correction of waiting) this.#try(correction);
   }
 
@@ -65,6 +68,7 @@ export class SettleQueue {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#waiting = [];
+    this.#held = 0;
   }
 
   #flush(): void {
@@ -92,12 +96,13 @@ export class SettleQueue {
         },
         (error: unknown) => {
           const mendable = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
-          const full = this.#waiting.length >= MAX_WAITING;
+          const full = this.#held + corrections.length > MAX_WAITING;
           if (!mendable || this.#stopped || full || performance.now() >= until) {
             this.#onLost(error);
             return;
           }
           this.#waiting.push(waiting);
+          this.#held += corrections.length;
           this.#timer ??= setTimeout(() => this.retry(), RETRY_MS).unref();
         },
       )

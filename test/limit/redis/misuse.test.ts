@@ -5,7 +5,7 @@ import { limit } from '../../../src/limit/limit.js';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
 import { type RedisStoreEvent, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
-import { StoreError } from '../../../src/limit/store.js';
+import { type Decision, StoreError } from '../../../src/limit/store.js';
 import { OptionError } from '../../../src/option.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
@@ -14,6 +14,14 @@ import { type RedisServer, startRedis } from '../../redis/server.js';
 
 const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
 const KEYS = ['key', 'key'];
+
+/** A decision's kind, or the code of the failure. */
+function outcomeOf(asked: Promise<Decision>): Promise<string> {
+  return asked.then(
+    ({ kind }) => kind,
+    (error: unknown) => (error instanceof StoreError ? error.code : String(error)),
+  );
+}
 
 describeRedis('redisStore', () => {
   let server: RedisServer;
@@ -62,6 +70,18 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
+    it('where a charge is to be corrected over a client in subscriber mode, by an event and at once', async () => {
+      const events: RedisStoreEvent[] = [];
+      const client = server.client();
+      const store = redisStore({ client, prefix: 'listening:', onEvent: (event) => events.push(event) });
+      const decision = await store.admit(POLICIES, KEYS, 1);
+      if (decision.kind !== 'admitted') throw new Error('refused');
+      await client.subscribe('channel');
+      await store.settle(decision.receipt, 0);
+      expect(events).toMatchObject([{ kind: 'correction-lost', error: { code: 'GATEWARDEN_STORE_DATA' } }]);
+      store.close();
+    });
+
     it('where a value is of a foreign version, is garbage, or is cut short', async () => {
       const client = server.client();
       const store = redisStore({ client, prefix: 'bytes:', refusalCache: false });
@@ -91,15 +111,72 @@ describeRedis('redisStore', () => {
     });
   });
 
-  it('takes a server without memory for an outage', async () => {
-    const store = redisStore({ client: server.client(), prefix: 'full:' });
-    await server.cli('CONFIG', 'SET', 'maxmemory', '1');
+  describe.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
+    [
+      'has no memory',
+      () => server.cli('CONFIG', 'SET', 'maxmemory', '1'),
+      () => server.cli('CONFIG', 'SET', 'maxmemory', '100mb'),
+    ],
+    // Port 1: nobody's master.
+    ['is a replica', () => server.cli('REPLICAOF', '127.0.0.1', '1'), () => server.cli('REPLICAOF', 'NO', 'ONE')],
+    [
+      'lets nobody run scripts',
+      () => server.cli('ACL', 'SETUSER', 'default', '-evalsha', '-eval'),
+      () => server.cli('ACL', 'SETUSER', 'default', '+evalsha', '+eval'),
+    ],
+    [
+      'is busy with a script of another',
+      async () => {
+        await server.cli('CONFIG', 'SET', 'lua-time-limit', '20');
+        const endless = server.client().eval('while true do end', 0);
+        endless.catch(() => undefined);
+        await until('it says so', () =>
+          server.cli('PING').then(
+            () => false,
+            (error: unknown) => String(error).includes('BUSY'),
+          ),
+        );
+      },
+      () => server.cli('SCRIPT', 'KILL'),
+    ],
+  ])('takes a server for an outage that %s', (what, hinder, lift) => {
+    it.each([
+      ['refuse', Array.from({ length: 3 }, () => 'GATEWARDEN_STORE_UNAVAILABLE')],
+      ['admit', ['admitted', 'admitted', 'admitted']],
+      // Two instances share a limit of four.
+      ['local', ['admitted', 'admitted', 'refused']],
+    ] as const)('(%s)', async (onStoreFailure, expected) => {
+      const prefix = `${what}-${onStoreFailure}:`;
+      const store = redisStore({ client: server.client(), prefix, onStoreFailure, instances: 2 });
+      const policies = [slidingWindow({ limit: 4, window: '1m' }), dailyQuota({ limit: 1000 })];
+      await store.peek(policies, KEYS);
+      await hinder();
+      const outcomes: string[] = [];
+      try {
+        for (let i = 0; i < 3; i++) outcomes.push(await outcomeOf(store.admit(policies, KEYS, 1)));
+      } finally {
+        store.close();
+        await lift();
+      }
+      expect(outcomes).toEqual(expected);
+      expect(await server.cli('EXISTS', `${prefix}key`)).toBe('0');
+    });
+  });
+
+  it.each(['GET', 'SET', 'TIME'])('charges nothing where the script may not use %s', async (command) => {
+    const store = redisStore({ client: server.client(), prefix: `no-${command}:` });
+    await server.cli('ACL', 'SETUSER', 'default', `-${command.toLowerCase()}`);
+    let outcome: unknown;
     try {
-      await expect(store.admit(POLICIES, KEYS, 1)).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });
+      outcome = await store.admit(POLICIES, KEYS, 1).catch((error: unknown) => error);
     } finally {
-      await server.cli('CONFIG', 'SET', 'maxmemory', '100mb');
+      store.close();
+      await server.cli('ACL', 'SETUSER', 'default', `+${command.toLowerCase()}`);
     }
-    store.close();
+    // Some servers word it as a failure of the script, others as want of permission.
+    expect(outcome).toBeInstanceOf(StoreError);
+    expect(String(outcome)).toMatch(new RegExp(`no-${command}:key|NOPERM`));
+    expect(await server.cli('EXISTS', `no-${command}:key`)).toBe('0');
   });
 
   it('warns once where the server may evict counters, and not where it does not', async () => {

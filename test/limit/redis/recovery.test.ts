@@ -3,8 +3,9 @@ import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { slidingWindow } from '../../../src/limit/policy.js';
-import { forgetting } from '../../../src/limit/redis/operation.js';
+import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
+import { LocalShare } from '../../../src/limit/redis/local-share.js';
+import { admission, correction, forgetting, peek } from '../../../src/limit/redis/operation.js';
 import { Pipe } from '../../../src/limit/redis/pipe.js';
 import {
   type RedisStore,
@@ -21,12 +22,27 @@ import { type RedisServer, startCluster, startRedis } from '../../redis/server.j
 const LIMIT = 10;
 const policies = [slidingWindow({ limit: LIMIT, window: '1m' })];
 
+function pipeOf(server: RedisServer): Pipe {
+  return new Pipe({
+    client: server.client({ retryStrategy: () => 100 }),
+    prefix: 'gw:',
+    deadline: 50,
+    now: undefined,
+    onSuccess: () => undefined,
+    onFailure: () => undefined,
+    onLate: () => undefined,
+  });
+}
+
 describeRedis('redisStore, around an outage', () => {
   let server: RedisServer;
+  let observer: RedisStore;
   const stores: RedisStore[] = [];
 
   beforeEach(async () => {
     server = await startRedis();
+    // Not the store in question: while Redis is away, one that counts locally answers for itself.
+    observer = open({ deadline: '10s' }).store;
   });
   afterEach(async () => {
     for (const store of stores.splice(0)) store.close();
@@ -56,9 +72,9 @@ describeRedis('redisStore, around an outage', () => {
     return decision.receipt;
   }
 
-  /** What Redis has left; it may still be away. */
-  async function remaining(store: RedisStore, of = policies): Promise<number | undefined> {
-    const [state] = await store.peek(of, ['key']).catch(() => []);
+  /** What Redis has left. */
+  async function remaining(of = policies): Promise<number | undefined> {
+    const [state] = await observer.peek(of, ['key']);
     return state?.remaining;
   }
 
@@ -124,9 +140,9 @@ describeRedis('redisStore, around an outage', () => {
     await until('it stands still again', () => pauses === 1);
     await delay(400);
     server.resume();
-    await until('Redis knows', async () => (await remaining(one.store)) === LIMIT - 4);
+    await until('Redis knows', async () => (await remaining()) === LIMIT - 4);
     await delay(700);
-    expect(await remaining(one.store)).toBe(LIMIT - 4);
+    expect(await remaining()).toBe(LIMIT - 4);
   });
 
   it('corrects in Redis what was admitted locally and settled after the outage', async () => {
@@ -136,16 +152,51 @@ describeRedis('redisStore, around an outage', () => {
     const refunded = await admitted(one.store, 3);
     const raised = await admitted(one.store, 2);
     server.resume();
-    await until('Redis knows', async () => (await remaining(one.store)) === LIMIT - 5);
+    await until('it is back', () => one.kinds.includes('available'));
+    // Over the connection on which the report was answered.
+    await one.store.peek(policies, ['key']);
+    expect(await remaining()).toBe(LIMIT - 5);
     await one.store.settle(refunded, 0);
-    expect(await remaining(one.store)).toBe(LIMIT - 2);
+    expect(await remaining()).toBe(LIMIT - 2);
     await one.store.settle(raised, 4);
-    expect(await remaining(one.store)).toBe(LIMIT - 4);
+    expect(await remaining()).toBe(LIMIT - 4);
     for (const receipt of [refunded, raised]) await one.store.settle(receipt, 1);
-    expect(await remaining(one.store)).toBe(LIMIT - 4);
+    expect(await remaining()).toBe(LIMIT - 4);
   });
 
-  it('corrects what is settled while its report is under way, once', async () => {
+  it('reports nothing of what was given back before Redis was there again', async () => {
+    const one = open({ onStoreFailure: 'local' });
+    server.pause();
+    await outage(one);
+    const receipt = await admitted(one.store, 3);
+    await one.store.settle(receipt, 0);
+    server.resume();
+    await until('it is back', () => one.kinds.includes('available'));
+    await one.store.peek(policies, ['key']);
+    expect(await server.cli('EXISTS', 'gw:key')).toBe('0');
+  });
+
+  it('reports once what was admitted locally, also where a second outage follows', async () => {
+    const one = open({ onStoreFailure: 'local' });
+    server.pause();
+    await outage(one);
+    await admitted(one.store, 3);
+    for (const backs of [1, 2]) {
+      server.resume();
+      await until('it is back', () => one.kinds.filter((kind) => kind === 'available').length === backs);
+      await one.store.peek(policies, ['key']);
+      expect(await remaining()).toBe(LIMIT - 3);
+      if (backs === 1) {
+        server.pause();
+        await outage(one);
+      }
+    }
+  });
+
+  it.each([
+    ['once', 20],
+    ['once, though Redis goes again before it answers', 700],
+  ])('corrects what is settled while its report is under way, %s', async (_, pause) => {
     let pauses = 0;
     const one = open({
       onStoreFailure: 'local',
@@ -159,12 +210,12 @@ describeRedis('redisStore, around an outage', () => {
     await one.store.settle(early, 1);
     server.resume();
     await until('it stands still again', () => pauses === 1);
-    await delay(20);
+    await delay(pause);
     await one.store.settle(receipt, 2);
     server.resume();
-    await until('Redis knows', async () => (await remaining(one.store)) === LIMIT - 3);
+    await until('Redis knows', async () => (await remaining()) === LIMIT - 3);
     await delay(700);
-    expect(await remaining(one.store)).toBe(LIMIT - 3);
+    expect(await remaining()).toBe(LIMIT - 3);
   });
 
   it('charges what was admitted locally beyond the limit where others have used it up', async () => {
@@ -186,21 +237,12 @@ describeRedis('redisStore, around an outage', () => {
     });
     await delay(100);
     await two.store.settle(receipt, 0);
-    await until('only what was reported is left', async () => (await remaining(two.store)) === LIMIT - 4);
+    await until('only what was reported is left', async () => (await remaining()) === LIMIT - 4);
   });
 
   it('gives up a correction after its time, and tells of it', async () => {
     const lost: unknown[] = [];
-    const pipe = new Pipe({
-      client: server.client({ retryStrategy: () => 100 }),
-      prefix: 'gw:',
-      deadline: 50,
-      now: undefined,
-      onSuccess: () => undefined,
-      onFailure: () => undefined,
-      onLate: () => undefined,
-    });
-    const settles = new SettleQueue(pipe, (error) => lost.push(error), 400);
+    const settles = new SettleQueue(pipeOf(server), (error) => lost.push(error), 400);
     await settles.send(forgetting(policies, ['gw:key']));
     expect(lost).toEqual([]);
     server.pause();
@@ -211,6 +253,34 @@ describeRedis('redisStore, around an outage', () => {
     expect(performance.now() - start).toBeGreaterThan(400);
     expect(lost).toMatchObject([{ code: 'GATEWARDEN_STORE_UNAVAILABLE' }]);
     settles.stop();
+  });
+
+  it('takes no more from a counter than it holds, though the server has lost part of it', async () => {
+    const pipe = pipeOf(server);
+    const both = [...policies, dailyQuota({ limit: LIMIT })];
+    const keys = ['gw:key', 'gw:key'];
+    const { charged } = await pipe.run(admission(both, keys, 2));
+    await pipe.run(correction(both, keys, charged, -3));
+    expect((await pipe.run(peek(both, keys))).charged).toMatchObject([{ total: 0 }, { total: 0 }]);
+    expect((await pipe.run(admission(both, keys, LIMIT))).status).toBe('admitted');
+  });
+
+  it('holds so many corrections and no more while Redis is away, and tells of the rest', async () => {
+    const lost: unknown[] = [];
+    const settles = new SettleQueue(pipeOf(server), (error) => lost.push(error));
+    server.pause();
+    await Promise.all(Array.from({ length: 10_001 }, () => settles.send(forgetting(policies, ['gw:key']))));
+    // The last call of them, which holds one.
+    expect(lost).toMatchObject([{ code: 'GATEWARDEN_STORE_UNAVAILABLE' }]);
+    settles.stop();
+  });
+
+  it('remembers so many local admissions and no more', () => {
+    const local = new LocalShare(1, () => 0);
+    const many = [slidingWindow({ limit: 20_000, window: '1m' })];
+    for (let i = 0; i < 10_001; i++) local.admit(many, ['gw:key'], 1 + (i % 2));
+    const reported = local.report();
+    expect([reported.length, reported[0]?.units]).toEqual([10_000, 2]);
   });
 
   it('charges nothing by a call that reaches the server after its deadline, whoever may have gone by then', async () => {
@@ -256,9 +326,9 @@ describeRedis('redisStore, around an outage', () => {
     await one.store.settle(receipt, 1);
     expect(performance.now() - start).toBeLessThan(450);
     server.resume();
-    await until('it is corrected', async () => (await remaining(one.store)) === LIMIT - 1);
+    await until('it is corrected', async () => (await remaining()) === LIMIT - 1);
     await delay(600);
-    expect(await remaining(one.store)).toBe(LIMIT - 1);
+    expect(await remaining()).toBe(LIMIT - 1);
   });
 
   it('does not pile up attempts at corrections while Redis is away', async () => {
@@ -273,7 +343,7 @@ describeRedis('redisStore, around an outage', () => {
     await outage(one);
     await delay(2000);
     server.resume();
-    await until('all are corrected', async () => (await remaining(one.store)) === LIMIT);
+    await until('all are corrected', async () => (await remaining()) === LIMIT);
     const stats = await server.cli('INFO', 'commandstats');
     const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
     expect(calls).toBeLessThan(30);
@@ -301,7 +371,7 @@ describeRedis('redisStore, around an outage', () => {
     await server.cli('CLIENT', 'KILL', 'ID', String(id));
     client.stream.destroy();
     await Promise.all(asked);
-    expect(await remaining(store, many)).toBe(400 - 151);
+    expect(await remaining(many)).toBe(400 - 151);
   });
 });
 

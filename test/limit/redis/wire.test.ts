@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { type RedisServer, startCluster, startRedis } from '../../redis/server.js';
 
@@ -66,6 +67,18 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
+  it('is kept in few bytes where a limit is raised from exact to coarse', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'raised:', refusalCache: false });
+    await store.admit([slidingWindow({ limit: 60, window: '1m' })], ['key'], 1);
+    const raised = [slidingWindow({ limit: 60_000, window: '1m' })];
+    expect(await store.admit(raised, ['key'], 50_000)).toMatchObject({
+      kind: 'admitted',
+      states: [{ remaining: 9999 }],
+    });
+    expect(Number(await server.cli('STRLEN', 'raised:key'))).toBeLessThan(40);
+    store.close();
+  });
+
   it.each([65_535, 65_536])('counts on exactly around a total of %i', async (total) => {
     const store = redisStore({ client: server.client(), prefix: `total-${total}:`, refusalCache: false });
     const first = await store.admit(POLICIES, ['key', 'key'], 1);
@@ -79,6 +92,19 @@ describeRedis('what goes over the wire', () => {
     expect(second.states).toMatchObject(left(100_000 - total - 2));
     await store.settle(second.receipt, 0);
     expect(await store.peek(huge, ['key', 'key'])).toMatchObject(left(100_000 - total));
+    store.close();
+  });
+
+  it('counts on exactly when a window of weeks has been in use for months', async () => {
+    const clock = new ManualClock(Date.UTC(2026, 0, 1));
+    const store = redisStore({ client: server.client(), prefix: 'months:', now: clock.now });
+    const policies = [slidingWindow({ limit: 9, window: '20d' })];
+    for (let i = 1; i <= 20; i++) {
+      expect(await store.admit(policies, ['key'], 1), `${i}`).toMatchObject({
+        states: [{ remaining: 9 - Math.min(i, 3) }],
+      });
+      clock.advance(9 * 86_400_000);
+    }
     store.close();
   });
 
