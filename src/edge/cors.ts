@@ -7,10 +7,11 @@ import { originMatcher } from './origin.js';
 export interface CorsOptions {
   /**
    * Whose pages may read the answers: origins such as `https://app.example.com`, or `https://*.example.com` for all its
-   * subdomains; `'*'` for everybody's, without credentials; or a function, asked for every well-formed origin.
+   * subdomains; `'*'` for everybody's, without credentials; or a function, asked for every well-formed origin. No regular
+   * expressions: one that is not anchored, or keeps state, lets strangers in.
    */
   readonly origins: '*' | readonly string[] | ((origin: string, exchange: Exchange) => boolean);
-  /** Default GET, HEAD, POST, PUT, PATCH and DELETE. */
+  /** In upper case, as browsers ask for them. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
   readonly methods?: readonly string[];
   /** Request headers that pages may set; `'*'` for any. Default Authorization, Content-Type, X-API-Key, X-Request-ID. */
   readonly headers?: '*' | readonly string[];
@@ -51,12 +52,16 @@ const REFUSED = refuse(problem('preflight-refused'));
  * ```ts
  * guard(cors({ origins: ['https://app.example.com', 'https://*.example.org'], credentials: true }), authenticate(...))
  * ```
- * @throws OptionError for `'*'` with credentials, an origin with a path or a slash at its end, and names that are none
+ * @throws OptionError for `'*'` with credentials, an origin that no browser sends (a path, a slash at its end, upper case,
+ * a default port), and names that are none
  */
 export function cors(options: CorsOptions): Guard {
   checkOptionNames('cors', options, OPTIONS);
   const { origins, credentials = false, privateNetwork = false, headers = HEADERS } = options;
   const methods = tokens('methods', options.methods ?? METHODS);
+  // Methods are case-sensitive, and browsers make `GET` of `get` (the Fetch standard, section 2.2.1).
+  const lower = methods.find((method) => method !== method.toUpperCase());
+  if (lower !== undefined) throw badOption('cors', 'methods', 'must be in upper case', lower);
   const exposed = tokens('exposedHeaders', options.exposedHeaders ?? EXPOSED).join(', ');
   const known = headers === '*' ? undefined : new Set(tokens('headers', headers).map((name) => name.toLowerCase()));
   const allowedHeaders = headers === '*' ? undefined : headers.join(', ');
@@ -70,13 +75,16 @@ export function cors(options: CorsOptions): Guard {
   }
   const matches = everybody ? undefined : originMatcher('cors', origins);
   const allowedMethods = methods.join(', ');
+  const preflightVary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY;
 
   /** What `Access-Control-Allow-Origin` is to say; undefined where it is to be left out. */
   function allowance(exchange: Exchange): string | undefined {
+    // Whatever Origin came, also none: only then does the answer not vary by it (the Fetch standard, "CORS protocol and
+    // HTTP caches").
+    if (matches === undefined) return '*';
     const lines = exchange.request.fieldLines('origin');
     const [origin] = lines;
     if (lines.length !== 1 || origin === undefined) return undefined;
-    if (matches === undefined) return '*';
     return matches(origin, exchange) ? origin : undefined;
   }
 
@@ -87,7 +95,7 @@ export function cors(options: CorsOptions): Guard {
 
   function preflight(exchange: Exchange, asked: readonly string[]): Reply {
     const { request } = exchange;
-    exchange.append('Vary', PREFLIGHT_VARY);
+    exchange.append('Vary', preflightVary);
     const allowed = allowance(exchange);
     const [method = ''] = asked;
     if (allowed === undefined || asked.length !== 1 || !methods.includes(method)) return REFUSED;

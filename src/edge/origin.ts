@@ -10,7 +10,9 @@ const HOST = `(?:${LABEL}(?:\\.${LABEL})*|\\[[0-9a-f:.]+\\])`;
 const ORIGIN = new RegExp(`^([a-z][a-z0-9+.-]*)://(${HOST})(:[1-9]\\d{0,4})?$`);
 const PATTERN = new RegExp(`^([a-z][a-z0-9+.-]*)://\\*\\.(${LABEL}(?:\\.${LABEL})*)(:[1-9]\\d{0,4})?$`);
 const MAX_LENGTH = 512;
-const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443' };
+const RULE =
+  "must hold origins as browsers send them, such as 'https://app.example.com', or 'https://*.example.com': lower case, " +
+  'no path, no slash at the end, no default port';
 
 /**
  * A matcher for a list of origins, where `https://*.example.com` means every subdomain and not `https://example.com`
@@ -35,13 +37,11 @@ export function originMatcher(
   const exact = new Set<string>();
   const subdomains: { readonly start: string; readonly end: string }[] = [];
   for (const origin of origins) {
-    const rule =
-      "must hold origins such as 'https://app.example.com' or 'https://*.example.com': no path, no slash at the end";
-    if (typeof origin !== 'string') throw badOption(factory, 'origins', rule, origin);
-    const pattern = PATTERN.exec(origin);
-    const [, scheme = '', host = '', port = ''] = pattern ?? ORIGIN.exec(origin) ?? [];
-    if (scheme === '') throw badOption(factory, 'origins', rule, origin);
-    if (DEFAULT_PORTS[scheme] === port) throw badOption(factory, 'origins', 'must leave a default port out', origin);
+    const pattern = typeof origin === 'string' ? PATTERN.exec(origin) : null;
+    const exactly = typeof origin === 'string' ? ORIGIN.exec(origin) : null;
+    const [, scheme = '', host = '', port = ''] = pattern ?? exactly ?? [];
+    const example = pattern === null ? origin : `${scheme}://a.${host}${port}`;
+    if (scheme === '' || !isSerialised(scheme, example)) throw badOption(factory, 'origins', RULE, origin);
     if (pattern === null) exact.add(origin);
     else subdomains.push({ start: `${scheme}://`, end: `.${host}${port}` });
   }
@@ -50,4 +50,13 @@ export function originMatcher(
     if (subdomains.length === 0 || origin.length > MAX_LENGTH || !ORIGIN.test(origin)) return false;
     return subdomains.some(({ start, end }) => origin.startsWith(start) && origin.endsWith(end));
   };
+}
+
+/**
+ * Whether a browser writes this origin so. `https://127.1` or a default port would stand in a list for nothing. `URL` knows
+ * the origins of the web only; those of applications are left as they are.
+ */
+function isSerialised(scheme: string, origin: string): boolean {
+  if (scheme !== 'http' && scheme !== 'https') return true;
+  return URL.canParse(origin) && new URL(origin).origin === origin;
 }

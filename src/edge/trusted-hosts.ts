@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { type Exchange, type Guard, refuse } from '../exchange.js';
 import { badOption, checkOptionNames } from '../option.js';
 import { problem } from '../problem.js';
@@ -7,17 +8,20 @@ import { type Authority, parseAuthority } from './authority.js';
 export interface TrustedHostsOptions {
   /**
    * Names under which this service is called: `api.example.com`, `*.example.com` for all its subdomains, `127.0.0.1`,
-   * `[::1]`. With a port, such as `api.example.com:8443`, that port only; without one, any.
+   * `[::1]`. With a port, such as `api.example.com:8443`, that port only; without one, any. Behind a proxy that ends TLS
+   * name no default port: a `Host` without one means port 80 where the socket itself has no TLS.
    */
   readonly hosts: readonly string[];
   /**
    * Whether a trusted proxy may name the host in `X-Forwarded-Host`, which then counts instead of `Host`. Needs
-   * `clientIp({ trust })` before this guard. Default false.
+   * `clientIp({ trust })` before this guard. A port counts there only where it is written. Default false.
    */
   readonly forwardedHost?: boolean;
 }
 
 const REFUSED = refuse(problem('host-untrusted'));
+/** What the URL standard takes for an IPv4 address ("ends in a number"): browsers send it in another form, or not at all. */
+const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[0-9a-f]*)$/;
 const ABSOLUTE_TARGET = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)/;
 
 /**
@@ -73,7 +77,7 @@ export function trustedHosts(options: TrustedHostsOptions): Guard {
 function trustedHost(entry: string): (host: Authority) => boolean {
   const wildcard = typeof entry === 'string' && entry.startsWith('*.');
   const parsed = typeof entry === 'string' ? parseAuthority(wildcard ? entry.slice(2) : entry, undefined) : undefined;
-  if (parsed === undefined || (wildcard && /^[[\d]/.test(parsed.name))) {
+  if (parsed === undefined || !isName(parsed.name, wildcard)) {
     throw badOption(
       'trustedHosts',
       'hosts',
@@ -85,4 +89,10 @@ function trustedHost(entry: string): (host: Authority) => boolean {
   const suffix = `.${name}`;
   return (host) =>
     (wildcard ? host.name.endsWith(suffix) : host.name === name) && (port === undefined || host.port === port);
+}
+
+/** Addresses have no subdomains, and one form only. */
+function isName(name: string, wildcard: boolean): boolean {
+  if (name.startsWith('[')) return !wildcard;
+  return !ENDS_IN_NUMBER.test(name) || (!wildcard && isIPv4(name));
 }

@@ -59,6 +59,7 @@ export function edgeAttacks(name: string, serve: Serve): void {
           'allow-headers',
           'expose-headers',
           'max-age',
+          'allow-private-network',
         ];
         const sent = own.filter((field) => answer.field(`access-control-${field}`) !== undefined);
         expect({
@@ -69,6 +70,7 @@ export function edgeAttacks(name: string, serve: Serve): void {
           reached: entered.length,
           nothing: allowed !== undefined || sent.length === 0,
           credentials: answer.field('access-control-allow-credentials'),
+          privateNetwork: answer.field('access-control-allow-private-network'),
         }).toEqual({
           what,
           status,
@@ -77,6 +79,7 @@ export function edgeAttacks(name: string, serve: Serve): void {
           reached: status === 200 ? 1 : 0,
           nothing: true,
           credentials: allowed === undefined ? undefined : 'true',
+          privateNetwork: undefined,
         });
       }
       expect(faults).toEqual([]);

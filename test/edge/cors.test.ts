@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
 import { OptionError } from '../../src/option.js';
@@ -54,12 +53,59 @@ describe('cors', () => {
     });
   });
 
-  it('lets everybody read where that is asked for, without a word of the origin', async () => {
-    for (const from of ['https://a.com', 'null']) {
-      const { sent } = await send({ origins: '*', exposedHeaders: [] }, 'GET', origin(from));
-      expect(sent).toEqual({ 'Access-Control-Allow-Origin': '*' });
+  it('lets everybody read where that is asked for, and says it whatever Origin came, so that caches need not tell', async () => {
+    for (const headers of [
+      [],
+      [origin('https://a.com')],
+      [origin('null')],
+      [origin('https://a.com'), origin('null')],
+    ]) {
+      const { sent, passed } = await send({ origins: '*', exposedHeaders: [] }, 'GET', ...headers);
+      expect([passed, sent]).toEqual([true, { 'Access-Control-Allow-Origin': '*' }]);
     }
-    expect((await send({ origins: '*' }, 'GET')).sent).toEqual({});
+  });
+
+  it('answers preflights of everybody, for what is allowed only', async () => {
+    const ofAll = { origins: '*', methods: ['POST'], headers: ['X-A'] } as const;
+    const { status, sent } = await send(ofAll, 'OPTIONS', origin('null'), PREFLIGHT, asking('x-a'));
+    expect([status, sent]).toEqual([
+      204,
+      {
+        Vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
+        'Access-Control-Allow-Origin': '*',
+        'Access-Control-Allow-Methods': 'POST',
+        'Access-Control-Allow-Headers': 'X-A',
+        'Access-Control-Max-Age': '600',
+      },
+    ]);
+    const bad = await send(ofAll, 'OPTIONS', origin('null'), PREFLIGHT, asking('x-b'));
+    expect([bad.status, Object.keys(bad.sent)]).toEqual([403, ['Vary']]);
+  });
+
+  it('names no header in the answer to a preflight where none is allowed', async () => {
+    const none = { origins: ['https://a.com'], headers: [] };
+    const { status, sent } = await send(none, 'OPTIONS', origin('https://a.com'), PREFLIGHT);
+    expect([status, sent['Access-Control-Allow-Headers']]).toEqual([204, undefined]);
+  });
+
+  it.each([
+    ['90s', '90'],
+    [1500, '2'],
+    ['24h', '86400'],
+  ])('lets browsers keep the answer to a preflight for %s', async (maxAge, said) => {
+    const { sent } = await send({ origins: ['https://a.com'], maxAge }, 'OPTIONS', origin('https://a.com'), PREFLIGHT);
+    expect(sent['Access-Control-Max-Age']).toBe(said);
+  });
+
+  it('refuses a preflight with a problem that tells nothing of what is allowed', async () => {
+    const { body, contentType } = await send(ATTACKED_CORS, 'OPTIONS', origin('https://evil.example'), PREFLIGHT);
+    expect(contentType).toBe('application/problem+json');
+    expect(JSON.parse(body)).toEqual({
+      title: 'Forbidden',
+      status: 403,
+      detail: 'Pages of this origin may not call this resource so.',
+      code: 'preflight-refused',
+    });
   });
 
   it('gives any header back by its name where all are allowed', async () => {
@@ -94,6 +140,7 @@ describe('cors', () => {
       ['Access-Control-Request-Private-Network', asked],
     );
     expect(sent['Access-Control-Allow-Private-Network']).toBe(said);
+    expect(sent.Vary?.endsWith(', Access-Control-Request-Private-Network')).toBe(privateNetwork);
   });
 
   it('joins an earlier Vary', async () => {
@@ -145,45 +192,17 @@ describe('cors', () => {
     });
   });
 
-  it('reads 100 KB of requested headers in linear time', async () => {
-    const time = async (count: number) => {
-      const line = asking(Array.from({ length: count }, () => 'x-api-key').join(','));
-      const times: number[] = [];
-      for (let i = 0; i < 15; i++) {
-        const start = performance.now();
-        await send({ origins: ['https://a.com'] }, 'OPTIONS', origin('https://a.com'), PREFLIGHT, line);
-        times.push(performance.now() - start);
-      }
-      return Math.min(...times);
-    };
-    await time(1000);
-    const [small, large] = [await time(1250), await time(10_000)];
-    // Eight times as long: quadratic would be sixty-four.
-    expect(large / small).toBeLessThan(32);
-  });
-
-  it('allows by a pattern exactly what a slow reading of it does', async () => {
-    const options: CorsOptions = { origins: ['https://*.example.com', 'https://a.com:8443'] };
-    const label = fc.stringMatching(/^[a-z0-9]{1,4}$/);
-    const host = fc
-      .array(fc.oneof(label, fc.constantFrom('example', 'com', 'a', '')), { minLength: 1, maxLength: 5 })
-      .map((labels) => labels.join('.'));
-    const any = fc
-      .tuple(
-        fc.constantFrom('https', 'http', 'HTTPS'),
-        fc.oneof(host, fc.constantFrom('a.com', 'x.example.com')),
-        fc.constantFrom('', ':8443', ':443', ':', '/', '@x.example.com'),
-      )
-      .map(([scheme, name, rest]) => `${scheme}://${name}${rest}`);
-    await fc.assert(
-      fc.asyncProperty(any, async (from) => {
-        const parts = /^https:\/\/((?:[a-z0-9]+\.)+)example\.com$/.exec(from);
-        const expected = parts !== null || from === 'https://a.com:8443';
-        const { sent } = await send(options, 'GET', origin(from));
-        expect(sent['Access-Control-Allow-Origin']).toBe(expected ? from : undefined);
-      }),
-      { numRuns: 2000 },
-    );
+  it.each([
+    'http://localhost:3000',
+    'http://127.0.0.1:5173',
+    'http://[::1]:3000',
+    'https://xn--exmple-cua.com',
+    'https://a_b.example.com',
+    'tauri://localhost',
+    'chrome-extension://abcdefghijklmnop',
+  ])('takes %s for an origin', async (from) => {
+    const { sent } = await send({ origins: [from] }, 'GET', origin(from));
+    expect(sent['Access-Control-Allow-Origin']).toBe(from);
   });
 
   it.each<[string, object, string]>([
@@ -204,6 +223,19 @@ describe('cors', () => {
     ['a star as part of a label', { origins: ['https://a*.example.com'] }, 'origins'],
     ['a star alone', { origins: ['https://*'] }, 'origins'],
     ['a query', { origins: ['https://a.com?x'] }, 'origins'],
+    ['an upper-case scheme', { origins: ['HTTPS://a.com'] }, 'HTTPS://a.com'],
+    ['a short IPv4 address', { origins: ['https://127.1'] }, 'https://127.1'],
+    ['an IPv6 address in its long form', { origins: ['http://[0:0:0:0:0:0:0:1]:3000'] }, 'origins'],
+    ['subdomains of an address', { origins: ['https://*.127.0.0.1'] }, 'origins'],
+    ['subdomains at a default port', { origins: ['https://*.a.com:443'] }, 'origins'],
+    ['a port beyond all', { origins: ['https://a.com:65536'] }, 'origins'],
+    ['Unicode', { origins: ['https://ex\u00e4mple.com'] }, 'origins'],
+    ['no text', { origins: [5] }, 'got 5'],
+    ['a method in lower case', { origins: ['https://a.com'], methods: ['GET', 'post'] }, "got 'post'"],
+    ['headers that are no list', { origins: ['https://a.com'], headers: 'X-A' }, 'headers'],
+    ['any header to read in a list', { origins: ['https://a.com'], exposedHeaders: ['*'] }, 'exposedHeaders'],
+    ['privateNetwork that is no boolean', { origins: ['https://a.com'], privateNetwork: 1 }, 'privateNetwork'],
+    ['an age of more than a day', { origins: ['https://a.com'], maxAge: '25h' }, 'maxAge'],
     ['a method that is none', { origins: ['https://a.com'], methods: ['GET POST'] }, 'methods'],
     ['any method', { origins: ['https://a.com'], methods: ['*'] }, 'methods'],
     ['any header in a list', { origins: ['https://a.com'], headers: ['*'] }, 'headers'],

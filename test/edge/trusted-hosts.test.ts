@@ -44,6 +44,45 @@ describe('trustedHosts', () => {
     expect(await status(guard, { headers: [host(name)], encrypted })).toBe(expected);
   });
 
+  it('takes text that no wire could bring for no host', async () => {
+    const guard = trustedHosts({ hosts: ['example.com', 'localhost'] });
+    for (const name of [
+      'example.com\n',
+      'example.com\r\n',
+      '\nexample.com',
+      ' example.com',
+      'example.com ',
+      'example.com\t',
+    ]) {
+      expect([name, await status(guard, { headers: [host(name)] })]).toEqual([name, 400]);
+    }
+    // The ideographic full stop, a full-width letter, a Cyrillic one.
+    for (const name of ['example\u3002com', '\uff45xample.com', 'loc\u0430lhost']) {
+      expect([name, await status(guard, { headers: [host(name)] })]).toEqual([name, 400]);
+    }
+  });
+
+  it('takes a wildcard before a name that begins with a digit', async () => {
+    const guard = trustedHosts({ hosts: ['*.1and1.example', '*.4.example'] });
+    expect(await status(guard, { headers: [host('www.1and1.example')] })).toBe(200);
+    expect(await status(guard, { headers: [host('a.4.example')] })).toBe(200);
+    expect(await status(guard, { headers: [host('1and1.example')] })).toBe(400);
+  });
+
+  it('guards a service on loopback against names that lead there', async () => {
+    const guard = trustedHosts({ hosts: ['localhost', '127.0.0.1', '[::1]'] });
+    for (const name of ['localhost:8000', '127.0.0.1:8000', '[::1]:8000', 'LOCALHOST'])
+      expect(await status(guard, { headers: [host(name)] })).toBe(200);
+    for (const name of [
+      'rebound.evil.test:8000',
+      'localhost.evil.test',
+      '127.0.0.1.nip.io',
+      'app.localhost',
+      '0.0.0.0:8000',
+    ])
+      expect(await status(guard, { headers: [host(name)] })).toBe(400);
+  });
+
   it('takes the authority of HTTP/2 for the host', async () => {
     const guard = trustedHosts({ hosts: ['example.com'] });
     expect(await status(guard, { headers: [[':authority', 'example.com']] })).toBe(200);
@@ -97,6 +136,15 @@ describe('trustedHosts', () => {
     ['a path', { hosts: ['example.com/'] }],
     ['a star inside', { hosts: ['a.*.com'] }],
     ['a star before an address', { hosts: ['*.127.0.0.1'] }],
+    ['a star before an IPv6 address', { hosts: ['*.[::1]'] }],
+    ['an address as one number', { hosts: ['2130706433'] }],
+    ['an address in hexadecimal', { hosts: ['0x7f.1'] }],
+    ['a short address', { hosts: ['127.1'] }],
+    ['an address in octal', { hosts: ['0177.0.0.1'] }],
+    ['user info', { hosts: ['a@example.com'] }],
+    ['Unicode', { hosts: ['ex\u00e4mple.com'] }],
+    ['two in one', { hosts: ['a.com,b.com'] }],
+    ['a list after a good one', { hosts: ['example.com', ['localhost']] }],
     ['a bare IPv6 address', { hosts: ['::1'] }],
     ['a port that is none', { hosts: ['example.com:0'] }],
     ['nothing', { hosts: [''] }],
