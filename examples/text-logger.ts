@@ -5,9 +5,13 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
-/** The lines that the guide shows: time, name, level, text. */
-export function textLogger(write: (line: string) => void): Logger {
-  const line = (level: string) => (fields: object, message: string) => {
+export const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** The lines that the guide shows: time, name, level, text. Below `least` none is written. */
+export function textLogger(write: (line: string) => void, least: Level = 'INFO'): Logger {
+  const line = (level: Level) => (fields: object, message: string) => {
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
     const { requestId, err, ...rest } = fields as { requestId?: string; err?: unknown };
     const id = requestId === undefined ? '' : `[${requestId}] `;
     const more = Object.entries(rest).filter(([, value]) => value !== undefined);

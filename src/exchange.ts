@@ -21,9 +21,10 @@ export interface RequestView {
   readBody?(maxBytes: number): Promise<RequestBody>;
   /**
    * The body as it comes in, for a guard that takes it away from the framework: whoever asks must read it or throw it
-   * away. `consumed` where somebody has read of it before. Absent where a framework cannot do it.
+   * away, and says which: to `read` it tells a client to go on that waits for leave (RFC 9110 section 10.1.1). `consumed`
+   * where somebody has read of it before. Absent where a framework cannot do it.
    */
-  openBody?(): Readable | 'consumed';
+  openBody?(to: 'read' | 'discard'): Readable | 'consumed';
 }
 
 /**
@@ -117,6 +118,8 @@ export interface UploadedFile {
   readonly pages?: number;
   /** Where it is on the disk, until the exchange settles; undefined where it is in memory. */
   readonly path: string | undefined;
+  /** What the `handOver` of `upload` gave for it. */
+  readonly handedOver?: unknown;
   /** Its content, from the beginning. */
   stream(): Readable;
   buffer(): Promise<Buffer>;

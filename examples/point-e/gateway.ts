@@ -109,7 +109,10 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
       mainServer,
       clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
       perIp,
-      upload({ files: { types: IMAGE_TYPES, maxBytes: '20mb', fields: ['file'] }, decode: { sharp } }),
+      upload({
+        files: { types: IMAGE_TYPES, maxBytes: '20mb', fields: ['file'] },
+        decode: { sharp, blockOtherLoaders: true },
+      }),
     ),
     async (req, res) => {
       const { fields, files } = req.exchange.upload ?? { fields: new Map<string, string[]>(), files: [] };

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
   accessLog,
@@ -12,6 +12,7 @@ import {
   type Problem,
   problemFormat,
   requestId,
+  requireScope,
   securityHeaders,
   slidingWindow,
 } from 'gatewarden';
@@ -20,13 +21,15 @@ import { jwt, jwtIssuer } from 'gatewarden/jwt';
 import { imageInspector, upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
-import type { Segmentation } from '../workers/segmentation.js';
 import { Filters, Preprocessing, summary, wanted } from './filters.js';
+import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
+import { counted, recentTraffic } from './traffic.js';
+import { clientUsage } from './usage.js';
+import { askWorker } from './worker-client.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/tiff'] as const;
 const MAX_PIXELS = 50_000_000;
-const WORKER_LIMIT_MS = 300_000;
 
 const Segment = z.strictObject({
   image: z.string(),
@@ -60,7 +63,12 @@ function wordsOf(problem: Problem, megabytes: number): { readonly status?: numbe
 }
 
 /** The SAM service: keys and tokens with limits of their own, and no byte for the worker that is no whole image. */
-export async function createGateway(settings: Settings, workerUrl: string, logger: Logger): Promise<FastifyInstance> {
+export async function createGateway(
+  settings: Settings,
+  workerUrl: string,
+  logger: Logger,
+  now: () => number = () => performance.now(),
+): Promise<FastifyInstance> {
   const { maxFileBytes, allowAnonymous, jwtSecret } = settings;
   const megabytes = Math.floor(maxFileBytes / 1_048_576);
   const worded = (problem: Problem) => {
@@ -89,6 +97,8 @@ export async function createGateway(settings: Settings, workerUrl: string, logge
     return policies;
   }
   const store = memoryStore();
+  const traffic = recentTraffic(now);
+  const usage = settings.usageTracking ? clientUsage() : undefined;
   const admitted = guard(
     authenticate(
       [
@@ -98,25 +108,37 @@ export async function createGateway(settings: Settings, workerUrl: string, logge
       { optional: allowAnonymous },
     ),
     limit({ store, policies: policiesOf, legacyHeaders: true }),
+    ({ principal }) => {
+      usage?.request(principal?.id);
+      return undefined;
+    },
+  );
+  // Without an admin there is a key that nobody has: who asks gets 401, and never 403 for a key that may not ask.
+  const hasAdmin = settings.apiKeys.some(({ scopes = [] }) => scopes.includes('admin'));
+  const asAdmin = guard(
+    authenticate(apiKeys({ keys: hasAdmin ? settings.apiKeys : [randomBytes(32).toString('hex')] })),
+    requireScope('admin'),
   );
   const file = upload({
     files: { types: TYPES, maxBytes: maxFileBytes, fields: ['file'], maxPixels: MAX_PIXELS },
-    decode: { sharp },
+    decode: { sharp, blockOtherLoaders: true },
   });
   const inspectImage = imageInspector({
     types: TYPES,
     maxBytes: maxFileBytes,
     maxPixels: MAX_PIXELS,
-    decode: { sharp },
+    decode: { sharp, blockOtherLoaders: true },
   });
 
   const app = fastify({ bodyLimit: Math.ceil(maxFileBytes * 1.4) + 65_536 });
   await app.register(gatewarden, {
     guards: [
+      // Not those who ask how things are: an idle service shall look idle.
+      counted(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
       problemFormat({ default: worded }),
       requestId(),
       clientIp({ trust: settings.trustedProxies }),
-      accessLog({ logger }),
+      accessLog({ logger: guideLines(logger) }),
       securityHeaders(),
     ],
   });
@@ -163,6 +185,20 @@ export async function createGateway(settings: Settings, workerUrl: string, logge
     },
   );
 
+  if (usage !== undefined) app.get('/admin/usage', { onRequest: asAdmin }, () => usage.all());
+
+  app.get('/admin/metrics', { onRequest: asAdmin }, () => {
+    const { active, requestRate, errorRate } = traffic.now();
+    return {
+      active_connections: active,
+      // The stand-in has no GPU.
+      gpu_utilization: null,
+      request_rate: requestRate,
+      error_rate: errorRate,
+      top_users: usage?.top(10) ?? [],
+    };
+  });
+
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'Not found' }));
   app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const { statusCode = 500 } = error;
@@ -180,23 +216,22 @@ export async function createGateway(settings: Settings, workerUrl: string, logge
     filters: Filters,
     { normalize = false, blur }: Preprocessing,
   ): Promise<unknown> {
-    const start = performance.now();
+    const start = now();
     const query = new URLSearchParams({
       normalize: String(normalize),
       ...(blur === undefined ? {} : { blur: String(blur) }),
     });
-    const response = await fetch(`${workerUrl}/segment?${query}`, {
-      method: 'POST',
-      body: new Uint8Array(image),
-      signal: AbortSignal.any([exchange.signal, AbortSignal.timeout(WORKER_LIMIT_MS)]),
-    }).catch((error: unknown) => {
-      logger.error({ err: error, requestId: exchange.requestId }, 'the worker does not answer');
-    });
-    if (response === undefined || response.status >= 500) {
+    const answer = await askWorker(`${workerUrl}/segment?${query}`, image, exchange.signal, settings.maxGpuMs)
+      .catch((error: unknown) => {
+        logger.error({ err: error, requestId: exchange.requestId }, 'the worker does not answer');
+        return 'unavailable' as const;
+      })
+      .finally(() => usage?.workerTook(exchange.principal?.id, now() - start));
+    if (answer === 'unavailable') {
       return reply.code(503).header('Retry-After', '5').send({ error: 'Segmentation is not available' });
     }
-    if (!response.ok) return reply.code(400).send({ error: 'Invalid image file' });
-    const { width, height, masks } = (await response.json()) as Segmentation;
+    if (answer === 'refused') return reply.code(400).send({ error: 'Invalid image file' });
+    const { width, height, masks } = answer;
     const kept = wanted(masks, filters, width, height);
     return {
       success: true,
@@ -205,7 +240,7 @@ export async function createGateway(settings: Settings, workerUrl: string, logge
       masks: kept,
       filters_applied: filters,
       summary_statistics: summary(kept),
-      processing_time: Math.round(performance.now() - start) / 1000,
+      processing_time: Math.round(now() - start) / 1000,
     };
   }
 }

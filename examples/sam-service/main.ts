@@ -22,7 +22,7 @@ async function main(): Promise<void> {
   const app = await createGateway(
     settings,
     workerUrl,
-    textLogger((line) => process.stdout.write(line)),
+    textLogger((line) => process.stdout.write(line), settings.logLevel),
   );
   const origin = await app.listen({ host: settings.host, port: settings.port });
 

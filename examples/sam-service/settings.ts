@@ -3,6 +3,7 @@ import { type ApiKeyRecord, adminApiKey, clientIp, OptionError, parseApiKeys } f
 import {
   boolean,
   checked,
+  choice,
   type DescribedSetting,
   integer,
   list,
@@ -14,6 +15,7 @@ import {
   url,
 } from 'gatewarden/env';
 import { jwtIssuer } from 'gatewarden/jwt';
+import { LEVELS, type Level } from '../text-logger.js';
 
 export interface Settings {
   readonly apiKeys: readonly ApiKeyRecord[];
@@ -27,6 +29,10 @@ export interface Settings {
   readonly defaultRateLimit: number;
   readonly authenticatedRateLimit: number;
   readonly maxFileBytes: number;
+  /** How long the worker may take for one request. */
+  readonly maxGpuMs: number;
+  readonly usageTracking: boolean;
+  readonly logLevel: Level;
   readonly trustedProxies: readonly string[];
   readonly workerUrl: string | undefined;
   readonly host: string;
@@ -51,6 +57,10 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       DEFAULT_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 10 }),
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 100 }),
       MAX_FILE_SIZE_MB: size({ unit: 'mb', default: '50mb' }),
+      // For longer than 300 seconds Node's own fetch does not wait for an answer.
+      MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
+      ENABLE_USAGE_TRACKING: boolean({ default: true }),
+      LOG_LEVEL: choice(LEVELS, { default: 'INFO' }),
       TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
       WORKER_URL: url({ optional: true }),
       HOST: text({ default: '127.0.0.1' }),
@@ -75,6 +85,9 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     defaultRateLimit: values.DEFAULT_RATE_LIMIT,
     authenticatedRateLimit: values.AUTHENTICATED_RATE_LIMIT,
     maxFileBytes: values.MAX_FILE_SIZE_MB,
+    maxGpuMs: values.MAX_GPU_TIME_SECONDS * 1000,
+    usageTracking: values.ENABLE_USAGE_TRACKING,
+    logLevel: values.LOG_LEVEL,
     trustedProxies: values.TRUSTED_PROXIES,
     workerUrl: values.WORKER_URL,
     host: values.HOST,

@@ -64,8 +64,8 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
     return readBody(this.#request, maxBytes);
   }
 
-  openBody(): IncomingMessage | 'consumed' {
-    this.#continue();
+  openBody(to: 'read' | 'discard'): IncomingMessage | 'consumed' {
+    if (to === 'read') this.#continue();
     return openBody(this.#request);
   }
 

@@ -5,9 +5,12 @@ export interface ByteSource {
   readonly size: number;
   /** The bytes from `offset` on: `length` of them, or fewer where they end. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** Bytes from `offset` on, as many as are at hand; none only where they end. */
+  some(offset: number): Promise<Buffer>;
 }
 
-const WINDOW = 65_536;
+/** How much is read at once. */
+export const WINDOW = 65_536;
 const NONE = Buffer.alloc(0);
 
 export function bufferSource(bytes: Uint8Array): ByteSource {
@@ -15,6 +18,7 @@ export function bufferSource(bytes: Uint8Array): ByteSource {
   return {
     size: buffer.length,
     read: async (offset, length) => buffer.subarray(offset, offset + length),
+    some: async (offset) => buffer.subarray(offset, offset + WINDOW),
   };
 }
 
@@ -22,18 +26,25 @@ export function bufferSource(bytes: Uint8Array): ByteSource {
 export function fileSource(file: FileHandle, size: number): ByteSource {
   let start = 0;
   let window = NONE;
+
+  async function read(offset: number, length: number): Promise<Buffer> {
+    if (offset >= size) return NONE;
+    const end = Math.min(size, offset + length);
+    if (offset < start || end > start + window.length) {
+      const fresh = Buffer.alloc(Math.min(size - offset, Math.max(WINDOW, end - offset)));
+      const { bytesRead } = await file.read(fresh, 0, fresh.length, offset);
+      start = offset;
+      window = fresh.subarray(0, bytesRead);
+    }
+    return window.subarray(offset - start, end - start);
+  }
+
   return {
     size,
-    async read(offset, length) {
-      if (offset >= size) return NONE;
-      const end = Math.min(size, offset + length);
-      if (offset < start || end > start + window.length) {
-        const fresh = Buffer.alloc(Math.min(size - offset, Math.max(WINDOW, end - offset)));
-        const { bytesRead } = await file.read(fresh, 0, fresh.length, offset);
-        start = offset;
-        window = fresh.subarray(0, bytesRead);
-      }
-      return window.subarray(offset - start, end - start);
-    },
+    read,
+    some: (offset) =>
+      offset < start || offset >= start + window.length
+        ? read(offset, WINDOW)
+        : Promise.resolve(window.subarray(offset - start)),
   };
 }

@@ -1,26 +1,36 @@
 import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../option.js';
 import { problem } from '../problem.js';
-import type { ImageType } from './image-header.js';
-import { UploadRefused } from './receive.js';
+import { type ImageType, isImageType } from './image-header.js';
+import { aborted, refused, UploadError } from './upload-error.js';
 
 interface SharpImage {
   timeout(options: { readonly seconds: number }): SharpImage;
   rotate(): SharpImage;
   toFormat(format: 'png' | 'jpeg' | 'webp' | 'gif' | 'tiff'): SharpImage;
-  stats(): Promise<unknown>;
+  metadata(): Promise<{
+    readonly format?: string | undefined;
+    readonly height?: number | undefined;
+    readonly pageHeight?: number | undefined;
+  }>;
+  resize(options: { readonly width: 1; readonly height: number; readonly fit: 'fill' }): SharpImage;
+  raw(): SharpImage;
   toBuffer(): Promise<Buffer>;
 }
 
 /** As much of the function that sharp exports as is used here. */
-export type SharpFunction = (
-  input: string | Buffer,
-  options: {
-    readonly limitInputPixels: number;
-    readonly failOn: 'error';
-    readonly pages: number;
-    readonly sequentialRead: boolean;
-  },
-) => SharpImage;
+export interface SharpFunction {
+  (
+    input: string | Buffer,
+    options: {
+      readonly limitInputPixels: number;
+      readonly failOn: 'error';
+      readonly pages: number;
+      readonly sequentialRead: boolean;
+    },
+  ): SharpImage;
+  block?(options: { readonly operation: string[] }): void;
+  unblock?(options: { readonly operation: string[] }): void;
+}
 
 /** How images are decoded. */
 export interface DecodeOptions {
@@ -35,18 +45,28 @@ export interface DecodeOptions {
    * false: it is only looked at.
    */
   readonly reencode?: boolean;
+  /**
+   * Switches off all loaders of libvips but those of the images that are taken. For the whole process, as libvips knows no
+   * other way: whatever else uses sharp there reads only these, too. Default false; what is not of the type found is refused
+   * either way, but only after its loader has looked at its header.
+   */
+  readonly blockOtherLoaders?: boolean;
+}
+
+/** What is to be decoded, and how much of it at most. */
+export interface Decoding {
+  readonly type: ImageType;
+  readonly maxPixels: number;
+  readonly animated: boolean;
+  /** Ends the wait for a turn. */
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
  * Decodes an image to its last row; gives it anew where that was asked for.
- * @throws UploadRefused where it does not decode, or not in time
+ * @throws UploadError where it does not decode, or not in time, or its turn has not come when the signal says to stop
  */
-export type Decoder = (
-  input: string | Buffer,
-  type: ImageType,
-  maxPixels: number,
-  pages: number,
-) => Promise<Buffer | undefined>;
+export type Decoder = (input: string | Buffer, decoding: Decoding) => Promise<Buffer | undefined>;
 
 const FORMATS = {
   'image/png': 'png',
@@ -56,43 +76,100 @@ const FORMATS = {
   'image/tiff': 'tiff',
 } as const satisfies Readonly<Record<ImageType, string>>;
 
-/** @throws OptionError */
-export function imageDecoder(options: DecodeOptions): Decoder {
-  checkOptionNames('upload "decode"', options, ['sharp', 'timeout', 'concurrency', 'reencode']);
-  const { sharp, reencode = false } = options;
+const LOADERS = {
+  'image/png': 'VipsForeignLoadPng',
+  'image/jpeg': 'VipsForeignLoadJpeg',
+  'image/webp': 'VipsForeignLoadWebp',
+  'image/gif': 'VipsForeignLoadNsgif',
+  'image/tiff': 'VipsForeignLoadTiff',
+} as const satisfies Readonly<Record<ImageType, string>>;
+
+/** Where loaders have been switched off: what one guard needs, another must not switch off again. */
+const restricted = new WeakSet<SharpFunction>();
+
+/**
+ * For images of these types.
+ * @throws OptionError
+ */
+export function imageDecoder(options: DecodeOptions, types: readonly string[]): Decoder {
+  checkOptionNames('upload "decode"', options, ['sharp', 'timeout', 'concurrency', 'reencode', 'blockOtherLoaders']);
+  const { sharp, reencode = false, blockOtherLoaders = false } = options;
+  if (typeof blockOtherLoaders !== 'boolean') {
+    throw badOption('upload', 'decode.blockOtherLoaders', 'must be true or false', blockOtherLoaders);
+  }
   if (typeof reencode !== 'boolean') throw badOption('upload', 'decode.reencode', 'must be true or false', reencode);
   if (typeof sharp !== 'function') {
     throw badOption('upload', 'decode.sharp', "must be what `import sharp from 'sharp'` gives", sharp);
   }
+  if (blockOtherLoaders && !restricted.has(sharp)) {
+    if (sharp.block === undefined || sharp.unblock === undefined) {
+      throw badOption(
+        'upload',
+        'decode.sharp',
+        'must be a version with `block` and `unblock` for `blockOtherLoaders`',
+        sharp,
+      );
+    }
+    sharp.block({ operation: ['VipsForeignLoad'] });
+    restricted.add(sharp);
+  }
+  if (restricted.has(sharp)) sharp.unblock?.({ operation: types.filter(isImageType).map((type) => LOADERS[type]) });
   // sharp counts in whole seconds.
   const seconds = Math.ceil(milliseconds('upload', 'decode.timeout', options.timeout ?? '10s', 300_000) / 1000);
   let free = positiveInteger('upload', 'decode.concurrency', options.concurrency ?? 2, 64);
-  const waiting: (() => void)[] = [];
+  /** In the order in which they came. */
+  const waiting = new Set<() => void>();
 
-  async function turn(): Promise<void> {
-    if (free > 0) free--;
-    else await new Promise<void>((begin) => waiting.push(begin));
+  function turn(signal: AbortSignal | undefined): Promise<void> | undefined {
+    if (signal?.aborted === true) throw aborted(signal.reason);
+    if (free > 0) {
+      free--;
+      return undefined;
+    }
+    return new Promise((resolve, reject) => {
+      const begin = () => {
+        signal?.removeEventListener('abort', leave);
+        resolve();
+      };
+      const leave = () => {
+        waiting.delete(begin);
+        reject(aborted(signal?.reason));
+      };
+      waiting.add(begin);
+      signal?.addEventListener('abort', leave, { once: true });
+    });
   }
 
   function done(): void {
-    const next = waiting.shift();
-    if (next === undefined) free++;
-    else next();
+    const [next] = waiting;
+    if (next === undefined) {
+      free++;
+      return;
+    }
+    waiting.delete(next);
+    next();
   }
 
-  return async (input, type, maxPixels, pages) => {
-    await turn();
+  return async (input, { type, maxPixels, animated, signal }) => {
+    await turn(signal);
     try {
+      const pages = animated ? -1 : 1;
       const image = sharp(input, { limitInputPixels: maxPixels, failOn: 'error', pages, sequentialRead: true });
+      // libvips chooses among its loaders by rules of its own: none but that of the type found may get to the pixels.
+      const { format, height = 0, pageHeight = height } = await image.metadata();
+      if (format !== FORMATS[type])
+        throw refused(problem('upload-undecodable', { reason: 'it is two things at once' }));
       const limited = image.timeout({ seconds });
       if (reencode) return await limited.rotate().toFormat(FORMATS[type]).toBuffer();
-      // Statistics need every pixel; metadata alone would pass a file that is cut short.
-      await limited.stats();
+      // A column of mean colors needs every pixel, row by row, and little memory; metadata alone would pass a file that is
+      // cut short, and statistics would know no time limit.
+      await limited.resize({ width: 1, height: pageHeight, fit: 'fill' }).raw().toBuffer();
       return undefined;
     } catch (error) {
+      if (error instanceof UploadError) throw error;
       const late = error instanceof Error && /timeout/i.test(error.message);
       const reason = late ? 'it takes too long to decode' : 'it does not decode';
-      throw new UploadRefused(problem('upload-undecodable', { reason }));
+      throw refused(problem('upload-undecodable', { reason }));
     } finally {
       done();
     }

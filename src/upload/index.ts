@@ -7,4 +7,6 @@ export {
   imageInspector,
 } from './inspect-image.js';
 export type { FieldOptions, FileOptions, StoreOptions } from './limits.js';
+export type { HandOver, ProvisionalFile } from './provisional.js';
 export { type UploadOptions, upload } from './upload.js';
+export { UploadError } from './upload-error.js';

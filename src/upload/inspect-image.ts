@@ -1,11 +1,14 @@
+import { Readable } from 'node:stream';
 import { fileTypeFromBuffer } from 'file-type';
 import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../option.js';
 import { type Problem, problem } from '../problem.js';
 import { bufferSource } from './byte-source.js';
 import { type DecodeOptions, imageDecoder } from './decode.js';
+import { drain } from './drain.js';
 import { type ImageHeader, type ImageType, isImageType } from './image-header.js';
 import { inspect } from './inspect.js';
-import { UploadRefused } from './receive.js';
+import { StoredFile } from './stored-file.js';
+import { malformed, refused, tooLarge, UploadError } from './upload-error.js';
 
 /** What `imageInspector` takes. */
 export interface InspectImageOptions {
@@ -25,15 +28,22 @@ export type ImageInspection =
   | ({ readonly kind: 'accepted'; readonly type: ImageType; readonly content: Buffer } & ImageHeader)
   | { readonly kind: 'refused'; readonly problem: Problem };
 
-/** Inspects one image: its bytes, or text in base64, with or without `data:image/...;base64,` before it. */
-export type ImageInspector = (image: Uint8Array | string) => Promise<ImageInspection>;
+/**
+ * Inspects one image: its bytes, a stream of them (a request's body, a file that a parser gives), or text in base64, with
+ * or without `data:image/...;base64,` before it. `signal` ends the wait for a turn at the decoder.
+ * @throws what the stream fails with, and an `UploadError` where the signal said to stop
+ */
+export type ImageInspector = (
+  image: Uint8Array | AsyncIterable<Uint8Array> | string,
+  signal?: AbortSignal,
+) => Promise<ImageInspection>;
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const DATA_URL = /^data:image\/[a-z0-9.+-]+;base64,/i;
 
 /**
- * The checks of `upload` for images that come another way: in the body of a request, as base64 in JSON, or through a parser
- * of your own. It refuses by value and throws for faults only.
+ * The checks of `upload` for images that come another way: as the body of a request, as base64 in JSON, or through a parser
+ * of your own. A stream is held in memory, up to `maxBytes`. It refuses by value and throws for faults only.
  *
  * ```ts
  * const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '50mb' })
@@ -57,49 +67,62 @@ export function imageInspector(options: InspectImageOptions): ImageInspector {
   if (typeof animated !== 'boolean') throw badOption(factory, 'animated', 'must be true or false', animated);
   const maxBytes = bytes(factory, 'maxBytes', options.maxBytes, 2 ** 31);
   const maxPixels = positiveInteger(factory, 'maxPixels', options.maxPixels ?? 40_000_000);
-  const decode = options.decode === undefined ? undefined : imageDecoder(options.decode);
+  const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, types);
   const limits = { types: [...types], maxPixels, animated };
 
+  async function contentOf(image: Uint8Array | AsyncIterable<Uint8Array> | string): Promise<Buffer> {
+    if (typeof image === 'string') return within(decoded(image));
+    return within(image instanceof Uint8Array ? bufferOf(image) : await collected(image, maxBytes));
+  }
+
   /** Nothing is decoded of text that is too long. */
-  function contentOf(image: Uint8Array | string): Buffer {
-    if (typeof image !== 'string') return within(Buffer.from(image.buffer, image.byteOffset, image.byteLength));
+  function decoded(image: string): Buffer {
     const text = image.slice(DATA_URL.exec(image.slice(0, 100))?.[0].length ?? 0);
-    if (text.length > Math.ceil(maxBytes / 3) * 4) throw tooLarge(maxBytes);
-    if (!BASE64.test(text)) throw refused('upload-malformed', 'no base64');
-    return within(Buffer.from(text, 'base64'));
+    if (text.length > Math.ceil(maxBytes / 3) * 4) throw tooLarge('file', maxBytes);
+    if (!BASE64.test(text)) throw malformed('no base64');
+    return Buffer.from(text, 'base64');
   }
 
   function within(content: Buffer): Buffer {
-    if (content.length > maxBytes) throw tooLarge(maxBytes);
-    if (content.length === 0) throw refused('upload-malformed', 'an empty file');
+    if (content.length > maxBytes) throw tooLarge('file', maxBytes);
+    if (content.length === 0) throw malformed('an empty file');
     return content;
   }
 
-  return async function inspectImage(image) {
+  return async function inspectImage(image, signal) {
     try {
-      const content = contentOf(image);
+      const content = await contentOf(image);
       const mime = (await fileTypeFromBuffer(content.subarray(0, 4100)))?.mime ?? 'unknown';
       const type = mime === 'image/apng' ? 'image/png' : mime;
       if (!isImageType(type) || !limits.types.includes(type)) {
-        throw new UploadRefused(problem('upload-type-unsupported', { found: type, allowed: limits.types }));
+        throw refused(problem('upload-type-unsupported', { found: type, allowed: limits.types }));
       }
-      const inMemory = {
-        withSource: <T>(read: (source: ReturnType<typeof bufferSource>) => Promise<T>) => read(bufferSource(content)),
-        input: async () => content,
-      };
-      const { header, anew } = await inspect(type, inMemory, limits, decode);
+      const source = bufferSource(content);
+      const { header, anew } = await inspect(type, { source, input: content }, limits, decode, signal);
       return { kind: 'accepted', type, content: anew ?? content, ...header };
     } catch (error) {
-      if (error instanceof UploadRefused) return { kind: 'refused', problem: error.problem };
+      if (error instanceof UploadError && error.code === 'GATEWARDEN_UPLOAD_REFUSED') {
+        return { kind: 'refused', problem: error.problem };
+      }
       throw error;
     }
   };
 }
 
-function refused(code: 'upload-malformed', reason: string): UploadRefused {
-  return new UploadRefused(problem(code, { reason }));
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-function tooLarge(limit: number): UploadRefused {
-  return new UploadRefused(problem('upload-too-large', { part: 'file', limit }));
+/** The rest of a request's body that is too large is thrown away, so that the client comes to read the answer. */
+async function collected(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
+  const chunks = stream instanceof Readable ? stream.iterator({ destroyOnReturn: false }) : stream;
+  const content = new StoredFile('', maxBytes);
+  for await (const chunk of chunks as AsyncIterable<Uint8Array>) {
+    if (content.size + chunk.length > maxBytes) {
+      if (stream instanceof Readable) drain(stream);
+      throw tooLarge('file', maxBytes);
+    }
+    await content.write(bufferOf(chunk));
+  }
+  return content.buffer();
 }

@@ -1,13 +1,14 @@
 import type { Readable } from 'node:stream';
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from '@fastify/busboy';
 import { fileTypeFromBuffer } from 'file-type';
-import { type Problem, problem } from '../problem.js';
-import { drain } from './drain.js';
+import { problem } from '../problem.js';
+import { cutOffSoon, drain } from './drain.js';
 import { shownFilename } from './filename.js';
 import type { Limits } from './limits.js';
 import type { StoredFile } from './stored-file.js';
+import { aborted, malformed, refused, tooLarge } from './upload-error.js';
 
-/** One file that has come whole and is of a type that is taken. */
+/** One file of a type that is taken. */
 export interface ReceivedFile {
   readonly field: string;
   readonly filename: string | undefined;
@@ -21,15 +22,8 @@ export interface Received {
   readonly files: readonly ReceivedFile[];
 }
 
-/** The upload is not taken. */
-export class UploadRefused extends Error {
-  constructor(readonly problem: Problem) {
-    super(problem.detail);
-  }
-}
-
-/** The client left before all of it was here. */
-export class UploadAborted extends Error {}
+/** Told of a file whose type is taken and of which nothing has been kept yet. */
+export type OnTaken = (file: ReceivedFile, fields: Received['fields']) => void;
 
 /** How much of a file tells its type. */
 const HEAD_BYTES = 4100;
@@ -41,15 +35,16 @@ const MAX_NAME_LENGTH = 1024;
  * Reads a multipart body (RFC 7578) and checks it while it comes: sizes are counted byte by byte, and a file is kept from
  * the moment on at which its type is known and taken. What is refused is refused at once; the rest of the body is thrown
  * away, to a bound.
- * @throws UploadRefused, UploadAborted; then what has come is removed
+ * @throws UploadError; then what has come is removed
  */
 export async function receive(
   body: Readable,
-  contentType: string,
+  boundary: string,
   limits: Limits,
   newFile: () => StoredFile,
+  onTaken: OnTaken | undefined,
 ): Promise<Received> {
-  const reception = new Reception(body, contentType, limits, newFile);
+  const reception = new Reception(body, boundary, limits, newFile, onTaken);
   try {
     return await reception.whole();
   } catch (error) {
@@ -63,19 +58,27 @@ class Reception {
   readonly #body: Readable;
   readonly #limits: Limits;
   readonly #newFile: () => StoredFile;
+  readonly #onTaken: OnTaken | undefined;
   readonly #parser: InstanceType<typeof Busboy>;
   readonly #fields = new Map<string, string[]>();
   readonly #stored: StoredFile[] = [];
   readonly #streams: BusboyFileStream[] = [];
-  readonly #files: Promise<ReceivedFile>[] = [];
+  readonly #files: Promise<ReceivedFile | undefined>[] = [];
   readonly #failed: Promise<never>;
   #fail: (error: Error) => void = () => undefined;
   #over = false;
 
-  constructor(body: Readable, contentType: string, limits: Limits, newFile: () => StoredFile) {
+  constructor(
+    body: Readable,
+    boundary: string,
+    limits: Limits,
+    newFile: () => StoredFile,
+    onTaken: OnTaken | undefined,
+  ) {
     this.#body = body;
     this.#limits = limits;
     this.#newFile = newFile;
+    this.#onTaken = onTaken;
     this.#failed = new Promise((_, reject) => {
       this.#fail = (error) => {
         this.#over = true;
@@ -85,7 +88,7 @@ class Reception {
     this.#failed.catch(() => undefined);
     const { fieldBytes, fileBytes, maxFields, maxFiles } = limits;
     this.#parser = new Busboy({
-      headers: { 'content-type': contentType } as BusboyHeaders,
+      headers: { 'content-type': `multipart/form-data; boundary="${boundary}"` } as BusboyHeaders,
       limits: {
         fieldSize: fieldBytes,
         fileSize: fileBytes,
@@ -104,9 +107,9 @@ class Reception {
     const pumped = this.#pump();
     pumped.catch((error: Error) => this.#fail(error));
     await Promise.race([this.#failed, pumped.then(() => parsed)]);
-    const files = await Promise.race([this.#failed, Promise.all(this.#files)]);
-    if (files.length < this.#limits.minFiles)
-      throw refused('upload-malformed', files.length === 0 ? 'no file' : 'too few files');
+    const parts = await Promise.race([this.#failed, Promise.all(this.#files)]);
+    const files = parts.filter((file) => file !== undefined);
+    if (files.length < this.#limits.minFiles) throw malformed(files.length === 0 ? 'no file' : 'too few files');
     return { fields: this.#fields, files };
   }
 
@@ -114,6 +117,8 @@ class Reception {
   async giveUp(): Promise<void> {
     this.#over = true;
     for (const stream of this.#streams) stream.destroy();
+    // Also where the client sends nothing at all any more.
+    cutOffSoon(this.#body);
     this.#parser.on('error', () => undefined);
     await Promise.allSettled(this.#stored.map((file) => file.remove()));
   }
@@ -130,14 +135,14 @@ class Reception {
       .on('field', (name, value, _nameCut, valueCut) => {
         if (valueCut) this.#fail(tooLarge('field', fieldBytes));
         else if (name !== undefined && name.length > MAX_NAME_LENGTH) {
-          this.#fail(refused('upload-malformed', 'a name that is too long'));
-        } else if (name === undefined) this.#fail(refused('upload-malformed', 'a part without a name'));
+          this.#fail(malformed('a name that is too long'));
+        } else if (name === undefined) this.#fail(malformed('a part without a name'));
         else this.#fields.set(name, [...(this.#fields.get(name) ?? []), value]);
       })
       .on('partsLimit', () => this.#fail(tooLarge('parts', maxFields + maxFiles)))
       .on('fieldsLimit', () => this.#fail(tooLarge('parts', maxFields)))
-      .on('filesLimit', () => this.#fail(refused('upload-malformed', 'too many files')))
-      .on('error', () => this.#fail(refused('upload-malformed', 'cut short')));
+      .on('filesLimit', () => this.#fail(malformed('too many files')))
+      .on('error', () => this.#fail(malformed('cut short')));
   }
 
   /** Reads the body into the parser, until it ends or is refused. */
@@ -152,7 +157,7 @@ class Reception {
         if (this.#over) break;
       }
     } catch (error) {
-      throw new UploadAborted('the client left', { cause: error });
+      throw aborted(error);
     }
     if (this.#over) drain(this.#body);
     else this.#parser.end();
@@ -169,38 +174,40 @@ class Reception {
     field: string | undefined,
     stream: BusboyFileStream,
     filename: string | undefined,
-  ): Promise<ReceivedFile> {
+  ): Promise<ReceivedFile | undefined> {
     const { fileFields, fileBytes } = this.#limits;
-    if (field === undefined) throw refused('upload-malformed', 'a part without a name');
+    if (field === undefined) throw malformed('a part without a name');
     if (field.length > MAX_NAME_LENGTH || (filename ?? '').length > MAX_NAME_LENGTH) {
-      throw refused('upload-malformed', 'a name that is too long');
+      throw malformed('a name that is too long');
     }
-    if (fileFields?.has(field) === false) throw refused('upload-malformed', 'a file in a field that takes none');
+    if (fileFields?.has(field) === false) throw malformed('a file in a field that takes none');
     stream.once('limit', () => this.#fail(tooLarge('file', fileBytes)));
     const stored = this.#newFile();
     this.#stored.push(stored);
-    let head: Buffer[] = [];
+    const begin = async (head: readonly Buffer[]): Promise<ReceivedFile> => {
+      const bytes = Buffer.concat(head);
+      const file = { field, filename: shownFilename(filename), type: await this.#typeOf(bytes), stored };
+      if (this.#over) throw aborted();
+      this.#onTaken?.(file, this.#fields);
+      await stored.write(bytes);
+      return file;
+    };
+    const head: Buffer[] = [];
     let headBytes = 0;
-    let type: string | undefined;
+    let taken: ReceivedFile | undefined;
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (type !== undefined) {
+      if (taken !== undefined) {
         await stored.write(chunk);
         continue;
       }
       head.push(chunk);
       headBytes += chunk.length;
-      if (headBytes < HEAD_BYTES) continue;
-      type = await this.#typeOf(Buffer.concat(head));
-      for (const held of head) await stored.write(held);
-      head = [];
+      if (headBytes >= HEAD_BYTES) taken = await begin(head);
     }
-    if (type === undefined) {
-      if (headBytes === 0) throw refused('upload-malformed', 'an empty file');
-      type = await this.#typeOf(Buffer.concat(head));
-      for (const held of head) await stored.write(held);
-    }
-    await stored.end();
-    return { field, filename: shownFilename(filename), type, stored };
+    if (headBytes > 0) return taken ?? begin(head);
+    // What browsers send for a file that nobody has chosen.
+    if (filename === undefined || filename === '') return undefined;
+    throw malformed('an empty file');
   }
 
   /** By content: what the client calls it counts for nothing. */
@@ -209,14 +216,6 @@ class Reception {
     // An animated PNG is a PNG to whoever takes them.
     const type = mime === 'image/apng' ? 'image/png' : mime;
     if (this.#limits.types.includes(type)) return type;
-    throw new UploadRefused(problem('upload-type-unsupported', { found: type, allowed: this.#limits.types }));
+    throw refused(problem('upload-type-unsupported', { found: type, allowed: this.#limits.types }));
   }
-}
-
-function refused(code: 'upload-malformed', reason: string): UploadRefused {
-  return new UploadRefused(problem(code, { reason }));
-}
-
-function tooLarge(part: 'file' | 'field' | 'body' | 'parts', limit: number): UploadRefused {
-  return new UploadRefused(problem('upload-too-large', { part, limit }));
 }

@@ -4,22 +4,29 @@ import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type ByteSource, bufferSource, fileSource } from './byte-source.js';
+import { aborted } from './upload-error.js';
+
+const FIRST_BYTES = 16_384;
 
 /** A file on its way in: in memory until it is too large for it, then in a private temporary file. */
 export class StoredFile {
   readonly #folder: string;
   readonly #memoryBytes: number;
-  #chunks: Buffer[] = [];
+  /** One piece, however small the pieces are in which it comes: so many objects would take many times its size. */
+  #memory: Buffer | undefined;
   #file: FileHandle | undefined;
   #path: string | undefined;
   #size = 0;
   #removed = false;
+  /** Called whenever more can be read. */
+  onGrown: () => void = () => undefined;
 
   constructor(folder: string, memoryBytes: number) {
     this.#folder = folder;
     this.#memoryBytes = memoryBytes;
   }
 
+  /** As much as can be read. */
   get size(): number {
     return this.#size;
   }
@@ -28,31 +35,23 @@ export class StoredFile {
     return this.#path;
   }
 
+  /** @throws UploadError where it has been removed */
   async write(chunk: Buffer): Promise<void> {
-    this.#size += chunk.length;
-    if (this.#file === undefined && this.#size <= this.#memoryBytes) {
-      this.#chunks.push(chunk);
-      return;
+    if (this.#removed) throw aborted();
+    const size = this.#size + chunk.length;
+    if (this.#file === undefined && size <= this.#memoryBytes) {
+      chunk.copy(this.#memoryOf(size), this.#size);
+    } else {
+      this.#file ??= await this.#spool();
+      await this.#file.writeFile(chunk);
     }
-    this.#file ??= await this.#spool();
-    await this.#file.write(chunk);
+    this.#size = size;
+    this.onGrown();
   }
 
-  /** Everything has come. */
-  async end(): Promise<void> {
-    await this.#file?.close();
-    this.#file = undefined;
-  }
-
-  /** Hands out the content to be read here and there. */
-  async withSource<T>(read: (source: ByteSource) => Promise<T>): Promise<T> {
-    if (this.#path === undefined) return read(bufferSource(this.#bytes()));
-    const file = await open(this.#path);
-    try {
-      return await read(fileSource(file, this.#size));
-    } finally {
-      await file.close();
-    }
+  /** What has come so far. */
+  source(): ByteSource {
+    return this.#file === undefined ? bufferSource(this.#bytes()) : fileSource(this.#file, this.#size);
   }
 
   stream(): Readable {
@@ -66,33 +65,44 @@ export class StoredFile {
   /** Leaves nothing behind, whatever has come so far. */
   async remove(): Promise<void> {
     this.#removed = true;
-    this.#chunks = [];
-    await this.#file?.close().catch(() => undefined);
+    this.#memory = undefined;
+    const file = this.#file;
     this.#file = undefined;
+    await file?.close().catch(() => undefined);
     if (this.#path !== undefined) await rm(this.#path, { force: true });
   }
 
-  /** In one piece from now on. */
   #bytes(): Buffer {
-    const [first] = this.#chunks;
-    if (first !== undefined && this.#chunks.length === 1) return first;
-    const whole = Buffer.concat(this.#chunks);
-    this.#chunks = [whole];
-    return whole;
+    return this.#memory?.subarray(0, this.#size) ?? Buffer.alloc(0);
+  }
+
+  /** Grows to twice its size, so that each byte is copied twice at most. */
+  #memoryOf(size: number): Buffer {
+    let memory = this.#memory;
+    if (memory === undefined || memory.length < size) {
+      const length = Math.min(this.#memoryBytes, Math.max(FIRST_BYTES, size, 2 * (memory?.length ?? 0)));
+      const larger = Buffer.allocUnsafeSlow(length);
+      memory?.copy(larger, 0, 0, this.#size);
+      memory = larger;
+      this.#memory = memory;
+    }
+    return memory;
   }
 
   async #spool(): Promise<FileHandle> {
     // A name of our own, in a file that nobody else may open and that was not there before.
     const path = join(this.#folder, `gatewarden-${randomUUID()}`);
-    const file = await open(path, 'wx', 0o600);
+    const file = await open(path, 'wx+', 0o600);
     this.#path = path;
-    if (this.#removed) {
+    try {
+      if (this.#size > 0) await file.writeFile(this.#bytes());
+      if (this.#removed) throw aborted();
+    } catch (error) {
       await file.close();
       await rm(path, { force: true });
-      throw new Error('the upload has been given up');
+      throw error;
     }
-    for (const chunk of this.#chunks) await file.write(chunk);
-    this.#chunks = [];
+    this.#memory = undefined;
     return file;
   }
 }

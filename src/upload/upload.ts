@@ -1,15 +1,15 @@
 import { tmpdir } from 'node:os';
-import { type Guard, type Reply, type RequestView, refuse, type UploadedFile } from '../exchange.js';
+import { type Guard, type RequestView, refuse, type UploadedFile } from '../exchange.js';
 import { badOption, bytes, checkOptionNames } from '../option.js';
-import { type Problem, problem } from '../problem.js';
-import type { ByteSource } from './byte-source.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
 import { isImageType } from './image-header.js';
 import { inspect } from './inspect.js';
 import { type FieldOptions, type FileOptions, type Limits, type StoreOptions, uploadLimits } from './limits.js';
-import { type Received, type ReceivedFile, receive, UploadAborted, UploadRefused } from './receive.js';
+import { type HandOver, Provisional } from './provisional.js';
+import { type OnTaken, type ReceivedFile, receive } from './receive.js';
 import { StoredFile } from './stored-file.js';
+import { aborted, malformed, tooLarge, UploadError } from './upload-error.js';
 
 /** What `upload` takes. */
 export interface UploadOptions {
@@ -18,11 +18,21 @@ export interface UploadOptions {
   readonly store?: StoreOptions;
   /** Decodes images to their last row, which is the only way to know that they are whole. Default not. */
   readonly decode?: DecodeOptions;
+  /**
+   * Called with each file as soon as its type is known and taken, for a worker that is to have it while it still comes: its
+   * stream ends only when every check has passed, and fails with an `UploadError` otherwise. The guard still waits for all
+   * of it before the handler runs, which finds what this gave as `handedOver` of the file. Not together with
+   * `decode.reencode`. Default none.
+   */
+  readonly handOver?: HandOver;
 }
 
+const MULTIPART = /^multipart\/form-data[ \t]*(?=;|$)/i;
+/** RFC 9110 section 5.6.6. */
+const PARAMETER = /;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))[ \t]*)?/y;
 /** RFC 2046 section 5.1.1: what a boundary may be. */
-const BOUNDARY = /;\s*boundary=(?:"([^"]*)"|([^;\s]*))/i;
-const BOUNDARY_FORM = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
+const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
+
 /**
  * Takes a multipart upload (RFC 7578) while it streams, and refuses it as soon as it is known that it will not do: by
  * `Content-Length` before a byte is read, by size, by the number of parts, by type (of the content, whatever name and type
@@ -43,76 +53,78 @@ const BOUNDARY_FORM = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$
  * @throws OptionError
  */
 export function upload(options: UploadOptions): Guard {
-  checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode']);
+  checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode', 'handOver']);
   const limits = uploadLimits(options.files, options.fields);
-  const newFile = storeOf(options.store);
-  const decode = options.decode === undefined ? undefined : imageDecoder(options.decode);
+  const newStored = storeOf(options.store);
+  const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, limits.types);
+  const handOver = handOverOf(options);
 
   return async function upload(exchange) {
     const { request } = exchange;
-    const contentType = multipartType(request.fieldLines('content-type'));
-    const unseen = typeof contentType === 'string' ? tooLong(request, limits) : contentType.problem;
+    const boundary = boundaryOf(request.fieldLines('content-type'));
+    const unseen = typeof boundary === 'string' ? tooLong(request, limits) : boundary;
     // A client that waits for leave to send is told before it has sent anything.
-    if (unseen !== undefined && expectsContinue(request)) return refuse(unseen);
-    const body = request.openBody?.();
+    const body = request.openBody?.(unseen === undefined ? 'read' : 'discard');
     if (body === undefined) throw new Error('gatewarden: upload cannot read bodies on this server');
     if (body === 'consumed') {
       throw new Error('gatewarden: something has read the body before upload; put it before body parsers');
     }
-    if (unseen !== undefined || typeof contentType !== 'string') {
+    if (unseen !== undefined || typeof boundary !== 'string') {
       drain(body);
-      return refuse(unseen ?? problem('upload-malformed', { reason: 'not multipart' }));
+      return refuse((unseen ?? malformed('no boundary')).problem);
     }
-    let received: Received;
-    try {
-      received = await receive(body, contentType, limits, newFile);
-    } catch (error) {
-      return refusalOf(error);
-    }
-    const kept = received.files.map(({ stored }) => stored);
-    const newKept = () => {
-      const file = newFile();
-      kept.push(file);
+    const newFile = () => {
+      const file = newStored();
+      exchange.onSettled(() => file.remove());
       return file;
     };
-    exchange.onSettled(() => Promise.all(kept.map((file) => file.remove())));
+    const provisional = handOver === undefined ? undefined : new Provisional(handOver, exchange);
     try {
-      const files = await Promise.all(received.files.map((file) => inspected(file, limits, decode, newKept)));
-      exchange.upload = { fields: received.fields, files };
+      const onTaken: OnTaken | undefined = provisional && ((file, fields) => provisional.take(file, fields));
+      const { fields, files } = await receive(body, boundary, limits, newFile, onTaken);
+      const signal = decode === undefined ? undefined : exchange.signal;
+      const uploaded = await Promise.all(
+        files.map(async (file): Promise<UploadedFile> => {
+          const found = await inspected(file, limits, decode, newFile, signal);
+          return provisional === undefined ? found : { ...found, handedOver: provisional.given(file.stored) };
+        }),
+      );
+      provisional?.release();
+      exchange.upload = { fields, files: uploaded };
       return undefined;
     } catch (error) {
-      return refusalOf(error);
+      // Where the client left, its files are gone while they are looked into; nobody reads the answer, and no handler runs.
+      const reason = exchange.outcome === undefined || error instanceof UploadError ? error : aborted(error);
+      provisional?.fail(reason instanceof UploadError ? reason : aborted(reason));
+      if (reason instanceof UploadError) return refuse(reason.problem);
+      throw reason;
     }
   };
 }
 
-/** What answers an upload that is not taken. Where the client left, nobody reads it, and no handler runs. */
-function refusalOf(error: unknown): Reply {
-  if (error instanceof UploadRefused) return refuse(error.problem);
-  if (error instanceof UploadAborted) return refuse(problem('upload-malformed', { reason: 'cut short' }));
-  throw error;
-}
-
-function multipartType(lines: readonly string[]): string | UploadRefused {
+/** Of a type `multipart/form-data`. Read here and nowhere else: two readers might not agree. */
+function boundaryOf(lines: readonly string[]): string | UploadError {
   const [line] = lines;
-  const malformed = (reason: string) => new UploadRefused(problem('upload-malformed', { reason }));
-  if (lines.length !== 1 || line === undefined || !/^multipart\/form-data\s*(?:;|$)/i.test(line)) {
-    return malformed('not multipart');
+  const type = line === undefined ? null : MULTIPART.exec(line);
+  if (lines.length !== 1 || line === undefined || type === null) return malformed('not multipart');
+  let boundary: string | undefined;
+  PARAMETER.lastIndex = type[0].length;
+  while (PARAMETER.lastIndex < line.length) {
+    const parameter = PARAMETER.exec(line);
+    if (parameter === null) return malformed('a malformed content type');
+    const [, name, quoted, token] = parameter;
+    if (name?.toLowerCase() !== 'boundary') continue;
+    if (boundary !== undefined) return malformed('two boundaries');
+    boundary = quoted ?? token ?? '';
   }
-  const boundary = BOUNDARY.exec(line);
-  const text = boundary?.[1] ?? boundary?.[2];
-  if (text === undefined || text === '') return malformed('no boundary');
-  return BOUNDARY_FORM.test(text) ? line : malformed('malformed boundary');
-}
-
-function expectsContinue(request: RequestView): boolean {
-  return request.fieldLines('expect').some((line) => line.toLowerCase() === '100-continue');
+  if (boundary === undefined || boundary === '') return malformed('no boundary');
+  return BOUNDARY.test(boundary) ? boundary : malformed('malformed boundary');
 }
 
 /** By what the request announces, before a byte of it is read. */
-function tooLong(request: RequestView, { bodyBytes }: Limits): Problem | undefined {
+function tooLong(request: RequestView, { bodyBytes }: Limits): UploadError | undefined {
   const announced = Number(request.fieldLines('content-length')[0] ?? 0);
-  return announced > bodyBytes ? problem('upload-too-large', { part: 'body', limit: bodyBytes }) : undefined;
+  return announced > bodyBytes ? tooLarge('body', bodyBytes) : undefined;
 }
 
 /** The file as the handler gets it; written anew, it is another one, which `newFile` made. */
@@ -121,18 +133,16 @@ async function inspected(
   limits: Limits,
   decode: Decoder | undefined,
   newFile: () => StoredFile,
+  signal: AbortSignal | undefined,
 ): Promise<UploadedFile> {
   const { type, stored } = file;
   if (!isImageType(type)) return uploaded(file, stored);
-  const content = {
-    withSource: <T>(read: (source: ByteSource) => Promise<T>) => stored.withSource(read),
-    input: async () => stored.path ?? stored.buffer(),
-  };
-  const { header, anew } = await inspect(type, content, limits, decode);
+  const source = stored.source();
+  const input = stored.path ?? (await stored.buffer());
+  const { header, anew } = await inspect(type, { source, input }, limits, decode, signal);
   if (anew === undefined) return { ...uploaded(file, stored), ...header };
   const fresh = newFile();
   await fresh.write(anew);
-  await fresh.end();
   await stored.remove();
   return { ...uploaded(file, fresh), ...header };
 }
@@ -155,4 +165,18 @@ function storeOf(store: StoreOptions = {}): () => StoredFile {
   if (typeof folder !== 'string' || folder === '') throw badOption('upload', 'store.folder', 'must be a path', folder);
   const memoryBytes = bytes('upload', 'store.memoryBytes', store.memoryBytes ?? '1mb', 2 ** 30);
   return () => new StoredFile(folder, memoryBytes);
+}
+
+function handOverOf({ handOver, decode }: UploadOptions): HandOver | undefined {
+  if (handOver === undefined) return undefined;
+  if (typeof handOver !== 'function') throw badOption('upload', 'handOver', 'must be a function', handOver);
+  if (decode?.reencode === true) {
+    throw badOption(
+      'upload',
+      'handOver',
+      'hands over what came, not what `decode.reencode` makes of it: use one of them',
+      handOver,
+    );
+  }
+  return handOver;
 }

@@ -12,6 +12,7 @@ import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
+import { uploadLoad } from '../contracts/upload-load.js';
 import { Client } from '../raw-client.js';
 
 type Framework = typeof express5;
@@ -96,6 +97,7 @@ for (const [name, express, async] of VERSIONS) {
   signedRequestAttacks(name, (service) => listening(translated(express, async, service)));
   edgeAttacks(name, (service) => listening(translated(express, async, service)));
   uploadContract(name, (service) => listening(translated(express, async, service)));
+  uploadLoad(name, (service) => listening(translated(express, async, service)));
 
   describe(name, () => {
     /** What became of one exchange, once it has settled. */

@@ -9,6 +9,7 @@ import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
+import { uploadLoad } from '../contracts/upload-load.js';
 
 async function translated(service: Service): Promise<FastifyInstance> {
   const app = fastify({ forceCloseConnections: true });
@@ -68,6 +69,7 @@ adapterAttacks('Fastify', serve);
 signedRequestAttacks('Fastify', serve);
 edgeAttacks('Fastify', serve);
 uploadContract('Fastify', serve);
+uploadLoad('Fastify', serve);
 
 describe('Fastify', () => {
   const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);

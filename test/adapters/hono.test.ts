@@ -20,6 +20,7 @@ import { adapterAttacks } from '../contracts/auth-attacks.js';
 import { edgeAttacks } from '../contracts/edge-attacks.js';
 import { signedRequestAttacks } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
+import { uploadLoad } from '../contracts/upload-load.js';
 
 type Env = { Bindings: HttpBindings };
 
@@ -90,6 +91,7 @@ adapterAttacks('Hono on Node', serve);
 signedRequestAttacks('Hono on Node', serve);
 edgeAttacks('Hono on Node', serve);
 uploadContract('Hono on Node', serve);
+uploadLoad('Hono on Node', serve);
 
 const marking: Guard = (exchange) => {
   exchange.set('X-Guarded', 'yes');

@@ -1,11 +1,24 @@
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { type Exchange, type Guard, type Outcome, reportFaults, type UploadedFile } from '../../src/index.js';
-import { upload } from '../../src/upload/index.js';
-import { Client } from '../raw-client.js';
-import { BOUNDARY, FILE_BYTES, MAX_PIXELS, multipart, uploadAttacks } from '../upload/attacks.js';
+import type { UploadedFile } from '../../src/index.js';
+import { type UploadOptions, upload } from '../../src/upload/index.js';
+import { FILE_BYTES, MAX_PIXELS, multipart, uploadAttacks } from '../upload/attacks.js';
+import {
+  chunk,
+  connect,
+  expectSettled,
+  LAST_CHUNK,
+  MULTIPART,
+  serveUploads,
+  type UploadService,
+  uploadHead,
+  write,
+} from '../upload/service.js';
 import type { Serve } from './adapter.js';
 
 /** The table of attacks on uploads, and what becomes of their files, over real sockets through an adapter. */
@@ -17,64 +30,23 @@ export function uploadContract(name: string, serve: Serve): void {
     });
     afterEach(() => rm(folder, { recursive: true }));
 
-    async function start(memoryBytes: number, after?: (files: readonly UploadedFile[]) => Promise<unknown>) {
-      const faults: unknown[] = [];
-      const outcomes: Outcome[] = [];
-      let exchange: Exchange | undefined;
-      const watch: Guard = (of) => {
-        exchange = of;
-        of.onSettled((outcome) => outcomes.push(outcome));
-        return undefined;
-      };
-      const { port, close } = await serve({
-        guards: [[reportFaults((error) => faults.push(error)), watch]],
-        routes: [
-          {
-            method: 'POST',
-            path: '/',
-            guards: [
-              [
-                upload({
-                  files: {
-                    types: ['image/png', 'image/jpeg'],
-                    maxBytes: FILE_BYTES,
-                    fields: ['file'],
-                    maxPixels: MAX_PIXELS,
-                  },
-                  fields: { maxCount: 3, maxBytes: 1000 },
-                  store: { memoryBytes, folder },
-                }),
-              ],
-            ],
-            handler: {
-              does: 'answer',
-              status: 200,
-              body: {},
-              after: async () => after?.(exchange?.upload?.files ?? []),
-            },
-          },
-        ],
-        entered: () => undefined,
+    function start(
+      memoryBytes: number,
+      after: (files: readonly UploadedFile[]) => Promise<unknown> = async () => undefined,
+      more: Partial<UploadOptions> = {},
+    ): Promise<UploadService> {
+      const guard = upload({
+        files: {
+          types: ['image/png', 'image/jpeg'],
+          maxBytes: FILE_BYTES,
+          fields: ['file'],
+          maxPixels: MAX_PIXELS,
+        },
+        fields: { maxCount: 3, maxBytes: 1000 },
+        store: { memoryBytes, folder },
+        ...more,
       });
-      onTestFinished(close);
-      return { port, faults, outcomes, exchange: () => exchange };
-    }
-
-    const head = (contentType: string | undefined, ...fields: readonly string[]): string =>
-      [
-        'POST / HTTP/1.1',
-        'Host: gatewarden.test',
-        ...(contentType === undefined ? [] : [`Content-Type: ${contentType}`]),
-        ...fields,
-        '',
-        '',
-      ].join('\r\n');
-    const TYPE = `multipart/form-data; boundary=${BOUNDARY}`;
-
-    async function connect(port: number): Promise<Client> {
-      const client = await Client.connect(port);
-      onTestFinished(() => void client.socket.destroy());
-      return client;
+      return serveUploads(serve, guard, async (exchange) => after(exchange.upload?.files ?? []));
     }
 
     const empty = () => expect.poll(() => readdir(folder)).toEqual([]);
@@ -90,8 +62,8 @@ export function uploadContract(name: string, serve: Serve): void {
       for (const { what, body, contentType, status, code, members, found } of await uploadAttacks()) {
         seen.length = 0;
         const client = await connect(port);
-        const type = contentType === undefined && what !== 'no type' ? TYPE : contentType;
-        client.socket.write(Buffer.from(head(type, `Content-Length: ${body.length}`), 'latin1'));
+        const type = contentType === undefined && what !== 'no type' ? MULTIPART : contentType;
+        client.socket.write(Buffer.from(uploadHead(type, `Content-Length: ${body.length}`), 'latin1'));
         client.socket.write(body);
         const answer = await client.answer();
         const problem = status === 200 ? undefined : (answer.json() as Record<string, unknown>);
@@ -111,21 +83,120 @@ export function uploadContract(name: string, serve: Serve): void {
       await empty();
     });
 
+    it.each([
+      ['image/gif', 'gif'],
+      ['image/webp', 'webp'],
+      ['image/tiff', 'tiff'],
+    ] as const)('of several pages are taken where they are asked for: %s', async (type, format) => {
+      const frames = Buffer.alloc(20 * 30 * 3).map((_, i) => (i * 7) % 256);
+      const image = (pageHeight: number) =>
+        sharp(frames, { raw: { width: 20, height: 30, channels: 3, pageHeight } as never })
+          .toFormat(format)
+          .toBuffer();
+      const [one, three] = [await image(30), await image(10)];
+      const files = { types: [type], maxBytes: FILE_BYTES };
+      for (const [animated, maxPixels, content, expected] of [
+        [false, 600, one, { status: 200, found: { type, width: 20, height: 30, pages: 1 } }],
+        [false, 600, three, { status: 415, problem: { found: `${type} of 3 pages` } }],
+        [true, 600, three, { status: 200, found: { type, width: 20, height: 10, pages: 3 } }],
+        [true, 599, three, { status: 413, problem: { part: 'pixels', limit: 599 } }],
+      ] as const) {
+        for (const decode of [{}, { decode: { sharp } }]) {
+          const found: UploadedFile[] = [];
+          const service = await start(10, async (of) => found.push(...of), {
+            files: { ...files, animated, maxPixels },
+            ...decode,
+          });
+          const client = await connect(service.port);
+          const body = multipart([{ name: 'file', filename: 'a', body: content }]);
+          client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
+          client.socket.write(body);
+          const answer = await client.answer();
+          expect({ status: answer.status, found: found[0], problem: answer.json() }).toMatchObject(expected);
+          client.socket.destroy();
+          await expectSettled(service, 1);
+        }
+      }
+      await empty();
+    });
+
+    it('are handed to a worker while they come, which never takes what is refused for a whole file', async () => {
+      const bodies: { size: number; whole: boolean }[] = [];
+      const worker = createServer((request, response) => {
+        const body = { size: 0, whole: false };
+        bodies.push(body);
+        request
+          .on('data', (piece: Buffer) => {
+            body.size += piece.length;
+          })
+          .on('end', () => {
+            body.whole = request.complete;
+            response.end(`${body.size}`);
+          })
+          .on('error', () => undefined);
+      });
+      await new Promise<void>((resolve) => worker.listen(0, '127.0.0.1', resolve));
+      onTestFinished(() => {
+        worker.close();
+      });
+      const { port: workerPort } = worker.address() as AddressInfo;
+      const answers: unknown[] = [];
+      const service = await start(
+        10,
+        async ([file]) => {
+          answers.push(await file?.handedOver);
+        },
+        {
+          handOver: async ({ stream }, { signal }) => {
+            const url = `http://127.0.0.1:${workerPort}`;
+            return (await fetch(url, { method: 'POST', body: stream, duplex: 'half', signal })).text();
+          },
+        },
+      );
+      const table = await uploadAttacks();
+      const bodyOf = (which: string) => table.find(({ what }) => what === which)?.body ?? Buffer.alloc(0);
+      for (const [which, status, cut] of [
+        ['a PNG of the largest size', 200, 0],
+        ['a file one byte too large', 413, 0],
+        ['a PNG of the largest size', 400, 20],
+        ['a PNG of the largest size', 0, -1],
+      ] as const) {
+        const body = bodyOf(which);
+        const client = await connect(service.port);
+        client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
+        client.socket.write(chunk(body.subarray(0, 100_000)));
+        const before = bodies.length;
+        // It has begun before the client has sent the rest.
+        await expect.poll(() => bodies[before]?.size).toBeGreaterThan(50_000);
+        if (cut === -1) {
+          client.socket.destroy();
+        } else {
+          client.socket.write(chunk(body.subarray(100_000, body.length - cut)));
+          client.socket.write(LAST_CHUNK);
+          expect((await client.answer()).status).toBe(status);
+          client.socket.destroy();
+        }
+        await expect.poll(() => service.outcomes.length).toBe(bodies.length);
+      }
+      expect(bodies.map(({ whole }) => whole)).toEqual([true, false, false, false]);
+      expect(answers).toEqual([`${FILE_BYTES}`]);
+      await expectSettled(service, 4);
+      await empty();
+    });
+
     it('are read in pieces as well as at once, with and without a length, and the next request follows', async () => {
       const [good] = await uploadAttacks();
       const { port, faults } = await start(10);
       const client = await connect(port);
       const body = good?.body ?? Buffer.alloc(0);
-      client.socket.write(head(TYPE, 'Transfer-Encoding: chunked'));
+      client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
       for (let at = 0; at < body.length; at += 7) {
         const piece = body.subarray(at, at + 7);
-        client.socket.write(
-          Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
-        );
+        client.socket.write(chunk(piece));
       }
-      client.socket.write('0\r\n\r\n');
+      client.socket.write(LAST_CHUNK);
       expect((await client.answer()).status).toBe(200);
-      client.socket.write(head(TYPE, `Content-Length: ${body.length}`));
+      client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
       client.socket.write(body);
       expect((await client.answer()).status).toBe(200);
       expect(faults).toEqual([]);
@@ -139,10 +210,8 @@ export function uploadContract(name: string, serve: Serve): void {
       const { port } = await start(10);
       const body = (await uploadAttacks()).find(({ what }) => what === which)?.body ?? Buffer.alloc(0);
       const client = await connect(port);
-      client.socket.write(head(TYPE, 'Transfer-Encoding: chunked'));
-      client.socket.write(
-        Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]),
-      );
+      client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
+      client.socket.write(Buffer.concat([chunk(body), Buffer.from(LAST_CHUNK)]));
       expect((await client.answer()).status).toBe(status);
       await empty();
     });
@@ -154,7 +223,7 @@ export function uploadContract(name: string, serve: Serve): void {
       });
       const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
       const client = await connect(port);
-      client.socket.write(head(TYPE, `Content-Length: ${body.length + 100}`));
+      client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length + 100}`));
       await new Promise((sent) => client.socket.write(body.subarray(0, -4), sent));
       client.socket.end();
       await expect.poll(() => outcomes.length).toBe(1);
@@ -176,7 +245,7 @@ export function uploadContract(name: string, serve: Serve): void {
       );
       const body = Buffer.concat([fields, png]);
       const client = await connect(port);
-      client.socket.write(head(TYPE, `Content-Length: ${body.length}`));
+      client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
       client.socket.write(body);
       expect((await client.answer()).status).toBe(200);
       expect([...(exchange()?.upload?.fields ?? [])]).toEqual([
@@ -193,7 +262,7 @@ export function uploadContract(name: string, serve: Serve): void {
       });
       const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
       const client = await connect(port);
-      client.socket.write(head(TYPE, `Content-Length: ${body.length}`));
+      client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
       client.socket.write(body);
       expect((await client.answer()).status).toBe(200);
       expect(modes).toEqual([0o600]);
@@ -203,7 +272,7 @@ export function uploadContract(name: string, serve: Serve): void {
     it('that are announced too large are refused before a byte of them is read', async () => {
       const { port, outcomes } = await start(10);
       const client = await connect(port);
-      client.socket.write(head(TYPE, 'Content-Length: 300000000'));
+      client.socket.write(uploadHead(MULTIPART, 'Content-Length: 300000000'));
       const answer = await client.answer();
       expect([answer.status, answer.json()]).toMatchObject([413, { code: 'upload-too-large', part: 'body' }]);
       await expect.poll(() => outcomes.length).toBe(1);
@@ -212,14 +281,9 @@ export function uploadContract(name: string, serve: Serve): void {
     it('that lie about being small are refused while they come, and cut off when they go on', async () => {
       const { port } = await start(10);
       const client = await connect(port);
-      client.socket.write(head(TYPE, 'Transfer-Encoding: chunked'));
-      const piece = Buffer.alloc(65_536, 120);
-      const chunk = Buffer.concat([Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')]);
-      client.socket.write(
-        `${(200).toString(16)}\r\n${multipart([{ name: 'file', filename: 'a', body: '' }], '')
-          .toString('latin1')
-          .padEnd(200)}\r\n`,
-      );
+      client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
+      const piece = chunk(Buffer.alloc(65_536, 120));
+      client.socket.write(chunk(multipart([{ name: 'file', filename: 'a', body: '' }], '')));
       let sent = 0;
       const closed = new Promise<void>((resolve) => client.socket.once('close', () => resolve()));
       let open = true;
@@ -230,12 +294,7 @@ export function uploadContract(name: string, serve: Serve): void {
       answered.catch(() => undefined);
       while (open && sent < 200 * 1024 * 1024) {
         sent += piece.length;
-        if (!client.socket.write(chunk)) {
-          await new Promise<void>((resolve) => {
-            client.socket.once('drain', resolve);
-            client.socket.once('close', () => resolve());
-          });
-        }
+        await write(client, piece);
       }
       expect((await answered).status).toBe(415);
       expect(sent).toBeLessThan(128 * 1024 * 1024);
@@ -251,7 +310,7 @@ export function uploadContract(name: string, serve: Serve): void {
         (await uploadAttacks()).find(({ what }) => what === 'a PNG of the largest size')?.body ?? Buffer.alloc(0);
       for (let i = 0; i < 5; i++) {
         const client = await connect(port);
-        client.socket.write(head(TYPE, `Content-Length: ${body.length}`));
+        client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
         await new Promise((sent) => client.socket.write(body.subarray(0, 100_000), sent));
         await expect.poll(() => readdir(folder)).not.toEqual([]);
         client.socket.destroy();

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -42,7 +42,11 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function start(env: Readonly<Record<string, string>> = {}, worker: Server = createSamStandIn()) {
+async function start(
+  env: Readonly<Record<string, string>> = {},
+  worker: Server = createSamStandIn(),
+  now?: () => number,
+) {
   let printed = '';
   worker.listen(0, '127.0.0.1');
   await once(worker, 'listening');
@@ -56,12 +60,16 @@ async function start(env: Readonly<Record<string, string>> = {}, worker: Server 
     textLogger((line) => {
       printed += line;
     }),
+    now,
   );
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   closers.push(() => app.close());
   return {
     origin,
     printed: () => printed,
+    async admin(path: string, headers: Record<string, string> = { 'X-API-Key': ENV.ADMIN_API_KEY }) {
+      return read(await fetch(`${origin}/admin/${path}`, { headers }));
+    },
     file(
       body: Buffer | undefined,
       fields: Readonly<Record<string, string>> = {},
@@ -210,7 +218,6 @@ describe('/segment_file', () => {
   });
 
   it('says 503 while the worker is away, and gives the unit back', async () => {
-    const { createServer } = await import('node:http');
     const { file } = await start(
       {},
       createServer((_request, response) => void response.writeHead(500).end()),
@@ -218,6 +225,22 @@ describe('/segment_file', () => {
     const answer = await file(photograph);
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '5']);
     expect((await file(photograph)).headers.get('x-ratelimit-remaining')).toBe('99');
+  });
+
+  it.each<[string, (response: ServerResponse) => void]>([
+    ['says nothing', () => {}],
+    ['begins an answer and does not end it', (response) => void response.writeHead(200).write('{"masks": [')],
+  ])('says 503 when the worker %s for longer than it may work', async (_what, answer) => {
+    const { file } = await start(
+      { MAX_GPU_TIME_SECONDS: '1' },
+      createServer((_request, response) => answer(response)),
+    );
+    const late = await file(photograph);
+    expect([late.headers.get('retry-after'), ...(await read(late))]).toEqual([
+      '5',
+      503,
+      { error: 'Segmentation is not available' },
+    ]);
   });
 });
 
@@ -254,6 +277,148 @@ describe('/segment', () => {
   });
 });
 
+describe('/admin', () => {
+  const NO_MASKS = JSON.stringify({ width: 120, height: 80, masks: [] });
+  const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
+  const image = () => ({ image: photograph.toString('base64') });
+
+  it('tells what each client has used, by its name: failed requests too, refused ones not', async () => {
+    let time = 0;
+    // Busy for some time, and every second answer is a failure.
+    let answers = 0;
+    const worker = createServer((request, response) => {
+      request.resume().once('end', () => {
+        time += 1250.25;
+        answers++;
+        response.writeHead(answers % 2 === 0 ? 500 : 200).end(NO_MASKS);
+      });
+    });
+    const { file, json, admin } = await start({ ALLOW_ANONYMOUS: 'true' }, worker, () => time);
+    const { token } = (await (await json('/auth/token', { username: 'alice', password: 'wonderland' }, {})).json()) as {
+      token: string;
+    };
+    wasIssued(token);
+    const statuses: number[] = [];
+    for (const response of [
+      () => file(photograph),
+      () => json('/segment', image()),
+      () => file(Buffer.from('no image')),
+      () => json('/segment', image(), two),
+      () => json('/segment', { image: 1 }, two),
+      () => json('/segment', image(), two),
+      () => file(photograph, {}, { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }),
+      () => file(photograph, {}, {}),
+      () => file(photograph, {}, { Authorization: `Bearer ${token}` }),
+    ]) {
+      statuses.push((await response()).status);
+    }
+    expect(statuses).toEqual([200, 503, 400, 200, 400, 429, 401, 503, 200]);
+    expect(await admin('usage')).toEqual([
+      200,
+      {
+        client1: { requests: 3, gpu_time: 2.501 },
+        client2: { requests: 2, gpu_time: 1.25 },
+        anonymous: { requests: 1, gpu_time: 1.25 },
+        alice: { requests: 1, gpu_time: 1.25 },
+      },
+    ]);
+  });
+
+  it('takes __proto__ for a client like any other', async () => {
+    const { file, origin } = await start({ API_KEYS: `${KEY}:__proto__:100` });
+    expect((await file(photograph)).status).toBe(200);
+    const usage = await fetch(`${origin}/admin/usage`, { headers: { 'X-API-Key': ENV.ADMIN_API_KEY } });
+    expect(await usage.text()).toMatch(/^\{"__proto__":\{"requests":1,"gpu_time":[\d.]+\}\}$/);
+  });
+
+  it('tells how things are, and forgets in a minute', async () => {
+    let time = 0;
+    const waiting: ServerResponse[] = [];
+    const { file, admin } = await start(
+      {},
+      createServer((_request, response) => void waiting.push(response)),
+      () => time,
+    );
+    const idle = { active_connections: 0, gpu_utilization: null, request_rate: 0, error_rate: 0, top_users: [] };
+    expect(await admin('metrics')).toEqual([200, idle]);
+
+    const answers = [file(photograph), file(photograph), file(photograph, {}, two)];
+    await expect.poll(() => waiting.length).toBe(3);
+    expect(await admin('metrics')).toMatchObject([200, { active_connections: 3, request_rate: 3 / 60, error_rate: 0 }]);
+
+    time = 2000;
+    waiting.forEach((response, i) => void response.writeHead(i === 0 ? 500 : 200).end(NO_MASKS));
+    await Promise.all(answers);
+    const top_users = [
+      { id: 'client1', requests: 2, gpu_time: 4 },
+      { id: 'client2', requests: 1, gpu_time: 2 },
+    ];
+    await expect
+      .poll(() => admin('metrics'))
+      .toEqual([200, { ...idle, request_rate: 3 / 60, error_rate: 1 / 3, top_users }]);
+
+    time = 62_000;
+    expect(await admin('metrics')).toEqual([200, { ...idle, top_users }]);
+  });
+
+  it('does not count a client that has left as under way, or as an answer', async () => {
+    const waiting: ServerResponse[] = [];
+    const { origin, admin } = await start(
+      {},
+      createServer((_request, response) => void waiting.push(response)),
+    );
+    const leaving = new AbortController();
+    const gone = fetch(`${origin}/segment`, {
+      method: 'POST',
+      body: JSON.stringify(image()),
+      headers: { 'Content-Type': 'application/json', 'X-API-Key': KEY },
+      signal: leaving.signal,
+    }).catch(() => 'gone');
+    await expect.poll(() => waiting.length).toBe(1);
+    expect(await admin('metrics')).toMatchObject([200, { active_connections: 1 }]);
+    leaving.abort();
+    expect(await gone).toBe('gone');
+    await expect.poll(() => admin('metrics')).toMatchObject([200, { active_connections: 0, error_rate: 0 }]);
+  });
+
+  describe.each(['usage', 'metrics'])('%s', (path) => {
+    it.each<[string, Record<string, string>, number, string | RegExp]>([
+      ['no key', {}, 401, 'API key required'],
+      ['an unknown key', { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }, 401, 'Invalid API key'],
+      ["a client's key", { 'X-API-Key': KEY }, 403, /./],
+    ])('refuses %s', async (_what, headers, status, error) => {
+      const { admin, origin } = await start({ ALLOW_ANONYMOUS: 'true' });
+      expect(await admin(path, headers)).toEqual([status, { error: expect.stringMatching(error) }]);
+      expect((await fetch(`${origin}/admin/${path}`, { method: 'HEAD', headers })).status).toBe(status);
+    });
+
+    it("refuses a client's token", async () => {
+      const { admin, json } = await start({ AUTH_USERS: 'admin:wonderland' });
+      const { token } = (await (
+        await json('/auth/token', { username: 'admin', password: 'wonderland' }, {})
+      ).json()) as { token: string };
+      wasIssued(token);
+      expect(await admin(path, { Authorization: `Bearer ${token}` })).toEqual([401, { error: 'Invalid API key' }]);
+    });
+
+    it.each<[string, Record<string, string>, string]>([
+      ['no key', {}, 'API key required'],
+      ["a client's key", { 'X-API-Key': KEY }, 'Invalid API key'],
+      ['any other', { 'X-API-Key': ENV.ADMIN_API_KEY }, 'Invalid API key'],
+    ])('refuses %s where there is no admin', async (_what, headers, error) => {
+      const { admin } = await start({ ADMIN_API_KEY: '' });
+      expect(await admin(path, headers)).toEqual([401, { error }]);
+    });
+  });
+
+  it('tracks nothing where that is off', async () => {
+    const { admin, file } = await start({ ENABLE_USAGE_TRACKING: 'false' });
+    expect((await file(photograph)).status).toBe(200);
+    expect(await admin('usage')).toEqual([404, { error: 'Not found' }]);
+    expect(await admin('metrics')).toMatchObject([200, { request_rate: 1 / 60, top_users: [] }]);
+  });
+});
+
 describe('the rest of the SAM service', () => {
   it('gives a token to whoever knows the password, and takes it', async () => {
     const { json, file } = await start({ AUTH_USERS: 'alice:wonderland, bob:builder' });
@@ -287,6 +452,7 @@ describe('the rest of the SAM service', () => {
   it('reads the settings of its guide', () => {
     const settings = readSettings({ ...ENV, MAX_FILE_SIZE_MB: '50', DEFAULT_RATE_LIMIT: '10' });
     expect(settings).toMatchObject({ maxFileBytes: 52_428_800, defaultRateLimit: 10, host: '127.0.0.1', port: 5000 });
+    expect(settings).toMatchObject({ usageTracking: true, logLevel: 'INFO', maxGpuMs: 300_000 });
     expect(settings.apiKeys.map(({ clientId, limits }) => [clientId, limits])).toEqual([
       ['client1', { perHour: 100 }],
       ['client2', { perHour: 2 }],
@@ -296,6 +462,34 @@ describe('the rest of the SAM service', () => {
       /API_KEYS.*JWT_SECRET.*PORT/s,
     );
     expect(() => readSettings({ HOST: '0.0.0.0' })).toThrow(/API_KEYS.*JWT_SECRET/s);
+    expect(readSettings({ LOG_LEVEL: 'warning', MAX_GPU_TIME_SECONDS: '20' })).toMatchObject({
+      logLevel: 'WARNING',
+      maxGpuMs: 20_000,
+    });
+    expect(() =>
+      readSettings({ LOG_LEVEL: 'loud', MAX_GPU_TIME_SECONDS: '301', ENABLE_USAGE_TRACKING: 'maybe' }),
+    ).toThrow(/MAX_GPU_TIME_SECONDS.*ENABLE_USAGE_TRACKING.*LOG_LEVEL/s);
     expect(readSettings({}).madeUpKey).toMatch(/^sam-[0-9a-f]{32}$/);
+  });
+});
+
+it('logs requests and responses in the words of the guide, with the key shortened to a hash', async () => {
+  const { file, origin, printed } = await start();
+  await file(photograph);
+  await fetch(`${origin}/segment_file?key=${KEY}`, { method: 'POST' });
+  await fetch(`${origin}/health`);
+  const lines = () => printed().match(/(?:INFO|WARNING) - \[.*/g) ?? [];
+  await expect.poll(() => lines().length).toBe(6);
+  const id = '\\[[^ \\]]+\\] ';
+  const expected = [
+    `INFO - ${id}Request: POST /segment_file - API Key: [0-9a-f]{12}\\.\\.\\.`,
+    `INFO - ${id}Response: 200 outcome="completed" .*principal="client1"`,
+    `WARNING - ${id}Request: POST /segment_file - API Key: None\\.\\.\\.`,
+    `WARNING - ${id}Response: 401 outcome="refused" code="credentials-missing"`,
+    `INFO - ${id}Request: GET /health - API Key: None\\.\\.\\.`,
+    `INFO - ${id}Response: 200`,
+  ];
+  expected.forEach((line, i) => {
+    expect(lines()[i]).toMatch(new RegExp(line));
   });
 });

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/option.js';
@@ -5,6 +6,7 @@ import {
   type InspectImageOptions,
   imageInspector,
   type SharpFunction,
+  UploadError,
   type UploadOptions,
   upload,
 } from '../../src/upload/index.js';
@@ -20,19 +22,24 @@ beforeAll(async () => {
 
 const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', maxPixels: 100_000 });
 const decoding = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', decode: { sharp } });
-const problemOf = async (image: Uint8Array | string, by = inspect) => {
+const problemOf = async (image: Uint8Array | AsyncIterable<Uint8Array> | string, by = inspect) => {
   const inspected = await by(image);
   return inspected.kind === 'refused' ? inspected.problem : undefined;
 };
 
-/** What sharp gives, with other statistics: for when it is slow or fails. */
-function imageWhose(stats: () => Promise<unknown>): SharpFunction {
+/** What sharp gives, with another way to decode: for when it is slow or fails. */
+function imageWhose(toBuffer: () => Promise<unknown>, format = 'png'): SharpFunction {
   const image: ReturnType<SharpFunction> = {
     timeout: () => image,
     rotate: () => image,
     toFormat: () => image,
-    stats,
-    toBuffer: () => Promise.reject(new Error('not asked for')),
+    metadata: async () => ({ format }),
+    resize: () => image,
+    raw: () => image,
+    toBuffer: async () => {
+      await toBuffer();
+      return Buffer.alloc(0);
+    },
   };
   return () => image;
 }
@@ -84,6 +91,50 @@ describe('an image', () => {
     expect(await problemOf(image())).toMatchObject(expected);
   });
 
+  it.each<[string, () => AsyncIterable<Uint8Array>]>([
+    ['a stream', () => Readable.from([png.subarray(0, 100), png.subarray(100)])],
+    ['a stream of single bytes', () => Readable.from([...png].map((byte) => Uint8Array.of(byte)))],
+    ['a web stream', () => new Blob([new Uint8Array(png)]).stream()],
+    [
+      'a generator',
+      async function* () {
+        yield new Uint8Array(png);
+      },
+    ],
+  ])('may come in %s', async (_how, image) => {
+    expect(await inspect(image())).toMatchObject({ kind: 'accepted', type: 'image/png', width: 200, content: png });
+  });
+
+  it('is not in a stream that goes on and on; the rest of it is thrown away', async () => {
+    let given = 0;
+    const endless = new Readable({
+      read() {
+        given += 65_536;
+        this.push(given > 3_000_000 ? null : Buffer.alloc(65_536));
+      },
+    });
+    expect(await problemOf(endless)).toMatchObject({ status: 413, part: 'file', limit: 1_048_576 });
+    await expect.poll(() => endless.readableEnded).toBe(true);
+    let asked = 0;
+    const generator = async function* () {
+      for (;;) {
+        asked++;
+        yield Buffer.alloc(65_536);
+      }
+    };
+    expect(await problemOf(generator())).toMatchObject({ status: 413 });
+    expect(asked).toBe(17);
+    expect(await problemOf(Readable.from([]))).toMatchObject({ status: 400, reason: 'an empty file' });
+  });
+
+  it('is no refusal where its stream fails', async () => {
+    const broken = new Readable({ read: () => undefined });
+    const inspected = inspect(broken);
+    broken.push(png.subarray(0, 50));
+    broken.destroy(new Error('reset by the client'));
+    await expect(inspected).rejects.toThrow('reset by the client');
+  });
+
   it('has no more pixels than are taken', async () => {
     const large = await sharp({ create: { width: 400, height: 251, channels: 3, background: 'red' } })
       .png()
@@ -128,6 +179,45 @@ describe('decoding', () => {
     });
     const kinds = await Promise.all(Array.from({ length: 20 }, async () => (await slow(png)).kind));
     expect([most, now, new Set(kinds)]).toEqual([3, 0, new Set(['refused'])]);
+  });
+
+  it('gives the turn of a client that has left to the next', async () => {
+    const begun: (() => void)[] = [];
+    const slow = imageInspector({
+      types: ['image/png'],
+      maxBytes: '1mb',
+      decode: { concurrency: 1, sharp: imageWhose(() => new Promise((decoded) => begun.push(() => decoded({})))) },
+    });
+    const controllers = Array.from({ length: 4 }, () => new AbortController());
+    const [first, second, third, fourth] = controllers.map(({ signal }) => slow(png, signal));
+    await expect.poll(() => begun.length).toBe(1);
+    controllers[1]?.abort();
+    await expect(second).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
+    controllers[2]?.abort();
+    await expect(third).rejects.toBeInstanceOf(UploadError);
+    begun[0]?.();
+    expect((await first)?.kind).toBe('accepted');
+    await expect.poll(() => begun.length).toBe(2);
+    // Too late: it has its turn.
+    controllers[3]?.abort();
+    begun[1]?.();
+    expect((await fourth)?.kind).toBe('accepted');
+    await expect(slow(png, AbortSignal.abort())).rejects.toBeInstanceOf(UploadError);
+    const last = slow(png);
+    await expect.poll(() => begun.length).toBe(3);
+    begun[2]?.();
+    expect((await last).kind).toBe('accepted');
+  });
+
+  it('refuses what another loader than that of its type takes', async () => {
+    let decoded = 0;
+    const confused = imageInspector({
+      types: ['image/png'],
+      maxBytes: '1mb',
+      decode: { sharp: imageWhose(async () => decoded++, 'svg') },
+    });
+    expect(await problemOf(png, confused)).toMatchObject({ status: 422, reason: 'it is two things at once' });
+    expect(decoded).toBe(0);
   });
 
   it('tells a time-out from a broken file', async () => {
@@ -208,6 +298,12 @@ describe('construction', () => {
     ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],
     ['a decoder that is none', { files, decode: { sharp: true } }, 'decode.sharp'],
     ['decode without sharp', { files, decode: true }, 'decode'],
+    ['blockOtherLoaders that is no boolean', { files, decode: { sharp, blockOtherLoaders: 1 } }, 'blockOtherLoaders'],
+    [
+      'loaders to block where they cannot be',
+      { files, decode: { sharp: imageWhose(() => Promise.resolve()), blockOtherLoaders: true } },
+      'blockOtherLoaders',
+    ],
     ['reencode that is no boolean', { files, decode: { sharp, reencode: 1 } }, 'reencode'],
     ['a misspelt option', { files, limits: {} }, 'limits'],
   ])('of upload fails with %s', (_what, options, named) => {

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sequence } from '../../src/sequence.js';
-import { type UploadOptions, upload } from '../../src/upload/index.js';
+import { type SharpFunction, type UploadOptions, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
 import { BOUNDARY, multipart } from './attacks.js';
 
@@ -54,6 +54,76 @@ describe('upload with reencode', () => {
     const { exchange } = exchangeWith(part(jpeg.subarray(0, jpeg.length - 200)));
     expect(await guard(exchange)).toMatchObject({ status: 422, problem: { code: 'upload-undecodable' } });
     exchange.settle({ kind: 'refused', status: 422, code: 'upload-undecodable' });
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+});
+
+describe('a client that leaves while its image is decoded', () => {
+  /** Gives what it decoded only when it is told to. */
+  function patient() {
+    const waiting: (() => void)[] = [];
+    const held: SharpFunction = (input, options) => {
+      const image = sharp(input, options);
+      const whole = {
+        metadata: () => image.metadata(),
+        resize: () => whole,
+        raw: () => whole,
+        timeout: () => whole,
+        rotate: () => whole,
+        toFormat: () => whole,
+        toBuffer: async () => {
+          const anew = await image.toBuffer();
+          await new Promise<void>((resolve) => waiting.push(resolve));
+          return anew;
+        },
+      };
+      return whole;
+    };
+    return { waiting, held };
+  }
+
+  it('leaves nothing, also of what is written anew only then', async () => {
+    const { waiting, held } = patient();
+    const guard = upload({
+      files: FILES,
+      decode: { sharp: held, reencode: true },
+      store: { folder, memoryBytes: 10 },
+    });
+    const { exchange, faults } = exchangeWith(part(jpeg));
+    const answered = guard(exchange);
+    await expect.poll(() => waiting.length).toBe(1);
+    expect(await readdir(folder)).toHaveLength(1);
+    exchange.abort();
+    waiting[0]?.();
+    expect(await answered).toMatchObject({ status: 400 });
+    expect([faults, exchange.upload]).toEqual([[], undefined]);
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
+  it('gives up its place among those who wait', async () => {
+    const { waiting, held } = patient();
+    const guard = upload({
+      files: FILES,
+      decode: { sharp: held, reencode: true, concurrency: 1 },
+      store: { folder, memoryBytes: 10 },
+    });
+    const first = exchangeWith(part(jpeg));
+    const second = exchangeWith(part(jpeg));
+    const third = exchangeWith(part(jpeg));
+    const one = guard(first.exchange);
+    await expect.poll(() => waiting.length).toBe(1);
+    const two = guard(second.exchange);
+    const three = guard(third.exchange);
+    await expect.poll(() => readdir(folder)).toHaveLength(3);
+    second.exchange.abort();
+    expect(await two).toMatchObject({ status: 400 });
+    waiting[0]?.();
+    expect(await one).toBeUndefined();
+    await expect.poll(() => waiting.length).toBe(2);
+    waiting[1]?.();
+    expect(await three).toBeUndefined();
+    expect(second.faults).toEqual([]);
+    for (const { exchange } of [first, third]) exchange.settle({ kind: 'completed', status: 200 });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 });

@@ -1,0 +1,15 @@
+import type { AccessLogFields, Logger } from 'gatewarden';
+
+/**
+ * Writes what `accessLog` tells in the words of the guide: a line for the request, with its key shortened to a hash, and
+ * one for the response.
+ */
+export function guideLines(logger: Logger): Logger {
+  const lines = (level: keyof Logger) => (fields: object) => {
+    const { method, path, keyHash, status, ...rest } = fields as AccessLogFields;
+    const { requestId } = rest;
+    logger[level]({ requestId }, `Request: ${method} ${path} - API Key: ${keyHash ?? 'None'}...`);
+    logger[level](rest, `Response: ${status ?? 'aborted'}`);
+  };
+  return { info: lines('info'), warn: lines('warn'), error: lines('error') };
+}

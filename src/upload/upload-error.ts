@@ -1,0 +1,35 @@
+import { type Problem, problem } from '../problem.js';
+
+/**
+ * What a stream that was handed over provisionally fails with, so that nobody takes what came for the whole file.
+ * - `GATEWARDEN_UPLOAD_REFUSED`: the upload was found not to be what the service takes; `problem` says why.
+ * - `GATEWARDEN_UPLOAD_ABORTED`: the client left, or the exchange ended, before all of it was here and checked.
+ */
+export class UploadError extends Error {
+  override readonly name = 'UploadError';
+
+  constructor(
+    readonly code: 'GATEWARDEN_UPLOAD_REFUSED' | 'GATEWARDEN_UPLOAD_ABORTED',
+    /** What the client is answered; where it left, nobody reads it. */
+    readonly problem: Problem,
+    cause?: unknown,
+  ) {
+    super(`gatewarden: the upload was not taken: ${problem.detail}`, { cause });
+  }
+}
+
+export function refused(problem: Problem): UploadError {
+  return new UploadError('GATEWARDEN_UPLOAD_REFUSED', problem);
+}
+
+export function malformed(reason: string): UploadError {
+  return refused(problem('upload-malformed', { reason }));
+}
+
+export function tooLarge(part: 'file' | 'field' | 'body' | 'parts' | 'pixels', limit: number): UploadError {
+  return refused(problem('upload-too-large', { part, limit }));
+}
+
+export function aborted(cause?: unknown): UploadError {
+  return new UploadError('GATEWARDEN_UPLOAD_ABORTED', problem('upload-malformed', { reason: 'cut short' }), cause);
+}

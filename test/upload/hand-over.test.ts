@@ -1,0 +1,275 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import fc from 'fast-check';
+import sharp from 'sharp';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Exchange } from '../../src/exchange.js';
+import { OptionError } from '../../src/option.js';
+import {
+  type HandOver,
+  type ProvisionalFile,
+  UploadError,
+  type UploadOptions,
+  upload,
+} from '../../src/upload/index.js';
+import { testExchange } from '../exchange-fixture.js';
+import { BOUNDARY, multipart } from './attacks.js';
+
+const FILES: UploadOptions['files'] = { types: ['image/png', 'image/jpeg'], maxBytes: 100_000, maxCount: 2 };
+const headers = [['Content-Type', `multipart/form-data; boundary=${BOUNDARY}`]] as const;
+
+let folder: string;
+let jpeg: Buffer;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewarden-hand-over-'));
+  const noise = Buffer.alloc(160 * 120 * 3).map((_, i) => (i * i * 17) % 253);
+  jpeg = await sharp(noise, { raw: { width: 160, height: 120, channels: 3 } })
+    .jpeg()
+    .toBuffer();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const part = (body: Buffer | string, name = 'file') => ({ name, filename: 'a.jpg', body });
+const empty = () => expect.poll(() => readdir(folder)).toEqual([]);
+
+/** A client that sends when it is told to. */
+function client() {
+  const body = new Readable({ read: () => undefined });
+  return { body, ...testExchange({ method: 'POST', headers, openBody: () => body }) };
+}
+
+interface Seen {
+  readonly bytes: number;
+  readonly ended: boolean;
+  readonly error: unknown;
+}
+
+/** What a reader has come to know by now. */
+function follow(stream: Readable): () => Seen {
+  let seen: Seen = { bytes: 0, ended: false, error: undefined };
+  stream
+    .on('data', (chunk: Buffer) => {
+      seen = { ...seen, bytes: seen.bytes + chunk.length };
+    })
+    .on('end', () => {
+      seen = { ...seen, ended: true };
+    })
+    .on('error', (error) => {
+      seen = { ...seen, error };
+    });
+  return () => seen;
+}
+
+async function read(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+describe.each([
+  ['in memory', 1_000_000],
+  ['on the disk', 10],
+  ['first in memory, then on the disk', 6000],
+])('a file that is handed over before its end, %s', (_where, memoryBytes) => {
+  const guardOf = (handOver: HandOver, more: Partial<UploadOptions> = {}) =>
+    upload({ files: FILES, store: { folder, memoryBytes }, handOver, ...more });
+
+  it('comes while it comes, and ends once all of the upload has been found good', async () => {
+    let seen: (() => Seen) | undefined;
+    let told: Omit<ProvisionalFile, 'stream'> | undefined;
+    const guard = guardOf(({ stream, ...file }) => {
+      seen = follow(stream);
+      told = file;
+      return 'the worker’s answer';
+    });
+    const { exchange, body } = client();
+    const answered = guard(exchange);
+    const whole = multipart([{ name: 'size', body: '7' }, part(jpeg), { name: 'late', body: '1' }]);
+    const middle = whole.indexOf(jpeg) + 5000;
+    body.push(whole.subarray(0, middle));
+    await expect.poll(() => seen?.().bytes).toBeGreaterThan(4000);
+    expect(told).toEqual({
+      field: 'file',
+      filename: 'a.jpg',
+      type: 'image/jpeg',
+      fields: new Map([['size', ['7']]]),
+    });
+    expect(exchange.upload).toBeUndefined();
+    body.push(whole.subarray(middle, -4));
+    await expect.poll(() => seen?.().bytes).toBe(jpeg.length);
+    expect(seen?.().ended).toBe(false);
+    body.push(whole.subarray(-4));
+    body.push(null);
+    expect(await answered).toBeUndefined();
+    await expect.poll(() => seen?.().ended).toBe(true);
+    expect(exchange.upload?.files[0]?.handedOver).toBe('the worker’s answer');
+    expect(await exchange.upload?.files[0]?.buffer()).toEqual(jpeg);
+    exchange.settle({ kind: 'completed', status: 200 });
+    await empty();
+  });
+
+  it.each<[string, () => Buffer, string, Partial<UploadOptions>]>([
+    ['too large', () => multipart([part(Buffer.concat([jpeg, Buffer.alloc(100_000)]))]), 'upload-too-large', {}],
+    ['cut short', () => multipart([part(jpeg)]).subarray(0, -10), 'upload-malformed', {}],
+    ['followed by a bad one', () => multipart([part(jpeg), part('<html>')]), 'upload-type-unsupported', {}],
+    [
+      'followed by a field too much',
+      () => multipart([part(jpeg), { name: 'a', body: '' }]),
+      'upload-too-large',
+      {
+        fields: { maxCount: 0 },
+      },
+    ],
+    ['of too many pixels', () => multipart([part(jpeg)]), 'upload-too-large', { files: { ...FILES, maxPixels: 100 } }],
+    ['not to be decoded', () => multipart([part(jpeg.subarray(0, -300))]), 'upload-undecodable', { decode: { sharp } }],
+  ])('fails where it turns out to be %s', async (_what, bodyOf, code, more) => {
+    let seen: (() => Seen) | undefined;
+    const guard = guardOf(({ stream }) => {
+      seen ??= follow(stream);
+      return Promise.reject(new Error('the worker was cut off'));
+    }, more);
+    const slowly = async function* () {
+      const body = bodyOf();
+      for (let at = 0; at < body.length; at += 5000) {
+        yield body.subarray(at, at + 5000);
+        await new Promise((turn) => setTimeout(turn, 2));
+      }
+    };
+    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(slowly()) });
+    expect(await guard(exchange)).toMatchObject({ problem: { code } });
+    await expect.poll(() => seen?.().error).toBeInstanceOf(UploadError);
+    expect(seen?.().error).toMatchObject({ code: 'GATEWARDEN_UPLOAD_REFUSED', problem: { code } });
+    expect([seen?.().ended, faults]).toEqual([false, []]);
+    exchange.settle({ kind: 'refused', status: 413, code: 'upload-too-large' });
+    await empty();
+  });
+
+  it('fails where its client leaves', async () => {
+    let seen: (() => Seen) | undefined;
+    const guard = guardOf(({ stream }) => {
+      seen = follow(stream);
+    });
+    const { exchange, body } = client();
+    const answered = guard(exchange);
+    body.push(multipart([part(jpeg)]).subarray(0, 6000));
+    await expect.poll(() => seen?.().bytes).toBeGreaterThan(4000);
+    body.destroy(new Error('reset'));
+    await answered;
+    await expect.poll(() => seen?.().error).toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
+    expect(seen?.().ended).toBe(false);
+    exchange.settle({ kind: 'aborted' });
+    await empty();
+  });
+
+  it('fails for who has not read it when the exchange is over, and holds up nobody', async () => {
+    const streams: Readable[] = [];
+    const guard = guardOf(({ stream }) => streams.push(stream));
+    const { exchange } = testExchange({
+      method: 'POST',
+      headers,
+      openBody: () => Readable.from([multipart([part(jpeg), part(jpeg)])]),
+    });
+    expect(await guard(exchange)).toBeUndefined();
+    exchange.settle({ kind: 'completed', status: 200 });
+    for (const stream of streams) {
+      await expect(read(stream)).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
+    }
+    expect(streams.length).toBe(2);
+    await empty();
+  });
+
+  it('may be given up by its reader', async () => {
+    const guard = guardOf(({ stream }) => {
+      stream.destroy();
+    });
+    const { exchange, faults } = testExchange({
+      method: 'POST',
+      headers,
+      openBody: () => Readable.from([multipart([part(jpeg)])]),
+    });
+    expect(await guard(exchange)).toBeUndefined();
+    expect([faults, await exchange.upload?.files[0]?.buffer()]).toEqual([[], jpeg]);
+    exchange.settle({ kind: 'completed', status: 200 });
+    await empty();
+  });
+
+  it('is whole, however it comes and is read', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 9000 }),
+        fc.integer({ min: 0, max: 3 }),
+        fc.integer({ min: 1, max: 2 }),
+        async (piece, pause, count) => {
+          const chunks: Buffer[] = [];
+          const body = multipart(Array.from({ length: count }, () => part(jpeg)));
+          for (let at = 0; at < body.length; at += piece) chunks.push(body.subarray(at, at + piece));
+          // One after the other: the second is not looked at before the first has ended.
+          let before: Promise<unknown> = Promise.resolve();
+          const guard = guardOf(({ stream }) => {
+            const mine = before.then(async () => {
+              const got: Buffer[] = [];
+              for await (const chunk of stream) {
+                for (let i = 0; i < pause; i++) await new Promise((turn) => setImmediate(turn));
+                got.push(chunk as Buffer);
+              }
+              return Buffer.concat(got);
+            });
+            before = mine;
+            return mine;
+          });
+          const { exchange } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(chunks) });
+          expect(await guard(exchange)).toBeUndefined();
+          for (const file of exchange.upload?.files ?? []) expect(await file.handedOver).toEqual(jpeg);
+          expect(exchange.upload?.files.length).toBe(count);
+          exchange.settle({ kind: 'completed', status: 200 });
+        },
+      ),
+      { numRuns: 25 },
+    );
+    await empty();
+  });
+});
+
+describe('handOver', () => {
+  const send = (exchange: Exchange, handOver: HandOver) =>
+    upload({ files: FILES, store: { folder, memoryBytes: 10 }, handOver })(exchange);
+
+  it('is not called for what is of no type that is taken', async () => {
+    let calls = 0;
+    const openBody = () => Readable.from([multipart([part('<html>')])]);
+    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    expect(await send(exchange, () => calls++)).toMatchObject({ status: 415 });
+    expect(calls).toBe(0);
+  });
+
+  it('is not called any more once the upload is refused', async () => {
+    let calls = 0;
+    const openBody = () => Readable.from([multipart([part(jpeg), { name: 'a'.repeat(2000), body: '' }])]);
+    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    expect(await send(exchange, () => calls++)).toMatchObject({ status: 400 });
+    await new Promise((turn) => setTimeout(turn, 20));
+    expect(calls).toBe(0);
+  });
+
+  it('that throws is a fault, and leaves nothing', async () => {
+    const openBody = () => Readable.from([multipart([part(jpeg)])]);
+    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    const handOver = () => {
+      throw new Error('no worker');
+    };
+    await expect(send(exchange, handOver)).rejects.toThrow('no worker');
+    exchange.settle({ kind: 'refused', status: 500, code: 'internal-error' });
+    await empty();
+  });
+
+  it.each<[string, Partial<UploadOptions>, string]>([
+    ['no function', { handOver: true as never }, 'handOver'],
+    ['what is written anew', { handOver: () => undefined, decode: { sharp, reencode: true } }, 'reencode'],
+  ])('fails at the start for %s', (_what, options, named) => {
+    const act = () => upload({ files: FILES, ...options });
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+  });
+});

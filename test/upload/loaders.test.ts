@@ -1,0 +1,50 @@
+import sharp from 'sharp';
+import { expect, it } from 'vitest';
+import { imageInspector } from '../../src/upload/index.js';
+
+// Alone in this file, which has a process of its own: what is switched off is so for all of it.
+it('switches off the loaders of all images but those that any guard takes', async () => {
+  const plain = sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } });
+  const images = new Map<string, Buffer>([
+    ['svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="3" height="3"/>')],
+  ]);
+  for (const format of ['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const) {
+    images.set(format, await plain.clone().toFormat(format).toBuffer());
+  }
+  const loaded = async () => {
+    const formats: string[] = [];
+    for (const [format, image] of images) {
+      const read = await sharp(image)
+        .stats()
+        .then(
+          () => true,
+          () => false,
+        );
+      if (read) formats.push(format);
+    }
+    return formats.sort();
+  };
+  const inspector = (type: 'image/png' | 'image/tiff' | 'image/gif', blockOtherLoaders?: boolean) =>
+    imageInspector({
+      types: [type],
+      maxBytes: '1mb',
+      decode: { sharp, ...(blockOtherLoaders === undefined ? {} : { blockOtherLoaders }) },
+    });
+
+  const none = inspector('image/png');
+  expect(await loaded()).toEqual(['avif', 'gif', 'jpeg', 'png', 'svg', 'tiff', 'webp']);
+  const png = inspector('image/png', true);
+  expect(await loaded()).toEqual(['png']);
+  const tiff = inspector('image/tiff', true);
+  const gif = inspector('image/gif');
+  expect(await loaded()).toEqual(['gif', 'png', 'tiff']);
+
+  for (const [inspect, format] of [
+    [none, 'png'],
+    [png, 'png'],
+    [tiff, 'tiff'],
+    [gif, 'gif'],
+  ] as const) {
+    expect(await inspect(images.get(format) ?? '')).toMatchObject({ kind: 'accepted', type: `image/${format}` });
+  }
+});
