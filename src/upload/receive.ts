@@ -67,6 +67,7 @@ class Reception {
   readonly #failed: Promise<never>;
   #fail: (error: Error) => void = () => undefined;
   #over = false;
+  #begun = 0;
 
   constructor(
     body: Readable,
@@ -93,8 +94,8 @@ class Reception {
         fieldSize: fieldBytes,
         fileSize: fileBytes,
         fields: maxFields,
-        files: maxFiles,
-        parts: maxFields + maxFiles,
+        // Those that nobody has chosen do not count; one part more, so that a file too many is told as such.
+        parts: maxFields + maxFiles + 1,
         headerPairs: 32,
         headerSize: HEADER_BYTES,
       },
@@ -141,7 +142,6 @@ class Reception {
       })
       .on('partsLimit', () => this.#fail(tooLarge('parts', maxFields + maxFiles)))
       .on('fieldsLimit', () => this.#fail(tooLarge('parts', maxFields)))
-      .on('filesLimit', () => this.#fail(malformed('too many files')))
       .on('error', () => this.#fail(malformed('cut short')));
   }
 
@@ -175,7 +175,7 @@ class Reception {
     stream: BusboyFileStream,
     filename: string | undefined,
   ): Promise<ReceivedFile | undefined> {
-    const { fileFields, fileBytes } = this.#limits;
+    const { fileFields, fileBytes, maxFiles } = this.#limits;
     if (field === undefined) throw malformed('a part without a name');
     if (field.length > MAX_NAME_LENGTH || (filename ?? '').length > MAX_NAME_LENGTH) {
       throw malformed('a name that is too long');
@@ -185,6 +185,7 @@ class Reception {
     const stored = this.#newFile();
     this.#stored.push(stored);
     const begin = async (head: readonly Buffer[]): Promise<ReceivedFile> => {
+      if (++this.#begun > maxFiles) throw malformed('too many files');
       const bytes = Buffer.concat(head);
       const file = { field, filename: shownFilename(filename), type: await this.#typeOf(bytes), stored };
       if (this.#over) throw aborted();

@@ -98,6 +98,44 @@ export function uploadLoad(name: string, serve: Serve): void {
       await empty();
     });
 
+    it('a client that waits for leave to send, and is refused, sends no more than others', async () => {
+      const service = await start();
+      const client = await connect(service.port);
+      client.socket.write(uploadHead(MULTIPART, 'Content-Length: 100000000000', 'Expect: 100-continue'));
+      let read = '';
+      client.socket.on('data', (bytes: Buffer) => {
+        read += bytes.toString('latin1');
+      });
+      await expect.poll(() => read).toContain('HTTP/1.1 413');
+      const piece = Buffer.alloc(PIECE);
+      let sent = 0;
+      while (!client.socket.destroyed && sent < 200 * PIECE) {
+        await write(client, piece);
+        sent += PIECE;
+      }
+      expect(sent).toBeLessThan(128 * PIECE);
+      await expectSettled(service, 1);
+    });
+
+    it('clients that leave when all is sent are no fault, while their image is looked into', async () => {
+      const filler = Buffer.alloc(70_012);
+      filler.writeUInt32BE(70_000, 0);
+      filler.write('teXt', 4, 'latin1');
+      const chunks = Array.from({ length: 100 }, () => filler);
+      const image = Buffer.concat([png.subarray(0, 33), ...chunks, png.subarray(33)]);
+      const body = multipart([{ name: 'file', filename: 'a.png', body: image }]);
+      const service = await start();
+      for (let i = 0; i < 20; i++) {
+        const client = await connect(service.port);
+        client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
+        await write(client, body);
+        await new Promise((turn) => setTimeout(turn, i));
+        client.socket.resetAndDestroy();
+      }
+      await expectSettled(service, 20);
+      await empty();
+    });
+
     it('fifty slow clients at once are each answered, and those who leave leave nothing', async () => {
       const service = await start();
       const body = Buffer.concat([...bodyOf(40_000)]);

@@ -441,12 +441,9 @@ describe('the rest of the SAM service', () => {
     expect(await read(await json('/auth/token', credentials, {}))).toEqual([401, { error: 'Invalid credentials' }]);
   });
 
-  it('is healthy without a key, and logs no key', async () => {
-    const { origin, file, printed } = await start();
+  it('is healthy without a key', async () => {
+    const { origin } = await start();
     expect(await read(await fetch(`${origin}/health`))).toEqual([200, { status: 'healthy' }]);
-    await file(photograph);
-    await expect.poll(printed).toMatch(/POST \/segment_file 200.*keyHash="[0-9a-f]{12}"/);
-    expect(printed()).not.toContain('c4n4ry');
   });
 
   it('reads the settings of its guide', () => {
@@ -492,4 +489,5 @@ it('logs requests and responses in the words of the guide, with the key shortene
   expected.forEach((line, i) => {
     expect(lines()[i]).toMatch(new RegExp(line));
   });
+  expect(printed()).not.toContain('c4n4ry');
 });

@@ -112,9 +112,16 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     good('a JPEG', [file(jpeg, 'a.jpg', 'image/jpeg')], { type: 'image/jpeg', width: 30, height: 20 }),
     good('a JPEG that says it is a PNG', [file(jpeg)], { type: 'image/jpeg', filename: 'a.png' }),
     good('a PNG that says it is text', [file(png, 'a.txt', 'text/plain')], { type: 'image/png' }),
+    {
+      ...good('a boundary in quotes, after other parameters', [file(png)], { type: 'image/png' }),
+      contentType: `Multipart/Form-Data ; charset="a\\"; boundary=x" ;; Boundary="${BOUNDARY}" `,
+    },
     good('a PNG of the largest size', [file(filled(FILE_BYTES))], { bytes: FILE_BYTES }),
     good('a JPEG with a ZIP behind it', [file(Buffer.concat([jpeg, Buffer.from('PK\x03\x04...')]))], {
       type: 'image/jpeg',
+    }),
+    good('a PNG beside a file that was not chosen', [file('', '', 'application/octet-stream'), file(png)], {
+      type: 'image/png',
     }),
     good('fields before and after the file', [{ name: 'a', body: '1' }, file(png), { name: '__proto__', body: '2' }], {
       field: 'file',
@@ -126,6 +133,7 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     named('a.php\0.png', 'a.php.png'),
     named(Buffer.from('a\u0085b.png').toString('latin1'), 'ab.png'),
     named('', undefined),
+    named(Buffer.from(`${'a'.repeat(254)}\u{1f600}.png`).toString('latin1'), 'a'.repeat(254)),
     named(`${'x'.repeat(300)}.png`, 'x'.repeat(255)),
     {
       ...good('a name in the form of RFC 5987', [file(png)], { filename: 'passwd' }),
@@ -142,6 +150,12 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     type('one byte', 'x', 'unknown'),
     type('FF D8', Buffer.from([0xff, 0xd8]), 'unknown'),
     type('an animated PNG', apng, 'image/png of 3 pages'),
+    bad(
+      'an MP3 that holds a GIF, where no GIF is taken',
+      multipart([file(Buffer.from('ID3\x03\0\0\0\0\0\0GIF89a', 'latin1'))]),
+      415,
+      'upload-type-unsupported',
+    ),
     bad('FF D8 FF alone', multipart([file(Buffer.from([0xff, 0xd8, 0xff]))]), 422, 'upload-undecodable'),
     bad('a PNG without its data', multipart([file(png.subarray(0, 33))]), 422, 'upload-undecodable'),
     large('a PNG of 50,000 x 50,000', multipart([file(bomb)]), 'pixels'),
@@ -150,6 +164,7 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     large('four fields', multipart([...'abcd'].map((name): Part => ({ name, body: '1' })).concat(file(png))), 'parts'),
     malformed('no file', multipart([{ name: 'a', body: '1' }]), 'no file'),
     malformed('nothing between the boundaries', multipart([]), 'no file'),
+    malformed('a file that was not chosen', multipart([file('', '', 'application/octet-stream')]), 'no file'),
     malformed('an empty file', multipart([file('')]), 'an empty file'),
     malformed('two files', multipart([file(png), file(png)]), 'too many files'),
     malformed(
@@ -185,6 +200,10 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     typed('no boundary', 'multipart/form-data', 'no boundary'),
     typed('an empty boundary', 'multipart/form-data; boundary=', 'no boundary'),
     typed('a boundary of 71 characters', `multipart/form-data; boundary=${'x'.repeat(71)}`, 'malformed boundary'),
+    typed('a boundary within a name', `multipart/form-data; a="\\"; boundary=${BOUNDARY}`, 'a malformed content type'),
+    typed('a boundary within a value', `multipart/form-data; a="; boundary=${BOUNDARY}"`, 'no boundary'),
+    typed('two boundaries', `multipart/form-data; boundary=${BOUNDARY}; boundary=other`, 'two boundaries'),
+    typed('a parameter without a value', `multipart/form-data; boundary=${BOUNDARY}; a`, 'a malformed content type'),
     typed('a boundary that none may be', 'multipart/form-data; boundary="a\u00e9b"', 'malformed boundary'),
   ];
 }

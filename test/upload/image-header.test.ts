@@ -126,9 +126,44 @@ describe('a file that is no image', () => {
     ['a GIF without a frame', 'image/gif', Buffer.from('GIF89a\x01\0\x01\0\0\0\0;', 'latin1')],
     ['a TIFF that goes in a circle', 'image/tiff', circle()],
     ['a TIFF without a page', 'image/tiff', Buffer.from('II*\0\0\0\0\0', 'latin1')],
+    ['a TIFF whose directories lie over each other', 'image/tiff', overlapping()],
+    [
+      'a JPEG with a restart marker before its frame',
+      'image/jpeg',
+      Buffer.from('\xff\xd8\xff\xd0\xff\xfe\0\x04', 'latin1'),
+    ],
+    ['a JPEG with a second beginning', 'image/jpeg', Buffer.from('\xff\xd8\xff\xd8\xff\xe0\0\x04', 'latin1')],
+    [
+      'a JPEG of a kind that nobody reads',
+      'image/jpeg',
+      Buffer.from('\xff\xd8\xff\xc8\0\x11\x08\0\x05\0\x05', 'latin1'),
+    ],
+    [
+      'a GIF behind the mark of an MP3',
+      'image/gif',
+      Buffer.from('ID3\x03\0\0\0\0\0\0GIF89a\x01\0\x01\0\0\0\0,', 'latin1'),
+    ],
+    ['a GIF behind a byte order mark', 'image/gif', Buffer.from('\xef\xbb\xbfGIF89a\x01\0\x01\0\0\0\0,', 'latin1')],
+    ['a GIF of blocks of one byte', 'image/gif', blocks()],
     ['a BigTIFF', 'image/tiff', Buffer.from('II+\0\x08\0\0\0\0\0\0\0\0\0\0\0', 'latin1')],
   ])('%s is told', async (_what, type, bytes) => {
     await expect(readImageHeader(type, bufferSource(bytes))).rejects.toThrow(BrokenImage);
+  });
+
+  it.each([
+    ['image/gif', 'comments'],
+    ['image/webp', 'chunks'],
+  ] as const)('%s does not hide its frames behind a hundred thousand empty %s', async (type, _what) => {
+    const image = await animated(20, 10, 5)
+      .toFormat(type === 'image/gif' ? 'gif' : 'webp')
+      .toBuffer();
+    expect(await readImageHeader(type, bufferSource(image))).toMatchObject({ pages: 5 });
+    const at = type === 'image/gif' ? endOfFirstFrame(image) : image.indexOf('ANMF', image.indexOf('ANMF') + 4);
+    const nothing = type === 'image/gif' ? Buffer.from([0x21, 0xfe, 0]) : Buffer.from('XXXX\0\0\0\0', 'latin1');
+    const hidden = (count: number) =>
+      Buffer.concat([image.subarray(0, at), ...Array.from({ length: count }, () => nothing), image.subarray(at)]);
+    expect(await readImageHeader(type, bufferSource(hidden(1000)))).toMatchObject({ pages: 5 });
+    await expect(readImageHeader(type, bufferSource(hidden(100_000)))).rejects.toThrow(BrokenImage);
   });
 
   it('never hangs or fails otherwise, however it is broken', async () => {
@@ -217,4 +252,36 @@ function circle(): Buffer {
   const bytes = tiff(true, [[5, 5]]);
   bytes.writeUInt32LE(8, 8 + 26);
   return bytes;
+}
+
+/** Ten thousand directories of 65,535 entries each, in less than a megabyte. */
+function overlapping(): Buffer {
+  const count = 10_000;
+  const bytes = Buffer.alloc(8 + 6 * count + 2 + 65_535 * 12 + 4);
+  bytes.write('II*\0\x08', 'latin1');
+  for (let i = 0; i < count; i++) {
+    const at = 8 + 6 * i;
+    bytes.writeUInt16LE(0xffff, at);
+    bytes.writeUInt32LE(at + 6, at + 2 + 65_535 * 12);
+  }
+  return bytes;
+}
+
+/** A comment that goes on for millions of blocks. */
+function blocks(): Buffer {
+  const bytes = Buffer.alloc(5_000_000, 1);
+  bytes.write('GIF89a\x01\0\x01\0\0\0\0\x21\xfe', 'latin1');
+  return bytes;
+}
+
+function endOfFirstFrame(gif: Buffer): number {
+  const table = (flags = 0) => ((flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 7) + 1));
+  let at = 13 + table(gif[10]);
+  for (;;) {
+    const isFrame = gif[at] === 0x2c;
+    at += isFrame ? 11 + table(gif[at + 9]) : 2;
+    while ((gif[at] ?? 0) !== 0) at += 1 + (gif[at] ?? 0);
+    at++;
+    if (isFrame) return at;
+  }
 }

@@ -161,6 +161,44 @@ describe('decoding', () => {
     expect(await problemOf(image(), decoding)).toMatchObject({ status: 422, reason: 'it does not decode' });
   });
 
+  it('refuses whatever sharp finds cut short by all its pixels, wherever it is cut', async () => {
+    const [width, height] = [120, 90];
+    const noise = Buffer.alloc(width * height * 3).map((_, i) => (i * i * 17) % 253);
+    const image = (pageHeight = height) => sharp(noise, { raw: { width, height, channels: 3, pageHeight } as never });
+    const every = imageInspector({
+      types: ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff'],
+      maxBytes: '1mb',
+      animated: true,
+      decode: { sharp },
+    });
+    let refusals = 0;
+    for (const whole of [
+      await image().png().toBuffer(),
+      await image().png({ progressive: true }).toBuffer(),
+      await image().jpeg().toBuffer(),
+      await image().jpeg({ progressive: true }).toBuffer(),
+      await image().webp().toBuffer(),
+      await image(30).webp().toBuffer(),
+      await image(30).gif().toBuffer(),
+      await image(30).tiff().toBuffer(),
+    ]) {
+      for (let cut = 0; cut < whole.length - 200; cut += Math.ceil(whole.length / 40)) {
+        const content = whole.subarray(0, whole.length - cut);
+        const opens = await sharp(content, { failOn: 'error', pages: -1 })
+          .stats()
+          .then(
+            () => true,
+            () => false,
+          );
+        const taken = (await every(content)).kind === 'accepted';
+        // A GIF or TIFF that is cut may have fewer pages, and be whole.
+        if (taken) expect([cut, opens]).toEqual([cut, true]);
+        else refusals++;
+      }
+    }
+    expect(refusals).toBeGreaterThan(250);
+  });
+
   it('keeps to its concurrency, and lets everybody have a turn', async () => {
     let now = 0;
     let most = 0;
