@@ -1,12 +1,13 @@
 import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../option.js';
 import { problem } from '../problem.js';
-import { type ImageType, isImageType } from './image-header.js';
+import type { ImageFormat } from './formats/format.js';
+import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';
 import { aborted, refused, UploadError } from './upload-error.js';
 
 interface SharpImage {
   timeout(options: { readonly seconds: number }): SharpImage;
   rotate(): SharpImage;
-  toFormat(format: 'png' | 'jpeg' | 'webp' | 'gif' | 'tiff'): SharpImage;
+  toFormat(format: ImageFormat['name']): SharpImage;
   metadata(): Promise<{
     readonly format?: string | undefined;
     readonly height?: number | undefined;
@@ -68,22 +69,6 @@ export interface Decoding {
  */
 export type Decoder = (input: string | Buffer, decoding: Decoding) => Promise<Buffer | undefined>;
 
-const FORMATS = {
-  'image/png': 'png',
-  'image/jpeg': 'jpeg',
-  'image/webp': 'webp',
-  'image/gif': 'gif',
-  'image/tiff': 'tiff',
-} as const satisfies Readonly<Record<ImageType, string>>;
-
-const LOADERS = {
-  'image/png': 'VipsForeignLoadPng',
-  'image/jpeg': 'VipsForeignLoadJpeg',
-  'image/webp': 'VipsForeignLoadWebp',
-  'image/gif': 'VipsForeignLoadNsgif',
-  'image/tiff': 'VipsForeignLoadTiff',
-} as const satisfies Readonly<Record<ImageType, string>>;
-
 /** Where loaders have been switched off: what one guard needs, another must not switch off again. */
 const restricted = new WeakSet<SharpFunction>();
 
@@ -113,7 +98,8 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
     sharp.block({ operation: ['VipsForeignLoad'] });
     restricted.add(sharp);
   }
-  if (restricted.has(sharp)) sharp.unblock?.({ operation: types.filter(isImageType).map((type) => LOADERS[type]) });
+  if (restricted.has(sharp))
+    sharp.unblock?.({ operation: types.filter(isImageType).map((type) => IMAGE_FORMATS[type].loader) });
   // sharp counts in whole seconds.
   const seconds = Math.ceil(milliseconds('upload', 'decode.timeout', options.timeout ?? '10s', 300_000) / 1000);
   let free = positiveInteger('upload', 'decode.concurrency', options.concurrency ?? 2, 64);
@@ -151,16 +137,16 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
   }
 
   return async (input, { type, maxPixels, animated, signal }) => {
+    const { name: expected } = IMAGE_FORMATS[type];
     await turn(signal);
     try {
       const pages = animated ? -1 : 1;
       const image = sharp(input, { limitInputPixels: maxPixels, failOn: 'error', pages, sequentialRead: true });
       // libvips chooses among its loaders by rules of its own: none but that of the type found may get to the pixels.
       const { format, height = 0, pageHeight = height } = await image.metadata();
-      if (format !== FORMATS[type])
-        throw refused(problem('upload-undecodable', { reason: 'it is two things at once' }));
+      if (format !== expected) throw refused(problem('upload-undecodable', { reason: 'it is two things at once' }));
       const limited = image.timeout({ seconds });
-      if (reencode) return await limited.rotate().toFormat(FORMATS[type]).toBuffer();
+      if (reencode) return await limited.rotate().toFormat(expected).toBuffer();
       // A column of mean colors needs every pixel, row by row, and little memory; metadata alone would pass a file that is
       // cut short, and statistics would know no time limit.
       await limited.resize({ width: 1, height: pageHeight, fit: 'fill' }).raw().toBuffer();

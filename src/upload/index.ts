@@ -1,5 +1,6 @@
 export type { DecodeOptions, SharpFunction } from './decode.js';
-export type { ImageHeader, ImageType } from './image-header.js';
+export type { ImageHeader } from './formats/format.js';
+export type { ImageType } from './image-header.js';
 export {
   type ImageInspection,
   type ImageInspector,

@@ -1,7 +1,8 @@
 import { problem } from '../problem.js';
 import { type ByteSource, bufferSource } from './byte-source.js';
 import type { Decoder } from './decode.js';
-import { BrokenImage, type ImageHeader, type ImageType, readImageHeader } from './image-header.js';
+import { BrokenImage, type ImageHeader } from './formats/format.js';
+import { type ImageType, readImageHeader } from './image-header.js';
 import type { Limits } from './limits.js';
 import { refused, tooLarge } from './upload-error.js';
 

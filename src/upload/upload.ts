@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import { type Guard, type RequestView, refuse, type UploadedFile } from '../exchange.js';
 import { badOption, bytes, checkOptionNames } from '../option.js';
+import { boundaryOf } from './boundary.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
 import { isImageType } from './image-header.js';
@@ -26,12 +27,6 @@ export interface UploadOptions {
    */
   readonly handOver?: HandOver;
 }
-
-const MULTIPART = /^multipart\/form-data[ \t]*(?=;|$)/i;
-/** RFC 9110 section 5.6.6. */
-const PARAMETER = /;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))[ \t]*)?/y;
-/** RFC 2046 section 5.1.1: what a boundary may be. */
-const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
 
 /**
  * Takes a multipart upload (RFC 7578) while it streams, and refuses it as soon as it is known that it will not do: by
@@ -100,25 +95,6 @@ export function upload(options: UploadOptions): Guard {
       throw reason;
     }
   };
-}
-
-/** Of a type `multipart/form-data`. Read here and nowhere else: two readers might not agree. */
-function boundaryOf(lines: readonly string[]): string | UploadError {
-  const [line] = lines;
-  const type = line === undefined ? null : MULTIPART.exec(line);
-  if (lines.length !== 1 || line === undefined || type === null) return malformed('not multipart');
-  let boundary: string | undefined;
-  PARAMETER.lastIndex = type[0].length;
-  while (PARAMETER.lastIndex < line.length) {
-    const parameter = PARAMETER.exec(line);
-    if (parameter === null) return malformed('a malformed content type');
-    const [, name, quoted, token] = parameter;
-    if (name?.toLowerCase() !== 'boundary') continue;
-    if (boundary !== undefined) return malformed('two boundaries');
-    boundary = quoted ?? token ?? '';
-  }
-  if (boundary === undefined || boundary === '') return malformed('no boundary');
-  return BOUNDARY.test(boundary) ? boundary : malformed('malformed boundary');
 }
 
 /** By what the request announces, before a byte of it is read. */

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { bufferSource, fileSource } from '../../src/upload/byte-source.js';
-import { BrokenImage, type ImageType, isImageType, readImageHeader } from '../../src/upload/image-header.js';
+import { BrokenImage } from '../../src/upload/formats/format.js';
+import { type ImageType, isImageType, readImageHeader } from '../../src/upload/image-header.js';
 
 const plain = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: { r: 90, g: 20, b: 200 } } });

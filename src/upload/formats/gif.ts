@@ -1,0 +1,58 @@
+import type { ByteSource } from '../byte-source.js';
+import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_PAGES, MAX_STEPS } from './format.js';
+
+/** Of a whole file, at most 255 bytes each. */
+const MAX_BLOCKS = 2_000_000;
+
+export const GIF: ImageFormat = {
+  name: 'gif',
+  loader: 'VipsForeignLoadNsgif',
+  begins: (head) => head.startsWith('GIF87a') || head.startsWith('GIF89a'),
+  read: readGif,
+};
+
+/** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. Frames may be larger than the screen they are on. */
+async function readGif(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 13);
+  let width = head.readUInt16LE(6);
+  let height = head.readUInt16LE(8);
+  let pages = 0;
+  let at = 13 + colorTable(head[10] ?? 0);
+  const budget = { blocks: MAX_BLOCKS };
+  for (let step = 0; step < MAX_STEPS; step++) {
+    const introducer = (await source.some(at))[0];
+    if (introducer === 0x21) {
+      at = await afterBlocks(source, at + 2, budget);
+      continue;
+    }
+    // The trailer, or what no decoder reads: the frames so far are what there is.
+    if (introducer !== 0x2c || pages >= MAX_PAGES) return { width, height, pages };
+    const frame = await bytesAt(source, at, 10);
+    width = Math.max(width, frame.readUInt16LE(1) + frame.readUInt16LE(5));
+    height = Math.max(height, frame.readUInt16LE(3) + frame.readUInt16LE(7));
+    pages++;
+    at = await afterBlocks(source, at + 11 + colorTable(frame[9] ?? 0), budget);
+  }
+  throw new BrokenImage('it has too many extensions');
+}
+
+function colorTable(flags: number): number {
+  return (flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 0x07) + 1);
+}
+
+/** Blocks may be of one byte: they are passed over many at a time. */
+async function afterBlocks(source: ByteSource, from: number, budget: { blocks: number }): Promise<number> {
+  let at = from;
+  for (;;) {
+    const bytes = await source.some(at);
+    if (bytes.length === 0) return source.size;
+    let i = 0;
+    while (i < bytes.length) {
+      const length = bytes[i] ?? 0;
+      i += 1 + length;
+      if (length === 0) return at + i;
+      if (--budget.blocks < 0) throw new BrokenImage('it has too many blocks');
+    }
+    at += i;
+  }
+}

@@ -1,0 +1,27 @@
+import type { ByteSource } from '../byte-source.js';
+import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_STEPS } from './format.js';
+
+export const PNG: ImageFormat = {
+  name: 'png',
+  loader: 'VipsForeignLoadPng',
+  begins: (head) => head.startsWith('\x89PNG\r\n\x1a\n'),
+  read: readPng,
+};
+
+/** https://www.w3.org/TR/png-3/ sections 5 and 11; `acTL`, which tells of an animation, comes before the first `IDAT`. */
+async function readPng(source: ByteSource): Promise<ImageHeader> {
+  const head = await bytesAt(source, 0, 33);
+  if (head.toString('latin1', 12, 16) !== 'IHDR' || head.readUInt32BE(8) !== 13)
+    throw new BrokenImage('it has no IHDR');
+  let pages = 1;
+  let at = 33;
+  for (let step = 0; step < MAX_STEPS && at < source.size; step++) {
+    const chunk = await bytesAt(source, at, 8);
+    const length = chunk.readUInt32BE(0);
+    const name = chunk.toString('latin1', 4, 8);
+    if (name === 'IDAT') return { width: head.readUInt32BE(16), height: head.readUInt32BE(20), pages };
+    if (name === 'acTL') pages = Math.max(pages, (await bytesAt(source, at + 8, 8)).readUInt32BE(0));
+    at += length + 12;
+  }
+  throw new BrokenImage('it has no IDAT');
+}
