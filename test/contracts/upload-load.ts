@@ -82,6 +82,28 @@ export function uploadLoad(name: string, serve: Serve): void {
       await empty();
     });
 
+    it('a client that leaves after 5 MB leaves no file, and begins no work', async () => {
+      const service = await start();
+      for (let i = 0; i < 3; i++) {
+        const client = await connect(service.port);
+        client.socket.write(uploadHead(MULTIPART, `Content-Length: ${LARGE}`));
+        let sent = 0;
+        for (const piece of bodyOf(LARGE)) {
+          if (sent > 5_000_000) break;
+          await write(client, piece);
+          sent += piece.length;
+        }
+        await expect.poll(() => readdir(folder)).toHaveLength(1);
+        client.socket.resetAndDestroy();
+        await empty();
+      }
+      await expectSettled(service, 3);
+      expect([service.sizes, service.outcomes.map(({ kind }) => kind)]).toEqual([
+        [],
+        ['aborted', 'aborted', 'aborted'],
+      ]);
+    });
+
     it('a part whose header line goes on for ten million bytes is refused, and nothing of it is kept', async () => {
       const service = await start();
       for (const line of ['x'.repeat(10_000_000), `Content-Disposition: form-data; name="${'x'.repeat(10_000_000)}"`]) {
