@@ -120,8 +120,9 @@ export interface UploadedFile {
   readonly path: string | undefined;
   /** What the `handOver` of `upload` gave for it. */
   readonly handedOver?: unknown;
-  /** Its content, from the beginning. */
+  /** Its content, from the beginning. Once the exchange has settled it is gone: then this throws. */
   stream(): Readable;
+  /** Its content. Once the exchange has settled it is gone: then this rejects. */
   buffer(): Promise<Buffer>;
 }
 

@@ -1,8 +1,9 @@
+import { Readable } from 'node:stream';
 import type { FastifyPluginAsync, onRequestHookHandler } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { Exchange, Guard, Reply } from '../exchange.js';
 import { OptionError } from '../option.js';
-import { sequence } from '../sequence.js';
+import { INTERNAL_ERROR, sequence } from '../sequence.js';
 import { exchangeOf, sendReply } from './node-http.js';
 
 declare module 'fastify' {
@@ -18,12 +19,15 @@ export interface GatewardenOptions {
   readonly guards: readonly Guard[];
 }
 
-const MULTIPART = 'multipart/form-data';
+/** A pattern, so that another parser of the type may come before or after ours. */
+const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
+/** Marks the requests of an application that has registered `gatewarden`. */
+const REGISTERED = Symbol('gatewarden.registered');
 
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
- * Guards as a Fastify hook: `onRequest`, before the body is read, or any later one. They run in order; the first that
+ * Guards as a Fastify hook: `onRequest`, before the body is read, or any later one (not `upload`, which reads it itself). They run in order; the first that
  * refuses answers, and the handler never runs. All guards of one request share one exchange, which handlers read as
  * `request.exchange`; it settles when the response has ended. Headers are kept where a handler hijacks the reply.
  *
@@ -46,8 +50,13 @@ export function guard(...guards: readonly Guard[]): onRequestHookHandler {
         .then((late) => {
           if (late !== undefined) send(reply, exchange, late);
           // The client may have left, or a time-out answered, while a guard was waiting: then no work is started.
-          else if (exchange.outcome === undefined && !reply.sent) next();
-          else reply.hijack();
+          else if (exchange.outcome !== undefined || reply.sent) reply.hijack();
+          else if (exchange.upload !== undefined && !(REGISTERED in request)) {
+            exchange.fault(
+              new Error('gatewarden: register the gatewarden plugin, without which Fastify waits for the body'),
+            );
+            send(reply, exchange, INTERNAL_ERROR);
+          } else next();
         })
         .catch(next);
     } else {
@@ -71,7 +80,12 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
 const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) => {
   if (!Array.isArray(guards)) throw new OptionError('gatewarden: the fastify plugin takes "guards", a list of guards');
   app.addHook('onRequest', guard(...guards));
-  // What `upload` has read must not be looked for again; what nobody has read stays what it is without us: unsupported.
+  if (!app.hasRequestDecorator(REGISTERED)) app.decorateRequest(REGISTERED, true);
+  // What `upload` has read must not be looked for again: by no parser, or it waits for ever.
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    done(null, request.exchange?.upload === undefined ? payload : takenBody());
+  });
+  // What nobody has read stays what it is without us: unsupported.
   if (!app.hasContentTypeParser(MULTIPART)) {
     app.addContentTypeParser(MULTIPART, (request, _payload, parsed) => {
       parsed(request.exchange?.upload === undefined ? unsupported() : null);
@@ -79,8 +93,18 @@ const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) =>
   }
 };
 
+/** Instead of a body that `upload` has taken. */
+function takenBody(): Readable {
+  return new Readable({
+    read() {
+      const error = new Error('gatewarden: upload has read this body, and a content type parser looks for it again');
+      this.destroy(Object.assign(error, { statusCode: 500 }));
+    },
+  });
+}
+
 function unsupported(): Error {
-  return Object.assign(new Error(`Unsupported Media Type: ${MULTIPART}`), {
+  return Object.assign(new Error('Unsupported Media Type: multipart/form-data'), {
     statusCode: 415,
     code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
   });

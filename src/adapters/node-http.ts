@@ -1,9 +1,11 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Exchange, type Reply, type RequestBody, type RequestView, type ResponseHeaders } from '../exchange.js';
 import { renderProblem } from '../problem-format.js';
 import { INTERNAL_ERROR } from '../sequence.js';
+import { bodyOf, streamOf, watchStream } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
 
 /** A request as node:http gives it, and what Express and the exchange add to it. */
@@ -42,6 +44,18 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   fieldLines(name: string): readonly string[] {
+    if (name === 'host' && streamOf(this.#response) !== undefined) return this.#authority();
+    return this.#lines(name);
+  }
+
+  /** Over HTTP/2 it stands for `Host`; where both are there and differ, they show as two (RFC 9113 section 8.3.1). */
+  #authority(): readonly string[] {
+    const hosts = this.#lines('host');
+    const [authority] = this.#lines(':authority');
+    return authority === undefined || hosts.includes(authority) ? hosts : [authority, ...hosts];
+  }
+
+  #lines(name: string): readonly string[] {
     const folded = this.#request.headers[name];
     if (folded === undefined) return NO_LINES;
     // Node folds or drops repeated lines in `headers`; only the raw ones tell.
@@ -64,9 +78,11 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
     return readBody(this.#request, maxBytes);
   }
 
-  openBody(to: 'read' | 'discard'): IncomingMessage | 'consumed' {
+  openBody(to: 'read' | 'discard'): Readable | 'consumed' {
     if (to === 'read') this.#continue();
-    return openBody(this.#request);
+    const body = openBody(this.#request);
+    const stream = streamOf(this.#response);
+    return stream === undefined || body === 'consumed' ? body : bodyOf(stream);
   }
 
   /** Where the service has taken `checkContinue` upon itself, nobody else tells the client to go on. */
@@ -116,6 +132,11 @@ export function exchangeOf(request: NodeRequest, response: ServerResponse): Exch
 }
 
 function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchange): void {
+  const stream = streamOf(response);
+  if (stream !== undefined) {
+    watchStream(stream, response, exchange);
+    return;
+  }
   if (socket.destroyed || response.destroyed) {
     exchange.abort();
     return;

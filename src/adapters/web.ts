@@ -49,7 +49,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   openBody(): Readable | 'consumed' {
     const { body, bodyUsed } = this.#request;
-    if (bodyUsed) return 'consumed';
+    if (bodyUsed || body?.locked === true) return 'consumed';
     return body === null ? Readable.from([]) : Readable.fromWeb(body as ReadableStream<Uint8Array>);
   }
 

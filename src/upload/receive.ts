@@ -66,6 +66,8 @@ class Reception {
   readonly #files: Promise<ReceivedFile | undefined>[] = [];
   readonly #failed: Promise<never>;
   #fail: (error: Error) => void = () => undefined;
+  /** Ends the wait for a parser that is full. */
+  #wake: () => void = () => undefined;
   #over = false;
   #begun = 0;
 
@@ -84,6 +86,7 @@ class Reception {
       this.#fail = (error) => {
         this.#over = true;
         reject(error);
+        this.#wake();
       };
     });
     this.#failed.catch(() => undefined);
@@ -165,8 +168,8 @@ class Reception {
 
   #drained(): Promise<void> {
     return new Promise((resolve) => {
+      this.#wake = resolve;
       this.#parser.once('drain', resolve);
-      this.#failed.catch(() => resolve());
     });
   }
 

@@ -54,11 +54,15 @@ export class StoredFile {
     return this.#file === undefined ? bufferSource(this.#bytes()) : fileSource(this.#file, this.#size);
   }
 
+  /** @throws UploadError where it has been removed: what is no more must not look like an empty file */
   stream(): Readable {
+    if (this.#removed) throw aborted();
     return this.#path === undefined ? Readable.from([this.#bytes()]) : createReadStream(this.#path);
   }
 
+  /** @throws UploadError where it has been removed */
   async buffer(): Promise<Buffer> {
+    if (this.#removed) throw aborted();
     return this.#path === undefined ? this.#bytes() : readFile(this.#path);
   }
 

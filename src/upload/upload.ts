@@ -61,12 +61,12 @@ export function upload(options: UploadOptions): Guard {
     // A client that waits for leave to send is told before it has sent anything.
     const body = request.openBody?.(unseen === undefined ? 'read' : 'discard');
     if (body === undefined) throw new Error('gatewarden: upload cannot read bodies on this server');
+    if (unseen !== undefined || typeof boundary !== 'string') {
+      if (body !== 'consumed') drain(body);
+      return refuse((unseen ?? malformed('no boundary')).problem);
+    }
     if (body === 'consumed') {
       throw new Error('gatewarden: something has read the body before upload; put it before body parsers');
-    }
-    if (unseen !== undefined || typeof boundary !== 'string') {
-      drain(body);
-      return refuse((unseen ?? malformed('no boundary')).problem);
     }
     const newFile = () => {
       const file = newStored();
@@ -78,12 +78,12 @@ export function upload(options: UploadOptions): Guard {
       const onTaken: OnTaken | undefined = provisional && ((file, fields) => provisional.take(file, fields));
       const { fields, files } = await receive(body, boundary, limits, newFile, onTaken);
       const signal = decode === undefined ? undefined : exchange.signal;
-      const uploaded = await Promise.all(
-        files.map(async (file): Promise<UploadedFile> => {
-          const found = await inspected(file, limits, decode, newFile, signal);
-          return provisional === undefined ? found : { ...found, handedOver: provisional.given(file.stored) };
-        }),
-      );
+      const uploaded: UploadedFile[] = [];
+      // One after the other: the files of one upload take one turn at the decoder at a time.
+      for (const file of files) {
+        const found = await inspected(file, limits, decode, newFile, signal);
+        uploaded.push(provisional === undefined ? found : { ...found, handedOver: provisional.given(file.stored) });
+      }
       provisional?.release();
       exchange.upload = { fields, files: uploaded };
       return undefined;
@@ -112,18 +112,18 @@ async function inspected(
   signal: AbortSignal | undefined,
 ): Promise<UploadedFile> {
   const { type, stored } = file;
-  if (!isImageType(type)) return uploaded(file, stored);
+  if (!isImageType(type)) return kept(file, stored);
   const source = stored.source();
   const input = stored.path ?? (await stored.buffer());
   const { header, anew } = await inspect(type, { source, input }, limits, decode, signal);
-  if (anew === undefined) return { ...uploaded(file, stored), ...header };
+  if (anew === undefined) return { ...kept(file, stored), ...header };
   const fresh = newFile();
   await fresh.write(anew);
   await stored.remove();
-  return { ...uploaded(file, fresh), ...header };
+  return { ...kept(file, fresh), ...header };
 }
 
-function uploaded({ field, filename, type }: ReceivedFile, stored: StoredFile): UploadedFile {
+function kept({ field, filename, type }: ReceivedFile, stored: StoredFile): UploadedFile {
   return {
     field,
     filename,

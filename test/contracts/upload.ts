@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { UploadedFile } from '../../src/index.js';
 import { type UploadOptions, upload } from '../../src/upload/index.js';
-import { FILE_BYTES, MAX_PIXELS, multipart, uploadAttacks } from '../upload/attacks.js';
+import { ATTACKED_UPLOAD, FILE_BYTES, multipart, uploadAttacks } from '../upload/attacks.js';
 import {
   chunk,
   connect,
@@ -35,17 +35,7 @@ export function uploadContract(name: string, serve: Serve): void {
       after: (files: readonly UploadedFile[]) => Promise<unknown> = async () => undefined,
       more: Partial<UploadOptions> = {},
     ): Promise<UploadService> {
-      const guard = upload({
-        files: {
-          types: ['image/png', 'image/jpeg'],
-          maxBytes: FILE_BYTES,
-          fields: ['file'],
-          maxPixels: MAX_PIXELS,
-        },
-        fields: { maxCount: 3, maxBytes: 1000 },
-        store: { memoryBytes, folder },
-        ...more,
-      });
+      const guard = upload({ ...ATTACKED_UPLOAD, store: { memoryBytes, folder }, ...more });
       return serveUploads(serve, guard, async (exchange) => after(exchange.upload?.files ?? []));
     }
 

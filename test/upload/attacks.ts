@@ -1,8 +1,13 @@
 import sharp from 'sharp';
+import type { UploadOptions } from '../../src/upload/index.js';
 
 /** What the attacked service takes. */
 export const FILE_BYTES = 200_000;
 export const MAX_PIXELS = 1_000_000;
+export const ATTACKED_UPLOAD = {
+  files: { types: ['image/png', 'image/jpeg'], maxBytes: FILE_BYTES, fields: ['file'], maxPixels: MAX_PIXELS },
+  fields: { maxCount: 3, maxBytes: 1000 },
+} satisfies UploadOptions;
 export const BOUNDARY = 'gatewarden-test-boundary';
 
 const CRLF = '\r\n';
@@ -114,7 +119,7 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     good('a PNG that says it is text', [file(png, 'a.txt', 'text/plain')], { type: 'image/png' }),
     {
       ...good('a boundary in quotes, after other parameters', [file(png)], { type: 'image/png' }),
-      contentType: `Multipart/Form-Data ; charset="a\\"; boundary=x" ;; Boundary="${BOUNDARY}" `,
+      contentType: `Multipart/Form-Data ; charset="a\\"; boundary=x" ;; Boundary="${BOUNDARY}"`,
     },
     good('a PNG of the largest size', [file(filled(FILE_BYTES))], { bytes: FILE_BYTES }),
     good('a JPEG with a ZIP behind it', [file(Buffer.concat([jpeg, Buffer.from('PK\x03\x04...')]))], {

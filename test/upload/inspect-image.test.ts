@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/option.js';
@@ -90,6 +91,27 @@ describe('an image', () => {
   ])('is not %s', async (_what, image, expected) => {
     expect(await problemOf(image())).toMatchObject(expected);
   });
+
+  it('may be as large in base64 as it may be otherwise', async () => {
+    const large = imageInspector({ types: ['image/png'], maxBytes: '50mb' });
+    const content = Buffer.concat([png, Buffer.alloc(50 * 1024 * 1024 - png.length)]);
+    expect(await large(content.toString('base64'))).toMatchObject({ kind: 'accepted', width: 200 });
+    expect(await problemOf(`${content.toString('base64').slice(0, -4)}!AAA`, large)).toMatchObject({ status: 400 });
+    expect(await problemOf(Buffer.concat([content, png]).toString('base64'), large)).toMatchObject({ status: 413 });
+  });
+
+  it('in base64 is what Node writes, and nothing else', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.oneof(fc.base64String(), fc.string({ unit: fc.constantFrom('A', '/', '+', '=', '-', '\n', ' ') })),
+        async (text) => {
+          const problem = await problemOf(text);
+          const reason = problem !== undefined && 'reason' in problem ? problem.reason : undefined;
+          const isBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text);
+          expect(reason === 'no base64').toBe(!isBase64);
+        },
+      ),
+    ));
 
   it.each<[string, () => AsyncIterable<Uint8Array>]>([
     ['a stream', () => Readable.from([png.subarray(0, 100), png.subarray(100)])],

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sequence } from '../../src/sequence.js';
-import { type SharpFunction, type UploadOptions, upload } from '../../src/upload/index.js';
+import { type SharpFunction, UploadError, type UploadOptions, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
 import { BOUNDARY, multipart } from './attacks.js';
 
@@ -137,6 +137,16 @@ describe('a body that upload cannot have', () => {
     expect(String(faults[0])).toMatch(/before body parsers/);
   });
 
+  it('is refused for its type, where a parser of that type has read it', async () => {
+    const { exchange, faults } = testExchange({
+      method: 'POST',
+      headers: [['Content-Type', 'application/json']],
+      openBody: () => 'consumed',
+    });
+    expect(await guard(exchange)).toMatchObject({ status: 400, problem: { reason: 'not multipart' } });
+    expect(faults).toEqual([]);
+  });
+
   it('is aborted with its client', async () => {
     const body = new Readable({ read: () => undefined });
     const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => body });
@@ -145,6 +155,56 @@ describe('a body that upload cannot have', () => {
     body.destroy(new Error('aborted'));
     expect(await waiting).toMatchObject({ status: 400, problem: { reason: 'cut short' } });
     expect(faults).toEqual([]);
+  });
+});
+
+describe('a file whose exchange is over', () => {
+  it.each([
+    ['in memory', 1_000_000],
+    ['on the disk', 10],
+  ])('is gone, and not empty, %s', async (_where, memoryBytes) => {
+    const guard = upload({ files: FILES, store: { folder, memoryBytes } });
+    const { exchange } = exchangeWith(part(jpeg));
+    await guard(exchange);
+    const [file] = exchange.upload?.files ?? [];
+    exchange.settle({ kind: 'completed', status: 202 });
+    await expect(file?.buffer()).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
+    expect(() => file?.stream()).toThrow(UploadError);
+  });
+});
+
+describe('an upload of many images', () => {
+  it('takes one turn at the decoder at a time', async () => {
+    let now = 0;
+    let most = 0;
+    const counting: SharpFunction = (input, options) => {
+      most = Math.max(most, ++now);
+      const image = sharp(input, options);
+      const whole = {
+        metadata: () => image.metadata(),
+        timeout: () => whole,
+        rotate: () => whole,
+        toFormat: () => whole,
+        resize: () => whole,
+        raw: () => whole,
+        toBuffer: () =>
+          image
+            .raw()
+            .toBuffer()
+            .finally(() => now--),
+      };
+      return whole;
+    };
+    const guard = upload({
+      files: { ...FILES, maxCount: 20 },
+      decode: { sharp: counting, concurrency: 8 },
+      store: { folder },
+    });
+    const body = multipart(Array.from({ length: 20 }, () => ({ name: 'file', filename: 'a.jpg', body: jpeg })));
+    const { exchange } = exchangeWith(body);
+    expect(await guard(exchange)).toBeUndefined();
+    expect([most, exchange.upload?.files.length]).toEqual([1, 20]);
+    exchange.settle({ kind: 'completed', status: 200 });
   });
 });
 

@@ -137,7 +137,15 @@ describeRedis('redisStore', () => {
           ),
         );
       },
-      () => server.cli('SCRIPT', 'KILL'),
+      async () => {
+        await server.cli('SCRIPT', 'KILL');
+        await until('it has stopped', () =>
+          server.cli('PING').then(
+            () => true,
+            () => false,
+          ),
+        );
+      },
     ],
   ])('takes a server for an outage that %s', (what, hinder, lift) => {
     it.each([

@@ -1,0 +1,43 @@
+import type { ServerResponse } from 'node:http';
+import type { Http2Stream } from 'node:http2';
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Exchange } from '../exchange.js';
+
+/** Of RFC 9113 section 7. Not from node:http2, which runtimes beside Node need not have. */
+const NO_ERROR = 0;
+
+/** The stream of a response over HTTP/2, where the socket belongs to many exchanges and tells nothing of one. */
+export function streamOf(response: ServerResponse): Http2Stream | undefined {
+  return 'stream' in response ? (response.stream as Http2Stream) : undefined;
+}
+
+/** A body over HTTP/2, which fails as one over HTTP/1 where its client leaves, and whose stream is closed with it. */
+export function bodyOf(stream: Http2Stream): Readable {
+  return Readable.from(chunksOf(stream), { objectMode: false });
+}
+
+async function* chunksOf(stream: Http2Stream): AsyncGenerator<Buffer> {
+  try {
+    yield* stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    // One that breaks off ends like any other; only afterwards the stream tells that it was reset.
+    await nextTurn();
+    if (stream.rstCode !== NO_ERROR) throw new Error('the client left');
+  } finally {
+    // With this code the answer still arrives, if it has not yet (RFC 9113 section 8.1).
+    if (!stream.readableEnded) stream.close(NO_ERROR);
+  }
+}
+
+/** Settles an exchange when its stream closes. */
+export function watchStream(stream: Http2Stream, response: ServerResponse, exchange: Exchange): void {
+  if (stream.closed || stream.destroyed) {
+    exchange.abort();
+    return;
+  }
+  stream.once('close', () => {
+    const sent = stream.writableFinished && stream.rstCode === NO_ERROR;
+    if (sent) exchange.settle({ kind: 'completed', status: response.statusCode });
+    else exchange.abort();
+  });
+}

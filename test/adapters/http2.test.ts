@@ -1,0 +1,171 @@
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fastify } from 'fastify';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { gatewarden, guard } from '../../src/adapters/fastify.js';
+import {
+  authenticate,
+  type Guard,
+  type Outcome,
+  reportFaults,
+  securityHeaders,
+  sharedSecret,
+  trustedHosts,
+} from '../../src/index.js';
+import { upload } from '../../src/upload/index.js';
+import { ATTACKED_UPLOAD, BOUNDARY, uploadAttacks } from '../upload/attacks.js';
+
+const SECRET = 'c4n4ry-secret-of-the-http2-tests-0123';
+const MULTIPART = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` };
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewarden-http2-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function start(...guards: readonly Guard[]) {
+  const faults: unknown[] = [];
+  const outcomes: string[] = [];
+  const release: (() => void)[] = [];
+  const tell = (url: string, outcome: Outcome) =>
+    outcomes.push(`${url} ${outcome.kind}${'status' in outcome ? ` ${outcome.status}` : ''}`);
+  const watch: Guard = (exchange) => {
+    exchange.onSettled((outcome) => tell(exchange.request.url, outcome));
+    return undefined;
+  };
+  const app = fastify({ http2: true });
+  await app.register(gatewarden as never, {
+    guards: [reportFaults((error) => faults.push(error)), watch, securityHeaders(), ...guards],
+  });
+  app.get('/fast', () => ({ ok: true }));
+  app.get('/slow', async () => {
+    await new Promise<void>((go) => release.push(go));
+    return { ok: true };
+  });
+  app.get('/closed', { onRequest: guard(authenticate(sharedSecret({ secrets: [SECRET] }))) as never }, () => ({}));
+  app.post(
+    '/upload',
+    {
+      onRequest: guard(upload({ ...ATTACKED_UPLOAD, store: { folder, memoryBytes: 10 } })) as never,
+    },
+    async (request) => ({ bytes: (await request.exchange.upload?.files[0]?.buffer())?.length }),
+  );
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const sessions: ClientHttp2Session[] = [];
+  onTestFinished(async () => {
+    for (const session of sessions) session.destroy();
+    await app.close();
+  });
+  return {
+    faults,
+    outcomes,
+    release,
+    session() {
+      const session = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`);
+      session.on('error', () => undefined);
+      sessions.push(session);
+      return session;
+    },
+  };
+}
+
+async function answer(stream: ClientHttp2Stream): Promise<{ headers: IncomingHttpHeaders; body: unknown }> {
+  const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+  let text = '';
+  for await (const chunk of stream.setEncoding('utf8')) text += chunk;
+  return { headers, body: JSON.parse(text) };
+}
+
+const get = (session: ClientHttp2Session, path: string, more: object = {}) =>
+  answer(session.request({ ':path': path, ...more }));
+
+function post(session: ClientHttp2Session, body: Buffer, type: object = MULTIPART) {
+  const stream = session.request({ ':path': '/upload', ':method': 'POST', ...type });
+  stream.end(body);
+  return answer(stream);
+}
+
+describe('over HTTP/2', () => {
+  it('exchanges of one connection end each for itself', async () => {
+    const { session, release, outcomes, faults } = await start();
+    const client = session();
+    const png = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+    const slow = get(client, '/slow');
+    await expect.poll(() => release.length).toBe(1);
+    expect((await get(client, '/fast')).headers).toMatchObject({ ':status': 200, 'x-content-type-options': 'nosniff' });
+    expect((await post(client, png)).headers[':status']).toBe(200);
+    expect((await get(client, '/closed')).headers).toMatchObject({ ':status': 401, 'www-authenticate': /Bearer/ });
+    expect(outcomes).toEqual(['/fast completed 200', '/upload completed 200', '/closed refused 401']);
+    release[0]?.();
+    expect((await slow).headers[':status']).toBe(200);
+    await expect.poll(() => outcomes.at(-1)).toBe('/slow completed 200');
+    expect(faults).toEqual([]);
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
+  it('a client that leaves, by its stream or by its connection, has aborted', async () => {
+    const { session, release, outcomes } = await start();
+    const client = session();
+    const stream = client.request({ ':path': '/slow' });
+    stream.on('error', () => undefined);
+    await expect.poll(() => release.length).toBe(1);
+    stream.close(8);
+    await expect.poll(() => outcomes).toEqual(['/slow aborted']);
+    client.request({ ':path': '/slow' }).on('error', () => undefined);
+    await expect.poll(() => release.length).toBe(2);
+    client.destroy();
+    await expect.poll(() => outcomes).toEqual(['/slow aborted', '/slow aborted']);
+  });
+
+  it('uploads come to the same as over HTTP/1, and leave nothing where they break off', async () => {
+    const { session, outcomes, faults } = await start();
+    const client = session();
+    for (const { what, body, contentType, status, code } of await uploadAttacks()) {
+      const type = contentType === undefined && what !== 'no type' ? MULTIPART['content-type'] : contentType;
+      // No header of HTTP/2 that node:http2 would send.
+      if (type !== undefined && /[^ -~]/.test(type)) continue;
+      const { headers, body: answered } = await post(client, body, type === undefined ? {} : { 'content-type': type });
+      expect([what, headers[':status'], answered]).toMatchObject([what, status, code === undefined ? {} : { code }]);
+    }
+    expect(outcomes.length).toBeGreaterThan(50);
+    const stream = client.request({ ':path': '/upload', ':method': 'POST', ...MULTIPART });
+    stream.on('error', () => undefined);
+    const large = (await uploadAttacks()).find(({ what }) => what === 'a PNG of the largest size')?.body;
+    stream.write(large?.subarray(0, 50_000));
+    await expect.poll(() => readdir(folder)).toHaveLength(1);
+    stream.close(8);
+    await expect.poll(() => outcomes.at(-1)).toBe('/upload aborted');
+    expect(faults).toEqual([]);
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
+  it('who goes on sending what is refused is answered, and its stream is cut off', async () => {
+    const { session, faults } = await start();
+    const stream = session().request({ ':path': '/upload', ':method': 'POST', 'content-type': 'text/plain' });
+    stream.on('error', () => undefined);
+    const sending = setInterval(() => stream.write(Buffer.alloc(1000)), 50);
+    const closed = once(stream, 'close');
+    const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+    expect(headers[':status']).toBe(400);
+    stream.resume();
+    await closed;
+    clearInterval(sending);
+    expect(faults).toEqual([]);
+  });
+
+  it('hosts are those of :authority, and a Host that differs is a second one', async () => {
+    const { session } = await start(trustedHosts({ hosts: ['example.com'] }));
+    const client = session();
+    const status = async (more: object) => (await get(client, '/fast', more)).headers[':status'];
+    expect(await status({ ':authority': 'example.com' })).toBe(200);
+    expect(await status({ ':authority': 'evil.test' })).toBe(400);
+    expect(await status({ ':authority': 'example.com', host: 'example.com' })).toBe(200);
+    expect(await status({ ':authority': 'example.com', host: 'evil.test' })).toBe(400);
+    expect(await status({ ':authority': 'evil.test', host: 'example.com' })).toBe(400);
+  });
+});
