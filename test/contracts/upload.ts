@@ -110,6 +110,59 @@ export function uploadContract(name: string, serve: Serve): void {
       await empty();
     });
 
+    it.each([
+      ['a JPEG, where only PNG is taken', { files: { types: ['image/png'], maxBytes: FILE_BYTES } }, 0, '', 415, 415],
+      ['an image that is cut short', { decode: { sharp } }, 300, '', 422, 422],
+      ['an image with a ZIP behind it', { decode: { sharp } }, 0, 'PK\x03\x04', 200, 200],
+      ['an image with HTML behind it', { decode: { sharp } }, 0, '<script>alert(1)</script>', 200, 200],
+      ['a PDF within an image', { decode: { sharp } }, 0, '%PDF-1.7\n1 0 obj', 200, 200],
+      ['an image that is written anew', { decode: { sharp, reencode: true } }, 0, '<script>', 200, 200],
+    ] as const)('with %s come to what they must', async (_what, options, cut, tail, ofJpeg, ofPng) => {
+      const noise = Buffer.alloc(120 * 90 * 3).map((_, i) => (i * i * 17) % 253);
+      const image = sharp(noise, { raw: { width: 120, height: 90, channels: 3 } });
+      const [jpeg, png] = [await image.clone().jpeg().toBuffer(), await image.clone().png().toBuffer()];
+      for (const memoryBytes of [10, 1_000_000]) {
+        const contents: Buffer[] = [];
+        const service = await start(
+          memoryBytes,
+          async ([file]) => contents.push((await file?.buffer()) ?? Buffer.alloc(0)),
+          options as Partial<UploadOptions>,
+        );
+        for (const [content, status] of [
+          [jpeg, ofJpeg],
+          [png, 'files' in options ? 200 : ofPng],
+        ] as const) {
+          const whole = Buffer.concat([content.subarray(0, content.length - cut), Buffer.from(tail, 'latin1')]);
+          const body = multipart([{ name: 'file', filename: 'a', body: whole }]);
+          const client = await connect(service.port);
+          client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
+          client.socket.write(body);
+          expect((await client.answer()).status).toBe(status);
+          const taken = contents.splice(0);
+          expect(taken.length).toBe(status === 200 ? 1 : 0);
+          if ('decode' in options && 'reencode' in options.decode) expect(taken[0]?.includes(tail)).toBe(false);
+          else if (status === 200) expect(taken[0]).toEqual(whole);
+          client.socket.destroy();
+        }
+        await expectSettled(service, 2);
+      }
+      await empty();
+    });
+
+    it('leave no file where the handler fails', async () => {
+      const { port, outcomes } = await start(10, async () => {
+        expect(await readdir(folder)).toHaveLength(1);
+        throw new Error('the handler failed');
+      });
+      const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const client = await connect(port);
+      client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
+      client.socket.write(body);
+      expect((await client.answer()).status).toBe(500);
+      await expect.poll(() => outcomes).toEqual([{ kind: 'completed', status: 500 }]);
+      await empty();
+    });
+
     it('are handed to a worker while they come, which never takes what is refused for a whole file', async () => {
       const bodies: { size: number; whole: boolean }[] = [];
       const worker = createServer((request, response) => {

@@ -149,6 +149,11 @@ export async function uploadAttacks(): Promise<readonly UploadAttack[]> {
     type('HTML in a .png', '<!doctype html><script>alert(1)</script>', 'unknown'),
     type('SVG', '<svg xmlns="http://www.w3.org/2000/svg"/>', 'unknown'),
     type('SVG with a prolog', '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', 'application/xml'),
+    type(
+      'SVG with a document type',
+      '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "svg11.dtd"><svg xmlns="http://www.w3.org/2000/svg"/>',
+      'unknown',
+    ),
     type('a WebP', webp, 'image/webp'),
     type('a GIF', gif, 'image/gif'),
     type('a PDF', '%PDF-1.7\n', 'application/pdf'),
