@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { FastifyPluginAsync, onRequestHookHandler } from 'fastify';
+import type { FastifyPluginAsync, onRequestHookHandler, RawServerBase, RawServerDefault } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { Exchange, Guard, Reply } from '../exchange.js';
 import { OptionError } from '../option.js';
@@ -24,6 +24,11 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
 
+/** A plugin for applications over HTTP/1 and HTTP/2. */
+export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefault>(
+  ...registered: Parameters<FastifyPluginAsync<GatewardenOptions, RawServer>>
+) => Promise<void>;
+
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
@@ -35,9 +40,11 @@ type FastifyReply = Parameters<onRequestHookHandler>[1];
  * app.post('/generate', { onRequest: guard(authenticate(...), limit({ ... })) }, handler)
  * ```
  */
-export function guard(...guards: readonly Guard[]): onRequestHookHandler {
+export function guard<RawServer extends RawServerBase = RawServerDefault>(
+  ...guards: readonly Guard[]
+): onRequestHookHandler<RawServer> {
   const run = sequence(...guards);
-  return function gatewarden(request, reply, next) {
+  const hook: onRequestHookHandler = function gatewarden(request, reply, next) {
     const exchange = exchangeOf(request.raw, reply.raw);
     request.exchange = exchange;
     // Gone or answered before this guard's turn came: nobody is waiting for the handler.
@@ -63,6 +70,8 @@ export function guard(...guards: readonly Guard[]): onRequestHookHandler {
       send(reply, exchange, answer);
     }
   };
+  // Over HTTP/2 request and response have the members of those of HTTP/1 that are used here.
+  return hook as onRequestHookHandler<RawServer>;
 }
 
 /** Fastify keeps what it was told of headers to itself; written past it, a reply would lose them. */
@@ -117,7 +126,7 @@ function unsupported(): Error {
  * await app.register(gatewarden, { guards: [securityHeaders(), clientIp()] })
  * ```
  */
-export const gatewarden: FastifyPluginAsync<GatewardenOptions> = fastifyPlugin(plugin, {
+export const gatewarden: GatewardenPlugin = fastifyPlugin(plugin, {
   name: 'gatewarden',
   fastify: '5.x',
-});
+}) as GatewardenPlugin;

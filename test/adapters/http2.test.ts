@@ -39,7 +39,7 @@ async function start(...guards: readonly Guard[]) {
     return undefined;
   };
   const app = fastify({ http2: true });
-  await app.register(gatewarden as never, {
+  await app.register(gatewarden, {
     guards: [reportFaults((error) => faults.push(error)), watch, securityHeaders(), ...guards],
   });
   app.get('/fast', () => ({ ok: true }));
@@ -47,11 +47,11 @@ async function start(...guards: readonly Guard[]) {
     await new Promise<void>((go) => release.push(go));
     return { ok: true };
   });
-  app.get('/closed', { onRequest: guard(authenticate(sharedSecret({ secrets: [SECRET] }))) as never }, () => ({}));
+  app.get('/closed', { onRequest: guard(authenticate(sharedSecret({ secrets: [SECRET] }))) }, () => ({}));
   app.post(
     '/upload',
     {
-      onRequest: guard(upload({ ...ATTACKED_UPLOAD, store: { folder, memoryBytes: 10 } })) as never,
+      onRequest: guard(upload({ ...ATTACKED_UPLOAD, store: { folder, memoryBytes: 10 } })),
     },
     async (request) => ({ bytes: (await request.exchange.upload?.files[0]?.buffer())?.length }),
   );
