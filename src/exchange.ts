@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { OptionError } from './option.js';
 import type { Problem, ProblemCode, ProblemFormats, QuotaState } from './problem.js';
+import { isThenable } from './thenable.js';
 
 /** What a guard may read of a request: a view of the framework's own, nothing is copied. */
 export interface RequestView {
@@ -292,14 +293,14 @@ export class Exchange {
     // There is nobody left to tell of a reporter's own failure, and the request must not suffer for it.
     try {
       const result: unknown = this.faultReporter(error, this);
-      if (result instanceof Promise) result.catch(() => {});
+      if (isThenable(result)) Promise.resolve(result).catch(() => {});
     } catch {}
   }
 
   #run(hook: SettledHook, outcome: Outcome): void {
     try {
       const result = hook(outcome, this);
-      if (result instanceof Promise) result.catch((error: unknown) => this.fault(error));
+      if (isThenable(result)) Promise.resolve(result).catch((error: unknown) => this.fault(error));
     } catch (error) {
       this.fault(error);
     }
@@ -311,7 +312,7 @@ export class Exchange {
  * and its own failure must not end the process.
  */
 export function disown(value: unknown): void {
-  if (value instanceof Promise) value.catch(() => undefined);
+  if (isThenable(value)) Promise.resolve(value).catch(() => undefined);
 }
 
 function reportToStandardError(error: unknown): void {

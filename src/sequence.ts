@@ -1,5 +1,6 @@
 import { type Exchange, type Guard, type Reply, refuse } from './exchange.js';
 import { problem } from './problem.js';
+import { isThenable } from './thenable.js';
 
 /** For adapters: what answers a fault. */
 export const INTERNAL_ERROR = refuse(problem('internal-error'));
@@ -36,10 +37,6 @@ function run(guards: readonly Guard[], exchange: Exchange, from: number): Return
   } catch (error) {
     return faulted(exchange, error);
   }
-}
-
-function isThenable(result: Reply | Promise<Reply | undefined>): result is Promise<Reply | undefined> {
-  return typeof result === 'object' && result !== null && 'then' in result && typeof result.then === 'function';
 }
 
 function checked(reply: Reply): Reply {

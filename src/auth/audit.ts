@@ -1,6 +1,8 @@
 import type { AuthenticationDecision, Exchange, Guard } from '../exchange.js';
 import { keyHasher } from '../key-hash.js';
 import { badOption, checkOptionNames } from '../option.js';
+import { requestPath } from '../request-path.js';
+import { isThenable } from '../thenable.js';
 
 /** One decision about credentials. Holds no credential and no part of one. */
 export interface AuditRecord {
@@ -50,7 +52,6 @@ export function audit(options: AuditOptions): Guard {
   function record(decision: AuthenticationDecision, exchange: Exchange): void {
     const { outcome, reason, scheme, credentialId, clientId, token } = decision;
     const { method, url } = exchange.request;
-    const query = url.indexOf('?');
     try {
       const kept: unknown = sink({
         at: now(),
@@ -63,9 +64,9 @@ export function audit(options: AuditOptions): Guard {
         ip: exchange.clientIp?.ip ?? exchange.request.remoteAddress,
         requestId: exchange.requestId,
         method,
-        path: query === -1 ? url : url.slice(0, query),
+        path: requestPath(url),
       });
-      if (kept instanceof Promise) kept.catch((error: unknown) => exchange.fault(error));
+      if (isThenable(kept)) Promise.resolve(kept).catch((error: unknown) => exchange.fault(error));
     } catch (error) {
       exchange.fault(error);
     }

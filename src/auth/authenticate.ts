@@ -8,6 +8,7 @@ import {
 } from '../exchange.js';
 import { badOption, badSecret, checkOptionNames, OptionError } from '../option.js';
 import { problem } from '../problem.js';
+import { isThenable } from '../thenable.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from './authenticator.js';
 import { challenge, checkRealm } from './challenge.js';
 
@@ -100,7 +101,7 @@ export function authenticate(
     i: number,
   ): ReturnType<Guard> {
     if (reply === undefined) return verify(exchange, token, i);
-    if (reply instanceof Promise) return reply.then((late) => verifyUnless(late, exchange, token, i));
+    if (isThenable(reply)) return Promise.resolve(reply).then((late) => verifyUnless(late, exchange, token, i));
     return refused(exchange, reply, 'throttled', { scheme: schemes[i]?.scheme, token });
   }
 
@@ -116,7 +117,7 @@ export function authenticate(
 
   function verify(exchange: Exchange, token: string, i: number): ReturnType<Guard> {
     const verdict = schemes[i]?.verify(token, exchange) ?? ABSENT;
-    if (verdict instanceof Promise) return verdict.then((late) => weigh(exchange, token, i, late));
+    if (isThenable(verdict)) return Promise.resolve(verdict).then((late) => weigh(exchange, token, i, late));
     return weigh(exchange, token, i, verdict);
   }
 
@@ -135,7 +136,6 @@ export function authenticate(
     verdict: Exclude<Verdict, { kind: 'absent' }>,
   ): ReturnType<Guard> {
     if (verdict.kind === 'authenticated') {
-      if (verdict.principal === undefined) throw new TypeError('gatewarden: authenticated, but as nobody');
       return allow(exchange, verdict.principal, 'verified', token);
     }
     const about = { scheme: scheme?.scheme, credentialId: verdict.credentialId, clientId: verdict.clientId, token };
@@ -144,7 +144,7 @@ export function authenticate(
     // Whatever else a scheme of JavaScript's may give.
     refused(exchange, replies.invalid, verdict.reason, about);
     const throttled = failures?.failed(exchange);
-    if (throttled instanceof Promise) return throttled.then((late) => late ?? replies.invalid);
+    if (isThenable(throttled)) return Promise.resolve(throttled).then((late) => late ?? replies.invalid);
     return throttled ?? replies.invalid;
   }
 
@@ -154,6 +154,10 @@ export function authenticate(
 const NO_SCHEME = invalid('of no scheme');
 
 function allow(exchange: Exchange, principal: Principal, reason: string, token: string | undefined): undefined {
+  // A scheme of JavaScript's may give anything: a promise, or scopes in one string, of which every part would count.
+  if (typeof principal?.id !== 'string' || principal.id === '' || !Array.isArray(principal.scopes)) {
+    throw new TypeError('gatewarden: a principal needs an id and a list of scopes');
+  }
   exchange.principal = principal;
   const { scheme, credentialId, id: clientId } = principal;
   exchange.authenticationListener?.({ outcome: 'allowed', reason, scheme, credentialId, clientId, token }, exchange);

@@ -13,8 +13,9 @@ export interface DevelopmentBypassOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-const NOT_IN = /^\s*prod(uction)?\s*$/i;
-const ADMIN = /^admin\b/i;
+const NOT_IN = /^\s*prod/i;
+/** Scopes that nobody has without credentials. */
+export const ADMIN = /^\s*admin/i;
 
 /**
  * Lets in callers without credentials while a service is being developed. Where it stands beside other authenticators,

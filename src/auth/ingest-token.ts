@@ -1,6 +1,7 @@
 import type { Principal } from '../exchange.js';
-import { checkOptionNames, oneOf } from '../option.js';
+import { badOption, checkOptionNames, oneOf } from '../option.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
+import { ADMIN } from './development-bypass.js';
 import { FIELD_TOKEN, fieldName, readFieldToken } from './field-token.js';
 import { type SharedSecretEntry, secretSet } from './secret-set.js';
 
@@ -39,7 +40,7 @@ export function ingestToken(options: IngestTokenOptions): Authenticator {
   const header = fieldName('ingestToken', 'header', name);
   const whenUnset = oneOf('ingestToken', 'whenUnset', options.whenUnset ?? 'refuse', ['refuse', 'open']);
   const unset = Array.isArray(tokens) && tokens.every((token) => token === '');
-  if (unset && whenUnset === 'open') return openToAll(clientId, scopes);
+  if (unset && whenUnset === 'open') return openToAll(clientId, scopes, name);
   const verify = secretSet(tokens, {
     factory: 'ingestToken',
     option: 'tokens',
@@ -54,7 +55,18 @@ export function ingestToken(options: IngestTokenOptions): Authenticator {
   return { scheme: 'ingest-token', challenge: name, read: (request) => readFieldToken(request, header), verify };
 }
 
-function openToAll(clientId: string, scopes: readonly string[]): Authenticator {
+function openToAll(clientId: string, scopes: readonly string[], header: string): Authenticator {
+  if (typeof clientId !== 'string' || clientId === '') {
+    throw badOption('ingestToken', 'clientId', 'must be a non-empty string', clientId);
+  }
+  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string' || ADMIN.test(scope))) {
+    throw badOption(
+      'ingestToken',
+      'scopes',
+      'must, while it is open to all, be a list of strings, none an admin scope',
+      scopes,
+    );
+  }
   process.emitWarning('ingestToken has no token set and lets everybody in', { code: 'GATEWARDEN_INGEST_OPEN' });
   const principal: Principal = Object.freeze({
     id: clientId,
@@ -65,7 +77,7 @@ function openToAll(clientId: string, scopes: readonly string[]): Authenticator {
   });
   return {
     scheme: 'ingest-token',
-    challenge: 'X-Ingest-Token',
+    challenge: header,
     read: () => ABSENT,
     verify: () => ABSENT,
     anonymous: () => principal,

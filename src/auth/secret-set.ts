@@ -89,6 +89,7 @@ function acceptedSecret(entry: string | SharedSecretEntry, index: number, option
     throw badSecret(factory, option, `must be a string of at least ${minLength} characters`);
   }
   if (!form.test(secret)) throw badSecret(factory, option, formRule);
+  if (clientId === secret) throw badSecret(factory, 'clientId', 'must not be a secret');
   if (typeof id !== 'string' || id === '' || id === secret) {
     throw badSecret(factory, `${option}.id`, 'must be a non-empty string, and not the secret');
   }

@@ -1,6 +1,7 @@
 import type { AuthenticationDecision, Exchange, Guard, Outcome } from '../exchange.js';
 import { keyHasher } from '../key-hash.js';
 import { badOption, checkOptionNames } from '../option.js';
+import { requestPath } from '../request-path.js';
 
 /** Of pino's shape: pino itself, and whatever else takes an object and a line. */
 export interface Logger {
@@ -76,11 +77,10 @@ export function accessLog(options: AccessLogOptions): Guard {
     exchange.onSettled((outcome) => {
       if (skip?.(exchange) === true) return;
       const { request, requestId, clientIp, principal } = exchange;
-      const query = request.url.indexOf('?');
       const fields: AccessLogFields = {
         requestId,
         method: printable(request.method),
-        path: printable(query === -1 ? request.url : request.url.slice(0, query)),
+        path: printable(requestPath(request.url)),
         status: outcome.kind === 'aborted' ? undefined : outcome.status,
         outcome: outcome.kind,
         code: outcome.kind === 'refused' ? outcome.code : undefined,

@@ -1,6 +1,7 @@
 import { type Exchange, type Reply, refuse } from '../exchange.js';
 import { badOption, checkOptionNames, type Duration } from '../option.js';
 import { problem } from '../problem.js';
+import { isThenable } from '../thenable.js';
 import { secondsUntil } from './headers.js';
 import { partitionKey, partitionName } from './partition.js';
 import { type PartitionBy, partitionBy, slidingWindow } from './policy.js';
@@ -53,8 +54,8 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
     const keys = [partitionKey(by, exchange)];
     try {
       const states = store.peek(policies, keys);
-      if (!(states instanceof Promise)) return checked(exchange, keys, states[0]?.remaining);
-      return states
+      if (!isThenable(states)) return checked(exchange, keys, states[0]?.remaining);
+      return Promise.resolve(states)
         .then((late) => checked(exchange, keys, late[0]?.remaining))
         .catch((error: unknown) => storeFailure(exchange, error));
     } catch (error) {
@@ -67,23 +68,23 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
     if (remaining !== undefined && remaining > 0) return undefined;
     // Only a refusal tells by the store's own clock when to come back.
     const decision = store.admit(policies, keys, 1);
-    return decision instanceof Promise
-      ? decision.then((late) => refusalUnlessOver(exchange, late))
+    return isThenable(decision)
+      ? Promise.resolve(decision).then((late) => refusalUnlessOver(exchange, late))
       : refusalUnlessOver(exchange, decision);
   }
 
   function refusalUnlessOver(exchange: Exchange, decision: Decision): Answer {
     if (decision.kind === 'refused') return throttled(decision);
     const settled = store.settle(decision.receipt, 0);
-    if (settled instanceof Promise) settled.catch((error: unknown) => exchange.fault(error));
+    if (isThenable(settled)) Promise.resolve(settled).catch((error: unknown) => exchange.fault(error));
     return undefined;
   }
 
   function failed(exchange: Exchange): Answer {
     try {
       const decision = store.admit(policies, [partitionKey(by, exchange)], 1);
-      if (!(decision instanceof Promise)) return decision.kind === 'refused' ? throttled(decision) : undefined;
-      return decision
+      if (!isThenable(decision)) return decision.kind === 'refused' ? throttled(decision) : undefined;
+      return Promise.resolve(decision)
         .then((late) => (late.kind === 'refused' ? throttled(late) : undefined))
         .catch((error: unknown) => storeFailure(exchange, error));
     } catch (error) {

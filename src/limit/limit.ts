@@ -1,6 +1,7 @@
 import { type Admission, disown, type Exchange, type Guard, type Outcome, type Reply, refuse } from '../exchange.js';
 import { badOption, checkOptionNames, OptionError } from '../option.js';
 import { problem, type QuotaState } from '../problem.js';
+import { isThenable } from '../thenable.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { dailyQuota, type PartitionBy, partitionBy, type QuotaPolicy, slidingWindow } from './policy.js';
@@ -80,8 +81,8 @@ export function limit(options: LimitOptions): LimitGuard {
     } catch (error) {
       return storeFailure(exchange, error);
     }
-    if (!(decision instanceof Promise)) return apply(exchange, bound, decision);
-    return decision.then(
+    if (!isThenable(decision)) return apply(exchange, bound, decision);
+    return Promise.resolve(decision).then(
       (late) => apply(exchange, bound, late),
       (error: unknown) => storeFailure(exchange, error),
     );

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { type AuthenticateOptions, authenticate } from '../../src/auth/authenticate.js';
 import type { Authenticator, Credentials, Verdict } from '../../src/auth/authenticator.js';
@@ -6,6 +7,7 @@ import { readBearer } from '../../src/auth/bearer.js';
 import { sharedSecret } from '../../src/auth/shared-secret.js';
 import { type Principal, principalOf } from '../../src/exchange.js';
 import { OptionError } from '../../src/option.js';
+import { sequence } from '../../src/sequence.js';
 import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
 
 const SECRET = 'Zk9-c4n4ry_secret.for~tests+0123/AB==';
@@ -447,4 +449,46 @@ it('answers 413 where the body is more than the scheme reads', async () => {
     headers: [bearer('T')],
   });
   expect([answer.status, JSON.parse(answer.body).code]).toEqual([413, 'content-too-large']);
+});
+
+describe('what JavaScript may give instead of what is promised', () => {
+  /** A promise that is none of this realm's. */
+  const foreign = <T>(value: T) => runInNewContext('(value) => Promise.resolve(value)')(value) as Promise<T>;
+  // biome-ignore lint/suspicious/noThenProperty: that is what is tried
+  const thenable = <T>(value: T) => ({ then: (done: (late: T) => void) => done(value) }) as Promise<T>;
+  const late = [
+    ['a promise of another realm', foreign],
+    ['a thenable', thenable],
+  ] as const;
+  const authorization: HeaderLine = ['Authorization', 'Bearer nonsense'];
+
+  it.each(late)('waits for %s, and lets nobody in by it', async (_what, later) => {
+    for (const failedAuthLimit of [
+      { check: () => later(undefined), failed: () => undefined },
+      { check: () => undefined, failed: () => later(undefined) },
+    ]) {
+      const guard = sequence(authenticate(sharedSecret({ secrets: [SECRET] }), { failedAuthLimit }));
+      expect((await ask(guard, { headers: [authorization] })).status).toBe(401);
+    }
+    const invalid = sequence(authenticate(stub('authorization', () => later(INVALID))));
+    expect((await ask(invalid, { headers: [authorization] })).status).toBe(401);
+    const good = sequence(authenticate(stub('authorization', () => later(authenticated('alice')))));
+    expect((await ask(good, { headers: [authorization] })).exchange.principal?.id).toBe('alice');
+  });
+
+  it.each<[string, unknown]>([
+    ['a promise', Promise.resolve(principal('alice'))],
+    ['a name', 'alice'],
+    ['nobody', { ...principal('alice'), id: '' }],
+    ['somebody with scopes in one string', { ...principal('alice'), scopes: 'administrator' }],
+    ['true', true],
+    ['null', null],
+  ])('is a fault where a scheme gives %s for a principal', async (_what, given) => {
+    const scheme = { ...stub('authorization', INVALID), anonymous: () => given as Principal };
+    const anonymous = await ask(sequence(authenticate(scheme)));
+    expect([anonymous.status, anonymous.exchange.principal]).toEqual([500, undefined]);
+    const verified = stub('authorization', { kind: 'authenticated', principal: given as Principal });
+    const answer = await ask(sequence(authenticate(verified)), { headers: [authorization] });
+    expect([answer.status, answer.exchange.principal]).toEqual([500, undefined]);
+  });
 });

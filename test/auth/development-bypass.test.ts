@@ -56,7 +56,7 @@ describe('developmentBypass', () => {
   });
 
   it('never grants an admin scope', async () => {
-    for (const scope of ['admin', 'Admin', 'admin:logs', 'admin.read']) {
+    for (const scope of ['admin', 'Admin', 'admin:logs', 'admin.read', 'administrator', 'admin_write', ' admin']) {
       expect(() => enabled({ scopes: ['jobs', scope] })).toThrow(/developmentBypass "scopes"/);
     }
     const guard = sequence(authenticate(enabled({ scopes: ['jobs'] })), requireScope('admin'));
@@ -68,6 +68,7 @@ describe('developmentBypass', () => {
     [{ ENVIRONMENT: 'production' }, 'ENVIRONMENT'],
     [{ NODE_ENV: 'development', ENVIRONMENT: 'production' }, 'ENVIRONMENT'],
     [{ ENVIRONMENT: ' Production\n' }, 'ENVIRONMENT'],
+    [{ ENVIRONMENT: 'production-eu' }, 'ENVIRONMENT'],
     [{ NODE_ENV: 'prod' }, 'NODE_ENV'],
   ])('cannot be enabled with %j', (env, name) => {
     expect(() => enabled({ env })).toThrow(OptionError);

@@ -50,6 +50,14 @@ export function replayStoreContract(name: string, setup: () => ReplayStoreSetup 
       expect(await store.remember('a', until)).toBe('seen');
     });
 
+    it('says what it remembers, and remembers nothing by being asked', async () => {
+      for (const one of [store, ...current.others]) expect(await one.has?.('a')).not.toBe(true);
+      expect(await store.remember('a', until)).toBe('new');
+      for (const one of [store, ...current.others]) expect([undefined, true]).toContain(await one.has?.('a'));
+      expect(await store.has?.('b')).not.toBe(true);
+      expect(await store.remember('b', until)).toBe('new');
+    });
+
     it('has seen a key whatever end it comes with', async () => {
       expect(await store.remember('a', until)).toBe('new');
       expect(await store.remember('a', until + MINUTE)).toBe('seen');

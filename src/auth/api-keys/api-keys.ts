@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Exchange, RequestView } from '../../exchange.js';
 import { badOption, checkOptionNames, OptionError } from '../../option.js';
+import { isThenable } from '../../thenable.js';
 import { ABSENT, type Authenticator, type Credentials, invalid, malformed, type Verdict } from '../authenticator.js';
 import { readBearer } from '../bearer.js';
 import { digestBytes, equalDigests } from '../digest.js';
@@ -112,7 +113,7 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
         if (form === 'opaque' && JWT_LIKE.test(token) && !reading.inHeader(exchange.request)) return ABSENT;
         const digest = digestOf(token);
         const found = find(digest, exchange);
-        return found instanceof Promise ? found.then((late) => weigh(digest, late)) : weigh(digest, found);
+        return isThenable(found) ? Promise.resolve(found).then((late) => weigh(digest, late)) : weigh(digest, found);
       },
     };
   }

@@ -2,8 +2,10 @@ import { errors, type JWTHeaderParameters, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Exchange } from '../../exchange.js';
 import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../option.js';
+import { isThenable } from '../../thenable.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from '../authenticator.js';
 import { readBearer } from '../bearer.js';
+import { withinDeadline } from '../deadline.js';
 import { decodeToken } from './compact.js';
 import { checkAlgorithms, type JwtAlgorithm, type JwtKey } from './key.js';
 import { type JwksOptions, KeysUnavailable, UnknownKey } from './remote-keys.js';
@@ -36,8 +38,13 @@ export interface JwtOptions {
   readonly subject?: string | ((claims: Claims) => string | undefined);
   /** Gives `principal.scopes`. Default the words of `scope`, or the list `scp` or `scopes`. */
   readonly scopes?: (claims: Claims) => readonly string[];
-  /** Asked at every request, whatever is remembered of the token. Tokens without `jti` are refused where it is set. */
+  /**
+   * Asked at every request, whatever is remembered of the token. Tokens without `jti` are refused where it is set. Where it
+   * fails, is late or gives no boolean, the answer is 503 and the fault is reported.
+   */
   readonly isRevoked?: (jti: string, claims: Claims) => boolean | Promise<boolean>;
+  /** How long `isRevoked` may take. Default 1 s, at most 60 s. */
+  readonly deadline?: Duration;
   /**
    * How many verified tokens are remembered, each until it ends, and for `maxAge` at most: for so long a key that was
    * taken back still counts. Default 1000, 1 min. `false`: none.
@@ -71,9 +78,12 @@ const OPTIONS: readonly string[] = [
   'subject',
   'scopes',
   'isRevoked',
+  'deadline',
   'cache',
   'now',
 ] satisfies (keyof JwtOptions)[];
+/** Checks that nobody switches off by a setting that is not there. */
+const NEVER_UNDEFINED = ['issuer', 'audience', 'typ', 'requiredClaims', 'isRevoked'] as const;
 const MAX_TOLERANCE = 300_000;
 
 const EXPIRED = invalid('expired');
@@ -109,7 +119,14 @@ export function jwtAuthenticator(
   options: JwtOptions,
 ): Authenticator {
   checkOptionNames(factory, options, OPTIONS);
+  for (const name of NEVER_UNDEFINED) {
+    if (name in options && options[name] === undefined) {
+      // `audience: process.env.AUDIENCE`, which is not set, would check nothing.
+      throw badOption(factory, name, 'must be left out or be something', undefined);
+    }
+  }
   const { typ, isRevoked, requiredClaims = [], now = Date.now } = options;
+  const deadline = milliseconds(factory, 'deadline', options.deadline ?? '1s', 60_000);
   const algorithms = checkAlgorithms(factory, options.algorithms);
   const keyOf = keySource(factory, options, algorithms, now);
   const issuer = texts(factory, 'issuer', options.issuer);
@@ -133,18 +150,20 @@ export function jwtAuthenticator(
     ...(typ === undefined ? {} : { typ }),
   };
 
-  function verify(token: string): Verdict | Promise<Verdict> {
+  function verify(token: string, exchange: Exchange): Verdict | Promise<Verdict> {
     if (!token.includes('.')) return ABSENT;
     const known = remembered?.get(token);
-    return known === undefined ? verifyAnew(token) : judge(known);
+    return known === undefined ? verifyAnew(token, exchange) : judge(known, exchange);
   }
 
-  async function verifyAnew(token: string): Promise<Verdict> {
+  async function verifyAnew(token: string, exchange: Exchange): Promise<Verdict> {
     const decoded = decodeToken(token, algorithms);
     if (typeof decoded === 'string') return invalid(decoded);
     const { header, claims } = decoded;
+    let keyUntil: number;
     try {
-      const key = await keyOf(header as unknown as JWTHeaderParameters);
+      const { key, until } = await keyOf(header as unknown as JWTHeaderParameters, (error) => exchange.fault(error));
+      keyUntil = until;
       await jwtVerify(token, key, { ...checks, currentDate: new Date(now()) });
     } catch (error) {
       return failure(error);
@@ -161,15 +180,15 @@ export function jwtAuthenticator(
       claims,
       jti,
       from: nbf === undefined ? 0 : (nbf as number) * 1000 - tolerance,
-      until: (exp as number) * 1000 + tolerance,
+      until: Math.min((exp as number) * 1000 + tolerance, keyUntil),
     };
-    const verdict = await judge(verified);
+    const verdict = await judge(verified, exchange);
     if (verdict.kind === 'authenticated') remembered?.set(token, verified);
     return verdict;
   }
 
   /** What changes while a token is remembered: time, and whether it has been taken back. */
-  function judge({ verdict, claims, jti, from, until }: Verified): Verdict | Promise<Verdict> {
+  function judge({ verdict, claims, jti, from, until }: Verified, exchange: Exchange): Verdict | Promise<Verdict> {
     const time = now();
     // Asked this way round, a clock that gives NaN refuses.
     if (!(time < until)) return EXPIRED;
@@ -178,23 +197,27 @@ export function jwtAuthenticator(
     if (jti === undefined) return NO_JTI;
     try {
       const revoked: unknown = isRevoked(jti, claims);
-      if (!(revoked instanceof Promise)) return revocation(revoked, verdict);
-      return revoked.then(
-        (late: unknown) => revocation(late, verdict),
-        () => REVOCATION_UNKNOWN,
-      );
-    } catch {
-      return REVOCATION_UNKNOWN;
+      if (!isThenable(revoked)) return revocation(revoked, verdict);
+      return withinDeadline(Promise.resolve(revoked), deadline, 'isRevoked')
+        .then((late: unknown) => revocation(late, verdict))
+        .catch((error: unknown) => unknownRevocation(error, exchange));
+    } catch (error) {
+      return unknownRevocation(error, exchange);
     }
   }
 
-  return { scheme, challenge, read, verify: (token: string, _exchange: Exchange) => verify(token) };
+  return { scheme, challenge, read, verify };
 }
 
 /** Anything but a clear no keeps the token out. */
 function revocation(revoked: unknown, verdict: Verdict): Verdict {
-  if (revoked === false) return verdict;
-  return revoked === true ? REVOKED : REVOCATION_UNKNOWN;
+  if (typeof revoked !== 'boolean') throw new TypeError('gatewarden: isRevoked must give true or false');
+  return revoked ? REVOKED : verdict;
+}
+
+function unknownRevocation(error: unknown, exchange: Exchange): Verdict {
+  exchange.fault(error);
+  return REVOCATION_UNKNOWN;
 }
 
 function failure(error: unknown): Verdict {

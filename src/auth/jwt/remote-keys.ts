@@ -5,7 +5,7 @@ import { badSecret, type Duration, milliseconds } from '../../option.js';
 export interface JwksOptions {
   /** How long one request may take. Default 5 s. */
   readonly timeout?: Duration;
-  /** From when on the keys are asked for again, in the background. Default 10 min. */
+  /** From when on the keys are asked for again: in the background, or first where nobody has come for a minute more. Default 10 min. */
   readonly maxAge?: Duration;
   /** How much longer they are used while they cannot be had anew. Default 1 h. */
   readonly staleFor?: Duration;
@@ -18,10 +18,15 @@ export class KeysUnavailable extends Error {}
 /** No key of the set is the token's. */
 export class UnknownKey extends Error {}
 
+/** Told of what is wrong with the provider. */
+export type Report = (error: unknown) => void;
+
 type LocalKeys = ReturnType<typeof createLocalJWKSet>;
 
 const MAX_BYTES = 262_144;
 const MAX_KEYS = 100;
+/** How long after `maxAge` a set is still good for whoever comes, while another is asked for. */
+const GRACE_MS = 60_000;
 /** How soon a failed request is tried again. */
 const RETRY_MS = 1000;
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
@@ -59,26 +64,38 @@ export class RemoteKeys {
    * The key for a token's header.
    * @throws UnknownKey, KeysUnavailable
    */
-  async find(header: JWTHeaderParameters): ReturnType<LocalKeys> {
-    const age = this.#now() - this.#fetchedAt;
-    // Asked this way round, a clock that gives NaN fetches.
-    const usable = age <= this.#maxAge + this.#staleFor;
-    let keys = usable ? this.#keys : undefined;
-    if (keys === undefined) keys = await this.#fetch();
-    else if (age > this.#maxAge && this.#mayRetry()) this.#fetch().catch(() => undefined);
-    const found = await lookUp(keys, header);
+  async find(header: JWTHeaderParameters, report: Report): ReturnType<LocalKeys> {
+    const keys = await this.#usable(report);
+    const found = await lookUp(keys, header, report);
     if (found !== undefined) return found;
-    if (this.#now() - this.#fetchedAt < this.#cooldown) throw new UnknownKey();
-    const anew = await lookUp(await this.#fetch(), header);
+    if (this.#isWithin(this.#cooldown, this.#fetchedAt)) throw new UnknownKey();
+    const anew = await lookUp(await this.#fetch(report), header, report);
     if (anew === undefined) throw new UnknownKey();
     return anew;
   }
 
-  #mayRetry(): boolean {
-    return !(this.#now() - this.#failedAt < RETRY_MS);
+  #usable(report: Report): LocalKeys | Promise<LocalKeys> {
+    const keys = this.#isWithin(this.#maxAge + this.#staleFor, this.#fetchedAt) ? this.#keys : undefined;
+    if (keys === undefined) return this.#fetch(report);
+    if (this.#isWithin(this.#maxAge, this.#fetchedAt) || !this.#mayRetry()) return keys;
+    const anew = this.#fetch(report).catch(() => keys);
+    // Where nobody came for long, a key may have been taken back since, and nothing says yet that the provider is down.
+    const idle = !this.#isWithin(this.#maxAge + GRACE_MS, this.#fetchedAt) && !(this.#failedAt > this.#fetchedAt);
+    return idle ? anew : keys;
   }
 
-  #fetch(): Promise<LocalKeys> {
+  /** Asked this way round, a clock that gives NaN, or that was set back, is as good as no memory. */
+  #isWithin(ms: number, since: number): boolean {
+    const age = this.#now() - since;
+    return age >= 0 && age <= ms;
+  }
+
+  #mayRetry(): boolean {
+    const age = this.#now() - this.#failedAt;
+    return !(age >= 0 && age < RETRY_MS);
+  }
+
+  #fetch(report: Report): Promise<LocalKeys> {
     if (this.#fetching === undefined && !this.#mayRetry()) return Promise.reject(new KeysUnavailable());
     this.#fetching ??= this.#load()
       .then(
@@ -89,7 +106,10 @@ export class RemoteKeys {
         },
         (error: unknown) => {
           this.#failedAt = this.#now();
-          throw new KeysUnavailable('the keys cannot be had', { cause: error });
+          const unavailable = new KeysUnavailable(`the keys of ${this.#url.origin} cannot be had`, { cause: error });
+          // Once, however many wait for them.
+          report(unavailable);
+          throw unavailable;
         },
       )
       .finally(() => {
@@ -116,14 +136,24 @@ export class RemoteKeys {
 async function lookUp(
   keys: LocalKeys,
   header: JWTHeaderParameters,
+  report: Report,
 ): Promise<Awaited<ReturnType<LocalKeys>> | undefined> {
   try {
     return await keys(header);
   } catch (error) {
-    // Several where no kid says which: as good as none.
-    if (error instanceof errors.JOSEError) return undefined;
-    throw error;
+    // Several where no kid says which, or one that is no key: as good as none.
+    if (!(error instanceof errors.JOSEError)) reportOnce(keys, error, report);
+    return undefined;
   }
+}
+
+/** Sets of which a key could not be used. Whoever names that key would otherwise fill the log. */
+const reported = new WeakSet<LocalKeys>();
+
+function reportOnce(keys: LocalKeys, error: unknown, report: Report): void {
+  if (reported.has(keys)) return;
+  reported.add(keys);
+  report(new Error('gatewarden: a key of the provider cannot be used', { cause: error }));
 }
 
 /** A set that holds a secret is not meant for us, and not to be trusted. */

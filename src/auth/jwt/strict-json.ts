@@ -1,10 +1,10 @@
 /**
  * Reads JSON as `JSON.parse` does, but takes no object that names a member twice: which of two counts is not said, and two
- * readers may differ (RFC 8259 section 4, RFC 7519 section 4).
+ * readers may differ (RFC 8259 section 4, RFC 7519 section 4). What it gives is frozen throughout: requests share it.
  * @throws SyntaxError
  */
 export function parseStrictJson(text: string): unknown {
-  const value: unknown = JSON.parse(text);
+  const value: unknown = JSON.parse(text, (_name, member: unknown) => Object.freeze(member));
   refuseRepeatedNames(text);
   return value;
 }

@@ -20,14 +20,18 @@ export function principalMaker(
     const id: unknown =
       typeof subject === 'function' ? subject(claims) : Object.hasOwn(claims, subject) ? claims[subject] : undefined;
     if (typeof id !== 'string' || id === '' || id.length > MAX_SUBJECT_LENGTH) return undefined;
+    const granted: unknown = scopes(claims);
+    if (!Array.isArray(granted) || !granted.every((scope) => typeof scope === 'string')) {
+      throw new TypeError('gatewarden: "scopes" of jwt must give a list of strings');
+    }
     const { jti, exp } = claims;
     return Object.freeze({
       id,
       scheme,
-      scopes: Object.freeze([...scopes(claims)]),
+      scopes: Object.freeze([...granted]),
       credentialId: typeof jti === 'string' ? jti : typeof kid === 'string' ? kid : 'none',
       expiresAt: (exp as number) * 1000,
-      claims: Object.freeze(claims),
+      claims,
     });
   };
 }

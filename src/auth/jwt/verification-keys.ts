@@ -1,7 +1,7 @@
 import type { JWTHeaderParameters } from 'jose';
 import { badOption, checkOptionNames, OptionError } from '../../option.js';
 import { importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
-import { type JwksOptions, RemoteKeys, UnknownKey } from './remote-keys.js';
+import { type JwksOptions, RemoteKeys, type Report, UnknownKey } from './remote-keys.js';
 
 /** One of several keys, told by the token's `kid`. */
 export interface JwtKeyEntry {
@@ -19,10 +19,14 @@ interface KeyOptions {
   readonly jwks?: JwksOptions;
 }
 
+/** A key, and until when it is good, in epoch milliseconds. */
+export interface VerificationKey {
+  readonly key: Awaited<ReturnType<RemoteKeys['find']>> | ReturnType<typeof importKey>;
+  readonly until: number;
+}
+
 /** The key for a token's header; rejects with `UnknownKey` or `KeysUnavailable`. */
-export type KeySource = (
-  header: JWTHeaderParameters,
-) => ReturnType<RemoteKeys['find']> | Promise<ReturnType<typeof importKey>>;
+export type KeySource = (header: JWTHeaderParameters, report: Report) => Promise<VerificationKey>;
 
 /** @throws OptionError unless exactly one source of keys is given, and its keys are good for the algorithms */
 export function keySource(
@@ -40,16 +44,16 @@ export function keySource(
       throw new OptionError(`gatewarden: ${factory} "jwksUrl" gives public keys, not HMAC secrets`);
     checkOptionNames(`${factory} "jwks"`, jwks, ['timeout', 'maxAge', 'staleFor', 'cooldown']);
     const remote = new RemoteKeys(factory, jwksUrl, jwks, now);
-    return (header) => remote.find(header);
+    return async (header, report) => ({ key: await remote.find(header, report), until: Number.POSITIVE_INFINITY });
   }
   if (keys === undefined) {
-    const only = importKey(factory, 'key', key, algorithms, 'verify');
+    const only = { key: importKey(factory, 'key', key, algorithms, 'verify'), until: Number.POSITIVE_INFINITY };
     return async () => only;
   }
   if (!Array.isArray(keys) || keys.length === 0) {
     throw new OptionError(`gatewarden: ${factory} "keys" must be a list of at least one { kid, key }`);
   }
-  const byKid = new Map<string, { key: ReturnType<typeof importKey>; expiresAt: number }>();
+  const byKid = new Map<string, VerificationKey>();
   keys.forEach((entry: JwtKeyEntry, i) => {
     const option = `keys[${i}]`;
     checkOptionNames(`${factory} "${option}"`, entry, ['kid', 'key', 'expiresAt']);
@@ -61,11 +65,11 @@ export function keySource(
       throw badOption(factory, `${option}.expiresAt`, 'must be a valid Date', expiresAt);
     }
     const imported = importKey(factory, `${option}.key`, entry.key, algorithms, 'verify');
-    byKid.set(kid, { key: imported, expiresAt: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY });
+    byKid.set(kid, { key: imported, until: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY });
   });
   return async ({ kid }) => {
     const found = kid === undefined ? undefined : byKid.get(kid);
-    if (found === undefined || !(now() < found.expiresAt)) throw new UnknownKey();
-    return found.key;
+    if (found === undefined || !(now() < found.until)) throw new UnknownKey();
+    return found;
   };
 }

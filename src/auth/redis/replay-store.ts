@@ -1,10 +1,11 @@
 import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../../option.js';
-import { withinDeadline } from '../signed-request/deadline.js';
+import { withinDeadline } from '../deadline.js';
 import type { Remembered, ReplayStore } from '../signed-request/replay-store.js';
 
 /** What is used of an ioredis client, 5 or 6: a `Redis` or a `Cluster` that the service made, connects and closes. */
 export interface ReplayRedisClient {
   set(key: string, value: string, unit: 'PX', milliseconds: number, condition: 'NX'): Promise<'OK' | null>;
+  exists(key: string): Promise<number>;
   info(section: string): Promise<string>;
 }
 
@@ -22,6 +23,7 @@ export interface RedisReplayStoreOptions {
 
 /** A Redis store always gives a promise. */
 export interface RedisReplayStore extends ReplayStore {
+  has(key: string): Promise<boolean>;
   remember(key: string, until: number): Promise<Remembered>;
 }
 
@@ -41,7 +43,7 @@ const CLOCK_SLACK = 60_000;
 export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayStore {
   checkOptionNames('redisReplayStore', options, ['client', 'prefix', 'deadline', 'now']);
   const { client, prefix = 'gw:replay:', now = Date.now } = options;
-  if (typeof client?.set !== 'function' || typeof client.info !== 'function') {
+  if (typeof client?.set !== 'function' || typeof client.exists !== 'function' || typeof client.info !== 'function') {
     // Not shown: what stands here by mistake may be a URL with a password.
     throw new OptionError('gatewarden: redisReplayStore "client" must be an ioredis client');
   }
@@ -51,6 +53,9 @@ export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayS
   let checked = false;
 
   return {
+    async has(key) {
+      return (await withinDeadline(client.exists(prefix + key), deadline, 'Redis')) === 1;
+    },
     async remember(key, until) {
       const left = until - now();
       // Asked this way round, NaN is no time that is left.

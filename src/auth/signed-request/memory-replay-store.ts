@@ -15,6 +15,8 @@ export interface MemoryReplayStoreOptions {
 
 /** A memory store answers at once. */
 export interface MemoryReplayStore extends ReplayStore {
+  readonly since: number;
+  has(key: string): boolean;
   remember(key: string, until: number): Remembered;
   /** Keys held now, for gauges. */
   readonly size: number;
@@ -25,7 +27,8 @@ const SWEEP = 2;
 
 /**
  * Remembers in this process' memory. Bounded, with no timer; a live key is never given up: while all room is taken by
- * them, new ones are told `full`. For one process only: another one would not know what this one has seen.
+ * them, new ones are told `full`. For one process only: another one would not know what this one has seen. After a restart,
+ * what was signed before it is refused with 503, so that nothing passes twice; clients whose clocks are late wait for as long.
  *
  * ```ts
  * signedRequest({ keys, replayStore: memoryReplayStore() })
@@ -57,8 +60,13 @@ export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): Memor
   }
 
   return {
+    since: now(),
     get size() {
       return ends.size;
+    },
+    has(key) {
+      const end = ends.get(key);
+      return end !== undefined && !(end <= now());
     },
     remember(key, until) {
       const time = now();

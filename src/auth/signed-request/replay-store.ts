@@ -12,5 +12,15 @@ export type Remembered = 'new' | 'seen' | 'full';
  * be remembered for certain is not `new`: a store that fails throws, rejects, or says `full`.
  */
 export interface ReplayStore {
+  /**
+   * Since when it remembers, in epoch milliseconds, where it forgets with its process: what was signed before may have been
+   * used, and is refused with 503.
+   */
+  readonly since?: number;
+  /**
+   * Whether a key is remembered, and nothing else: asked before a body is read for a signature that may have been used. A
+   * store without it is asked only afterwards.
+   */
+  has?(key: string): boolean | Promise<boolean>;
   remember(key: string, until: number): Remembered | Promise<Remembered>;
 }

@@ -1,8 +1,9 @@
 import type { Exchange, RequestView } from '../../exchange.js';
 import { badOption, badSecret, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../option.js';
+import { isThenable } from '../../thenable.js';
 import { type Authenticator, invalid, malformed, type Verdict } from '../authenticator.js';
+import { withinDeadline } from '../deadline.js';
 import { canonicalText, contentDigest } from './canonical.js';
-import { withinDeadline } from './deadline.js';
 import type { Remembered, ReplayStore } from './replay-store.js';
 import { readAuthority, readSignatureFields, type SignatureFields, signatureFields } from './signature-fields.js';
 import { type SigningKeyEntry, signingKeys } from './signing-keys.js';
@@ -90,9 +91,19 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
   async function remember({ keyId, nonce }: SignatureFields, at: number): Promise<Remembered> {
     // One millisecond more: at the window's very end the timestamp is still accepted.
     const answer = replayStore.remember(`${keyId}:${nonce}`, at + window + 1);
-    const remembered = typeof answer === 'string' ? answer : await withinDeadline(answer, deadline, 'the replay store');
+    const remembered = isThenable(answer)
+      ? await withinDeadline(Promise.resolve(answer), deadline, 'the replay store')
+      : answer;
     if (remembered === 'new' || remembered === 'seen' || remembered === 'full') return remembered;
     throw new TypeError('gatewarden: a replay store must answer new, seen or full');
+  }
+
+  async function isUsed({ keyId, nonce }: SignatureFields): Promise<boolean> {
+    const answer = replayStore.has?.(`${keyId}:${nonce}`);
+    return (
+      (isThenable(answer) ? await withinDeadline(Promise.resolve(answer), deadline, 'the replay store') : answer) ===
+      true
+    );
   }
 
   async function verify(token: string, exchange: Exchange): Promise<Verdict> {
@@ -108,7 +119,14 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
     const whose = { credentialId: principal.credentialId, clientId: principal.id };
     if (!(now() < expiresAt)) return invalid('expired', whose);
 
-    // Only now, for whoever knows the secret: strangers cannot make us read bodies or remember nonces.
+    if (at < startOf(replayStore)) return { kind: 'unavailable', reason: 'signed before the start', ...whose };
+    // Only now, for whoever knows the secret: strangers cannot make us read bodies or remember nonces. Nor can whoever has
+    // caught a signature that was used.
+    try {
+      if (!hasNoBody(request) && (await isUsed(fields))) return invalid('replayed', whose);
+    } catch (error) {
+      return storeFailed(error, exchange, whose);
+    }
     const body = await readBody(request, maxBody);
     if (body === 'too-large') return { kind: 'content-too-large', ...whose };
     if (body === 'aborted') return { kind: 'unavailable', reason: 'client left', ...whose };
@@ -121,8 +139,7 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
       if (remembered === 'full') return { kind: 'unavailable', reason: 'replay store full', ...whose };
       return invalid('replayed', whose);
     } catch (error) {
-      exchange.fault(error);
-      return { kind: 'unavailable', reason: 'replay store failed', ...whose };
+      return storeFailed(error, exchange, whose);
     }
   }
 
@@ -136,6 +153,16 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
     },
     verify,
   };
+}
+
+function storeFailed(error: unknown, exchange: Exchange, whose: { credentialId: string; clientId: string }): Verdict {
+  exchange.fault(error);
+  return { kind: 'unavailable', reason: 'replay store failed', ...whose };
+}
+
+/** The second in which it began: timestamps have no finer grain. */
+function startOf({ since = Number.NEGATIVE_INFINITY }: ReplayStore): number {
+  return Math.floor(since / 1000) * 1000;
 }
 
 /** @throws where the body cannot be had on this server's side: unread bodies must not pass as the signed one */

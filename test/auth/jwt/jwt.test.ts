@@ -7,7 +7,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { type JwtOptions, jwt } from '../../../src/auth/jwt/index.js';
 import { sharedSecret } from '../../../src/auth/shared-secret.js';
+import { principalOf } from '../../../src/exchange.js';
 import { OptionError } from '../../../src/option.js';
+import { sequence } from '../../../src/sequence.js';
 import { ask, type HeaderLine, testExchange } from '../../exchange-fixture.js';
 import {
   GOOD_CLAIMS,
@@ -278,6 +280,47 @@ describe('a token that has been verified before', () => {
   ])('is not let in where isRevoked %s', async (_what, isRevoked, status) => {
     const answer = await send(hs256({ isRevoked: isRevoked as () => boolean }), goodToken({ jti: 'j-1' }));
     expect([answer.status, answer.exchange.principal]).toEqual([status, undefined]);
+    expect(answer.faults).toHaveLength(status === 503 ? 1 : 0);
+  });
+
+  it.each([
+    ['never answers', () => new Promise<boolean>(() => undefined), 503],
+    // biome-ignore lint/suspicious/noThenProperty: a promise of another library
+    ['gives a yes of another library', () => ({ then: (done: (late: boolean) => void) => done(true) }), 401],
+  ])('is not let in either where isRevoked %s', async (_what, isRevoked, status) => {
+    const scheme = hs256({ isRevoked: isRevoked as () => Promise<boolean>, deadline: 20 });
+    expect((await send(scheme, goodToken({ jti: 'j-1' }))).status).toBe(status);
+  });
+
+  it('that is remembered ends with its key', async () => {
+    let now = NOW;
+    const scheme = jwt({
+      algorithms: ['HS256'],
+      keys: [{ kid: 'one', key: HMAC_SECRET, expiresAt: new Date(NOW + 1000) }],
+      now: () => now,
+      cache: { maxAge: '1h' },
+    });
+    const token = hmacToken({ alg: 'HS256', kid: 'one' }, { ...GOOD_CLAIMS, exp: NOW / 1000 + 86_400 });
+    expect((await send(scheme, token)).passed).toBe(true);
+    now += 999;
+    expect((await send(scheme, token)).passed).toBe(true);
+    now += 1;
+    expect((await send(scheme, token)).status).toBe(401);
+  });
+
+  it('has claims that no handler can change for the next one', async () => {
+    const { exchange } = await send(hs256(), goodToken({ realm_access: { roles: ['user'] } }));
+    const access = principalOf(exchange).claims?.realm_access as { roles: string[] };
+    expect(() => access.roles.push('admin')).toThrow(TypeError);
+  });
+
+  it.each([
+    ['no list', () => 'admin' as never],
+    ['a list of other things', () => [5] as never],
+    ['a promise', (async () => ['admin']) as never],
+  ])('lets nobody in by scopes that are %s', async (_what, scopes) => {
+    const { status, faults } = await ask(sequence(authenticate(hs256({ scopes }))), { headers: [bearer(goodToken())] });
+    expect([status, faults.length]).toEqual([500, 1]);
   });
 
   it('without a jti cannot be taken back, and is refused where that is asked', async () => {
@@ -336,6 +379,10 @@ describe('construction', () => {
     ['a subject that is no name', { algorithms: ['HS256'], key: SECRET, subject: '' }, 'subject'],
     ['a misspelt option', { algorithms: ['HS256'], key: SECRET, aud: 'api' }, 'aud'],
     ['a misspelt option of the cache', { algorithms: ['HS256'], key: SECRET, cache: { ttl: 5 } }, 'ttl'],
+    ['an audience that is not set', { algorithms: ['HS256'], key: SECRET, audience: undefined }, 'audience'],
+    ['an issuer that is not set', { algorithms: ['HS256'], key: SECRET, issuer: undefined }, 'issuer'],
+    ['a typ that is not set', { algorithms: ['HS256'], key: SECRET, typ: undefined }, 'typ'],
+    ['a deadline of two minutes', { algorithms: ['HS256'], key: SECRET, deadline: '2m' }, 'deadline'],
     ['isRevoked that is no function', { algorithms: ['HS256'], key: SECRET, isRevoked: true }, 'isRevoked'],
   ])('refuses %s and shows no key', (_what, options, named) => {
     let thrown: unknown;

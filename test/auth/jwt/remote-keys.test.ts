@@ -19,6 +19,8 @@ const signed = (kid: string, key: KeyObject, claims: object = {}) =>
 /** A provider of keys on this machine, which does as the test says. */
 let server: Server;
 let requests = 0;
+/** What was reported to the service. */
+let reported: string[] = [];
 let answer: RequestListener;
 let now = NOW;
 
@@ -30,6 +32,7 @@ const down: RequestListener = (_request, response) => void response.writeHead(50
 
 beforeEach(async () => {
   requests = 0;
+  reported = [];
   now = NOW;
   answer = serving(jwk(ONE.publicKey, 'one'));
   server = createServer((request, response) => {
@@ -50,7 +53,7 @@ function open(jwks: JwksOptions = {}) {
   const guard = authenticate(jwt({ algorithms: ['RS256'], jwksUrl: url(), jwks, cache: false, now: () => now }));
   return async (token: string) => {
     const { passed, status, faults } = await ask(guard, { headers: [bearer(token)] });
-    expect(faults).toEqual([]);
+    reported.push(...faults.map(String));
     return passed ? 200 : status;
   };
 }
@@ -74,9 +77,9 @@ describe('keys of a provider', () => {
     now += 29_999;
     await unknown();
     expect(requests).toBe(2);
-    now += 1;
+    now += 2;
     await unknown();
-    expect(requests).toBe(3);
+    expect([requests, reported]).toEqual([3, []]);
   });
 
   it('are changed for others without a request being refused that is signed by either', async () => {
@@ -106,6 +109,58 @@ describe('keys of a provider', () => {
     answer = serving(jwk(ONE.publicKey, 'one'));
     now += 1000;
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
+  });
+
+  it('that cannot be had are told of once for each question, however many wait', async () => {
+    const send = open();
+    answer = down;
+    const waiting = Array.from({ length: 20 }, () => send(signed('one', ONE.privateKey)));
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set([503]));
+    expect(reported).toEqual([expect.stringMatching(/the keys of http:.* cannot be had/)]);
+    now += 1000;
+    expect(await send(signed('one', ONE.privateKey))).toBe(503);
+    expect([requests, reported.length]).toEqual([2, 2]);
+  });
+
+  it('are asked for first where nobody has come for long, and used on where that fails', async () => {
+    const send = open();
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    answer = serving(jwk(TWO.publicKey, 'two'));
+    now += 600_000 + 60_001;
+    expect(await send(signed('one', ONE.privateKey))).toBe(401);
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+    answer = down;
+    now += 600_000 + 60_001;
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+    expect(requests).toBe(3);
+    now += 1000;
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+  });
+
+  it('are asked for again where the clock is set back', async () => {
+    const send = open();
+    now += 50_000_000;
+    answer = down;
+    expect(await send(signed('one', ONE.privateKey))).toBe(503);
+    now -= 40_000_000;
+    answer = serving(jwk(ONE.publicKey, 'one'));
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    now -= 5_000_000;
+    answer = serving(jwk(TWO.publicKey, 'two'));
+    expect(await send(signed('two', TWO.privateKey))).toBe(200);
+    expect(await send(signed('one', ONE.privateKey))).toBe(401);
+  });
+
+  it.each([
+    ['may not verify', { key_ops: ['sign', 'verify'] }],
+    ['has no exponent', { e: undefined }],
+    ['has a modulus that is none', { n: '***' }],
+  ])('of which one %s are told of once, and whoever names it is unknown', async (_what, more) => {
+    answer = serving({ ...jwk(TWO.publicKey, 'bad'), ...more }, jwk(ONE.publicKey, 'one'));
+    const send = open();
+    for (let i = 0; i < 5; i++) expect(await send(signed('bad', OTHER.privateKey))).toBe(401);
+    expect(await send(signed('one', ONE.privateKey))).toBe(200);
+    expect(reported.length).toBeLessThanOrEqual(1);
   });
 
   it('leave an unknown kid undecided while the provider is down', async () => {

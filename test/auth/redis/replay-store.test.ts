@@ -155,7 +155,7 @@ describeRedis('a Redis server in trouble', () => {
 });
 
 describe('redisReplayStore', () => {
-  const client = { set: async () => 'OK' as const, info: async () => '' };
+  const client = { set: async () => 'OK' as const, exists: async () => 0, info: async () => '' };
 
   it.each([
     ['no client', { client: undefined }, '"client"'],

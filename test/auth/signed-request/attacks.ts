@@ -1,5 +1,9 @@
 import type { Authenticator } from '../../../src/auth/authenticator.js';
-import { memoryReplayStore } from '../../../src/auth/signed-request/memory-replay-store.js';
+import {
+  type MemoryReplayStoreOptions,
+  memoryReplayStore,
+} from '../../../src/auth/signed-request/memory-replay-store.js';
+import type { ReplayStore } from '../../../src/auth/signed-request/replay-store.js';
 import { type SignOptions, sign } from '../../../src/auth/signed-request/sign.js';
 import { type SignedRequestOptions, signedRequest } from '../../../src/auth/signed-request/signed-request.js';
 import type { HeaderLine } from '../../exchange-fixture.js';
@@ -40,6 +44,12 @@ export interface SignedRequestCase {
   readonly expected: readonly Expected[];
 }
 
+/** A store that has been there for longer than any timestamp that is accepted. */
+export function startedBefore(options: MemoryReplayStoreOptions = {}): ReplayStore {
+  const { remember, has } = memoryReplayStore(options);
+  return { remember, has };
+}
+
 /** What every case is sent to. */
 export function service(options: Partial<SignedRequestOptions> = {}): Authenticator {
   const now = () => NOW;
@@ -51,7 +61,7 @@ export function service(options: Partial<SignedRequestOptions> = {}): Authentica
     ],
     window: `${WINDOW}s`,
     maxBody: MAX_BODY,
-    replayStore: memoryReplayStore({ now }),
+    replayStore: startedBefore({ now }),
     now,
     ...options,
   });

@@ -23,6 +23,7 @@ import {
   STRANGE_SECRET,
   service,
   signed,
+  startedBefore,
   WINDOW,
   type WireRequest,
   withField,
@@ -139,7 +140,7 @@ describe('a signed request', () => {
     ['one millisecond outside the future edge', WINDOW * 1000 + 1, false],
   ])('is judged by its timestamp %s', async (_where, offset, passes) => {
     const now = () => SECOND * 1000 - offset;
-    const { passed, decision } = await send(guardOf({ now, replayStore: memoryReplayStore({ now }) }), base);
+    const { passed, decision } = await send(guardOf({ now, replayStore: startedBefore({ now }) }), base);
     expect([passed, decision?.reason]).toEqual([passes, passes ? 'verified' : 'skew']);
   });
 
@@ -248,6 +249,28 @@ describe('strangers', () => {
     });
   });
 
+  it('that was used is refused before its body is read', async () => {
+    const guard = guardOf();
+    let reads = 0;
+    const readBody = async () => {
+      reads++;
+      return Buffer.from(BODY);
+    };
+    expect((await send(guard, base, { readBody })).passed).toBe(true);
+    for (let i = 0; i < 5; i++) {
+      expect((await send(guard, base, { readBody })).decision?.reason).toBe('replayed');
+    }
+    expect(reads).toBe(1);
+  });
+
+  it('that was made before this process remembers anything is refused for now', async () => {
+    const now = () => SECOND * 1000;
+    const replayStore = memoryReplayStore({ now });
+    const { status, decision } = await send(guardOf({ now, replayStore }), signed({ timestamp: SECOND - 1 }));
+    expect([status, decision?.reason]).toEqual([503, 'signed before the start']);
+    expect((await send(guardOf({ now, replayStore }), base)).passed).toBe(true);
+  });
+
   it('cannot have a nonce remembered with a tampered body', async () => {
     const store = watched(() => 'new');
     await send(guardOf({ replayStore: store }), { ...base, body: 'x' });
@@ -265,7 +288,7 @@ describe('the body', () => {
     expect((await send(guardOf({ maxBody: 7 }), base, { readBody })).status).toBe(413);
     expect((await send(guardOf(), base, { readBody })).status).toBe(413);
     const keys = [{ id: 'current', secret: SECRET }];
-    const byDefault = signedRequest({ keys, now: () => NOW, replayStore: memoryReplayStore() });
+    const byDefault = signedRequest({ keys, now: () => NOW, replayStore: startedBefore() });
     await send(authenticate(byDefault), base, { readBody });
     expect(asked).toEqual([7, MAX_BODY, 1_048_576]);
   });
@@ -334,7 +357,7 @@ describe('the replay store', () => {
   it('refuses a copy at every moment at which its timestamp is accepted', async () => {
     let time = SECOND * 1000 - WINDOW * 1000;
     const now = () => time;
-    const guard = guardOf({ now, replayStore: memoryReplayStore({ now }) });
+    const guard = guardOf({ now, replayStore: startedBefore({ now }) });
     expect((await send(guard, base)).passed).toBe(true);
     for (; time <= SECOND * 1000 + WINDOW * 1000; time += 997) {
       expect((await send(guard, base)).decision?.reason).toBe('replayed');
@@ -348,7 +371,7 @@ describe('the replay store', () => {
   it('that is full of live nonces refuses with 503, and admits again when one has ended', async () => {
     let time = NOW;
     const now = () => time;
-    const guard = guardOf({ now, replayStore: memoryReplayStore({ capacity: 2, now }) });
+    const guard = guardOf({ now, replayStore: startedBefore({ capacity: 2, now }) });
     const soon = signed({ timestamp: SECOND - WINDOW + 2 });
     expect([(await send(guard, soon)).passed, (await send(guard, base)).passed]).toEqual([true, true]);
     const third = signed();
