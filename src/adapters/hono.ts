@@ -4,7 +4,8 @@ import { Exchange, type Guard, type Reply } from '../exchange.js';
 import { renderProblem } from '../problem-format.js';
 import { INTERNAL_ERROR, sequence } from '../sequence.js';
 import { exchangeOf } from './node-http.js';
-import { mergedVary, WebMessage } from './web.js';
+import { mergedVary } from './vary.js';
+import { WebMessage } from './web.js';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -54,7 +55,10 @@ function middleware(
       joinVary(context, outgoing);
       return undefined;
     }
-    const message = new WebMessage(context.req.raw, () => getConnInfo?.(context).remote.address);
+    const message = new WebMessage(
+      context.req.raw,
+      () => getConnInfo?.(context).remote.address ?? incoming?.socket.remoteAddress,
+    );
     const exchange = new Exchange(message, message);
     context.set('exchange', exchange);
     const { signal } = context.req.raw;

@@ -35,9 +35,18 @@ export function watchStream(stream: Http2Stream, response: ServerResponse, excha
     exchange.abort();
     return;
   }
-  stream.once('close', () => {
-    const sent = stream.writableFinished && stream.rstCode === NO_ERROR;
-    if (sent) exchange.settle({ kind: 'completed', status: response.statusCode });
-    else exchange.abort();
+  stream.once('aborted', () => exchange.abort());
+  stream.once('finish', () => {
+    if (stream.aborted || stream.rstCode !== NO_ERROR) return;
+    exchange.settle({ kind: 'completed', status: response.statusCode });
+    // A client that goes on sending is not wanted any more. What nobody has begun to read, Node itself lets go.
+    if (!stream.readableEnded && stream.readableFlowing !== null) stream.close(NO_ERROR);
   });
+  // Reset while what is left of the response waits for leave to be sent: nothing else would ever tell.
+  stream.once('end', () => {
+    if (!stream.closed || stream.writableFinished) return;
+    exchange.abort();
+    stream.destroy();
+  });
+  stream.once('close', () => exchange.abort());
 }

@@ -7,6 +7,7 @@ import { renderProblem } from '../problem-format.js';
 import { INTERNAL_ERROR } from '../sequence.js';
 import { bodyOf, streamOf, watchStream } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
+import { mergedVary } from './vary.js';
 
 /** A request as node:http gives it, and what Express and the exchange add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -21,6 +22,7 @@ const NO_LINES: readonly string[] = Object.freeze([]);
 class NodeHttpMessage implements RequestView, ResponseHeaders {
   readonly #request: NodeRequest;
   readonly #response: ServerResponse;
+  #vary: string | undefined;
 
   constructor(request: NodeRequest, response: ServerResponse) {
     this.#request = request;
@@ -100,7 +102,20 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   set(name: string, value: string): void {
-    if (!this.#response.headersSent) this.#response.setHeader(name, value);
+    if (this.#response.headersSent) return;
+    this.#response.setHeader(name, value);
+    if (name.length === 4 && name.toLowerCase() === 'vary') this.#keepVary(value);
+  }
+
+  /** A handler's own `Vary` does not take the place of what guards have said: a cache would mix up their answers. */
+  #keepVary(value: string): void {
+    const isFirst = this.#vary === undefined;
+    this.#vary = value;
+    if (!isFirst) return;
+    const response = this.#response;
+    const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
+    response.writeHead = (...args: unknown[]) =>
+      writeHead.apply(response, response.headersSent ? args : withVary(response, args, this.#vary ?? ''));
   }
 
   onHead(hook: () => void): void {
@@ -112,6 +127,21 @@ class NodeHttpMessage implements RequestView, ResponseHeaders {
       return writeHead.apply(response, args);
     };
   }
+}
+
+/** The arguments of `writeHead`, where headers may stand as an object, or as a list of names and values. */
+function withVary(response: ServerResponse, args: readonly unknown[], vary: string): unknown[] {
+  const isVary = (name: unknown) => typeof name === 'string' && name.toLowerCase() === 'vary';
+  const headers = args.at(-1);
+  if (Array.isArray(headers)) {
+    const at = headers.findIndex((name, i) => i % 2 === 0 && isVary(name));
+    if (at !== -1) return [...args.slice(0, -1), headers.with(at + 1, mergedVary(vary, String(headers[at + 1])))];
+  } else if (typeof headers === 'object' && headers !== null) {
+    const own = Object.entries(headers).find(([name]) => isVary(name));
+    if (own !== undefined) return [...args.slice(0, -1), { ...headers, [own[0]]: mergedVary(vary, String(own[1])) }];
+  }
+  response.setHeader('Vary', mergedVary(vary, String(response.getHeader('Vary') ?? '')));
+  return [...args];
 }
 
 const OPEN = Symbol('gatewarden.open');
@@ -132,13 +162,16 @@ export function exchangeOf(request: NodeRequest, response: ServerResponse): Exch
 }
 
 function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchange): void {
+  // After a reset what was sent before it is still handed on, but the kernel does not say any more who sent it. A Unix socket
+  // has no address at either end.
+  const isLost = socket.remoteAddress === undefined && socket.localAddress !== undefined;
+  if (socket.destroyed || response.destroyed || isLost) {
+    exchange.abort();
+    return;
+  }
   const stream = streamOf(response);
   if (stream !== undefined) {
     watchStream(stream, response, exchange);
-    return;
-  }
-  if (socket.destroyed || response.destroyed) {
-    exchange.abort();
     return;
   }
   const open = openExchanges(socket);

@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { parseHost } from '../ip-literal.js';
 import { badOption } from '../option.js';
-import { type Address, parseHost, prefixMask } from './address.js';
+import { type Address, prefixMask } from './address.js';
 import { CLOUDFLARE_RANGES } from './cloudflare.js';
 
 interface Range {

@@ -1,4 +1,4 @@
-import type { AuthenticationDecision, Exchange, Guard, Outcome } from '../exchange.js';
+import { type AuthenticationDecision, disown, type Exchange, type Guard, type Outcome } from '../exchange.js';
 import { keyHasher } from '../key-hash.js';
 import { badOption, checkOptionNames } from '../option.js';
 import { requestPath } from '../request-path.js';
@@ -68,6 +68,7 @@ export function accessLog(options: AccessLogOptions): Guard {
 
   return function accessLog(exchange) {
     const start = performance.now();
+    const { remoteAddress } = exchange.request;
     let credentials: string | undefined;
     const earlier = exchange.authenticationListener;
     exchange.authenticationListener = (decision: AuthenticationDecision, of) => {
@@ -75,7 +76,9 @@ export function accessLog(options: AccessLogOptions): Guard {
       earlier?.(decision, of);
     };
     exchange.onSettled((outcome) => {
-      if (skip?.(exchange) === true) return;
+      const skipped: unknown = skip?.(exchange);
+      disown(skipped);
+      if (skipped === true) return undefined;
       const { request, requestId, clientIp, principal } = exchange;
       const fields: AccessLogFields = {
         requestId,
@@ -85,13 +88,14 @@ export function accessLog(options: AccessLogOptions): Guard {
         outcome: outcome.kind,
         code: outcome.kind === 'refused' ? outcome.code : undefined,
         duration: Math.round((performance.now() - start) * 1000) / 1000,
-        ip: clientIp?.key ?? request.remoteAddress,
+        ip: clientIp?.key ?? remoteAddress,
         principal: principal === undefined ? undefined : printable(principal.id),
         keyHash: credentials === undefined ? undefined : keyHash(credentials),
         cfRay: clientIp?.source === 'cf-connecting-ip' ? rayOf(exchange) : undefined,
       };
       const { method, path, status } = fields;
-      logger[levelOf(outcome)](fields, `${method} ${path} ${status ?? 'aborted'}`);
+      // Given back, so that a promise that fails is a fault and ends nothing.
+      return logger[levelOf(outcome)](fields, `${method} ${path} ${status ?? 'aborted'}`) as unknown;
     });
     return undefined;
   };

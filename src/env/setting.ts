@@ -33,18 +33,18 @@ function setting<T, O extends Fallback<unknown>>(
 ): Setting<Unset<T, O>> {
   const { optional = false } = options;
   // A default is read as a variable would be: a bad one stops the start as well.
-  const value =
-    options.default === undefined
-      ? undefined
-      : typeof options.default === 'string'
-        ? read('default', options.default)
-        : (options.default as T);
+  const value = options.default === undefined ? undefined : read('default', textOf(options.default));
   return {
     read: read as (name: string, text: string) => Unset<T, O>,
     fallback: value !== undefined || optional ? { value: value as Unset<T, O> } : undefined,
     isSecret,
     show: (shown) => (shown === undefined ? 'not set' : show(shown as T)),
   };
+}
+
+/** A default as it would stand in the environment; a number of milliseconds or bytes says its unit. */
+function textOf(value: unknown): string {
+  return Array.isArray(value) ? value.join(',') : String(value);
 }
 
 /** Any text. */
@@ -104,7 +104,7 @@ export function duration<const O extends Fallback<Duration> & { readonly unit?: 
 ): Setting<Unset<number, O>> {
   const { unit = 's' } = options;
   return setting(
-    options,
+    { ...options, ...(typeof options.default === 'number' ? { default: `${options.default}ms` } : {}) } as O,
     (name, value) => milliseconds(FACTORY, name, /^\d+$/.test(value) ? `${value}${unit}` : value),
     (value) => `${value} ms`,
   );
@@ -116,7 +116,7 @@ export function size<const O extends Fallback<Size> & { readonly unit?: 'b' | 'k
 ): Setting<Unset<number, O>> {
   const { unit = 'b' } = options;
   return setting(
-    options,
+    { ...options, ...(typeof options.default === 'number' ? { default: `${options.default}b` } : {}) } as O,
     (name, value) => bytes(FACTORY, name, /^\d+$/.test(value) ? `${value}${unit}` : value),
     (value) => `${value} bytes`,
   );
@@ -177,18 +177,19 @@ export function secret<const O extends { readonly optional?: boolean; readonly m
  * ```
  */
 export function checked<T>(of: Setting<T>, check: (value: T) => unknown): Setting<T> {
-  return {
-    ...of,
-    read(name, value) {
-      const read = of.read(name, value);
-      try {
-        check(read);
-      } catch (error) {
-        if (!(error instanceof OptionError)) throw error;
-        const rule = error.message.replace(/^gatewarden: /, '');
-        throw badSecret(FACTORY, name, of.isSecret ? 'is not accepted' : `is not accepted: ${rule}`);
-      }
-      return read;
-    },
-  };
+  function accepted(name: string, value: T): T {
+    try {
+      check(value);
+    } catch (error) {
+      if (!(error instanceof OptionError)) throw error;
+      const rule = error.message.replace(/^gatewarden: /, '');
+      throw badSecret(FACTORY, name, of.isSecret ? 'is not accepted' : `is not accepted: ${rule}`);
+    }
+    return value;
+  }
+
+  // An empty list is for services that do without, whatever a guard would say of it.
+  const { value } = of.fallback ?? {};
+  if (value !== undefined && !(Array.isArray(value) && value.length === 0)) accepted('default', value as T);
+  return { ...of, read: (name, text) => accepted(name, of.read(name, text)) };
 }

@@ -93,9 +93,12 @@ export class CounterTable {
     const slot = this.#room(now, pinned);
     if (slot === NONE) return NONE;
     this.#clear(slot, policy);
-    this.#setKey(slot, key);
-    this.#sibling[slot] = this.#index.get(key) ?? NONE;
-    this.#index.set(key, slot);
+    const sibling = this.#index.get(key);
+    // A copy, where it is new here: a piece cut from a long header would keep the whole header alive.
+    const own = sibling === undefined ? copyOf(key) : this.#keyOf(sibling);
+    this.#setKey(slot, own);
+    this.#sibling[slot] = sibling ?? NONE;
+    this.#index.set(own, slot);
     this.#link(slot, policy);
     return slot;
   }
@@ -317,6 +320,10 @@ export class CounterTable {
     else piece[slot & ((1 << KEY_BITS) - 1)] = key;
   }
 
+  #keyOf(slot: number): string {
+    return this.#keys[slot >> KEY_BITS]?.[slot & ((1 << KEY_BITS) - 1)] as string;
+  }
+
   #expired(slot: number, now: number): boolean {
     return (this.#time[slot] as number) + (this.#windows[this.#policy[slot] as number] as number) <= now;
   }
@@ -356,7 +363,7 @@ export class CounterTable {
   }
 
   #unchain(slot: number): void {
-    const key = this.#keys[slot >> KEY_BITS]?.[slot & ((1 << KEY_BITS) - 1)] as string;
+    const key = this.#keyOf(slot);
     const rest = this.#sibling[slot] as number;
     let at = this.#index.get(key) as number;
     if (at === slot) {
@@ -367,4 +374,14 @@ export class CounterTable {
     while (this.#sibling[at] !== slot) at = this.#sibling[at] as number;
     this.#sibling[at] = rest;
   }
+}
+
+/** V8 cuts no shorter piece out of another string without copying it. */
+const SHORTEST_PIECE = 13;
+
+/** The same text in memory of its own, whatever it was cut from. */
+function copyOf(key: string): string {
+  if (key.length < SHORTEST_PIECE) return key;
+  const narrow = Buffer.from(key, 'latin1').toString('latin1');
+  return narrow === key ? narrow : Buffer.from(key, 'utf16le').toString('utf16le');
 }

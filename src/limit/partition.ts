@@ -36,5 +36,6 @@ export function storedKey(key: unknown): string {
   if (typeof key !== 'string' || key === '') {
     throw new TypeError('gatewarden: limit needs a non-empty string as partition key');
   }
-  return key.length <= MAX_KEY_LENGTH ? key : hash('sha256', key, 'hex');
+  // Longer than any key that stands for itself, so that none can be made to equal it.
+  return key.length <= MAX_KEY_LENGTH ? key : `sha512:${hash('sha512', key, 'hex')}`;
 }

@@ -42,6 +42,8 @@ async function start(...guards: readonly Guard[]) {
   await app.register(gatewarden, {
     guards: [reportFaults((error) => faults.push(error)), watch, securityHeaders(), ...guards],
   });
+  app.post('/json', () => ({}));
+  app.get('/large', () => Buffer.alloc(10_000_000));
   app.get('/fast', () => ({ ok: true }));
   app.get('/slow', async () => {
     await new Promise<void>((go) => release.push(go));
@@ -120,6 +122,35 @@ describe('over HTTP/2', () => {
     await expect.poll(() => release.length).toBe(2);
     client.destroy();
     await expect.poll(() => outcomes).toEqual(['/slow aborted', '/slow aborted']);
+  });
+
+  it('a reset without an error is a client that leaves, too, before and while it is answered', async () => {
+    const { session, release, outcomes } = await start();
+    const client = session();
+    const slow = client.request({ ':path': '/slow' });
+    slow.on('error', () => undefined);
+    await expect.poll(() => release.length).toBe(1);
+    slow.close(0);
+    await expect.poll(() => outcomes).toEqual(['/slow aborted']);
+    // Its window is closed before the answer is whole.
+    const large = client.request({ ':path': '/large' });
+    large.on('error', () => undefined);
+    await once(large, 'response');
+    large.pause();
+    await new Promise((turn) => setTimeout(turn, 50));
+    large.close(0);
+    await expect.poll(() => outcomes).toEqual(['/slow aborted', '/large aborted']);
+    expect(client.destroyed).toBe(false);
+  });
+
+  it('an answer that is whole ends its exchange, though the client goes on sending', async () => {
+    const { session, outcomes } = await start();
+    const stream = session().request({ ':path': '/json', ':method': 'POST', 'content-type': 'application/json' });
+    stream.on('error', () => undefined);
+    stream.write(Buffer.alloc(2_000_000, 32));
+    const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+    expect(headers[':status']).toBe(413);
+    await expect.poll(() => outcomes).toEqual(['/json completed 413']);
   });
 
   it('uploads come to the same as over HTTP/1, and leave nothing where they break off', async () => {

@@ -430,6 +430,57 @@ export function adapterContract(name: string, serve: Serve): void {
       });
     });
 
+    promise('a client that resets its connection at once runs no guard without an address', async (stage) => {
+      const seen: (string | undefined)[] = [];
+      const look: Guard = ({ request }) => {
+        seen.push(request.remoteAddress);
+        return undefined;
+      };
+      await stage.serve([get(OK, [look])]);
+      for (let i = 0; i < 10; i++) {
+        const client = await stage.connect();
+        await new Promise((sent) => client.socket.write(requestText('GET /'), sent));
+        client.socket.resetAndDestroy();
+        await new Promise((turn) => setTimeout(turn, 10));
+      }
+      const client = await stage.connect();
+      client.send('GET /');
+      expect((await client.answer()).status).toBe(200);
+      expect([...new Set(seen)]).toEqual(['127.0.0.1']);
+    });
+
+    promise('Vary holds what guards have said, and what the handler has', async (stage) => {
+      const marking: Guard = (exchange) => {
+        exchange.append('Vary', 'Origin');
+        return undefined;
+      };
+      const own = { Vary: 'Accept-Encoding, origin' };
+      await stage.serve([
+        get({ does: 'answer', status: 200, body: {}, headers: own }, [marking]),
+        { ...get({ does: 'answer', status: 200, body: {} }, [marking]), path: '/plain' },
+        {
+          ...get({ does: 'write', write: (_request, response) => void response.writeHead(200, own).end() }, [marking]),
+          path: '/written',
+        },
+      ]);
+      const client = await stage.connect();
+      for (const [path, vary] of [
+        ['/', ['accept-encoding', 'origin']],
+        ['/plain', ['origin']],
+        ['/written', ['accept-encoding', 'origin']],
+      ] as const) {
+        client.send(`GET ${path}`);
+        const said = (await client.answer()).field('vary') ?? '';
+        expect([
+          path,
+          said
+            .toLowerCase()
+            .split(/\s*,\s*/)
+            .sort(),
+        ]).toEqual([path, vary]);
+      }
+    });
+
     describe.each(LEAVINGS)('a client that %s', (_name, leave) => {
       promise('before any answer has aborted, though the status still reads 200', async (stage) => {
         let response: ServerResponse | undefined;

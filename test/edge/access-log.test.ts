@@ -14,7 +14,7 @@ import { slidingWindow } from '../../src/limit/policy.js';
 import { OptionError } from '../../src/option.js';
 import { sequence } from '../../src/sequence.js';
 import { expectNoCredential } from '../canary.js';
-import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
+import { ask, type HeaderLine, type TestExchangeOptions, testExchange } from '../exchange-fixture.js';
 
 const SECRET = 'access-log-c4n4ry-secret-0123456789-abcdef';
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
@@ -194,6 +194,30 @@ describe('accessLog', () => {
   it('cuts what is endless', async () => {
     const { line } = await logged([], { url: `/${'x'.repeat(10_000)}` });
     expect(line?.fields.path).toHaveLength(2048);
+  });
+
+  it.each([
+    ['logger', () => Promise.reject(new Error('disk full')), () => false],
+    ['skip', () => undefined, (() => Promise.reject(new Error('no database'))) as never],
+  ])('ends no process where a %s of JavaScript gives a promise that fails', async (_what, write, skip) => {
+    const { exchange, faults } = testExchange({});
+    const logger = { info: write, warn: write, error: write };
+    await sequence(accessLog({ logger, skip }))(exchange);
+    exchange.settle({ kind: 'completed', status: 200 });
+    await new Promise((turn) => setImmediate(turn));
+    expect(faults.length).toBeLessThanOrEqual(1);
+  });
+
+  it('knows the address of whoever has left, and no password of a target', async () => {
+    let remoteAddress: string | undefined = '203.0.113.7';
+    const lines: AccessLogFields[] = [];
+    const write = (fields: object) => void lines.push(fields as AccessLogFields);
+    const { exchange } = testExchange({ url: 'http://user:c4n4ry@example.com/a?b' });
+    Object.defineProperty(exchange.request, 'remoteAddress', { get: () => remoteAddress });
+    await sequence(accessLog({ logger: { info: write, warn: write, error: write } }))(exchange);
+    remoteAddress = undefined;
+    exchange.abort();
+    expect(lines[0]).toMatchObject({ ip: '203.0.113.7', path: '/a', outcome: 'aborted' });
   });
 
   it('changes no answer where its logger fails', async () => {

@@ -100,6 +100,7 @@ export const HOST_ATTACKS: readonly HostAttack[] = [
   bad('[localhost]'),
   bad('[]'),
   bad('[::ffff:127.0.0.1]'),
+  bad('[::127.0.0.1]'),
   bad(`${'a.'.repeat(200)}example.com`),
   bad(''),
   { what: 'two Host lines, the good one first', hosts: ['example.com', 'evil.test'], served: false },

@@ -123,6 +123,15 @@ describe('a variable', () => {
 
   it('whose default is bad stops the start as well', () => {
     expect(() => duration({ default: 'soon' })).toThrow(OptionError);
+    expect(() => duration({ default: Number.NaN })).toThrow(OptionError);
+    expect(() => integer({ min: 1, default: 0 })).toThrow(OptionError);
+    expect(() => port({ default: 70_000 })).toThrow(OptionError);
+    expect(() => size({ default: -1 })).toThrow(OptionError);
+    const trust = (entries: readonly string[]) => clientIp({ trust: entries });
+    expect(() => checked(list({ default: ['everywhere'] }), trust)).toThrow(/"default" is not accepted.*everywhere/);
+    expect(one(checked(list({ default: ['loopback'] }), trust), '')).toEqual(['loopback']);
+    expect(one(duration({ default: 1500 }), '')).toBe(1500);
+    expect(one(size({ default: 1500 }), '')).toBe(1500);
   });
 
   it('may be judged by the guard that will use it', () => {
