@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { AuditRecord, Guard, SignatureHeaders } from '../src/index.js';
+import type { AuditRecord, Guard, QuotaState, SignatureHeaders } from '../src/index.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from './exchange-fixture.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -31,6 +31,8 @@ const ENVIRONMENT = {
 interface Example {
   readonly way: Guard;
   readonly key: string;
+  usageOf(ip: string): Promise<readonly QuotaState[]>;
+  forgive(ip: string): Promise<void>;
   readonly keys: { replace(records: readonly object[]): void };
   readonly record: object;
   readonly records: AuditRecord[];
@@ -71,6 +73,22 @@ describe("the README's way in by", () => {
     tested.add(name);
     it(name, async () => test(await example(name)));
   };
+
+  by('edge', async (found) => {
+    vi.spyOn(console, 'info').mockImplementation(() => undefined);
+    vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const host: HeaderLine = ['Host', 'api.example.com'];
+    const of = (ip: string): HeaderLine[] => [host, bearer(ENVIRONMENT.SECRET_KEY), ['X-Original-IP', ip]];
+    expect(await send(found)).toBe(400);
+    expect(await send(found, host, ['Origin', 'https://a.example.org'])).toBe(200);
+    expect(await send(found, host, bearer('wrong'))).toBe(401);
+    for (let i = 0; i < 60; i++) expect(await send(found, ...of('203.0.113.7'))).toBe(200);
+    expect(await send(found, ...of('203.0.113.7'))).toBe(403);
+    expect(await send(found, ...of('203.0.113.8'))).toBe(200);
+    expect(await found.usageOf('203.0.113.7')).toMatchObject([{ remaining: 0 }]);
+    await found.forgive('203.0.113.7');
+    expect(await send(found, ...of('203.0.113.7'))).toBe(200);
+  });
 
   by('api-keys', async (found) => {
     expect(await send(found, ['X-API-Key', found.key])).toBe(200);
