@@ -44,9 +44,9 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     rules.guardsImportCoreAndTheirOwn,
     {
       'limit/limit.ts': "import { addressKey } from '../client-ip/address.js';",
-      'auth/bearer.ts': "type Request = import('../adapters/node-http.js').NodeRequest;",
+      'auth/bearer.ts': "type Request = import('../adapters/node-message.js').NodeRequest;",
     },
-    ['limit/limit.ts imports ../client-ip/address.js', 'auth/bearer.ts imports ../adapters/node-http.js'],
+    ['limit/limit.ts imports ../client-ip/address.js', 'auth/bearer.ts imports ../adapters/node-message.js'],
   ],
   [
     'lets adapters know the core and each other only',

@@ -19,6 +19,7 @@ import { Hono } from 'hono';
 import { z } from 'zod';
 import type { Logger } from '../text-logger.js';
 import { type Docs, serveDocs } from './docs.js';
+import { guideLines } from './guide-lines.js';
 import { openApi } from './openapi.js';
 import type { Settings } from './settings.js';
 
@@ -50,7 +51,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
       fastApiErrors,
       requestId(),
       clientIp({ trust: settings.trustedProxies }),
-      accessLog({ logger }),
+      accessLog({ logger: guideLines(logger) }),
       processTime(),
       securityHeaders({ preset: 'classic' }),
       trustedHosts({ hosts: settings.trustedHosts }),
@@ -109,7 +110,12 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
   app.post('/api/test', guard(withKey), async (c) => {
     const text = await bodyText(c.req.raw);
     if (text === undefined) return c.json(error('The body is too large.'), 413);
-    const parsed = TestRequest.safeParse(parseJson(text));
+    const body = parseJson(text);
+    if (body === undefined) {
+      const detail = [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }];
+      return c.json({ detail, timestamp: timestamp() }, 422);
+    }
+    const parsed = TestRequest.safeParse(body);
     if (!parsed.success) {
       const detail = parsed.error.issues.map(({ code, path, message }) => ({
         type: code,
@@ -154,6 +160,7 @@ function timestamp(): string {
   return `${new Date().toISOString().slice(0, -1)}000`;
 }
 
+/** Undefined where it is none: no JSON means that. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,5 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import {
+  accessLog,
   authenticate,
   clientIp,
   cors,
@@ -7,11 +8,14 @@ import {
   limit,
   memoryStore,
   problemFormat,
+  requestId,
   securityHeaders,
   slidingWindow,
 } from 'gatewarden';
 import { gatewarden, guard } from 'gatewarden/fastify';
+import type { Logger } from '../text-logger.js';
 import { readBet } from './bet.js';
+import { corsViolations } from './cors-violations.js';
 import type { Settings } from './settings.js';
 import type { Stream, Streams } from './streams.js';
 
@@ -24,13 +28,16 @@ const fastApiErrors = problemFormat({
 });
 
 /** The live-ingest API: it takes bets from those who know the token, so many a minute, and shows them by stream. */
-export async function createGateway(settings: Settings, streams: Streams): Promise<FastifyInstance> {
+export async function createGateway(settings: Settings, streams: Streams, logger: Logger): Promise<FastifyInstance> {
   const app = fastify({ bodyLimit: 64 * 1024 });
   await app.register(gatewarden, {
     guards: [
       fastApiErrors,
+      requestId(),
+      accessLog({ logger }),
       securityHeaders(),
       clientIp({ trust: settings.trustedProxies }),
+      corsViolations(logger),
       cors({
         origins: settings.corsOrigins,
         credentials: true,
@@ -74,10 +81,10 @@ export async function createGateway(settings: Settings, streams: Streams): Promi
   });
 
   app.setNotFoundHandler((_request, reply) => notFound(reply));
-  app.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
+  app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const { statusCode = 500 } = error;
     if (statusCode < 500) return reply.code(statusCode).send({ detail: 'The request could not be read.' });
-    console.error('live-ingest:', error);
+    logger.error({ err: error, requestId: request.exchange?.requestId }, 'unhandled error');
     return reply.code(500).send({ detail: 'Internal Server Error' });
   });
   return app;

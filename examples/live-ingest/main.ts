@@ -1,4 +1,5 @@
 import { OptionError } from 'gatewarden';
+import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
 import { isLoopback, readSettings } from './settings.js';
 import { Streams } from './streams.js';
@@ -6,7 +7,8 @@ import { Streams } from './streams.js';
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
   const streams = await Streams.open(settings.dataFile);
-  const app = await createGateway(settings, streams);
+  const logger = textLogger((line) => process.stdout.write(line));
+  const app = await createGateway(settings, streams, logger);
   const origin = await app.listen({ host: settings.host, port: settings.port });
 
   console.log('Security settings:');

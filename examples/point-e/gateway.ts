@@ -1,5 +1,6 @@
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import {
+  accessLog,
   addressKey,
   authenticate,
   clientIp,
@@ -7,6 +8,7 @@ import {
   limit,
   memoryStore,
   problemFormat,
+  requestId,
   securityHeaders,
   sharedSecret,
   slidingWindow,
@@ -15,6 +17,7 @@ import { guard } from 'gatewarden/express';
 import { upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
+import type { Logger } from '../text-logger.js';
 import type { ModelFiles } from './model-files.js';
 import type { Settings } from './settings.js';
 import { generateMesh, type Job, readinessOf } from './worker-client.js';
@@ -57,7 +60,7 @@ const fastApiErrors = problemFormat({
 });
 
 /** The Point-E gateway: it lets the main server in, counts by the end user's address, and passes the work on. */
-export function createGateway(settings: Settings, workerUrl: string, files: ModelFiles): Express {
+export function createGateway(settings: Settings, workerUrl: string, files: ModelFiles, logger: Logger): Express {
   const isReady = readinessOf(workerUrl);
   const { limitPerIp, windowSeconds } = settings;
   const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
@@ -73,7 +76,14 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
 
   const app = express();
   app.disable('x-powered-by');
-  app.use(guard(fastApiErrors, securityHeaders()));
+  app.use(
+    guard(
+      fastApiErrors,
+      requestId(),
+      accessLog({ logger, skip: ({ request }) => /^\/(?:health|ready)(?:\?|$)/.test(request.url) }),
+      securityHeaders(),
+    ),
+  );
 
   app.get('/health', async (_req, res) => {
     const ready = await isReady();
@@ -156,7 +166,7 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
   app.use((_req, res) => {
     res.status(404).json({ detail: 'Not Found' });
   });
-  app.use(answerError);
+  app.use(answerError(logger));
   return app;
 
   async function generate(req: Request, res: Response, job: Job, user_id: string | null = null): Promise<void> {
@@ -210,15 +220,17 @@ function mistakes(error: z.ZodError | undefined) {
   return error?.issues.map(({ code, path, message }) => ({ type: code, loc: ['body', ...path], msg: message })) ?? [];
 }
 
-const answerError: ErrorRequestHandler = (error: { status?: number; type?: string }, _req, res, next) => {
-  if (res.headersSent) {
-    next(error);
-  } else if (error.type === 'entity.parse.failed') {
-    res.status(422).json({ detail: [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }] });
-  } else if (error.status !== undefined && error.status >= 400 && error.status < 500) {
-    res.status(error.status).json({ detail: 'The request could not be read.' });
-  } else {
-    console.error('point-e:', error);
-    res.status(500).json({ detail: 'Internal Server Error' });
-  }
-};
+const answerError =
+  (logger: Logger): ErrorRequestHandler =>
+  (error: { status?: number; type?: string }, req, res, next) => {
+    if (res.headersSent) {
+      next(error);
+    } else if (error.type === 'entity.parse.failed') {
+      res.status(422).json({ detail: [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }] });
+    } else if (error.status !== undefined && error.status >= 400 && error.status < 500) {
+      res.status(error.status).json({ detail: 'The request could not be read.' });
+    } else {
+      logger.error({ err: error, requestId: req.exchange?.requestId }, 'unhandled error');
+      res.status(500).json({ detail: 'Internal Server Error' });
+    }
+  };

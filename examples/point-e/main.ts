@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
 import { ModelFiles } from './model-files.js';
 import { describe, readSettings, SettingsError } from './settings.js';
@@ -45,7 +46,8 @@ async function main(): Promise<void> {
   const settings = readSettings(process.env);
   const workerUrl = settings.workerUrl ?? (await startStandIn());
   const files = await ModelFiles.create();
-  const server = createServer(createGateway(settings, workerUrl, files));
+  const logger = textLogger((line) => process.stdout.write(line));
+  const server = createServer(createGateway(settings, workerUrl, files, logger));
   server.listen(settings.port, settings.host);
   await once(server, 'listening');
 

@@ -8,7 +8,6 @@ import {
   type Exchange,
   type Logger,
   limit,
-  memoryStore,
   type Problem,
   problemFormat,
   requestId,
@@ -21,6 +20,7 @@ import { jwt, jwtIssuer } from 'gatewarden/jwt';
 import { imageInspector, upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
+import { openCounters } from './counters.js';
 import { Filters, Preprocessing, summary, wanted } from './filters.js';
 import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
@@ -96,7 +96,7 @@ export async function createGateway(
     known.set(units, policies);
     return policies;
   }
-  const store = memoryStore();
+  const { store, close: closeCounters } = openCounters(settings.redisUrl, logger);
   const traffic = recentTraffic(now);
   const usage = settings.usageTracking ? clientUsage() : undefined;
   const admitted = guard(
@@ -131,6 +131,7 @@ export async function createGateway(
   });
 
   const app = fastify({ bodyLimit: Math.ceil(maxFileBytes * 1.4) + 65_536 });
+  app.addHook('onClose', closeCounters);
   await app.register(gatewarden, {
     guards: [
       // Not those who ask how things are: an idle service shall look idle.

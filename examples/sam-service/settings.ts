@@ -9,6 +9,7 @@ import {
   list,
   port,
   readEnv,
+  type Setting,
   secret,
   size,
   text,
@@ -28,6 +29,8 @@ export interface Settings {
   /** Requests an hour. */
   readonly defaultRateLimit: number;
   readonly authenticatedRateLimit: number;
+  /** Where requests are counted, for all processes; undefined: in this process. It may hold a password. */
+  readonly redisUrl: string | undefined;
   readonly maxFileBytes: number;
   /** How long the worker may take for one request. */
   readonly maxGpuMs: number;
@@ -49,13 +52,14 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       API_KEYS: checked(secret({ optional: true }), (keys) => keys && parseApiKeys(keys)),
       ADMIN_API_KEY: checked(secret({ optional: true }), (key) => key && adminApiKey(key)),
       JWT_SECRET: checked(
-        secret({ optional: true }),
+        secret({ optional: true, minLength: 32 }),
         (key) => key && jwtIssuer({ algorithm: 'HS256', key, expiresIn: '24h' }),
       ),
       AUTH_USERS: secret({ optional: true }),
       ALLOW_ANONYMOUS: boolean({ default: false }),
       DEFAULT_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 10 }),
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 100 }),
+      REDIS_URL: redisUrl(),
       MAX_FILE_SIZE_MB: size({ unit: 'mb', default: '50mb' }),
       // For longer than 300 seconds Node's own fetch does not wait for an answer.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
@@ -84,6 +88,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     allowAnonymous: values.ALLOW_ANONYMOUS,
     defaultRateLimit: values.DEFAULT_RATE_LIMIT,
     authenticatedRateLimit: values.AUTHENTICATED_RATE_LIMIT,
+    redisUrl: values.REDIS_URL,
     maxFileBytes: values.MAX_FILE_SIZE_MB,
     maxGpuMs: values.MAX_GPU_TIME_SECONDS * 1000,
     usageTracking: values.ENABLE_USAGE_TRACKING,
@@ -93,6 +98,19 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     host: values.HOST,
     port: values.PORT,
     described: describe(),
+  };
+}
+
+/** A secret, where `url` would allow no password; but a message that tells what it must be. */
+function redisUrl(): Setting<string | undefined> {
+  return {
+    ...secret({ optional: true }),
+    read(name, value) {
+      if (URL.canParse(value) && ['redis:', 'rediss:'].includes(new URL(value).protocol)) return value;
+      throw new OptionError(
+        `gatewarden: the environment "${name}" must be a URL that begins with redis:// or rediss://`,
+      );
+    },
   };
 }
 

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { Exchange, Guard } from '../exchange.js';
 import { sequence } from '../sequence.js';
-import { exchangeOf, type NodeRequest, sendReply } from './node-http.js';
+import { exchangeOf } from './node-http.js';
+import type { NodeRequest } from './node-message.js';
+import { sendReply } from './node-reply.js';
 
 declare global {
   namespace Express {

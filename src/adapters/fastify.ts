@@ -4,7 +4,8 @@ import fastifyPlugin from 'fastify-plugin';
 import type { Exchange, Guard, Reply } from '../exchange.js';
 import { OptionError } from '../option.js';
 import { INTERNAL_ERROR, sequence } from '../sequence.js';
-import { exchangeOf, sendReply } from './node-http.js';
+import { exchangeOf } from './node-http.js';
+import { sendReply } from './node-reply.js';
 
 declare module 'fastify' {
   interface FastifyRequest {

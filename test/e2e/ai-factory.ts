@@ -191,7 +191,7 @@ async function throughNginx(steps: Steps): Promise<void> {
       const line = server
         .printed()
         .split('\n')
-        .find((text) => text.includes(`[${id}]`));
+        .find((text) => text.includes(`[${id}]`) && text.includes(' ip='));
       if (line !== undefined) return line;
       await new Promise((later) => setTimeout(later, 20));
     }

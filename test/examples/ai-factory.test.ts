@@ -8,7 +8,7 @@ import { createServer } from '../../examples/ai-factory/server.js';
 import { readSettings } from '../../examples/ai-factory/settings.js';
 import { type Logger, textLogger } from '../../examples/text-logger.js';
 
-const KEY = 'sk-test-key-ai-factory-2025';
+const KEY = 'sk-test-key-ai-factory-2025-c4n4ry';
 const ORIGIN = 'http://localhost:3000';
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/;
 
@@ -260,13 +260,29 @@ describe('Error Handling', () => {
     }
   });
 
-  it('tells of JSON that is none, and of what is missing', async () => {
+  it('tells of JSON that is none', async () => {
     const url = await start();
-    for (const body of ['{"test_name":', '', '[]', '{"iterations":"many"}']) {
-      const [status, { detail }] = (await json(await post(url, body))) as [number, { detail: object[] }];
-      expect([body, status]).toEqual([body, 422]);
-      expect(detail[0]).toMatchObject({ loc: expect.arrayContaining(['body']), msg: expect.any(String) });
+    for (const body of ['{"test_name":', '', 'c4n4ry']) {
+      expect([body, ...(await json(await post(url, body)))]).toEqual([
+        body,
+        422,
+        {
+          detail: [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }],
+          timestamp: expect.stringMatching(STAMP),
+        },
+      ]);
     }
+  });
+
+  it.each<[string, string, readonly string[]]>([
+    ['no object', '[]', ['body']],
+    ['null', 'null', ['body']],
+    ['what is missing', '{"iterations":1}', ['body', 'test_name']],
+  ])('tells of %s', async (_what, body, loc) => {
+    const [status, { detail }] = (await json(await post(await start(), body))) as [number, { detail: object[] }];
+    expect(status).toBe(422);
+    expect(detail[0]).toMatchObject({ loc, msg: expect.any(String) });
+    expect(detail[0]).not.toMatchObject({ type: 'json_invalid' });
   });
 });
 
@@ -349,13 +365,29 @@ describe('the AI Factory server', () => {
   });
 
   it('logs as the guide shows, and no key', async () => {
-    const url = await start();
-    await fetch(`${url}/health`, { headers: { 'X-Request-ID': 'r-1' } });
-    await fetch(`${url}/protected`, { headers: { 'X-API-Key': 'sk-invalid-key-of-somebody' } });
-    await expect.poll(() => printed).toContain('403');
-    expect(printed).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - server - INFO - \[r-1\] GET \/health 200/m);
-    expect(printed).toMatch(/ - server - WARNING - \[[0-9a-f-]{36}\] GET \/protected 403.*keyHash="[0-9a-f]{12}"/);
-    expect(printed).not.toContain('sk-');
+    const url = await start({ RATE_LIMIT_REQUESTS: '2' });
+    await fetch(`${url}/health?key=${KEY}`, { headers: { 'X-Request-ID': 'r-1' } });
+    await fetch(`${url}/protected`, { headers: { 'X-API-Key': 'sk-invalid-c4n4ry-of-somebody' } });
+    await fetch(`${url}/protected`, withKey());
+    await fetch(`${url}/protected`, withKey());
+    const lines = () => printed.trimEnd().split('\n');
+    await expect.poll(() => lines().length).toBe(9);
+    const time = '^\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d,\\d{3} - server - ';
+    const expected = [
+      'INFO - \\[r-1\\] GET /health$',
+      'INFO - \\[r-1\\] 200 - \\d+\\.\\d{3}s ',
+      'INFO - \\[[0-9a-f-]{36}\\] GET /protected$',
+      'WARNING - Invalid API key attempt: ([0-9a-f]{12})\\.\\.\\.$',
+      'WARNING - \\[[0-9a-f-]{36}\\] 403 - \\d+\\.\\d{3}s .*keyHash="[0-9a-f]{12}"',
+      'INFO - \\[[0-9a-f-]{36}\\] GET /protected$',
+      'INFO - \\[[0-9a-f-]{36}\\] 200 - ',
+      'INFO - \\[[0-9a-f-]{36}\\] GET /protected$',
+      'WARNING - \\[[0-9a-f-]{36}\\] 429 - .*code="quota-exceeded"',
+    ];
+    expected.forEach((line, i) => {
+      expect(lines()[i]).toMatch(new RegExp(`${time}${line}`));
+    });
+    expect(printed).not.toMatch(/sk-|c4n4ry/);
   });
 
   it('is called by its own names only', async () => {

@@ -5,8 +5,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createGateway } from '../../examples/live-ingest/gateway.js';
 import { readSettings } from '../../examples/live-ingest/settings.js';
 import { Streams } from '../../examples/live-ingest/streams.js';
+import { textLogger } from '../../examples/text-logger.js';
 
-const TOKEN = 'your-secret-token-here';
+const TOKEN = 'c4n4ry-secret-token-here';
 const BET = {
   id: 'bet123',
   nonce: 1,
@@ -35,7 +36,11 @@ afterEach(async () => {
 async function start(env: Readonly<Record<string, string>> = {}) {
   const settings = readSettings({ INGEST_TOKEN: TOKEN, DATA_FILE: join(folder, 'bets.jsonl'), ...env });
   const streams = await Streams.open(settings.dataFile);
-  const app = await createGateway(settings, streams);
+  let printed = '';
+  const logger = textLogger((line) => {
+    printed += line;
+  });
+  const app = await createGateway(settings, streams, logger);
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   const close = async () => {
     await app.close();
@@ -52,7 +57,7 @@ async function start(env: Readonly<Record<string, string>> = {}) {
     open.splice(open.indexOf(close), 1);
     await close();
   };
-  return { origin, ingest, stop };
+  return { origin, ingest, stop, printed: () => printed };
 }
 
 const read = async (response: Response) => [response.status, await response.json()] as const;
@@ -197,6 +202,70 @@ describe('/live/ingest', () => {
     expect(answer.headers.get('access-control-expose-headers')).toContain('X-RateLimit-Remaining');
     const foreign = await ingest(BET, { Origin: 'http://evil.example', 'X-Ingest-Token': TOKEN });
     expect(foreign.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('the log', () => {
+  const foreign = { Origin: 'http://evil.example', 'X-Ingest-Token': TOKEN };
+
+  it('tells of a missing and of a wrong token, and shows none', async () => {
+    const { ingest, printed } = await start();
+    await ingest(BET, {});
+    await ingest(BET, { 'X-Ingest-Token': 'c4n4ry-of-somebody-else' });
+    await expect.poll(printed).toContain('credentials-invalid');
+    const line = (code: string) =>
+      new RegExp(`WARNING - \\[[^\\]]+\\] POST /live/ingest 401 .*code="${code}".*ip="127\\.0\\.0\\.1"`);
+    expect(printed()).toMatch(line('credentials-missing'));
+    expect(printed()).toMatch(line('credentials-invalid'));
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('tells of too many requests, and of those that were let in', async () => {
+    const { ingest, printed } = await start({ INGEST_RATE_LIMIT: '1' });
+    await ingest(BET);
+    await ingest(BET);
+    await expect.poll(printed).toMatch(/WARNING - .* POST \/live\/ingest 429 .*code="quota-exceeded"/);
+    expect(printed()).toMatch(/INFO - .* POST \/live\/ingest 200 /);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('tells of requests from origins that are not allowed, as CORS violations', async () => {
+    const { ingest, printed } = await start();
+    expect((await ingest(BET, foreign)).status).toBe(200);
+    await expect.poll(printed).toMatch(/WARNING - \[[^\]]+\] CORS violation: .*origin="http:\/\/evil\.example"/);
+    expect(printed()).toMatch(/INFO - .* POST \/live\/ingest 200 /);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('tells of preflights that are refused', async () => {
+    const { origin, printed } = await start();
+    const preflight = {
+      method: 'OPTIONS',
+      headers: { Origin: 'http://evil.example', 'Access-Control-Request-Method': 'POST' },
+    };
+    expect((await fetch(`${origin}/live/ingest`, preflight)).status).toBe(403);
+    await expect.poll(printed).toMatch(/WARNING - .* OPTIONS \/live\/ingest 403 .*code="preflight-refused"/);
+    expect(printed()).toMatch(/CORS violation: .*origin="http:\/\/evil\.example"/);
+  });
+
+  it.each([
+    ['an origin with a password', 'http://user:c4n4ry@evil.example', 'http://evil.example'],
+    ['an opaque origin', 'null', 'null'],
+    ['text', 'c4n4ry', 'malformed'],
+    ['a control character', 'http://evil.example\u009b2J', 'malformed'],
+  ])('shows of %s no more than an origin', async (_what, value, shown) => {
+    const { ingest, printed } = await start();
+    await ingest(BET, { ...foreign, Origin: value });
+    await expect.poll(printed).toContain(`origin="${shown}"`);
+    expect(printed()).not.toMatch(/c4n4ry|\u009b/);
+  });
+
+  it('tells of no violation where the origin is allowed, or where there is none', async () => {
+    const { ingest, printed } = await start();
+    await ingest(BET);
+    await ingest(BET, { Origin: 'http://localhost:5173', 'X-Ingest-Token': TOKEN });
+    await expect.poll(() => printed().match(/POST \/live\/ingest 200/g)?.length).toBe(2);
+    expect(printed()).not.toContain('CORS');
   });
 });
 

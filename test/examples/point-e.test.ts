@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createGateway } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
+import { textLogger } from '../../examples/text-logger.js';
 import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
 
 const SECRET = 'c4n4ry-secret-of-the-main-server-0123456789';
@@ -58,7 +59,11 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const files = await ModelFiles.create();
   closers.push(() => files.close());
   const settings = readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: workerUrl, ...environment });
-  const url = await listen(createServer(createGateway(settings, workerUrl, files)));
+  let printed = '';
+  const logger = textLogger((line) => {
+    printed += line;
+  });
+  const url = await listen(createServer(createGateway(settings, workerUrl, files, logger)));
   const authorization = { Authorization: `Bearer ${SECRET}` };
 
   const generate = (body: unknown, headers: Record<string, string> = {}) =>
@@ -72,7 +77,7 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
     new Promise<void>((resolve) => {
       told = resolve;
     });
-  return { url, authorization, generate, usage, jobs, jobLogged };
+  return { url, authorization, generate, usage, jobs, jobLogged, printed: () => printed };
 }
 
 describe('the Point-E gateway', () => {
@@ -255,6 +260,48 @@ describe('the Point-E gateway', () => {
     for (const ip of ['everyone', '1.2.3', '010.8.8.8']) {
       expect((await fetch(`${url}/usage/${ip}`, { headers: authorization })).status).toBe(422);
     }
+  });
+});
+
+describe('the log of the Point-E gateway', () => {
+  it('tells of a missing and of a wrong secret, and shows none', async () => {
+    const { generate, url, printed } = await start();
+    await fetch(`${url}/usage/${USER}`);
+    await generate({ prompt: 'x' }, { Authorization: 'Bearer c4n4ry-of-somebody-else-0123456789-0123456789' });
+    await generate({ prompt: 'x' }, { Authorization: `Bearer: ${SECRET}` });
+    await expect.poll(printed).toContain('credentials-malformed');
+    const line = (what: string, code: string) =>
+      new RegExp(`WARNING - \\[[^\\]]+\\] ${what} 401 .*code="credentials-${code}".*ip="127\\.0\\.0\\.1"`);
+    expect(printed()).toMatch(line(`GET /usage/${USER}`, 'missing'));
+    expect(printed()).toMatch(line('POST /generate/text', 'invalid'));
+    expect(printed()).toMatch(line('POST /generate/text', 'malformed'));
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it("tells of too many generations, by the user's address", async () => {
+    const { generate, printed } = await start({ RATE_LIMIT_PER_IP: '1' });
+    await generate({ prompt: 'x', grid_size: 8 });
+    await generate({ prompt: 'x', grid_size: 8 });
+    await expect
+      .poll(printed)
+      .toMatch(/WARNING - .* POST \/generate\/text 429 .*code="quota-exceeded".*ip="123\.45\.67\.89"/);
+    expect(printed()).toMatch(/INFO - .* POST \/generate\/text 200 .*principal="main-server"/);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('leaves health checks out, and queries', async () => {
+    const { url, authorization, printed } = await start();
+    for (const path of ['/health', '/health?x=1', '/ready']) await fetch(`${url}${path}`);
+    await fetch(`${url}/usage/${USER}?key=${SECRET}`, { headers: authorization });
+    await expect.poll(printed).toContain(`GET /usage/${USER} 200`);
+    expect(printed().trimEnd().split('\n')).toHaveLength(1);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('tells of a generation that failed, by the id of its request', async () => {
+    const { generate, printed } = await start();
+    await generate({ prompt: 'a car [fail]', grid_size: 8 }, { 'X-Request-ID': 'r-1' });
+    await expect.poll(printed).toMatch(/ERROR - \[r-1\] POST \/generate\/text 502 /);
   });
 });
 

@@ -9,6 +9,8 @@ import { textLogger } from '../../examples/text-logger.js';
 import { createSamStandIn } from '../../examples/workers/sam-stand-in.js';
 import { components, otsu } from '../../examples/workers/segmentation.js';
 import { wasIssued } from '../canary.js';
+import { describeRedis } from '../redis/describe.js';
+import { startRedis } from '../redis/server.js';
 
 const KEY = 'c4n4ry-key-of-client-one';
 const ENV = {
@@ -467,6 +469,84 @@ describe('the rest of the SAM service', () => {
       readSettings({ LOG_LEVEL: 'loud', MAX_GPU_TIME_SECONDS: '301', ENABLE_USAGE_TRACKING: 'maybe' }),
     ).toThrow(/MAX_GPU_TIME_SECONDS.*ENABLE_USAGE_TRACKING.*LOG_LEVEL/s);
     expect(readSettings({}).madeUpKey).toMatch(/^sam-[0-9a-f]{32}$/);
+  });
+
+  it.each<[string, Record<string, string>, RegExp]>([
+    ['a JWT_SECRET that is too short', { JWT_SECRET: 'c4n4ry-of-31-characters-01234567'.slice(0, 31) }, /at least 32/],
+    ['a REDIS_URL of another protocol', { REDIS_URL: 'http://:c4n4ry@localhost' }, /redis:\/\/ or rediss:\/\//],
+    ['a REDIS_URL that is none', { REDIS_URL: 'c4n4ry' }, /redis:\/\/ or rediss:\/\//],
+  ])('tells the rule to whoever sets %s, and not the value', (_what, env, rule) => {
+    const act = () => readSettings({ ...ENV, ...env });
+    const [name = ''] = Object.keys(env);
+    expect(act).toThrow(name);
+    expect(act).toThrow(rule);
+    expect(act).not.toThrow(/c4n4ry/);
+  });
+
+  it('shows of REDIS_URL only that it is set', () => {
+    const { redisUrl, described } = readSettings({ ...ENV, REDIS_URL: 'rediss://user:c4n4ry@localhost:6379/0' });
+    expect(redisUrl).toBe('rediss://user:c4n4ry@localhost:6379/0');
+    expect(described).toContainEqual({ name: 'REDIS_URL', value: 'set', source: 'environment' });
+    expect(readSettings({ ...ENV, REDIS_URL: '' }).redisUrl).toBeUndefined();
+  });
+});
+
+describeRedis('with REDIS_URL', () => {
+  const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
+  const image = () => ({ image: photograph.toString('base64') });
+
+  it('two gateways share one limit', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const first = await start({ REDIS_URL: server.url });
+    const second = await start({ REDIS_URL: server.url });
+    const statuses: number[] = [];
+    for (const { json } of [first, second, first, second]) {
+      statuses.push((await json('/segment', image(), two)).status);
+    }
+    expect(statuses).toEqual([200, 200, 429, 429]);
+  });
+
+  it('leaves no connection behind', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const { json } = await start({ REDIS_URL: server.url });
+    expect((await json('/segment', image(), two)).status).toBe(200);
+    const clients = async () => (await server.cli('CLIENT', 'LIST')).trim().split('\n').length;
+    // This question's own, and the gateway's.
+    expect(await clients()).toBe(2);
+    await closers.pop()?.();
+    await expect.poll(clients).toBe(1);
+  });
+
+  it('refuses while Redis is away, logs that it is, and that it is back', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const url = server.url.replace('://', '://default:c4n4ry@');
+    await server.cli('ACL', 'SETUSER', 'default', '>c4n4ry');
+    const { json, printed } = await start({ REDIS_URL: url });
+    expect((await json('/segment', image())).status).toBe(200);
+    await server.kill();
+    // One that fails may be chance: the store calls Redis away after several.
+    const refused = async () => [(await json('/segment', image())).status, printed()];
+    await expect.poll(refused, { timeout: 10_000 }).toEqual([503, expect.stringMatching(/ERROR - Redis is away/)]);
+    await server.restart();
+    await server.cli('ACL', 'SETUSER', 'default', '>c4n4ry');
+    await expect.poll(async () => (await json('/segment', image())).status, { timeout: 10_000 }).toBe(200);
+    await expect.poll(printed).toMatch(/INFO - Redis is back/);
+    expect(printed()).not.toContain('c4n4ry');
+  });
+
+  it('closes in time while Redis is away', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const { json } = await start({ REDIS_URL: server.url });
+    expect((await json('/segment', image())).status).toBe(200);
+    server.pause();
+    const before = performance.now();
+    await closers.pop()?.();
+    expect(performance.now() - before).toBeLessThan(3000);
+    server.resume();
   });
 });
 

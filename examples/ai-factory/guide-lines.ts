@@ -1,0 +1,17 @@
+import type { AccessLogFields, Logger } from 'gatewarden';
+
+/**
+ * Writes what `accessLog` tells in the words of the guide: a line for the request, one for the response, and one for a
+ * key that nobody has, with a hash of it where the guide shows its beginning.
+ */
+export function guideLines(logger: Logger): Logger {
+  const lines = (level: keyof Logger) => (fields: object) => {
+    const { requestId, method, path, status, duration, ...rest } = fields as AccessLogFields;
+    logger.info({ requestId }, `${method} ${path}`);
+    if (rest.code === 'credentials-invalid') {
+      logger.warn({}, `Invalid API key attempt: ${rest.keyHash ?? 'None'}...`);
+    }
+    logger[level]({ requestId, ...rest }, `${status ?? 'aborted'} - ${(duration / 1000).toFixed(3)}s`);
+  };
+  return { info: lines('info'), warn: lines('warn'), error: lines('error') };
+}

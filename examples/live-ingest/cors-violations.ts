@@ -1,0 +1,30 @@
+import type { Guard } from 'gatewarden';
+import type { Logger } from '../text-logger.js';
+
+const MAX_LENGTH = 300;
+
+/**
+ * Logs a warning for each request of a page that `cors` did not allow to read the answer, refused preflights included.
+ * Put it before `cors`.
+ */
+export function corsViolations(logger: Logger): Guard {
+  return function corsViolations(exchange) {
+    const [origin] = exchange.request.fieldLines('origin');
+    if (origin === undefined) return undefined;
+    exchange.onSettled((outcome) => {
+      if (outcome.kind === 'aborted' || exchange.get('Access-Control-Allow-Origin') !== undefined) return;
+      const refused = outcome.kind === 'refused' && outcome.code === 'preflight-refused';
+      logger.warn(
+        { requestId: exchange.requestId, origin: printable(origin), ip: exchange.clientIp?.key },
+        `CORS violation: ${refused ? 'preflight refused' : 'origin not allowed'}`,
+      );
+    });
+    return undefined;
+  };
+}
+
+/** An origin without what else may stand in the header, such as a password or what a terminal takes for a command. */
+function printable(origin: string): string {
+  if (origin === 'null') return origin;
+  return URL.canParse(origin) ? new URL(origin).origin.slice(0, MAX_LENGTH) : 'malformed';
+}
