@@ -2,14 +2,15 @@ import type { ServerResponse } from 'node:http';
 import type { Http2Stream } from 'node:http2';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Exchange } from '../exchange.js';
+import type { Exchange, RequestBody } from '../exchange.js';
 
 /** Of RFC 9113 section 7. Not from node:http2, which runtimes beside Node need not have. */
 const NO_ERROR = 0;
 
 /** The stream of a response over HTTP/2, where the socket belongs to many exchanges and tells nothing of one. */
 export function streamOf(response: ServerResponse): Http2Stream | undefined {
-  return 'stream' in response ? (response.stream as Http2Stream) : undefined;
+  const { stream } = response as { stream?: unknown };
+  return typeof stream === 'object' && stream !== null && 'rstCode' in stream ? (stream as Http2Stream) : undefined;
 }
 
 /** A body over HTTP/2, which fails as one over HTTP/1 where its client leaves, and whose stream is closed with it. */
@@ -22,11 +23,22 @@ async function* chunksOf(stream: Http2Stream): AsyncGenerator<Buffer> {
     yield* stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     // One that breaks off ends like any other; only afterwards the stream tells that it was reset.
     await nextTurn();
-    if (stream.rstCode !== NO_ERROR) throw new Error('the client left');
+    if (isReset(stream)) throw new Error('the client left');
   } finally {
     // With this code the answer still arrives, if it has not yet (RFC 9113 section 8.1).
     if (!stream.readableEnded) stream.close(NO_ERROR);
   }
+}
+
+/** What reading a whole body came to, once it is known whether it broke off. */
+export async function unlessReset(body: Promise<RequestBody>, stream: Http2Stream): Promise<RequestBody> {
+  const read = await body;
+  await nextTurn();
+  return isReset(stream) ? 'aborted' : read;
+}
+
+function isReset(stream: Http2Stream): boolean {
+  return stream.aborted || stream.rstCode !== NO_ERROR;
 }
 
 /** Settles an exchange when its stream closes. */
@@ -37,7 +49,7 @@ export function watchStream(stream: Http2Stream, response: ServerResponse, excha
   }
   stream.once('aborted', () => exchange.abort());
   stream.once('finish', () => {
-    if (stream.aborted || stream.rstCode !== NO_ERROR) return;
+    if (isReset(stream)) return;
     exchange.settle({ kind: 'completed', status: response.statusCode });
     // A client that goes on sending is not wanted any more. What nobody has begun to read, Node itself lets go.
     if (!stream.readableEnded && stream.readableFlowing !== null) stream.close(NO_ERROR);
@@ -48,5 +60,11 @@ export function watchStream(stream: Http2Stream, response: ServerResponse, excha
     exchange.abort();
     stream.destroy();
   });
-  stream.once('close', () => exchange.abort());
+  stream.once('close', () => {
+    // Without a body there is nothing to finish: a HEAD has its answer when its head is sent.
+    const { headRequest = false, headersSent = false } = stream as { headRequest?: boolean; headersSent?: boolean };
+    if (headRequest && headersSent && !isReset(stream)) {
+      exchange.settle({ kind: 'completed', status: response.statusCode });
+    } else exchange.abort();
+  });
 }

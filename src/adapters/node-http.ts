@@ -26,6 +26,8 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
   // has no address at either end.
   const isLost = socket.remoteAddress === undefined && socket.localAddress !== undefined;
   if (socket.destroyed || response.destroyed || isLost) {
+    // Whoever it is, nobody waits for an answer that does not come.
+    if (isLost) socket.destroy();
     exchange.abort();
     return;
   }
@@ -55,6 +57,8 @@ function openExchanges(socket: GuardedSocket): Set<Exchange> {
   if (socket[OPEN] !== undefined) return socket[OPEN];
   const open = new Set<Exchange>();
   socket[OPEN] = open;
+  // Where functions are run as services, it may be a plain object.
+  if (typeof socket.once !== 'function') return open;
   socket.once('close', () => {
     for (const exchange of open) exchange.abort();
   });

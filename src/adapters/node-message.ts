@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Exchange, RequestBody, RequestView, ResponseHeaders } from '../exchange.js';
-import { bodyOf, streamOf } from './http2.js';
+import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
 import { mergedVary } from './vary.js';
 
@@ -74,7 +74,9 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readBody(maxBytes: number): Promise<RequestBody> {
     this.#continue();
     this.#response.once('finish', () => discardUnread(this.#request));
-    return readBody(this.#request, maxBytes);
+    const body = readBody(this.#request, maxBytes);
+    const stream = streamOf(this.#response);
+    return stream === undefined ? body : unlessReset(body, stream);
   }
 
   openBody(to: 'read' | 'discard'): Readable | 'consumed' {
@@ -107,7 +109,7 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   /** A handler's own `Vary` does not take the place of what guards have said: a cache would mix up their answers. */
   #keepVary(value: string): void {
     const isFirst = this.#vary === undefined;
-    this.#vary = value;
+    this.#vary = this.#vary === undefined ? value : mergedVary(this.#vary, value);
     if (!isFirst) return;
     const response = this.#response;
     const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
@@ -126,16 +128,26 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 }
 
-/** The arguments of `writeHead`, where headers may stand as an object, or as a list of names and values. */
+/** The arguments of `writeHead`, whose headers may be an object, a list of names and values, or one of pairs. */
 function withVary(response: ServerResponse, args: readonly unknown[], vary: string): unknown[] {
   const isVary = (name: unknown) => typeof name === 'string' && name.toLowerCase() === 'vary';
-  const headers = args.at(-1);
+  const at = typeof args[1] === 'string' || (args[2] !== undefined && args[2] !== null) ? 2 : 1;
+  const headers = args[at];
+  const withHeaders = (joined: unknown) => args.map((arg, i) => (i === at ? joined : arg));
   if (Array.isArray(headers)) {
-    const at = headers.findIndex((name, i) => i % 2 === 0 && isVary(name));
-    if (at !== -1) return [...args.slice(0, -1), headers.with(at + 1, mergedVary(vary, String(headers[at + 1])))];
+    const pairs: unknown[] = headers;
+    if (pairs.some((pair) => Array.isArray(pair) && isVary(pair[0]))) {
+      return withHeaders(
+        pairs.map((pair) =>
+          Array.isArray(pair) && isVary(pair[0]) ? [pair[0], mergedVary(vary, String(pair[1]))] : pair,
+        ),
+      );
+    }
+    const name = pairs.findIndex((entry, i) => i % 2 === 0 && isVary(entry));
+    if (name !== -1) return withHeaders(pairs.with(name + 1, mergedVary(vary, String(pairs[name + 1]))));
   } else if (typeof headers === 'object' && headers !== null) {
     const own = Object.entries(headers).find(([name]) => isVary(name));
-    if (own !== undefined) return [...args.slice(0, -1), { ...headers, [own[0]]: mergedVary(vary, String(own[1])) }];
+    if (own !== undefined) return withHeaders({ ...headers, [own[0]]: mergedVary(vary, String(own[1])) });
   }
   response.setHeader('Vary', mergedVary(vary, String(response.getHeader('Vary') ?? '')));
   return [...args];

@@ -341,3 +341,42 @@ describe('Express, where checkContinue is its own affair', () => {
     expect((await client.answer()).status).toBe(status);
   });
 });
+
+describe('Express, where middleware writes Vary between guards, or through writeHead', () => {
+  const varying =
+    (name: string): Guard =>
+    (exchange) => {
+      exchange.append('Vary', name);
+      return undefined;
+    };
+
+  it.each<[string, (response: ServerResponse) => void]>([
+    ['setHeader', (response) => response.setHeader('Vary', 'Accept')],
+    ['writeHead', (response) => void response.writeHead(200, { vary: 'Accept' })],
+    [
+      'writeHead with nothing behind',
+      (response) => void Reflect.apply(response.writeHead, response, [200, { vary: 'Accept' }, undefined]),
+    ],
+    ['writeHead with a reason', (response) => void response.writeHead(200, 'Fine', { vary: 'Accept' })],
+    ['writeHead with a list', (response) => void response.writeHead(200, ['vary', 'Accept'])],
+  ])('%s takes nothing away', async (_how, write) => {
+    const app = express5();
+    app.use(guard(varying('Origin')));
+    app.use((_request, response, next) => {
+      response.setHeader('Vary', 'Accept-Encoding');
+      next();
+    });
+    app.get('/', guard(varying('Accept-Language')), (_request, response) => {
+      write(response);
+      response.end();
+    });
+    const server = createServer(app).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const client = await Client.connect((server.address() as AddressInfo).port);
+    onTestFinished(() => void client.socket.destroy());
+    client.send('GET /');
+    const vary = (await client.answer()).field('vary') ?? '';
+    expect(vary.toLowerCase().split(', ')).toEqual(expect.arrayContaining(['origin', 'accept', 'accept-language']));
+  });
+});

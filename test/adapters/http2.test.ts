@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fastify } from 'fastify';
@@ -64,6 +64,7 @@ async function start(...guards: readonly Guard[]) {
     await app.close();
   });
   return {
+    port: (app.server.address() as AddressInfo).port,
     faults,
     outcomes,
     release,
@@ -90,6 +91,21 @@ function post(session: ClientHttp2Session, body: Buffer, type: object = MULTIPAR
   const stream = session.request({ ':path': '/upload', ':method': 'POST', ...type });
   stream.end(body);
   return answer(stream);
+}
+
+/** RFC 9113 section 4.1. */
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** RFC 7541 section 6.2.1: a value under an indexed name. */
+function literal(index: number, value: string): Buffer {
+  return Buffer.concat([Buffer.from([index, value.length]), Buffer.from(value)]);
 }
 
 describe('over HTTP/2', () => {
@@ -122,6 +138,40 @@ describe('over HTTP/2', () => {
     await expect.poll(() => release.length).toBe(2);
     client.destroy();
     await expect.poll(() => outcomes).toEqual(['/slow aborted', '/slow aborted']);
+  });
+
+  it('a HEAD is answered like a GET', async () => {
+    const { session, outcomes } = await start();
+    const stream = session().request({ ':path': '/fast', ':method': 'HEAD' });
+    const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+    stream.resume();
+    expect(headers[':status']).toBe(200);
+    await expect.poll(() => outcomes).toEqual(['/fast completed 200']);
+  });
+
+  it('a body that breaks off is not read as a whole one', async () => {
+    const read: unknown[] = [];
+    const { port, outcomes } = await start(async ({ request }) => {
+      read.push(await request.readBody?.(1000));
+      return undefined;
+    });
+    // Node's own client ends the body of a stream that it resets.
+    const socket = connectSocket(port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    const head = [
+      Buffer.from([0x83, 0x86]),
+      literal(0x44, '/json'),
+      literal(0x41, 'localhost'),
+      literal(0x5f, 'application/json'),
+    ];
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    socket.write(frame(0x4, 0, 0, Buffer.alloc(0)));
+    socket.write(frame(0x1, 0x4, 1, Buffer.concat(head)));
+    socket.write(frame(0x0, 0, 1, Buffer.from('{"a":1}')));
+    await new Promise((turn) => setTimeout(turn, 50));
+    socket.write(frame(0x3, 0, 1, Buffer.from([0, 0, 0, 8])));
+    await expect.poll(() => read).toEqual(['aborted']);
+    await expect.poll(() => outcomes).toEqual(['/json aborted']);
   });
 
   it('a reset without an error is a client that leaves, too, before and while it is answered', async () => {

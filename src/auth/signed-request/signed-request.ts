@@ -129,7 +129,8 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
     }
     const body = await readBody(request, maxBody);
     if (body === 'too-large') return { kind: 'content-too-large', ...whose };
-    if (body === 'aborted') return { kind: 'unavailable', reason: 'client left', ...whose };
+    if (body === 'aborted' || exchange.outcome !== undefined)
+      return { kind: 'unavailable', reason: 'client left', ...whose };
     if (contentDigest(body) !== fields.digest) return invalid('other body', whose);
     // A body that was held back until its nonce is forgotten must not let it in once more.
     if (!isCurrent(at)) return invalid('skew', whose);
