@@ -42,8 +42,7 @@ export class StoredFile {
     if (this.#file === undefined && size <= this.#memoryBytes) {
       chunk.copy(this.#memoryOf(size), this.#size);
     } else {
-      this.#file ??= await this.#spool();
-      await this.#file.writeFile(chunk);
+      await (this.#file ?? (await this.#spool())).writeFile(chunk);
     }
     this.#size = size;
     this.onGrown();
@@ -107,6 +106,8 @@ export class StoredFile {
       throw error;
     }
     this.#memory = undefined;
+    // At once: were it told of later, whoever removes it meanwhile would leave it open.
+    this.#file = file;
     return file;
   }
 }
