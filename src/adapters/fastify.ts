@@ -25,6 +25,9 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
 
+/** The others hand on a payload, and have their `next` elsewhere. */
+const WRONG_HOOK = 'gatewarden: guard(...) goes on onRequest, preValidation or preHandler, on no other hook';
+
 /** A plugin for applications over HTTP/1 and HTTP/2. */
 export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefault>(
   ...registered: Parameters<FastifyPluginAsync<GatewardenOptions, RawServer>>
@@ -33,9 +36,10 @@ export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefau
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
- * Guards as a Fastify hook: `onRequest`, before the body is read, or any later one (not `upload`, which reads it itself). They run in order; the first that
- * refuses answers, and the handler never runs. All guards of one request share one exchange, which handlers read as
- * `request.exchange`; it settles when the response has ended. Headers are kept where a handler hijacks the reply.
+ * Guards as a Fastify hook: `onRequest`, before the body is read, or `preValidation` or `preHandler` behind it (not
+ * `upload`, which reads it itself). They run in order; the first that refuses answers, and the handler never runs. All
+ * guards of one request share one exchange, which handlers read as `request.exchange`; it settles when the response has
+ * ended. Headers are kept where a handler hijacks the reply.
  *
  * ```ts
  * app.post('/generate', { onRequest: guard(authenticate(...), limit({ ... })) }, handler)
@@ -46,6 +50,7 @@ export function guard<RawServer extends RawServerBase = RawServerDefault>(
 ): onRequestHookHandler<RawServer> {
   const run = sequence(...guards);
   const hook: onRequestHookHandler = function gatewarden(request, reply, next) {
+    if (typeof next !== 'function') throw new OptionError(WRONG_HOOK);
     const exchange = exchangeOf(request.raw, reply.raw);
     request.exchange = exchange;
     // Gone or answered before this guard's turn came: nobody is waiting for the handler.

@@ -25,9 +25,14 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   get url(): string {
     const { url } = this.#request;
-    // The path begins at the first slash behind the authority.
-    const path = url.indexOf('/', url.indexOf('://') + 3);
-    return path === -1 ? '/' : url.slice(path);
+    return url.slice(url.indexOf('://') + 3 + this.#authority().length) || '/';
+  }
+
+  #authority(): string {
+    const { url } = this.#request;
+    const start = url.indexOf('://') + 3;
+    const end = url.indexOf('/', start);
+    return url.slice(start, end === -1 ? undefined : end);
   }
 
   get remoteAddress(): string | undefined {
@@ -39,6 +44,8 @@ export class WebMessage implements RequestView, ResponseHeaders {
   }
 
   fieldLines(name: string): readonly string[] {
+    // No field of a web request, which has it in its URL instead: whether the client spoke HTTP/2 it does not tell.
+    if (name === ':authority') return [this.#authority()];
     const value = this.#request.headers.get(name);
     return value === null ? NO_LINES : [value];
   }

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
-import { fileTypeFromBuffer } from 'file-type';
 import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../option.js';
 import { type Problem, problem } from '../problem.js';
 import { bufferSource } from './byte-source.js';
+import { contentType } from './content-type.js';
 import { type DecodeOptions, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
 import type { ImageHeader } from './formats/format.js';
@@ -94,8 +94,7 @@ export function imageInspector(options: InspectImageOptions): ImageInspector {
   return async function inspectImage(image, signal) {
     try {
       const content = await contentOf(image);
-      const mime = (await fileTypeFromBuffer(content.subarray(0, 4100)))?.mime ?? 'unknown';
-      const type = mime === 'image/apng' ? 'image/png' : mime;
+      const type = await contentType(content);
       if (!isImageType(type) || !limits.types.includes(type)) {
         throw refused(problem('upload-type-unsupported', { found: type, allowed: limits.types }));
       }

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from '@fastify/busboy';
-import { fileTypeFromBuffer } from 'file-type';
 import { problem } from '../problem.js';
+import { contentType, HEAD_BYTES } from './content-type.js';
 import { cutOffSoon, drain } from './drain.js';
 import { shownFilename } from './filename.js';
 import type { Limits } from './limits.js';
@@ -25,8 +25,6 @@ export interface Received {
 /** Told of a file whose type is taken and of which nothing has been kept yet. */
 export type OnTaken = (file: ReceivedFile, fields: Received['fields']) => void;
 
-/** How much of a file tells its type. */
-const HEAD_BYTES = 4100;
 const HEADER_BYTES = 8192;
 /** Longer names are not names, but somebody who tries. */
 const MAX_NAME_LENGTH = 1024;
@@ -216,9 +214,7 @@ class Reception {
 
   /** By content: what the client calls it counts for nothing. */
   async #typeOf(head: Buffer): Promise<string> {
-    const mime = (await fileTypeFromBuffer(head))?.mime ?? 'unknown';
-    // An animated PNG is a PNG to whoever takes them.
-    const type = mime === 'image/apng' ? 'image/png' : mime;
+    const type = await contentType(head);
     if (this.#limits.types.includes(type)) return type;
     throw refused(problem('upload-type-unsupported', { found: type, allowed: this.#limits.types }));
   }

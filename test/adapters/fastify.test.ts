@@ -169,6 +169,24 @@ describe('Fastify', () => {
     await app.close();
   });
 
+  it.each(['preParsing', 'preSerialization', 'onSend'] as const)(
+    'lets nobody in from %s, a hook for payloads',
+    async (hook) => {
+      const errors: unknown[] = [];
+      const app = fastify();
+      app.setErrorHandler((error, _request, reply) => {
+        errors.push(error);
+        return reply.code(500).send('');
+      });
+      app.post('/', { [hook]: guard(async () => undefined) }, () => ({ a: 1 }));
+      expect((await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })).statusCode).toBe(500);
+      expect(errors[0]).toMatchObject({
+        message: expect.stringContaining('on onRequest, preValidation or preHandler'),
+      });
+      await app.close();
+    },
+  );
+
   it('tells the onResponse hooks of a refusal, for their logs', async () => {
     const seen: number[] = [];
     const app = fastify();

@@ -14,6 +14,7 @@ import {
   problem,
   refuse,
   sharedSecret,
+  trustedHosts,
 } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
 import { adapterAttacks } from '../contracts/auth-attacks.js';
@@ -278,6 +279,19 @@ describe('Hono, without Node', () => {
     app.get('/', (context) => context.text(''));
     await app.request('https://api.example/');
     expect([seen[0]?.remoteAddress, seen[0]?.encrypted]).toEqual(['192.0.2.9', true]);
+  });
+
+  it('knows by its URL how a request without Host was called', async () => {
+    const app = new Hono();
+    app.use(guard(trustedHosts({ hosts: ['api.example', 'localhost:8080'] })));
+    app.get('/', (context) => context.text(''));
+    const statuses: number[] = [];
+    for (const origin of ['https://api.example', 'http://localhost:8080', 'http://localhost', 'https://evil.example']) {
+      statuses.push((await app.request(`${origin}/?a=://b/`)).status);
+    }
+    expect(statuses).toEqual([200, 200, 400, 400]);
+    const named = { headers: { host: 'evil.example' } };
+    expect((await app.request('https://api.example/', named)).status).toBe(400);
   });
 
   it('takes a doubled header for a malformed one', async () => {
