@@ -65,7 +65,8 @@ export interface Decoding {
 
 /**
  * Decodes an image to its last row; gives it anew where that was asked for.
- * @throws UploadError where it does not decode, or not in time, or its turn has not come when the signal says to stop
+ * @throws UploadError where it does not decode, or not in time, or its turn has not come when the signal says to stop;
+ *   an ordinary error where sharp reads no image of the type at all, which is not the client's fault
  */
 export type Decoder = (input: string | Buffer, decoding: Decoding) => Promise<Buffer | undefined>;
 
@@ -136,6 +137,17 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
     next();
   }
 
+  /** Whose fault it was: an image of the type that is whole tells. */
+  async function readSample(type: ImageType): Promise<void> {
+    try {
+      const options = { limitInputPixels: 1, failOn: 'error', pages: 1, sequentialRead: true } as const;
+      const image = sharp(IMAGE_FORMATS[type].sample, options).timeout({ seconds });
+      await image.resize({ width: 1, height: 1, fit: 'fill' }).raw().toBuffer();
+    } catch (error) {
+      throw new Error(`gatewarden: sharp cannot read any ${type} here`, { cause: error });
+    }
+  }
+
   return async (input, { type, maxPixels, animated, signal }) => {
     const { name: expected } = IMAGE_FORMATS[type];
     await turn(signal);
@@ -154,6 +166,7 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
     } catch (error) {
       if (error instanceof UploadError) throw error;
       const late = error instanceof Error && /timeout/i.test(error.message);
+      if (!late) await readSample(type);
       const reason = late ? 'it takes too long to decode' : 'it does not decode';
       throw refused(problem('upload-undecodable', { reason }));
     } finally {

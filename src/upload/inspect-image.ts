@@ -30,17 +30,16 @@ export type ImageInspection =
   | { readonly kind: 'refused'; readonly problem: Problem };
 
 /**
- * Inspects one image: its bytes, a stream of them (a request's body, a file that a parser gives), or text in base64, with
- * or without `data:image/...;base64,` before it. `signal` ends the wait for a turn at the decoder.
+ * Inspects one image: its bytes, a stream of them (a request's body, a file that a parser gives), or text in base64 (RFC
+ * 4648, line breaks as in RFC 2045), with or without `data:image/...;base64,` before it. Whatever else it is given, as a
+ * client may write anything into its JSON, is refused as `upload-malformed`. `signal` ends the wait for a turn at the decoder.
  * @throws what the stream fails with, and an `UploadError` where the signal said to stop
  */
-export type ImageInspector = (
-  image: Uint8Array | AsyncIterable<Uint8Array> | string,
-  signal?: AbortSignal,
-) => Promise<ImageInspection>;
+export type ImageInspector = (image: unknown, signal?: AbortSignal) => Promise<ImageInspection>;
 
 /** Of a length that four divides. No group that repeats: regular expressions keep such on a stack, which is not endless. */
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+const LINE_BREAK = /\r?\n/g;
 const DATA_URL = /^data:image\/[a-z0-9.+-]+;base64,/i;
 
 /**
@@ -72,14 +71,20 @@ export function imageInspector(options: InspectImageOptions): ImageInspector {
   const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, types);
   const limits = { types: [...types], maxPixels, animated };
 
-  async function contentOf(image: Uint8Array | AsyncIterable<Uint8Array> | string): Promise<Buffer> {
+  async function contentOf(image: unknown): Promise<Buffer> {
     if (typeof image === 'string') return within(decoded(image));
-    return within(image instanceof Uint8Array ? bufferOf(image) : await collected(image, maxBytes));
+    if (image instanceof Uint8Array) return within(bufferOf(image));
+    if (isAsyncIterable(image)) return within(await collected(image, maxBytes));
+    throw malformed('no image');
   }
 
   /** Nothing is decoded of text that is too long. */
   function decoded(image: string): Buffer {
-    const text = image.slice(DATA_URL.exec(image.slice(0, 100))?.[0].length ?? 0);
+    const start = DATA_URL.exec(image.slice(0, 100))?.[0].length ?? 0;
+    // Twice as much, for line breaks.
+    if (image.length - start > Math.ceil(maxBytes / 3) * 8) throw tooLarge('file', maxBytes);
+    const lines = image.slice(start);
+    const text = lines.includes('\n') ? lines.replaceAll(LINE_BREAK, '') : lines;
     if (text.length > Math.ceil(maxBytes / 3) * 4) throw tooLarge('file', maxBytes);
     if (text.length % 4 !== 0 || !BASE64.test(text)) throw malformed('no base64');
     return Buffer.from(text, 'base64');
@@ -110,15 +115,21 @@ export function imageInspector(options: InspectImageOptions): ImageInspector {
   };
 }
 
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+}
+
 function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** The rest of a request's body that is too large is thrown away, so that the client comes to read the answer. */
-async function collected(stream: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
+async function collected(stream: AsyncIterable<unknown>, maxBytes: number): Promise<Buffer> {
   const chunks = stream instanceof Readable ? stream.iterator({ destroyOnReturn: false }) : stream;
   const content = new StoredFile('', maxBytes);
-  for await (const chunk of chunks as AsyncIterable<Uint8Array>) {
+  for await (const chunk of chunks as AsyncIterable<unknown>) {
+    if (!(chunk instanceof Uint8Array))
+      throw new TypeError('gatewarden: imageInspector takes streams of bytes, not of text');
     if (content.size + chunk.length > maxBytes) {
       if (stream instanceof Readable) drain(stream);
       throw tooLarge('file', maxBytes);

@@ -1,9 +1,10 @@
+import { supportedMimeTypes } from 'file-type';
 import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../option.js';
 import { isImageType } from './image-header.js';
 
 /** Which files are taken. */
 export interface FileOptions {
-  /** Media types by content, such as `image/png`: those that file-type knows. */
+  /** Media types by content, such as `image/png`: those that file-type knows, which text such as CSV or SVG is not of. */
   readonly types: readonly string[];
   /** Of each file. */
   readonly maxBytes: Size;
@@ -50,10 +51,12 @@ export interface Limits {
   readonly bodyBytes: number;
 }
 
+/** An animated PNG is an `image/png` here, with `animated`. */
+const isKnownByContent = (type: string) => supportedMimeTypes.has(type) && type !== 'image/apng';
+
 /** Headers of a part, and what parts them. */
 const PART_BYTES = 4096;
 const MAX_FILE = 2 ** 40;
-const TYPE = /^[a-z]+\/[a-z0-9.+-]+$/;
 
 /** @throws OptionError */
 export function uploadLimits(files: FileOptions, fields: FieldOptions = {}): Limits {
@@ -69,12 +72,18 @@ export function uploadLimits(files: FileOptions, fields: FieldOptions = {}): Lim
   ]);
   checkOptionNames(`${factory} "fields"`, fields, ['maxCount', 'maxBytes']);
   const { types, animated = false } = files;
-  if (
-    !Array.isArray(types) ||
-    types.length === 0 ||
-    !types.every((type) => typeof type === 'string' && TYPE.test(type))
-  ) {
+  if (!Array.isArray(types) || types.length === 0) {
     throw badOption(factory, 'files.types', "must be a list of media types such as 'image/png'", types);
+  }
+  for (const type of types) {
+    if (!isKnownByContent(type)) {
+      throw badOption(
+        factory,
+        'files.types',
+        "must hold media types that content can be known by, such as 'image/jpeg'",
+        type,
+      );
+    }
   }
   if (typeof animated !== 'boolean') throw badOption(factory, 'files.animated', 'must be true or false', animated);
   const fileBytes = bytes(factory, 'files.maxBytes', files.maxBytes, MAX_FILE);

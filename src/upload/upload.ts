@@ -1,3 +1,4 @@
+import { accessSync, constants, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { type Guard, type RequestView, refuse, type UploadedFile } from '../exchange.js';
 import { badOption, bytes, checkOptionNames } from '../option.js';
@@ -50,7 +51,7 @@ export interface UploadOptions {
 export function upload(options: UploadOptions): Guard {
   checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode', 'handOver']);
   const limits = uploadLimits(options.files, options.fields);
-  const newStored = storeOf(options.store);
+  const newStored = storeOf(options.store, limits);
   const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, limits.types);
   const handOver = handOverOf(options);
 
@@ -135,12 +136,23 @@ function kept({ field, filename, type }: ReceivedFile, stored: StoredFile): Uplo
   };
 }
 
-function storeOf(store: StoreOptions = {}): () => StoredFile {
+function storeOf(store: StoreOptions = {}, { fileBytes }: Limits): () => StoredFile {
   checkOptionNames('upload "store"', store, ['memoryBytes', 'folder']);
   const { folder = tmpdir() } = store;
-  if (typeof folder !== 'string' || folder === '') throw badOption('upload', 'store.folder', 'must be a path', folder);
   const memoryBytes = bytes('upload', 'store.memoryBytes', store.memoryBytes ?? '1mb', 2 ** 30);
+  if (typeof folder !== 'string' || (memoryBytes < fileBytes && !isWritable(folder))) {
+    throw badOption('upload', 'store.folder', 'must be a folder in which this process may write', folder);
+  }
   return () => new StoredFile(folder, memoryBytes);
+}
+
+function isWritable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return statSync(folder).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function handOverOf({ handOver, decode }: UploadOptions): HandOver | undefined {

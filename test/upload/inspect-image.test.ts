@@ -23,7 +23,8 @@ beforeAll(async () => {
 
 const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', maxPixels: 100_000 });
 const decoding = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', decode: { sharp } });
-const problemOf = async (image: Uint8Array | AsyncIterable<Uint8Array> | string, by = inspect) => {
+const inLines = (end: string) => png.toString('base64').replace(/.{76}/g, `$&${end}`);
+const problemOf = async (image: unknown, by = inspect) => {
   const inspected = await by(image);
   return inspected.kind === 'refused' ? inspected.problem : undefined;
 };
@@ -42,7 +43,8 @@ function imageWhose(toBuffer: () => Promise<unknown>, format = 'png'): SharpFunc
       return Buffer.alloc(0);
     },
   };
-  return () => image;
+  // The sample by which the decoder finds out whose fault it was is read as ever.
+  return (input, options) => (input.length < 300 ? sharp(input, options) : image);
 }
 
 describe('an image', () => {
@@ -59,6 +61,8 @@ describe('an image', () => {
 
   it.each([
     ['in base64', () => png.toString('base64')],
+    ['in base64, in lines', () => inLines('\n')],
+    ['in base64, in lines as of mail', () => inLines('\r\n')],
     ['in a data URL', () => `data:image/png;base64,${png.toString('base64')}`],
     ['in a data URL of another type', () => `data:image/jpeg;base64,${png.toString('base64')}`],
     [
@@ -69,15 +73,18 @@ describe('an image', () => {
     expect(await inspect(image())).toMatchObject({ kind: 'accepted', type: 'image/png', content: png });
   });
 
-  it.each<[string, () => Uint8Array | string, object]>([
-    ['nothing', () => '', { status: 400, reason: 'an empty file' }],
+  it.each<[string, () => unknown, object]>([
+    ['an empty text', () => '', { status: 400, reason: 'an empty file' }],
     ['no bytes', () => new Uint8Array(), { status: 400, reason: 'an empty file' }],
+    ['nothing', () => undefined, { status: 400, reason: 'no image' }],
+    ['null', () => null, { status: 400, reason: 'no image' }],
+    ['a number', () => 5, { status: 400, reason: 'no image' }],
+    ['a truth', () => true, { status: 400, reason: 'no image' }],
+    ['an object', () => ({ image: 'x' }), { status: 400, reason: 'no image' }],
+    ['a list', () => [[137, 80, 78, 71]], { status: 400, reason: 'no image' }],
+    ['a list of texts', () => ['abc'], { status: 400, reason: 'no image' }],
     ['no base64', () => 'a photograph', { status: 400, reason: 'no base64' }],
-    [
-      'base64 with a line break',
-      () => `${png.toString('base64').slice(0, 76)}\n`,
-      { status: 400, reason: 'no base64' },
-    ],
+    ['base64 in lines with a space', () => inLines('\n '), { status: 400, reason: 'no base64' }],
     ['base64 that is cut', () => png.toString('base64').slice(0, 41), { status: 400, reason: 'no base64' }],
     ['another data URL', () => `data:text/html;base64,${png.toString('base64')}`, { status: 400, reason: 'no base64' }],
     [
@@ -92,6 +99,10 @@ describe('an image', () => {
     expect(await problemOf(image())).toMatchObject(expected);
   });
 
+  it('is a fault where a stream gives text: its bytes are lost', async () => {
+    await expect(inspect(Readable.from(['abc']))).rejects.toThrow('streams of bytes');
+  });
+
   it('may be as large in base64 as it may be otherwise', async () => {
     const large = imageInspector({ types: ['image/png'], maxBytes: '50mb' });
     const content = Buffer.concat([png, Buffer.alloc(50 * 1024 * 1024 - png.length)]);
@@ -100,14 +111,16 @@ describe('an image', () => {
     expect(await problemOf(Buffer.concat([content, png]).toString('base64'), large)).toMatchObject({ status: 413 });
   });
 
-  it('in base64 is what Node writes, and nothing else', () =>
+  it('in base64 is what Node writes, in lines or not, and nothing else', () =>
     fc.assert(
       fc.asyncProperty(
-        fc.oneof(fc.base64String(), fc.string({ unit: fc.constantFrom('A', '/', '+', '=', '-', '\n', ' ') })),
+        fc.oneof(fc.base64String(), fc.string({ unit: fc.constantFrom('A', '/', '+', '=', '-', '\n', '\r', ' ') })),
         async (text) => {
           const problem = await problemOf(text);
           const reason = problem !== undefined && 'reason' in problem ? problem.reason : undefined;
-          const isBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text);
+          const isBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(
+            text.replaceAll('\r\n', '').replaceAll('\n', ''),
+          );
           expect(reason === 'no base64').toBe(!isBase64);
         },
       ),
@@ -280,6 +293,15 @@ describe('decoding', () => {
     expect(decoded).toBe(0);
   });
 
+  it('is a fault, and not the fault of the image, where sharp reads none', async () => {
+    const broken = imageInspector({
+      types: ['image/png'],
+      maxBytes: '1mb',
+      decode: { sharp: (() => undefined) as unknown as SharpFunction },
+    });
+    await expect(broken(png)).rejects.toThrow('sharp cannot read any image/png');
+  });
+
   it('tells a time-out from a broken file', async () => {
     const late = imageInspector({
       types: ['image/png'],
@@ -346,6 +368,9 @@ describe('construction', () => {
     ['no files', {}, 'files'],
     ['no types', { files: { maxBytes: 1 } }, 'types'],
     ['a type that is none', { files: { ...files, types: ['png'] } }, 'types'],
+    ['a type of another name', { files: { ...files, types: ['image/png', 'image/jpg'] } }, "'image/jpg'"],
+    ['a type that no content tells', { files: { ...files, types: ['text/csv'] } }, "'text/csv'"],
+    ['a type that is told otherwise', { files: { ...files, types: ['image/apng'] } }, "'image/apng'"],
     ['no size', { files: { types: ['image/png'] } }, 'maxBytes'],
     ['a size that is none', { files: { ...files, maxBytes: 'large' } }, 'maxBytes'],
     ['no files at all', { files: { ...files, maxCount: 0 } }, 'maxCount'],
@@ -355,6 +380,8 @@ describe('construction', () => {
     ['a misspelt limit', { files: { ...files, maxSize: 5 } }, 'maxSize'],
     ['a misspelt limit of fields', { files, fields: { max: 5 } }, 'max'],
     ['a folder that is no path', { files, store: { folder: 5 } }, 'folder'],
+    ['a folder that is not there', { files, store: { folder: '/not/there', memoryBytes: 10 } }, '/not/there'],
+    ['a folder that is a file', { files, store: { folder: import.meta.filename, memoryBytes: 10 } }, 'store.folder'],
     ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],
     ['a decoder that is none', { files, decode: { sharp: true } }, 'decode.sharp'],
     ['decode without sharp', { files, decode: true }, 'decode'],
@@ -370,6 +397,10 @@ describe('construction', () => {
     const act = () => upload(options as UploadOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(named);
+  });
+
+  it('of upload asks for no folder where no file goes to one', () => {
+    expect(() => upload({ files, store: { folder: '/not/there', memoryBytes: '1mb' } })).not.toThrow();
   });
 
   it.each<[string, object, string]>([

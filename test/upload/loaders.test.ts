@@ -48,3 +48,18 @@ it('switches off the loaders of all images but those that any guard takes', asyn
     expect(await inspect(images.get(format) ?? '')).toMatchObject({ kind: 'accepted', type: `image/${format}` });
   }
 });
+
+it.each(['png', 'jpeg', 'webp', 'gif', 'tiff'] as const)(
+  'is a fault where a loader was switched off elsewhere: %s',
+  async (format) => {
+    const inspect = imageInspector({ types: [`image/${format}`], maxBytes: '1mb', decode: { sharp } });
+    const loader = `VipsForeignLoad${{ png: 'Png', jpeg: 'Jpeg', webp: 'Webp', gif: 'Nsgif', tiff: 'Tiff' }[format]}`;
+    const plain = sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } });
+    const image = await plain.toFormat(format).toBuffer();
+    sharp.unblock({ operation: [loader] });
+    expect(await inspect(image)).toMatchObject({ kind: 'accepted' });
+    expect(await inspect(image.subarray(0, image.length - 20))).toMatchObject({ problem: { status: 422 } });
+    sharp.block({ operation: [loader] });
+    await expect(inspect(image)).rejects.toThrow(`sharp cannot read any image/${format}`);
+  },
+);

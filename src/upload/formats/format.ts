@@ -19,6 +19,8 @@ export interface ImageFormat {
   readonly begins: (head: string) => boolean;
   /** @throws BrokenImage */
   readonly read: (source: ByteSource) => Promise<ImageHeader>;
+  /** A whole image of one pixel: where a decoder cannot read it, it can read none. */
+  readonly sample: Buffer;
 }
 
 /** More than anybody may allow; whoever has so many has too many. */

@@ -9,6 +9,7 @@ export const GIF: ImageFormat = {
   loader: 'VipsForeignLoadNsgif',
   begins: (head) => head.startsWith('GIF87a') || head.startsWith('GIF89a'),
   read: readGif,
+  sample: Buffer.from('R0lGODlhAQABAIAAAExpcf///yH5BAUAAAAALAAAAAABAAEAAAICTAEAOw==', 'base64'),
 };
 
 /** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. Frames may be larger than the screen they are on. */

@@ -6,6 +6,10 @@ export const PNG: ImageFormat = {
   loader: 'VipsForeignLoadPng',
   begins: (head) => head.startsWith('\x89PNG\r\n\x1a\n'),
   read: readPng,
+  sample: Buffer.from(
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC',
+    'base64',
+  ),
 };
 
 /** https://www.w3.org/TR/png-3/ sections 5 and 11; `acTL`, which tells of an animation, comes before the first `IDAT`. */

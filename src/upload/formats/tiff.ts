@@ -10,6 +10,10 @@ export const TIFF: ImageFormat = {
   loader: 'VipsForeignLoadTiff',
   begins: (head) => head.startsWith('II*\0') || head.startsWith('MM\0*'),
   read: readTiff,
+  sample: Buffer.from(
+    'SUkqAAwAAAD///8ADwAAAQMAAQAAAAEAAAABAQMAAQAAAAEAAAACAQMAAwAAANYAAAADAQMAAQAAAAEAAAAGAQMAAQAAAAIAAAARAQQAAQAAAAgAAAASAQMAAQAAAAEAAAAVAQMAAQAAAAMAAAAWAQMAAQAAAAABAAAXAQQAAQAAAAMAAAAaAQUAAQAAAMYAAAAbAQUAAQAAAM4AAAAcAQMAAQAAAAEAAAAoAQMAAQAAAAIAAABTAQMAAwAAANwAAAAAAAAAMzPLAAAACAAzM8sAAAAIAAgACAAIAAEAAQABAA==',
+    'base64',
+  ),
 };
 
 /** TIFF 6.0 section 2: a list of directories, one a page, of which each may be anywhere. */

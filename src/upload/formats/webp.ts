@@ -6,6 +6,7 @@ export const WEBP: ImageFormat = {
   loader: 'VipsForeignLoadWebp',
   begins: (head) => head.startsWith('RIFF') && head.startsWith('WEBP', 8),
   read: readWebp,
+  sample: Buffer.from('UklGRh4AAABXRUJQVlA4TBEAAAAvAAAAAAfQ//73v/+BiOh/AAA=', 'base64'),
 };
 
 /** RFC 9649 section 2. */
