@@ -121,7 +121,7 @@ export interface UploadedFile {
   readonly path: string | undefined;
   /** What the `handOver` of `upload` gave for it. */
   readonly handedOver?: unknown;
-  /** Its content, from the beginning. Once the exchange has settled it is gone: then this throws. */
+  /** Its content, from the beginning. Once the exchange has settled it is gone: then the stream fails. */
   stream(): Readable;
   /** Its content. Once the exchange has settled it is gone: then this rejects. */
   buffer(): Promise<Buffer>;

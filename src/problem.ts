@@ -154,7 +154,7 @@ interface ProblemCore<C extends ProblemCode> {
   /** The problem type, where one is registered (RFC 9457 section 3.1.1). */
   readonly type?: string;
   readonly title: string;
-  readonly status: number;
+  readonly status: (typeof PROBLEMS)[C]['status'];
   readonly detail: string;
   readonly code: C;
 }
@@ -170,7 +170,7 @@ export type Problem<C extends ProblemCode = ProblemCode> = C extends ProblemCode
 export function problem<C extends ProblemCode>(
   code: C,
   ...members: C extends keyof ProblemMembers ? [ProblemMembers[C]] : []
-): ProblemCore<C> & MembersOf<C>;
+): Problem<C>;
 export function problem(code: ProblemCode, members?: object): object {
   return { ...PROBLEMS[code], code, ...members };
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
-import { disown, type Exchange } from '../exchange.js';
+import type { Exchange } from '../exchange.js';
+import { isThenable } from '../thenable.js';
 import { WINDOW } from './byte-source.js';
 import type { ReceivedFile } from './receive.js';
 import type { StoredFile } from './stored-file.js';
@@ -22,7 +23,10 @@ export interface ProvisionalFile {
   readonly stream: Readable;
 }
 
-/** Told of each file that begins to come. What it gives is `handedOver` of the file, once all of it is here. */
+/**
+ * Told of each file that begins to come. What it gives is `handedOver` of the file, once all of it is here. A promise that
+ * rejects is reported as a fault, unless the upload was refused or its client left, which its stream tells of as well.
+ */
 export type HandOver = (file: ProvisionalFile, exchange: Exchange) => unknown;
 
 /** The files of one upload that are handed over before their end. */
@@ -31,6 +35,9 @@ export class Provisional {
   readonly #exchange: Exchange;
   readonly #streams: GrowingStream[] = [];
   readonly #given = new Map<StoredFile, unknown>();
+  /** What went wrong with the work before it was known whether the upload is good. */
+  readonly #failures: unknown[] = [];
+  #released = false;
 
   constructor(handOver: HandOver, exchange: Exchange) {
     this.#handOver = handOver;
@@ -42,8 +49,12 @@ export class Provisional {
     const stream = new GrowingStream(stored);
     this.#streams.push(stream);
     const given = this.#handOver({ field, filename, type, fields: new Map(fields), stream }, this.#exchange);
-    // Where the upload is refused, nobody comes to see that it failed.
-    disown(given);
+    if (isThenable(given)) {
+      Promise.resolve(given).catch((error: unknown) => {
+        this.#failures.push(error);
+        this.#report();
+      });
+    }
     this.#given.set(stored, given);
   }
 
@@ -53,11 +64,19 @@ export class Provisional {
 
   /** Everything is as it must be. */
   release(): void {
+    this.#released = true;
+    this.#report();
     for (const stream of this.#streams) stream.release();
   }
 
   fail(error: UploadError): void {
     for (const stream of this.#streams) stream.destroy(error);
+  }
+
+  /** Where the upload is refused, or its client leaves, work that fails is as it should be. */
+  #report(): void {
+    if (!this.#released || this.#exchange.outcome?.kind === 'aborted') return;
+    for (const failure of this.#failures.splice(0)) this.#exchange.fault(failure);
   }
 }
 

@@ -53,9 +53,15 @@ export class StoredFile {
     return this.#file === undefined ? bufferSource(this.#bytes()) : fileSource(this.#file, this.#size);
   }
 
-  /** @throws UploadError where it has been removed: what is no more must not look like an empty file */
+  /** Fails with an UploadError where it has been removed: what is no more must not look like an empty file. */
   stream(): Readable {
-    if (this.#removed) throw aborted();
+    if (this.#removed) {
+      return new Readable({
+        read() {
+          this.destroy(aborted());
+        },
+      });
+    }
     return this.#path === undefined ? Readable.from([this.#bytes()]) : createReadStream(this.#path);
   }
 

@@ -1,9 +1,11 @@
 import { type Problem, problem } from '../problem.js';
 
 /**
- * What a stream that was handed over provisionally fails with, so that nobody takes what came for the whole file.
+ * What a stream that was handed over provisionally fails with, so that nobody takes what came for the whole file, and what
+ * reading a file fails with that is gone.
  * - `GATEWARDEN_UPLOAD_REFUSED`: the upload was found not to be what the service takes; `problem` says why.
- * - `GATEWARDEN_UPLOAD_ABORTED`: the client left, or the exchange ended, before all of it was here and checked.
+ * - `GATEWARDEN_UPLOAD_ABORTED`: the client left, or the exchange ended, before all of it was here and checked, or before
+ *   somebody came to read it.
  */
 export class UploadError extends Error {
   override readonly name = 'UploadError';
@@ -14,9 +16,14 @@ export class UploadError extends Error {
     readonly problem: Problem,
     cause?: unknown,
   ) {
-    super(`gatewarden: the upload was not taken: ${problem.detail}`, { cause });
+    super(code === 'GATEWARDEN_UPLOAD_REFUSED' ? `gatewarden: the upload was not taken: ${problem.detail}` : GONE, {
+      cause,
+    });
   }
 }
+
+const GONE =
+  'gatewarden: the upload is gone: its client left, or it was answered; its files are there until the exchange has settled';
 
 export function refused(problem: Problem): UploadError {
   return new UploadError('GATEWARDEN_UPLOAD_REFUSED', problem);

@@ -11,6 +11,7 @@ import {
   type Exchange,
   type Guard,
   type Outcome,
+  type Problem,
   problem,
   refuse,
   sharedSecret,
@@ -292,6 +293,16 @@ describe('Hono, without Node', () => {
     expect(statuses).toEqual([200, 200, 400, 400]);
     const named = { headers: { host: 'evil.example' } };
     expect((await app.request('https://api.example/', named)).status).toBe(400);
+  });
+
+  it('lets a handler answer a problem with its status, as typed', async () => {
+    const app = new Hono();
+    app.get('/', (context) => {
+      const refusal: Problem = problem('upload-malformed', { reason: 'no image' });
+      return context.json(refusal, refusal.status);
+    });
+    const response = await app.request('/');
+    expect([response.status, await response.json()]).toMatchObject([400, { code: 'upload-malformed' }]);
   });
 
   it('takes a doubled header for a malformed one', async () => {

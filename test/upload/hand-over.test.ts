@@ -264,6 +264,45 @@ describe('handOver', () => {
     await empty();
   });
 
+  it.each([
+    ['taken', () => Readable.from([multipart([part(jpeg)])]), ['no worker']],
+    ['refused', () => Readable.from([multipart([part(jpeg), part('<html>')])]), []],
+    ['cut short', () => Readable.from([multipart([part(jpeg)]).subarray(0, -30)]), []],
+  ])('that fails later is a fault where the upload is %s', async (_how, openBody, expected) => {
+    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody });
+    let fail: (error: Error) => void = () => undefined;
+    await send(exchange, ({ stream }) => {
+      stream.resume();
+      return new Promise((_, reject) => {
+        fail = reject;
+      });
+    });
+    fail(new Error('no worker'));
+    await new Promise((turn) => setImmediate(turn));
+    exchange.settle({ kind: 'completed', status: 200 });
+    expect(faults.map((fault) => (fault as Error).message)).toEqual(expected);
+    await empty();
+  });
+
+  it('that fails at once is a fault as soon as the upload is taken', async () => {
+    const body = new Readable({ read: () => undefined });
+    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => body });
+    const answered = send(exchange, async () => {
+      throw new Error('no worker');
+    });
+    const whole = multipart([part(jpeg)]);
+    body.push(whole.subarray(0, -4));
+    await new Promise((turn) => setTimeout(turn, 20));
+    expect(faults).toEqual([]);
+    body.push(whole.subarray(-4));
+    body.push(null);
+    expect(await answered).toBeUndefined();
+    expect(faults).toEqual([new Error('no worker')]);
+    await expect(exchange.upload?.files[0]?.handedOver).rejects.toThrow('no worker');
+    exchange.settle({ kind: 'completed', status: 502 });
+    await empty();
+  });
+
   it.each<[string, Partial<UploadOptions>, string]>([
     ['no function', { handOver: true as never }, 'handOver'],
     ['what is written anew', { handOver: () => undefined, decode: { sharp, reencode: true } }, 'reencode'],

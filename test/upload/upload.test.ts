@@ -169,7 +169,11 @@ describe('a file whose exchange is over', () => {
     const [file] = exchange.upload?.files ?? [];
     exchange.settle({ kind: 'completed', status: 202 });
     await expect(file?.buffer()).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
-    expect(() => file?.stream()).toThrow(UploadError);
+    const read = async () => {
+      for await (const _ of file?.stream() ?? []);
+    };
+    await expect(read()).rejects.toThrow('the upload is gone');
+    await expect(read()).rejects.toBeInstanceOf(UploadError);
   });
 });
 
