@@ -17,10 +17,11 @@ import { guard } from 'gatewarden/express';
 import { upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
+import { DeadlineError, withDeadline } from '../deadline.js';
 import type { Logger } from '../text-logger.js';
 import type { ModelFiles } from './model-files.js';
 import type { Settings } from './settings.js';
-import { generateMesh, type Job, readinessOf } from './worker-client.js';
+import { failed, generateMesh, type Job, readinessOf } from './worker-client.js';
 
 const DAY_SECONDS = 86_400;
 const MAIN_SERVER = 'main-server';
@@ -59,8 +60,22 @@ const fastApiErrors = problemFormat({
   default: ({ detail }) => ({ body: { detail } }),
 });
 
+/** In milliseconds. */
+export interface Deadlines {
+  /** What the worker is told. */
+  readonly worker: number;
+  /** Until the model is here, which is waited for a little longer. */
+  readonly answer: number;
+}
+
 /** The Point-E gateway: it lets the main server in, counts by the end user's address, and passes the work on. */
-export function createGateway(settings: Settings, workerUrl: string, files: ModelFiles, logger: Logger): Express {
+export function createGateway(
+  settings: Settings,
+  workerUrl: string,
+  files: ModelFiles,
+  logger: Logger,
+  deadlines: Deadlines = { worker: 120_000, answer: 125_000 },
+): Express {
   const isReady = readinessOf(workerUrl);
   const { limitPerIp, windowSeconds } = settings;
   const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
@@ -171,15 +186,22 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
 
   async function generate(req: Request, res: Response, job: Job, user_id: string | null = null): Promise<void> {
     const { signal } = req.exchange;
-    const result = await generateMesh(workerUrl, job, signal).catch(unlessGone(signal));
+    const result = await withDeadline(signal, deadlines.answer, async (limited) => {
+      const mesh = await generateMesh(workerUrl, job, deadlines.worker, limited);
+      return mesh.kind === 'failed' ? mesh : { ...mesh, file: await files.add(mesh.ply, limited) };
+    }).catch((error: unknown) => {
+      if (error instanceof DeadlineError) return failed(504, 'The generation took too long.');
+      // A client that has left is not waiting for an answer, and not an error.
+      if (signal.aborted) return undefined;
+      throw error;
+    });
     if (result === undefined) return;
     if (result.kind === 'failed') {
       if (result.retryAfter !== undefined) res.set('Retry-After', result.retryAfter);
       res.status(result.status).json({ detail: result.message });
       return;
     }
-    const file = await files.add(result.ply, signal).catch(unlessGone(signal));
-    if (file === undefined) return;
+    const { file } = result;
     const url = `${settings.publicUrl ?? originOf(req)}/files/${file.name}`;
     res.json({
       success: true,
@@ -192,13 +214,6 @@ export function createGateway(settings: Settings, workerUrl: string, files: Mode
       expires_at: new Date(file.expiresAt).toISOString(),
     });
   }
-}
-
-/** A client that has left is not waiting for an answer, and not an error. */
-function unlessGone(signal: AbortSignal): (error: unknown) => undefined {
-  return (error) => {
-    if (!signal.aborted) throw error;
-  };
 }
 
 /** Where this client reached the gateway. It is told to nobody but that client, who has authenticated. */

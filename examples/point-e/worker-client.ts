@@ -1,10 +1,5 @@
 import { randomUUID } from 'node:crypto';
 
-/** How long the gateway waits for a generation. */
-const DEADLINE_MS = 120_000;
-/** What the answer may take beyond the deadline that the worker was told. */
-const GRACE_MS = 5_000;
-
 /** What is to become a mesh: words, or an image. */
 export type Job =
   | { readonly prompt: string; readonly grid_size: number }
@@ -25,29 +20,34 @@ export interface Failed {
   readonly retryAfter: string | undefined;
 }
 
-const failed = (status: Failed['status'], message: string, retryAfter?: string): Failed => ({
+export const failed = (status: Failed['status'], message: string, retryAfter?: string): Failed => ({
   kind: 'failed',
   status,
   message,
   retryAfter,
 });
 
-/** Asks the worker for a mesh, by the contract in ../workers/README.md. Rejects when `signal` is aborted. */
-export async function generateMesh(workerUrl: string, job: Job, signal: AbortSignal): Promise<Generated | Failed> {
-  const timeout = AbortSignal.timeout(DEADLINE_MS + GRACE_MS);
+/**
+ * Asks the worker for a mesh within `deadlineMs`, by the contract in ../workers/README.md. Rejects when `signal` is aborted.
+ */
+export async function generateMesh(
+  workerUrl: string,
+  job: Job,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<Generated | Failed> {
   const { path, headers, body } = requestFor(job);
   let response: Response;
   try {
     response = await fetch(`${workerUrl}${path}`, {
       method: 'POST',
-      headers: { ...headers, 'X-Request-Id': randomUUID(), 'X-Deadline-Ms': String(DEADLINE_MS) },
+      headers: { ...headers, 'X-Request-Id': randomUUID(), 'X-Deadline-Ms': String(deadlineMs) },
       body,
-      signal: AbortSignal.any([signal, timeout]),
+      signal,
       redirect: 'error',
     });
   } catch (error) {
     signal.throwIfAborted();
-    if (timeout.aborted) return failed(504, 'The generation took too long.');
     console.error('point-e: the worker cannot be reached:', error);
     return failed(503, 'The 3D models are not available at the moment.', '5');
   }

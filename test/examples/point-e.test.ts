@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { createServer, request, type Server } from 'node:http';
+import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createGateway } from '../../examples/point-e/gateway.js';
+import { createGateway, type Deadlines } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
@@ -44,7 +44,7 @@ async function json(response: Response): Promise<Body> {
 }
 
 /** The gateway in front of the stand-in, both on free ports, as `npm start` puts them together. */
-async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}) {
+async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}, deadlines?: Deadlines) {
   const jobs: string[] = [];
   let told: (() => void) | undefined;
   const workerUrl = await listen(
@@ -63,7 +63,9 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const logger = textLogger((line) => {
     printed += line;
   });
-  const url = await listen(createServer(createGateway(settings, workerUrl, files, logger)));
+  const url = await listen(
+    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, logger, deadlines)),
+  );
   const authorization = { Authorization: `Bearer ${SECRET}` };
 
   const generate = (body: unknown, headers: Record<string, string> = {}) =>
@@ -226,6 +228,17 @@ describe('the Point-E gateway', () => {
     const [stopWorker] = closers.splice(0, 1);
     await stopWorker?.();
     expect((await generate({ prompt: 'a car', grid_size: 8 })).status).toBe(503);
+    expect(await usage()).toMatchObject({ used: 0 });
+  });
+
+  it.each<[string, (response: ServerResponse) => void]>([
+    ['says nothing', () => {}],
+    ['begins a model and does not end it', (response) => void response.writeHead(200).write('ply\n')],
+  ])('answers 504 when the worker %s within its time, and gives the unit back', async (_what, answer) => {
+    const workerUrl = await listen(createServer((_request, response) => answer(response)));
+    const { generate, usage } = await start({ WORKER_URL: workerUrl }, {}, { worker: 100, answer: 200 });
+    const late = await generate({ prompt: 'a car', grid_size: 8 });
+    expect([late.status, await late.json()]).toEqual([504, { detail: 'The generation took too long.' }]);
     expect(await usage()).toMatchObject({ used: 0 });
   });
 
