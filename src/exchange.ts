@@ -40,6 +40,7 @@ export type RequestBody = Uint8Array | 'too-large' | 'consumed' | 'aborted';
 export interface ResponseHeaders {
   get(name: string): string | undefined;
   set(name: string, value: string): void;
+  remove(name: string): void;
   /** Calls `hook` just before the head of the response goes out, whoever sends it. */
   onHead(hook: () => void): void;
 }
@@ -191,6 +192,8 @@ export class Exchange {
   peerIsTrusted = false;
   /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
   principal: Principal | undefined = undefined;
+  /** Written by `securityHeaders`: what the last one is to have set. */
+  securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
   /** Written by `upload`. */
   upload: Upload | undefined = undefined;
   /** Written by `audit`. */
@@ -234,6 +237,11 @@ export class Exchange {
   /** Sets a response header. What the handler sets itself afterwards stands. */
   set(name: string, value: string): void {
     this.#headers.set(name, value);
+  }
+
+  /** Takes a response header back. */
+  remove(name: string): void {
+    this.#headers.remove(name);
   }
 
   /** Sets a response header unless it is there already. */

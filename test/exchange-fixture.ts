@@ -67,6 +67,10 @@ export class TestResponseHeaders implements ResponseHeaders {
     this.#entries.set(name.toLowerCase(), [name, value]);
   }
 
+  remove(name: string): void {
+    this.#entries.delete(name.toLowerCase());
+  }
+
   readonly #hooks: (() => void)[] = [];
 
   onHead(hook: () => void): void {

@@ -106,6 +106,10 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     if (name.length === 4 && name.toLowerCase() === 'vary') this.#keepVary(value);
   }
 
+  remove(name: string): void {
+    if (!this.#response.headersSent) this.#response.removeHeader(name);
+  }
+
   /** A handler's own `Vary` does not take the place of what guards have said: a cache would mix up their answers. */
   #keepVary(value: string): void {
     const isFirst = this.#vary === undefined;

@@ -68,6 +68,10 @@ export class WebMessage implements RequestView, ResponseHeaders {
     this.#headers.set(name.toLowerCase(), [name, value]);
   }
 
+  remove(name: string): void {
+    this.#headers.delete(name.toLowerCase());
+  }
+
   onHead(hook: () => void): void {
     this.#hooks.push(hook);
   }

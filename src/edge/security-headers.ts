@@ -65,7 +65,8 @@ const FIELD_VALUE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
 
 /**
  * Sets headers that switch off what browsers would otherwise allow. A header that the service sets itself is left as it
- * is.
+ * is. Where several stand on the way of a request, the last one counts, all of it: a page that needs more than the rest of
+ * the service has one of its own.
  *
  * ```ts
  * guard(securityHeaders({ contentSecurityPolicy: "default-src 'self'", crossOriginResourcePolicy: false }))
@@ -76,25 +77,33 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   const names = Object.keys(HEADER_NAMES) as HeaderOption[];
   checkOptionNames('securityHeaders', options, ['preset', ...names]);
   const preset = PRESETS[oneOf('securityHeaders', 'preset', options.preset ?? 'api', ['api', 'classic'])];
-  const always: [name: string, value: string][] = [];
-  let httpsOnly: string | undefined;
+  const overHttp: [name: string, value: string][] = [];
+  const overHttps: [name: string, value: string][] = [];
   for (const option of names) {
     const value = options[option] ?? preset.values[option] ?? false;
     if (value === false) continue;
     if (typeof value !== 'string' || !FIELD_VALUE.test(value)) {
       throw badOption('securityHeaders', option, 'must be false or one line of printable ASCII', value);
     }
-    if (option === 'strictTransportSecurity' && !preset.strictTransportSecurityOverHttp) httpsOnly = value;
-    else always.push([HEADER_NAMES[option], value]);
+    overHttps.push([HEADER_NAMES[option], value]);
+    if (option !== 'strictTransportSecurity' || preset.strictTransportSecurityOverHttp) {
+      overHttp.push([HEADER_NAMES[option], value]);
+    }
   }
 
   return function securityHeaders(exchange: Exchange) {
-    for (const [name, value] of always) exchange.setDefault(name, value);
-    if (httpsOnly !== undefined && isHttps(exchange.request)) {
-      exchange.setDefault(HEADER_NAMES.strictTransportSecurity, httpsOnly);
-    }
+    const before = exchange.securityHeaders;
+    if (before !== undefined) takeBack(exchange, before);
+    const headers = overHttp.length < overHttps.length && isHttps(exchange.request) ? overHttps : overHttp;
+    for (const [name, value] of headers) exchange.setDefault(name, value);
+    exchange.securityHeaders = headers;
     return undefined;
   };
+}
+
+/** What the service has set in the meantime stays. */
+function takeBack(exchange: Exchange, headers: readonly (readonly [name: string, value: string])[]): void {
+  for (const [name, value] of headers) if (exchange.get(name) === value) exchange.remove(name);
 }
 
 /**

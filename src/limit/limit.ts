@@ -50,7 +50,8 @@ const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'abort
 /**
  * Admits a request if every policy has room for its cost, and charges them all in one step; otherwise refuses with 429
  * `quota-exceeded` and charges none. `Retry-After` is never earlier than the request could pass, and missing where the
- * cost is above a limit. Writes `exchange.admission`, `RateLimit-Policy` and `RateLimit`. A store that fails is answered
+ * cost is above a limit. A guard that stands twice on the way of one request charges twice, and reports that as a fault,
+ * once. Writes `exchange.admission`, `RateLimit-Policy` and `RateLimit`. A store that fails is answered
  * with 503 `store-unavailable`.
  *
  * ```ts
@@ -69,8 +70,15 @@ export function limit(options: LimitOptions): LimitGuard {
   const refundOn = refundCauses(options.refundOn);
   const ownBy = partitionBy('limit', options.by);
   const boundTo = binder(options.policies, ownBy);
+  /** Tells this guard from others. */
+  const self = {};
+  let told = false;
 
   function charge(exchange: Exchange): ReturnType<Guard> {
+    if (exchange.admission !== undefined && !told && isBy(self, exchange.admission)) {
+      told = true;
+      exchange.fault(new Error(CHARGED_TWICE));
+    }
     const units = typeof cost === 'number' ? cost : checkCost(cost(exchange));
     const bound = boundTo(exchange);
     const { policies, partitions } = bound;
@@ -97,7 +105,7 @@ export function limit(options: LimitOptions): LimitGuard {
     }
     if (decision.kind === 'refused') return refusal(decision.violations, decision.at);
     if (decision.kind !== 'admitted') throw new TypeError('gatewarden: limit got no decision from its store');
-    const admission = new StoreAdmission(store, decision.receipt, decision.states);
+    const admission = new StoreAdmission(store, decision.receipt, decision.states, self, exchange.admission);
     exchange.admission = admission;
     exchange.onSettled((outcome) => {
       const cause = refundCause(outcome);
@@ -131,20 +139,45 @@ export function limit(options: LimitOptions): LimitGuard {
   );
 }
 
+const CHARGED_TWICE =
+  'gatewarden: one limit(...) stands twice on the way of a request, which is charged twice for it: put it there once';
+
 class StoreAdmission implements Admission {
   readonly #store: LimitStore;
   readonly #receipt: Receipt;
   readonly quotas: readonly QuotaState[];
+  /** The guard that has charged. */
+  readonly by: object;
+  /** Of the guard before. */
+  readonly before: Admission | undefined;
 
-  constructor(store: LimitStore, receipt: Receipt, quotas: readonly QuotaState[]) {
+  constructor(
+    store: LimitStore,
+    receipt: Receipt,
+    quotas: readonly QuotaState[],
+    by: object,
+    before: Admission | undefined,
+  ) {
     this.#store = store;
     this.#receipt = receipt;
     this.quotas = quotas;
+    this.by = by;
+    this.before = before;
   }
 
   settle(units: number): void | Promise<void> {
     return this.#store.settle(this.#receipt, units);
   }
+}
+
+/** Whether a guard has charged for an admission, or for one before it. */
+function isBy(guard: object, last: Admission): boolean {
+  let admission: Admission | undefined = last;
+  while (admission instanceof StoreAdmission) {
+    if (admission.by === guard) return true;
+    admission = admission.before;
+  }
+  return false;
 }
 
 type BoundPolicy = QuotaPolicy & { readonly by: PartitionBy };

@@ -13,6 +13,7 @@ import {
   type Reply,
   refuse,
   reportFaults,
+  securityHeaders,
   sequence,
 } from '../../src/index.js';
 import { type Answer, Client, requestText } from '../raw-client.js';
@@ -447,6 +448,28 @@ export function adapterContract(name: string, serve: Serve): void {
       client.send('GET /');
       expect((await client.answer()).status).toBe(200);
       expect([...new Set(seen)]).toEqual(['127.0.0.1']);
+    });
+
+    promise('a later guard takes back a header that an earlier one has set', async (stage) => {
+      const page = securityHeaders({ frameOptions: 'SAMEORIGIN', contentSecurityPolicy: false });
+      const [first, ...more] = [securityHeaders(), page];
+      await stage.serve([
+        get(OK, [first], more),
+        { ...get(OK, [first], [...more, refusing]), path: '/refused' },
+        { ...get(OK, [first, ...more]), path: '/one' },
+      ]);
+      const client = await stage.connect();
+      for (const path of ['/', '/refused', '/one']) {
+        client.send(`GET ${path}`);
+        const answer = await client.answer();
+        const fields = ['x-frame-options', 'content-security-policy', 'referrer-policy'];
+        expect([path, ...fields.map((name) => answer.field(name))]).toEqual([
+          path,
+          'SAMEORIGIN',
+          undefined,
+          'no-referrer',
+        ]);
+      }
     });
 
     promise('Vary holds what guards have said, and what the handler has', async (stage) => {

@@ -55,6 +55,27 @@ const OPTIONS = [
   ['crossOriginResourcePolicy', 'Cross-Origin-Resource-Policy'],
 ] as const;
 
+describe('several on the way of one request', () => {
+  it('come to what the last one says, all of it', () => {
+    const { exchange, headers } = testExchange({ encrypted: true });
+    securityHeaders()(exchange);
+    securityHeaders({ preset: 'classic', frameOptions: 'SAMEORIGIN', referrerPolicy: false })(exchange);
+    const { 'Referrer-Policy': _, ...rest } = CLASSIC;
+    expect(headers.all()).toEqual({ ...rest, 'X-Frame-Options': 'SAMEORIGIN' });
+    securityHeaders()(exchange);
+    expect(headers.all()).toEqual({ ...API, ...HSTS });
+  });
+
+  it('leave what the service has set between them', () => {
+    const { exchange, headers } = testExchange();
+    securityHeaders()(exchange);
+    exchange.set('X-Frame-Options', 'of the service');
+    securityHeaders({ frameOptions: 'SAMEORIGIN' })(exchange);
+    securityHeaders({ frameOptions: false })(exchange);
+    expect(headers.get('X-Frame-Options')).toBe('of the service');
+  });
+});
+
 describe.each(OPTIONS)('%s', (option, name) => {
   const presets = [
     ['api', { ...API, ...HSTS }],

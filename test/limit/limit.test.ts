@@ -260,6 +260,29 @@ describe('limit counts', () => {
   });
 });
 
+describe('limit, where it stands twice on the way of a request', () => {
+  it('charges twice, and says so once', async () => {
+    const { store } = setup();
+    const guard = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
+    const other = limit({
+      store,
+      by: 'principal',
+      policies: [slidingWindow({ limit: 9, window: '1m', name: 'others' })],
+    });
+    const first = await send([guard, other, guard]);
+    expect(first.exchange.admission?.quotas[0]?.remaining).toBe(3);
+    expect(first.faults).toEqual([expect.objectContaining({ message: expect.stringContaining('stands twice') })]);
+    expect((await send([guard, guard])).faults).toEqual([]);
+    expect(await status([guard, guard])).toBe(429);
+  });
+
+  it('says nothing of guards that are alike', async () => {
+    const { store } = setup();
+    const alike = () => limit({ store, by: 'client-ip', policies: [perMinute(5)] });
+    expect((await send([alike(), alike(), alike()])).faults).toEqual([]);
+  });
+});
+
 describe('limit never passes a request without a key', () => {
   it.each([
     ['client-ip', { principal: 'alice' }, 'limit by "client-ip" needs clientIp(...) before it'],
@@ -731,7 +754,7 @@ describe('limit, given what its types forbid', () => {
         const guard = sequence(limit({ store: memoryStore(), policies: [window], ...options }));
         const exchange = new Exchange(
           { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
-          { get: () => undefined, set: () => undefined, onHead: () => undefined },
+          { get: () => undefined, set: () => undefined, remove: () => undefined, onHead: () => undefined },
         );
         exchange.faultReporter = () => undefined;
         expect(await guard(exchange)).toMatchObject({ status: 500 });
@@ -750,6 +773,7 @@ describe('limit, given what its types forbid', () => {
       {
         get: (name) => headers.get(name),
         set: (name, value) => void headers.set(name, value),
+        remove: (name) => void headers.delete(name),
         onHead: () => undefined,
       },
     );

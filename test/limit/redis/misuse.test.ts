@@ -230,6 +230,7 @@ describeRedis('redisStore', () => {
       const exchange = new Exchange(request, {
         get: (name) => headers.get(name),
         set: (name, value) => void headers.set(name, value),
+        remove: (name) => void headers.delete(name),
         onHead: () => undefined,
       });
       exchange.faultReporter = (error) => faults.push(error);
