@@ -1,8 +1,12 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Express } from 'express';
+import sharp from 'sharp';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { AuditRecord, Guard, QuotaState, SignatureHeaders } from '../src/index.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from './exchange-fixture.js';
 
@@ -29,6 +33,7 @@ const ENVIRONMENT = {
 };
 
 interface Example {
+  readonly app: Express;
   readonly way: Guard;
   readonly key: string;
   usageOf(ip: string): Promise<readonly QuotaState[]>;
@@ -150,6 +155,34 @@ describe("the README's way in by", () => {
       ...Array.from({ length: 10 }, () => 'unknown'),
       'throttled',
     ]);
+  });
+
+  by('images', async ({ app }) => {
+    const server = app.listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const png = await sharp({ create: { width: 30, height: 20, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer();
+    const found = { type: 'image/png', width: 30, height: 20, bytes: png.length };
+    const raw = async (body: Buffer | string) => {
+      const response = await fetch(`${origin}/raw`, { method: 'POST', body: new Uint8Array(Buffer.from(body)) });
+      return [response.status, response.headers.get('ratelimit'), await response.json()];
+    };
+    const json = async (body: unknown) => {
+      const headers = { 'Content-Type': 'application/json' };
+      const response = await fetch(`${origin}/json`, { method: 'POST', headers, body: JSON.stringify(body) });
+      return [response.status, await response.json()];
+    };
+    expect(await raw(png)).toEqual([200, expect.stringContaining('r=59'), found]);
+    expect(await json({ image: `data:image/png;base64,${png.toString('base64')}` })).toEqual([200, found]);
+    expect(await raw('no image')).toMatchObject([415, expect.any(String), { code: 'upload-type-unsupported' }]);
+    expect(await raw('')).toMatchObject([400, expect.any(String), { reason: 'an empty file' }]);
+    expect(await raw(png)).toEqual([200, expect.stringContaining('r=57'), found]);
+    for (const image of [undefined, null, 5, {}, [], ['abc'], [137, 80]]) {
+      expect(await json({ image })).toMatchObject([400, { reason: 'no image' }]);
+    }
   });
 
   it('none that is not tested here', () => {

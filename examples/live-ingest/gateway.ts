@@ -41,7 +41,15 @@ export async function createGateway(settings: Settings, streams: Streams, logger
       cors({
         origins: settings.corsOrigins,
         credentials: true,
-        headers: ['Content-Type', 'Authorization', 'X-Requested-With', 'X-Ingest-Token'],
+        headers: [
+          'Accept',
+          'Accept-Language',
+          'Content-Language',
+          'Content-Type',
+          'Authorization',
+          'X-Requested-With',
+          'X-Ingest-Token',
+        ],
       }),
     ],
   });

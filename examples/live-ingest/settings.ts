@@ -23,11 +23,14 @@ const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const { values, describe } = readEnv(
     {
-      INGEST_TOKEN: checked(secret({ optional: true }), (token) => ingestToken({ tokens: [token ?? ''] })),
-      API_HOST: text({ default: '127.0.0.1' }),
-      API_PORT: port({ default: 8000 }),
-      HOST: text({ optional: true }),
-      PORT: port({ optional: true }),
+      INGEST_TOKEN: checked(secret({ optional: true, minLength: 16 }), (token) =>
+        ingestToken({ tokens: [token ?? ''] }),
+      ),
+      // They win over HOST and PORT, which may be meant for something else.
+      API_HOST: text({ optional: true }),
+      API_PORT: port({ optional: true }),
+      HOST: text({ default: '127.0.0.1' }),
+      PORT: port({ default: 8000 }),
       INGEST_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 60 }),
       API_CORS_ORIGINS: checked(list({ default: ['http://localhost:5173'] }), (origins) => cors({ origins })),
       TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
@@ -35,7 +38,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     },
     environment,
   );
-  const host = values.HOST ?? values.API_HOST;
+  const host = values.API_HOST ?? values.HOST;
   if (!LOOPBACK.includes(host) && environment.NODE_ENV === 'production' && values.INGEST_TOKEN === undefined) {
     throw new OptionError(
       'gatewarden: bad settings:\n  "INGEST_TOKEN" must be set in production where others can call',
@@ -47,7 +50,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     corsOrigins: values.API_CORS_ORIGINS,
     trustedProxies: values.TRUSTED_PROXIES,
     host,
-    port: values.PORT ?? values.API_PORT,
+    port: values.API_PORT ?? values.PORT,
     dataFile: values.DATA_FILE,
     described: describe(),
   };

@@ -30,6 +30,8 @@ import { askWorker } from './worker-client.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/tiff'] as const;
 const MAX_PIXELS = 50_000_000;
+/** How long each limit counts back, in the words of its refusals. */
+const WINDOWS: Readonly<Record<string, string>> = { hourly: '1 hour', logins: '10 minutes' };
 
 const Segment = z.strictObject({
   image: z.string(),
@@ -37,6 +39,9 @@ const Segment = z.strictObject({
   preprocessing: Preprocessing.optional(),
 });
 const Credentials = z.object({ username: z.string(), password: z.string() });
+
+/** What a body is refused for that has no file where one must be. */
+const NO_FILE = ['no file', 'not multipart', 'no boundary', 'a file in a field that takes none'];
 
 /** The words that clients of this service know: `error`, and 400 for whatever is wrong with a file. */
 function wordsOf(problem: Problem, megabytes: number): { readonly status?: number; readonly error: string } {
@@ -46,7 +51,7 @@ function wordsOf(problem: Problem, megabytes: number): { readonly status?: numbe
     case 'credentials-invalid':
       return { error: 'Invalid API key' };
     case 'quota-exceeded':
-      return { error: `Rate limit exceeded: ${problem.limit} per 1 hour` };
+      return { error: `Rate limit exceeded: ${problem.limit} per ${WINDOWS[problem.policies[0]?.name ?? ''] ?? ''}` };
     case 'upload-too-large':
       return problem.part === 'file' || problem.part === 'body'
         ? { status: 400, error: `File too large (max ${megabytes}MB)` }
@@ -56,7 +61,7 @@ function wordsOf(problem: Problem, megabytes: number): { readonly status?: numbe
     case 'upload-undecodable':
       return { status: 400, error: 'Invalid image file' };
     case 'upload-malformed':
-      return { error: problem.reason === 'no file' ? 'No file provided' : `Invalid upload: ${problem.reason}` };
+      return { error: NO_FILE.includes(problem.reason) ? 'No file provided' : `Invalid upload: ${problem.reason}` };
     default:
       return { error: problem.detail };
   }
@@ -75,6 +80,11 @@ export async function createGateway(
     const { status, error } = wordsOf(problem, megabytes);
     return { ...(status === undefined ? {} : { status }), body: { error } };
   };
+  const keyWords = problemFormat({ default: worded });
+  const tokenWords = problemFormat({
+    'credentials-invalid': () => ({ body: { error: 'Invalid token' } }),
+    default: worded,
+  });
   const issuer = jwtIssuer({
     algorithm: 'HS256',
     key: jwtSecret,
@@ -136,7 +146,8 @@ export async function createGateway(
     guards: [
       // Not those who ask how things are: an idle service shall look idle.
       counted(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
-      problemFormat({ default: worded }),
+      (exchange: Exchange) =>
+        (exchange.request.fieldLines('authorization').length > 0 ? tokenWords : keyWords)(exchange),
       requestId(),
       clientIp({ trust: settings.trustedProxies }),
       accessLog({ logger: guideLines(logger) }),

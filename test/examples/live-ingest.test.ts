@@ -273,7 +273,9 @@ describe('settings', () => {
   it('bind to this machine unless said otherwise, and honour HOST and PORT', () => {
     expect(readSettings({})).toMatchObject({ host: '127.0.0.1', port: 8000 });
     expect(readSettings({ API_HOST: '0.0.0.0', API_PORT: '9000' })).toMatchObject({ host: '0.0.0.0', port: 9000 });
-    expect(readSettings({ API_PORT: '9000', HOST: '::1', PORT: '9001' })).toMatchObject({ host: '::1', port: 9001 });
+    expect(readSettings({ API_PORT: '9000', HOST: '::1', PORT: '9001' })).toMatchObject({ host: '::1', port: 9000 });
+    expect(readSettings({ API_HOST: '127.0.0.1', HOST: '0.0.0.0' })).toMatchObject({ host: '127.0.0.1', port: 8000 });
+    expect(readSettings({ PORT: '9001' })).toMatchObject({ host: '127.0.0.1', port: 9001 });
   });
 
   it('are described without the token', () => {
@@ -286,6 +288,7 @@ describe('settings', () => {
     const act = () =>
       readSettings({ INGEST_TOKEN: 'c4n4ry', INGEST_RATE_LIMIT: '0', API_CORS_ORIGINS: '*', API_PORT: 'x' });
     expect(act).toThrow(/INGEST_TOKEN.*API_PORT.*INGEST_RATE_LIMIT.*API_CORS_ORIGINS/s);
+    expect(act).toThrow('"INGEST_TOKEN" must be at least 16 characters');
     expect(act).not.toThrow(/c4n4ry/);
   });
 

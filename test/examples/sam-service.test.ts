@@ -193,10 +193,28 @@ describe('/segment_file', () => {
     expect(answer.error).toMatch(error);
   });
 
+  it.each<[string, () => FormData | string | undefined]>([
+    ['no body', () => undefined],
+    ['a form without files', () => new URLSearchParams({ a: '1' }).toString()],
+    ['JSON', () => '{"file": "a.jpg"}'],
+    [
+      'the file under another name',
+      () => {
+        const form = new FormData();
+        form.append('image', new Blob([new Uint8Array(photograph)]), 'a.png');
+        return form;
+      },
+    ],
+  ])('misses its file in %s', async (_what, body) => {
+    const { origin } = await start();
+    const request = { method: 'POST', headers: { 'X-API-Key': KEY }, body: body() ?? null } as RequestInit;
+    expect(await read(await fetch(`${origin}/segment_file`, request))).toEqual([400, { error: 'No file provided' }]);
+  });
+
   it.each<[string, Record<string, string>, number, string]>([
     ['no key', {}, 401, 'API key required'],
     ['an unknown key', { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }, 401, 'Invalid API key'],
-    ['a bad token', { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' }, 401, 'Invalid API key'],
+    ['a bad token', { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' }, 401, 'Invalid token'],
   ])('refuses %s before a byte of the file', async (_what, headers, status, error) => {
     const { file } = await start();
     expect(await read(await file(photograph, {}, headers))).toEqual([status, { error }]);
@@ -400,7 +418,7 @@ describe('/admin', () => {
         await json('/auth/token', { username: 'admin', password: 'wonderland' }, {})
       ).json()) as { token: string };
       wasIssued(token);
-      expect(await admin(path, { Authorization: `Bearer ${token}` })).toEqual([401, { error: 'Invalid API key' }]);
+      expect(await admin(path, { Authorization: `Bearer ${token}` })).toEqual([401, { error: 'Invalid token' }]);
     });
 
     it.each<[string, Record<string, string>, string]>([
@@ -441,6 +459,15 @@ describe('the rest of the SAM service', () => {
   ])('gives none to %s', async (_what, credentials) => {
     const { json } = await start();
     expect(await read(await json('/auth/token', credentials, {}))).toEqual([401, { error: 'Invalid credentials' }]);
+  });
+
+  it('is asked for twenty times in ten minutes at most', async () => {
+    const { json } = await start();
+    for (let i = 0; i < 20; i++) expect((await json('/auth/token', {}, {})).status).toBe(401);
+    expect(await read(await json('/auth/token', {}, {}))).toEqual([
+      429,
+      { error: 'Rate limit exceeded: 20 per 10 minutes' },
+    ]);
   });
 
   it('is healthy without a key', async () => {
