@@ -55,10 +55,11 @@ function middleware(
       joinVary(context, outgoing);
       return undefined;
     }
-    const message = new WebMessage(
-      context.req.raw,
-      () => getConnInfo?.(context).remote.address ?? incoming?.socket.remoteAddress,
-    );
+    const message = new WebMessage(context.req.raw, () => {
+      if (getConnInfo !== undefined) return getConnInfo(context).remote.address;
+      if (incoming === undefined) warnOfNoAddress();
+      return incoming?.socket.remoteAddress;
+    });
     const exchange = new Exchange(message, message);
     context.set('exchange', exchange);
     const { signal } = context.req.raw;
@@ -74,6 +75,16 @@ function middleware(
     }
     return undefined;
   };
+}
+
+let warned = false;
+
+function warnOfNoAddress(): void {
+  if (warned) return;
+  warned = true;
+  process.emitWarning('guard knows no address of its clients here, and takes all for one: see guardWith', {
+    code: 'GATEWARDEN_NO_ADDRESS',
+  });
 }
 
 /** What @hono/node-server hands on of Node. */

@@ -16,7 +16,7 @@ export interface AccessLogFields {
   readonly method: string;
   /** Without the query, which may hold what is nobody's business. */
   readonly path: string;
-  /** Of the response; absent where the client left before there was one. */
+  /** Of the response; absent where the client left before it had all of it. */
   readonly status: number | undefined;
   readonly outcome: Outcome['kind'];
   /** The code of a refusal. */
