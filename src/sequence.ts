@@ -1,4 +1,5 @@
 import { type Exchange, type Guard, type Reply, refuse } from './exchange.js';
+import { OptionError } from './option.js';
 import { problem } from './problem.js';
 import { isThenable } from './thenable.js';
 
@@ -9,10 +10,13 @@ export const INTERNAL_ERROR = refuse(problem('internal-error'));
  * Guards as one guard: they run in order, and the first reply ends it. It answers without a promise where no guard is
  * asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is reported
  * and answered with 500. Once the client has gone, no further guard runs.
+ * @throws OptionError for what is no guard
  */
 export function sequence(...guards: readonly Guard[]): Guard {
   for (const guard of guards) {
-    if (typeof guard !== 'function') throw new TypeError('gatewarden: a guard must be a function');
+    if (typeof guard !== 'function') throw new OptionError('gatewarden: a guard must be a function');
+    if (guard.length > 1)
+      throw new OptionError('gatewarden: a guard takes an exchange and nothing else: middleware is none');
   }
   return function sequence(exchange) {
     return run(guards, exchange, 0);

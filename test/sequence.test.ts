@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { guard as expressGuard } from '../src/adapters/express.js';
+import { guard as honoGuard } from '../src/adapters/hono.js';
 import { type Exchange, type Guard, type Reply, refuse } from '../src/exchange.js';
+import { OptionError } from '../src/option.js';
 import { problem } from '../src/problem.js';
 import { sequence } from '../src/sequence.js';
 import { testExchange } from './exchange-fixture.js';
@@ -35,6 +38,16 @@ function named(ran: string[]) {
 }
 
 describe('a sequence', () => {
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['a list of guards', [() => undefined]],
+    ['middleware of Express', (_request: unknown, _response: unknown, _next: unknown) => undefined],
+    ['what has been made middleware already', expressGuard(() => undefined)],
+    ['middleware of Hono', honoGuard(() => undefined)],
+  ])('is not made of %s', (_what, guard) => {
+    expect(() => sequence(guard as Guard)).toThrow(OptionError);
+  });
+
   it('runs its guards in order and lets the exchange go on', () => {
     const ran: string[] = [];
     const { passes } = named(ran);
