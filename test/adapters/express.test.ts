@@ -14,6 +14,7 @@ import { signedRequestAttacks } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
 import { Client } from '../raw-client.js';
+import { turns } from './talk.js';
 
 type Framework = typeof express5;
 /** What makes a handler's rejected promise reach the error handler. */
@@ -204,6 +205,28 @@ for (const [name, express, async] of VERSIONS) {
       expect((await fetch(await url(app))).status).toBe(500);
     });
 
+    it('begins no work where something else has answered while a guard waits', async () => {
+      let handled = 0;
+      const app = express();
+      let answered: () => void = () => undefined;
+      app.use((_request, response, next) => {
+        answered = () => void response.status(503).end();
+        next();
+      });
+      app.get(
+        '/',
+        guard(async () => {
+          await turns();
+          // No turn passes between this and the guard's end: the exchange has not settled yet.
+          answered();
+          return undefined;
+        }),
+        (_request, response) => void response.end(`${++handled}`),
+      );
+      expect((await fetch(await url(app))).status).toBe(503);
+      expect(handled).toBe(0);
+    });
+
     describe('app.use(guard(...)) before express.json()', () => {
       const post = async (app: Express, body: string) => {
         return fetch(await url(app), { method: 'POST', headers: { 'content-type': 'application/json' }, body });
@@ -287,7 +310,7 @@ describe.each(VERSIONS)('%s, where a response has begun before its guards', (_na
 });
 
 describe('Express, where checkContinue is its own affair', () => {
-  async function asked(path: string, length: number) {
+  async function asked(path: string, length: number, expectation = '100-continue') {
     const app = express5();
     app.post(
       '/closed',
@@ -318,7 +341,7 @@ describe('Express, where checkContinue is its own affair', () => {
     const fields = [
       'Content-Type: multipart/form-data; boundary=b',
       `Content-Length: ${length}`,
-      'Expect: 100-continue',
+      `Expect: ${expectation}`,
     ];
     client.send(`POST ${path}`, ...fields);
     return client;
@@ -332,10 +355,11 @@ describe('Express, where checkContinue is its own affair', () => {
   });
 
   it.each([
-    ['/upload', 'not multipart at all', 400],
-    ['/signed', 'any body', 200],
-  ])('the client is told to go on where %s reads', async (path, body, status) => {
-    const client = await asked(path, body.length);
+    ['/upload', 'not multipart at all', 400, '100-continue'],
+    ['/signed', 'any body', 200, '100-continue'],
+    ['/signed', 'any body', 200, '100-CONTINUE'],
+  ])('the client is told to go on where %s reads', async (path, body, status, expectation) => {
+    const client = await asked(path, body.length, expectation);
     expect((await client.answer(true)).status).toBe(100);
     client.socket.write(body);
     expect((await client.answer()).status).toBe(status);

@@ -13,6 +13,7 @@ import {
   type Outcome,
   type Problem,
   problem,
+  processTime,
   refuse,
   sharedSecret,
   trustedHosts,
@@ -270,6 +271,39 @@ describe('Hono, without Node', () => {
     });
     await expect(async () => app.request('/')).rejects.toBe('no error at all');
     expect(outcomes).toEqual([{ kind: 'completed', status: 500 }]);
+  });
+
+  it('reads a body of just the size, however it comes, and none that was read before', async () => {
+    const read: unknown[] = [];
+    const app = new Hono();
+    app.post('/used', async (context, next) => {
+      await context.req.raw.text();
+      await next();
+    });
+    app.use(
+      guard(async ({ request }) => {
+        read.push(await request.readBody?.(10));
+        return undefined;
+      }),
+    );
+    app.post('*', (context) => context.json({}));
+    const bytes = (size: number) => new Uint8Array(size);
+    for (const [path, body] of [
+      ['/', bytes(10)],
+      ['/', new Blob([bytes(10)]).stream()],
+      ['/', new Blob([bytes(11)]).stream()],
+      ['/used', bytes(1)],
+    ] as const) {
+      await app.request(path, { method: 'POST', body, duplex: 'half' } as RequestInit);
+    }
+    expect(read).toEqual([bytes(10), bytes(10), 'too-large', 'consumed']);
+  });
+
+  it('lets guards write into the head at the last moment', async () => {
+    const app = new Hono();
+    app.use(guard(processTime()));
+    app.get('/', (context) => context.json({}));
+    expect((await app.request('/')).headers.get('X-Process-Time')).toMatch(/^\d/);
   });
 
   it('asks the runtime for the address, and knows TLS by the URL', async () => {

@@ -4,6 +4,8 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, type Incoming
 import { type AddressInfo, connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { fastify } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { gatewarden, guard } from '../../src/adapters/fastify.js';
@@ -93,6 +95,13 @@ function post(session: ClientHttp2Session, body: Buffer, type: object = MULTIPAR
   return answer(stream);
 }
 
+/** Until the stream is closed, whatever the answer is. */
+function goOnSending(stream: ClientHttp2Stream): void {
+  stream.on('error', () => undefined);
+  const sending = setInterval(() => stream.writable && stream.write(Buffer.alloc(1000)), 50);
+  onTestFinished(() => clearInterval(sending));
+}
+
 /** RFC 9113 section 4.1. */
 function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9);
@@ -149,10 +158,16 @@ describe('over HTTP/2', () => {
     await expect.poll(() => outcomes).toEqual(['/fast completed 200']);
   });
 
-  it('a body that breaks off is not read as a whole one', async () => {
+  it.each([
+    ['readBody', 'all at once'],
+    ['readBody', 'after a while'],
+    ['openBody', 'all at once'],
+    ['openBody', 'after a while'],
+  ] as const)('a body that breaks off is not read as a whole one: %s, %s', async (how, when) => {
     const read: unknown[] = [];
     const { port, outcomes } = await start(async ({ request }) => {
-      read.push(await request.readBody?.(1000));
+      if (how === 'readBody') read.push(await request.readBody?.(1000));
+      else read.push(await text(request.openBody?.('read') as Readable).catch(() => 'aborted'));
       return undefined;
     });
     // Node's own client ends the body of a stream that it resets.
@@ -166,12 +181,29 @@ describe('over HTTP/2', () => {
     ];
     socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
     socket.write(frame(0x4, 0, 0, Buffer.alloc(0)));
-    socket.write(frame(0x1, 0x4, 1, Buffer.concat(head)));
-    socket.write(frame(0x0, 0, 1, Buffer.from('{"a":1}')));
-    await new Promise((turn) => setTimeout(turn, 50));
-    socket.write(frame(0x3, 0, 1, Buffer.from([0, 0, 0, 8])));
-    await expect.poll(() => read).toEqual(['aborted']);
+    const begun = [frame(0x1, 0x4, 1, Buffer.concat(head)), frame(0x0, 0, 1, Buffer.from('{"a":1}'))];
+    const reset = frame(0x3, 0, 1, Buffer.from([0, 0, 0, 8]));
+    if (when === 'all at once') {
+      socket.write(Buffer.concat([...begun, reset]));
+    } else {
+      socket.write(Buffer.concat(begun));
+      await new Promise((turn) => setTimeout(turn, 50));
+      socket.write(reset);
+      await expect.poll(() => read).toEqual(['aborted']);
+    }
     await expect.poll(() => outcomes).toEqual(['/json aborted']);
+    await new Promise((turn) => setTimeout(turn, 50));
+    // Where all came at once, the exchange may be over before the guard's turn.
+    expect(read.filter((body) => body !== 'aborted')).toEqual([]);
+  });
+
+  it('a HEAD that is given up before it is answered has aborted', async () => {
+    const { session, release, outcomes } = await start();
+    const stream = session().request({ ':path': '/slow', ':method': 'HEAD' });
+    stream.on('error', () => undefined);
+    await expect.poll(() => release.length).toBe(1);
+    stream.close(0);
+    await expect.poll(() => outcomes).toEqual(['/slow aborted']);
   });
 
   it('a reset without an error is a client that leaves, too, before and while it is answered', async () => {
@@ -193,14 +225,16 @@ describe('over HTTP/2', () => {
     expect(client.destroyed).toBe(false);
   });
 
-  it('an answer that is whole ends its exchange, though the client goes on sending', async () => {
+  it('an answer that is whole ends its exchange, and what the client goes on sending', async () => {
     const { session, outcomes } = await start();
     const stream = session().request({ ':path': '/json', ':method': 'POST', 'content-type': 'application/json' });
-    stream.on('error', () => undefined);
+    goOnSending(stream);
     stream.write(Buffer.alloc(2_000_000, 32));
     const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
     expect(headers[':status']).toBe(413);
     await expect.poll(() => outcomes).toEqual(['/json completed 413']);
+    stream.resume();
+    await expect.poll(() => stream.closed).toBe(true);
   });
 
   it('uploads come to the same as over HTTP/1, and leave nothing where they break off', async () => {
@@ -228,14 +262,12 @@ describe('over HTTP/2', () => {
   it('who goes on sending what is refused is answered, and its stream is cut off', async () => {
     const { session, faults } = await start();
     const stream = session().request({ ':path': '/upload', ':method': 'POST', 'content-type': 'text/plain' });
-    stream.on('error', () => undefined);
-    const sending = setInterval(() => stream.write(Buffer.alloc(1000)), 50);
+    goOnSending(stream);
     const closed = once(stream, 'close');
     const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
     expect(headers[':status']).toBe(400);
     stream.resume();
     await closed;
-    clearInterval(sending);
     expect(faults).toEqual([]);
   });
 

@@ -1,10 +1,8 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { readdir } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Exchange } from '../../src/exchange.js';
 import { OptionError } from '../../src/option.js';
 import {
@@ -14,31 +12,18 @@ import {
   type UploadOptions,
   upload,
 } from '../../src/upload/index.js';
-import { testExchange } from '../exchange-fixture.js';
-import { BOUNDARY, multipart } from './attacks.js';
+import { multipart } from './attacks.js';
+import { client, cut, exchangeWith, longer, newFolder, noisy, filePart as part } from './fixture.js';
 
 const FILES: UploadOptions['files'] = { types: ['image/png', 'image/jpeg'], maxBytes: 100_000, maxCount: 2 };
-const headers = [['Content-Type', `multipart/form-data; boundary=${BOUNDARY}`]] as const;
+const jpeg = await noisy(160, 120).jpeg().toBuffer();
 
 let folder: string;
-let jpeg: Buffer;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'gatewarden-hand-over-'));
-  const noise = Buffer.alloc(160 * 120 * 3).map((_, i) => (i * i * 17) % 253);
-  jpeg = await sharp(noise, { raw: { width: 160, height: 120, channels: 3 } })
-    .jpeg()
-    .toBuffer();
+  folder = await newFolder();
 });
-afterEach(() => rm(folder, { recursive: true }));
 
-const part = (body: Buffer | string, name = 'file') => ({ name, filename: 'a.jpg', body });
 const empty = () => expect.poll(() => readdir(folder)).toEqual([]);
-
-/** A client that sends when it is told to. */
-function client() {
-  const body = new Readable({ read: () => undefined });
-  return { body, ...testExchange({ method: 'POST', headers, openBody: () => body }) };
-}
 
 interface Seen {
   readonly bytes: number;
@@ -111,7 +96,7 @@ describe.each([
   });
 
   it.each<[string, () => Buffer, string, Partial<UploadOptions>]>([
-    ['too large', () => multipart([part(Buffer.concat([jpeg, Buffer.alloc(100_000)]))]), 'upload-too-large', {}],
+    ['too large', () => multipart([part(longer(100_000, jpeg))]), 'upload-too-large', {}],
     ['cut short', () => multipart([part(jpeg)]).subarray(0, -10), 'upload-malformed', {}],
     ['followed by a bad one', () => multipart([part(jpeg), part('<html>')]), 'upload-type-unsupported', {}],
     [
@@ -131,13 +116,12 @@ describe.each([
       return Promise.reject(new Error('the worker was cut off'));
     }, more);
     const slowly = async function* () {
-      const body = bodyOf();
-      for (let at = 0; at < body.length; at += 5000) {
-        yield body.subarray(at, at + 5000);
+      for (const piece of cut(bodyOf(), 5000)) {
+        yield piece;
         await new Promise((turn) => setTimeout(turn, 2));
       }
     };
-    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(slowly()) });
+    const { exchange, faults } = exchangeWith(slowly());
     expect(await guard(exchange)).toMatchObject({ problem: { code } });
     await expect.poll(() => seen?.().error).toBeInstanceOf(UploadError);
     expect(seen?.().error).toMatchObject({ code: 'GATEWARDEN_UPLOAD_REFUSED', problem: { code } });
@@ -166,11 +150,7 @@ describe.each([
   it('fails for who has not read it when the exchange is over, and holds up nobody', async () => {
     const streams: Readable[] = [];
     const guard = guardOf(({ stream }) => streams.push(stream));
-    const { exchange } = testExchange({
-      method: 'POST',
-      headers,
-      openBody: () => Readable.from([multipart([part(jpeg), part(jpeg)])]),
-    });
+    const { exchange } = exchangeWith(multipart([part(jpeg), part(jpeg)]));
     expect(await guard(exchange)).toBeUndefined();
     exchange.settle({ kind: 'completed', status: 200 });
     for (const stream of streams) {
@@ -184,11 +164,7 @@ describe.each([
     const guard = guardOf(({ stream }) => {
       stream.destroy();
     });
-    const { exchange, faults } = testExchange({
-      method: 'POST',
-      headers,
-      openBody: () => Readable.from([multipart([part(jpeg)])]),
-    });
+    const { exchange, faults } = exchangeWith(multipart([part(jpeg)]));
     expect(await guard(exchange)).toBeUndefined();
     expect([faults, await exchange.upload?.files[0]?.buffer()]).toEqual([[], jpeg]);
     exchange.settle({ kind: 'completed', status: 200 });
@@ -202,9 +178,7 @@ describe.each([
         fc.integer({ min: 0, max: 3 }),
         fc.integer({ min: 1, max: 2 }),
         async (piece, pause, count) => {
-          const chunks: Buffer[] = [];
-          const body = multipart(Array.from({ length: count }, () => part(jpeg)));
-          for (let at = 0; at < body.length; at += piece) chunks.push(body.subarray(at, at + piece));
+          const chunks = cut(multipart(Array.from({ length: count }, () => part(jpeg))), piece);
           // One after the other: the second is not looked at before the first has ended.
           let before: Promise<unknown> = Promise.resolve();
           const guard = guardOf(({ stream }) => {
@@ -219,7 +193,7 @@ describe.each([
             before = mine;
             return mine;
           });
-          const { exchange } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(chunks) });
+          const { exchange } = exchangeWith(chunks);
           expect(await guard(exchange)).toBeUndefined();
           for (const file of exchange.upload?.files ?? []) expect(await file.handedOver).toEqual(jpeg);
           expect(exchange.upload?.files.length).toBe(count);
@@ -238,24 +212,44 @@ describe('handOver', () => {
 
   it('is not called for what is of no type that is taken', async () => {
     let calls = 0;
-    const openBody = () => Readable.from([multipart([part('<html>')])]);
-    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    const { exchange } = exchangeWith(multipart([part('<html>')]));
     expect(await send(exchange, () => calls++)).toMatchObject({ status: 415 });
     expect(calls).toBe(0);
   });
 
+  it('gives a copy, in which its reader may write, and the fields that came before', async () => {
+    let before: ProvisionalFile['fields'] | undefined;
+    const pieces = async function* () {
+      const parts = [{ name: 'size', body: '7' }, part(longer(9000, jpeg)), { name: 'late', body: '1' }];
+      for (const piece of cut(multipart(parts), 1000)) {
+        yield piece;
+        await new Promise((turn) => setImmediate(turn));
+      }
+    };
+    const { exchange } = exchangeWith(pieces());
+    const guard = upload({
+      files: FILES,
+      handOver: ({ stream, fields }) => {
+        before = fields;
+        stream.on('data', (chunk: Buffer) => chunk.fill(0));
+      },
+    });
+    expect(await guard(exchange)).toBeUndefined();
+    expect(await exchange.upload?.files[0]?.buffer()).toEqual(longer(9000, jpeg));
+    expect(before).toEqual(new Map([['size', ['7']]]));
+    exchange.settle({ kind: 'completed', status: 200 });
+  });
+
   it('is not called any more once the upload is refused', async () => {
     let calls = 0;
-    const openBody = () => Readable.from([multipart([part(jpeg), { name: 'a'.repeat(2000), body: '' }])]);
-    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    const { exchange } = exchangeWith(multipart([part(jpeg), { name: 'a'.repeat(2000), body: '' }]));
     expect(await send(exchange, () => calls++)).toMatchObject({ status: 400 });
     await new Promise((turn) => setTimeout(turn, 20));
     expect(calls).toBe(0);
   });
 
   it('that throws is a fault, and leaves nothing', async () => {
-    const openBody = () => Readable.from([multipart([part(jpeg)])]);
-    const { exchange } = testExchange({ method: 'POST', headers, openBody });
+    const { exchange } = exchangeWith(multipart([part(jpeg)]));
     const handOver = () => {
       throw new Error('no worker');
     };
@@ -265,11 +259,11 @@ describe('handOver', () => {
   });
 
   it.each([
-    ['taken', () => Readable.from([multipart([part(jpeg)])]), ['no worker']],
-    ['refused', () => Readable.from([multipart([part(jpeg), part('<html>')])]), []],
-    ['cut short', () => Readable.from([multipart([part(jpeg)]).subarray(0, -30)]), []],
-  ])('that fails later is a fault where the upload is %s', async (_how, openBody, expected) => {
-    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody });
+    ['taken', () => multipart([part(jpeg)]), ['no worker']],
+    ['refused', () => multipart([part(jpeg), part('<html>')]), []],
+    ['cut short', () => multipart([part(jpeg)]).subarray(0, -30), []],
+  ])('that fails later is a fault where the upload is %s', async (_how, bodyOf, expected) => {
+    const { exchange, faults } = exchangeWith(bodyOf());
     let fail: (error: Error) => void = () => undefined;
     await send(exchange, ({ stream }) => {
       stream.resume();
@@ -285,8 +279,7 @@ describe('handOver', () => {
   });
 
   it('that fails at once is a fault as soon as the upload is taken', async () => {
-    const body = new Readable({ read: () => undefined });
-    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => body });
+    const { exchange, faults, body } = client();
     const answered = send(exchange, async () => {
       throw new Error('no worker');
     });

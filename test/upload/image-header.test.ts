@@ -71,21 +71,18 @@ describe('the header of', () => {
 
   it('an APNG says how many frames it has', async () => {
     const png = await plain(5, 7).png().toBuffer();
-    const acTL = Buffer.alloc(20);
-    acTL.writeUInt32BE(8, 0);
-    acTL.write('acTL', 4, 'latin1');
-    acTL.writeUInt32BE(12, 8);
-    const bytes = Buffer.concat([png.subarray(0, 33), acTL, png.subarray(33)]);
+    const bytes = Buffer.concat([png.subarray(0, 33), acTL(12), png.subarray(33)]);
     expect(await readImageHeader('image/png', bufferSource(bytes))).toEqual({ width: 5, height: 7, pages: 12 });
   });
 
   it('a TIFF of several pages says how many, in both byte orders', async () => {
     for (const little of [true, false]) {
       const bytes = tiff(little, [
-        [30, 40],
-        [50, 20],
+        [10, 20],
+        [50, 40],
+        [30, 30],
       ]);
-      expect(await readImageHeader('image/tiff', bufferSource(bytes))).toEqual({ width: 50, height: 40, pages: 2 });
+      expect(await readImageHeader('image/tiff', bufferSource(bytes))).toEqual({ width: 50, height: 40, pages: 3 });
     }
   });
 
@@ -93,18 +90,40 @@ describe('the header of', () => {
     const ihdr = Buffer.alloc(13);
     ihdr.writeUInt32BE(50_000, 0);
     ihdr.writeUInt32BE(50_000, 4);
-    const chunk = (name: string, data: Buffer) => {
-      const head = Buffer.alloc(8);
-      head.writeUInt32BE(data.length, 0);
-      head.write(name, 4, 'latin1');
-      return Buffer.concat([head, data, Buffer.alloc(4)]);
-    };
     const bytes = Buffer.concat([
       Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-      chunk('IHDR', ihdr),
-      chunk('IDAT', deflateSync(Buffer.alloc(100))),
+      pngChunk('IHDR', ihdr),
+      pngChunk('IDAT', deflateSync(Buffer.alloc(100))),
     ]);
     expect(await readImageHeader('image/png', bufferSource(bytes))).toMatchObject({ width: 50_000, height: 50_000 });
+  });
+
+  it.each<[string, ImageType, Buffer, object]>([
+    [
+      'a GIF counts a frame from where it stands',
+      'image/gif',
+      gif(gifFrame(5, 6, 10_000, 20_000)),
+      { width: 10_005, height: 20_006, pages: 1 },
+    ],
+    [
+      'a GIF has the frames before what no decoder reads',
+      'image/gif',
+      gif(gifFrame(5, 6), hex('00'), gifFrame(7, 8)),
+      { width: 5, height: 6, pages: 1 },
+    ],
+    ['a GIF of more frames than are counted', 'image/gif', gif(...times(10_001, gifFrame(5, 6))), { pages: 10_000 }],
+    ['a GIF of as many blocks as are read', 'image/gif', gif(gifFrame(5, 6), gifComment(2_000_000)), { pages: 1 }],
+    ['a JPEG of as many segments as are read', 'image/jpeg', jpeg(...times(99_999, hex('fffe 0002'))), { pages: 1 }],
+    ['a JPEG with fill bytes before its frame', 'image/jpeg', jpeg(hex('ff ff ff')), { width: 5, height: 6 }],
+    ['a PNG of as many chunks as are read', 'image/png', png(...times(99_999, pngChunk('teXt'))), { pages: 1 }],
+    ['a PNG that tells of its frames twice has the most', 'image/png', png(acTL(3), acTL(1)), { pages: 3 }],
+    ['a WebP that is to be scaled', 'image/webp', webp('VP8 ', '000000 9d012a 0540 0680'), { width: 5, height: 6 }],
+    ['a WebP of more frames than are counted', 'image/webp', animatedWebp(10_001), { pages: 10_000 }],
+    ['a WebP with a chunk of odd length', 'image/webp', animatedWebp(2, riffChunk('EXIF', '00')), { pages: 2 }],
+    ['a TIFF of more pages than are counted', 'image/tiff', tiff(true, times(10_001, [5, 6])), { pages: 10_000 }],
+    ['a TIFF of as many entries as are read', 'image/tiff', crowded(7), { width: 5, height: 6, pages: 7 }],
+  ])('%s', async (_what, type, bytes, expected) => {
+    expect(await readImageHeader(type, bufferSource(bytes))).toMatchObject(expected);
   });
 
   it('a GIF counts a frame beyond its screen', async () => {
@@ -149,6 +168,51 @@ describe('a file that is no image', () => {
     ['a BigTIFF', 'image/tiff', Buffer.from('II+\0\x08\0\0\0\0\0\0\0\0\0\0\0', 'latin1')],
   ])('%s is told', async (_what, type, bytes) => {
     await expect(readImageHeader(type, bufferSource(bytes))).rejects.toThrow(BrokenImage);
+  });
+
+  // Most would be taken for images but for this.
+  it.each<[string, ImageType, Buffer, string]>([
+    ['a GIF of too many blocks', 'image/gif', gif(gifFrame(5, 6), gifComment(2_000_001)), 'too many blocks'],
+    [
+      'a GIF of too many blocks in all',
+      'image/gif',
+      gif(gifFrame(5, 6), gifComment(1_000_000), gifComment(1_000_001)),
+      'too many blocks',
+    ],
+    ['a JPEG of too many segments', 'image/jpeg', jpeg(...times(100_000, hex('fffe 0002'))), 'too many segments'],
+    [
+      'a JPEG without a marker behind a segment',
+      'image/jpeg',
+      jpeg(hex('ffe0 0002 00c0 0011 08 0005 0005')),
+      'no marker',
+    ],
+    ['a JPEG with a segment of no length', 'image/jpeg', jpeg(hex('ffe0 0000')), 'without a length'],
+    ['a JPEG with a segment of half a length', 'image/jpeg', jpeg(hex('ffe0 0001')), 'without a length'],
+    ...[0x00, 0x01, 0xbf, 0xc8, 0xd0, 0xd7, 0xd8, 0xd9, 0xda, 0xde, 0xdf, 0xf0, 0xfd].map(
+      (code): [string, ImageType, Buffer, string] => [
+        `a JPEG with the marker ${code.toString(16)} before its frame`,
+        'image/jpeg',
+        // An image to whoever takes it for a segment, for a frame, or for nothing.
+        jpeg(Buffer.of(0xff, code), hex('000b 08 0005 0005 01 01 11 00')),
+        'no frame',
+      ],
+    ),
+    ['a PNG whose first chunk is another', 'image/png', patched(png(), 12, 'iHDR'), 'no IHDR'],
+    ['a PNG whose header is of another length', 'image/png', patched(png(), 8, '\0\0\0\x0e'), 'no IHDR'],
+    ['a PNG of too many chunks', 'image/png', png(...times(100_000, pngChunk('teXt'))), 'no IDAT'],
+    ['a WebP without a key frame', 'image/webp', webp('VP8 ', '000000 9d012b 0500 0600'), 'no key frame'],
+    ['a lossless WebP without its signature', 'image/webp', webp('VP8L', '30 04400100 00 00 00 00 00'), 'no signature'],
+    ['a TIFF of too many entries', 'image/tiff', crowded(8), 'too large'],
+    ['a TIFF whose width is a fraction', 'image/tiff', patched(tiff(true, [[5, 6]]), 12, '\x05'), 'no known type'],
+  ])('%s is told by that', async (_what, type, bytes, reason) => {
+    const reading = readImageHeader(type, bufferSource(bytes));
+    await expect(reading).rejects.toThrow(BrokenImage);
+    await expect(reading).rejects.toThrow(reason);
+  });
+
+  it.each(KINDS)('another that goes on as a %s is told by how it begins', async (_kind, type, make) => {
+    const bytes = patched(await make(9, 8).toBuffer(), type === 'image/tiff' ? 1 : 0, 'X');
+    await expect(readImageHeader(type, bufferSource(bytes))).rejects.toThrow('it does not begin as one');
   });
 
   it.each([
@@ -221,6 +285,95 @@ it('reads a file on the disk as it reads memory, whatever its size', async () =>
 it('knows its types by their names', () => {
   expect(['image/png', 'image/svg+xml', 'constructor'].map(isImageType)).toEqual([true, false, false]);
 });
+
+function hex(digits: string): Buffer {
+  return Buffer.from(digits.replaceAll(' ', ''), 'hex');
+}
+
+function times<T>(count: number, one: T): readonly T[] {
+  return Array.from({ length: count }, () => one);
+}
+
+function patched(bytes: Buffer, at: number, text: string): Buffer {
+  const changed = Buffer.from(bytes);
+  changed.write(text, at, 'latin1');
+  return changed;
+}
+
+/** A screen of one pixel, and what is on it. */
+function gif(...blocks: readonly Buffer[]): Buffer {
+  return Buffer.concat([Buffer.from('GIF89a\x01\0\x01\0\0\0\0', 'latin1'), ...blocks, Buffer.from(';')]);
+}
+
+function gifFrame(width: number, height: number, left = 0, top = 0): Buffer {
+  const frame = Buffer.alloc(12);
+  frame[0] = 0x2c;
+  for (const [i, value] of [left, top, width, height].entries()) frame.writeUInt16LE(value, 1 + 2 * i);
+  return frame;
+}
+
+/** Of so many blocks, each of one byte. */
+function gifComment(blocks: number): Buffer {
+  return Buffer.concat([hex('21 fe'), Buffer.alloc(blocks * 2, 1), hex('00')]);
+}
+
+/** A JPEG of 5 x 6, as far as its frame. */
+function jpeg(...segments: readonly Buffer[]): Buffer {
+  return Buffer.concat([hex('ffd8'), ...segments, hex('ffc0 000b 08 0006 0005 01 01 11 00')]);
+}
+
+function pngChunk(name: string, data: Buffer = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(data.length, 0);
+  head.write(name, 4, 'latin1');
+  return Buffer.concat([head, data, Buffer.alloc(4)]);
+}
+
+function acTL(frames: number): Buffer {
+  const data = Buffer.alloc(8);
+  data.writeUInt32BE(frames, 0);
+  return pngChunk('acTL', data);
+}
+
+/** A PNG of 5 x 6, as far as its pixels. */
+function png(...chunks: readonly Buffer[]): Buffer {
+  const ihdr = pngChunk('IHDR', hex('00000005 00000006 08 02 00 00 00'));
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), ihdr, ...chunks, pngChunk('IDAT')]);
+}
+
+/** Padded to an even length. */
+function riffChunk(name: string, digits = ''): Buffer {
+  const data = hex(digits);
+  const bytes = Buffer.alloc(8 + data.length + (data.length % 2));
+  bytes.write(name, 'latin1');
+  bytes.writeUInt32LE(data.length, 4);
+  data.copy(bytes, 8);
+  return bytes;
+}
+
+function webp(name: string, digits: string, ...chunks: readonly Buffer[]): Buffer {
+  return Buffer.concat([Buffer.from('RIFF\0\0\0\0WEBP', 'latin1'), riffChunk(name, digits), ...chunks]);
+}
+
+/** Of 5 x 6; its frames are empty. */
+function animatedWebp(frames: number, ...before: readonly Buffer[]): Buffer {
+  return webp('VP8X', '02 000000 040000 050000', ...before, ...times(frames, riffChunk('ANMF')));
+}
+
+/** A TIFF of pages of 5 x 6, each of which has as many entries as it may. */
+function crowded(pages: number): Buffer {
+  const [count, page] = [65_535, tiff(true, [[5, 6]]).subarray(10, 34)];
+  const size = 2 + count * 12 + 4;
+  const bytes = Buffer.alloc(8 + pages * size);
+  bytes.write('II*\0\x08', 'latin1');
+  for (let i = 0; i < pages; i++) {
+    const at = 8 + i * size;
+    bytes.writeUInt16LE(count, at);
+    page.copy(bytes, at + 2);
+    bytes.writeUInt32LE(i + 1 < pages ? at + size : 0, at + size - 4);
+  }
+  return bytes;
+}
 
 /** A TIFF that holds nothing but the sizes of its pages. */
 function tiff(little: boolean, pages: readonly (readonly [width: number, height: number])[]): Buffer {

@@ -1,9 +1,11 @@
+import { getEventListeners } from 'node:events';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/option.js';
 import {
+  type DecodeOptions,
   type InspectImageOptions,
   imageInspector,
   type SharpFunction,
@@ -11,14 +13,13 @@ import {
   type UploadOptions,
   upload,
 } from '../../src/upload/index.js';
+import { noisy } from './fixture.js';
 
 let png: Buffer;
 let jpeg: Buffer;
 beforeAll(async () => {
-  const noise = Buffer.alloc(200 * 150 * 3).map((_, i) => (i * i * 17) % 253);
-  const image = sharp(noise, { raw: { width: 200, height: 150, channels: 3 } });
-  png = await image.clone().png().toBuffer();
-  jpeg = await image.clone().jpeg().toBuffer();
+  png = await noisy(200, 150).png().toBuffer();
+  jpeg = await noisy(200, 150).jpeg().toBuffer();
 });
 
 const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '1mb', maxPixels: 100_000 });
@@ -170,6 +171,12 @@ describe('an image', () => {
     await expect(inspected).rejects.toThrow('reset by the client');
   });
 
+  it('is one page, where nothing else is said: no GIF of two frames', async () => {
+    const gif = await noisy(20, 10, 2).gif().toBuffer();
+    const still = imageInspector({ types: ['image/gif'], maxBytes: '1mb' });
+    expect(await problemOf(gif, still)).toMatchObject({ status: 415, found: 'image/gif of 2 pages' });
+  });
+
   it('has no more pixels than are taken', async () => {
     const large = await sharp({ create: { width: 400, height: 251, channels: 3, background: 'red' } })
       .png()
@@ -197,9 +204,6 @@ describe('decoding', () => {
   });
 
   it('refuses whatever sharp finds cut short by all its pixels, wherever it is cut', async () => {
-    const [width, height] = [120, 90];
-    const noise = Buffer.alloc(width * height * 3).map((_, i) => (i * i * 17) % 253);
-    const image = (pageHeight = height) => sharp(noise, { raw: { width, height, channels: 3, pageHeight } as never });
     const every = imageInspector({
       types: ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff'],
       maxBytes: '1mb',
@@ -208,14 +212,14 @@ describe('decoding', () => {
     });
     let refusals = 0;
     for (const whole of [
-      await image().png().toBuffer(),
-      await image().png({ progressive: true }).toBuffer(),
-      await image().jpeg().toBuffer(),
-      await image().jpeg({ progressive: true }).toBuffer(),
-      await image().webp().toBuffer(),
-      await image(30).webp().toBuffer(),
-      await image(30).gif().toBuffer(),
-      await image(30).tiff().toBuffer(),
+      await noisy(120, 90).png().toBuffer(),
+      await noisy(120, 90).png({ progressive: true }).toBuffer(),
+      await noisy(120, 90).jpeg().toBuffer(),
+      await noisy(120, 90).jpeg({ progressive: true }).toBuffer(),
+      await noisy(120, 90).webp().toBuffer(),
+      await noisy(120, 30, 3).webp().toBuffer(),
+      await noisy(120, 30, 3).gif().toBuffer(),
+      await noisy(120, 30, 3).tiff().toBuffer(),
     ]) {
       for (let cut = 0; cut < whole.length - 200; cut += Math.ceil(whole.length / 40)) {
         const content = whole.subarray(0, whole.length - cut);
@@ -232,6 +236,63 @@ describe('decoding', () => {
       }
     }
     expect(refusals).toBeGreaterThan(250);
+  });
+
+  it.each<[Partial<DecodeOptions>, number]>([
+    [{ timeout: '1500ms' }, 2],
+    [{ timeout: '500ms' }, 1],
+    [{}, 10],
+  ])('tells sharp its limits: %o comes to %d s', async (more, seconds) => {
+    const told: unknown[] = [];
+    const recording: SharpFunction = (input, options) => {
+      told.push(options);
+      const image = imageWhose(async () => undefined, 'jpeg')(input, options);
+      return {
+        ...image,
+        timeout: (limit) => {
+          told.push(limit);
+          return image;
+        },
+      };
+    };
+    const recorded = imageInspector({
+      types: ['image/jpeg'],
+      maxBytes: '1mb',
+      maxPixels: 30_000,
+      decode: { sharp: recording, ...more },
+    });
+    expect(await recorded(jpeg)).toMatchObject({ kind: 'accepted' });
+    expect(told).toEqual([{ limitInputPixels: 30_000, failOn: 'error', pages: 1, sequentialRead: true }, { seconds }]);
+  });
+
+  it('takes two at a time where nothing else is said, in the order in which they came', async () => {
+    const begun: unknown[] = [];
+    const decoded: (() => void)[] = [];
+    const held: SharpFunction = (input, options) => {
+      begun.push(input.at(-1));
+      return imageWhose(() => new Promise<void>((resolve) => decoded.push(resolve)))(input, options);
+    };
+    const slow = imageInspector({ types: ['image/png'], maxBytes: '1mb', decode: { sharp: held } });
+    const all = Promise.all([0, 1, 2, 3, 4].map((last) => slow(Buffer.concat([png, Buffer.of(last)]))));
+    for (const now of [
+      [0, 1],
+      [0, 1, 2],
+      [0, 1, 2, 3],
+      [0, 1, 2, 3, 4],
+    ]) {
+      await expect.poll(() => decoded.length).toBe(now.length);
+      expect(begun).toEqual(now);
+      decoded[now.length - 2]?.();
+    }
+    decoded[4]?.();
+    expect((await all).map(({ kind }) => kind)).toEqual(Array.from({ length: 5 }, () => 'accepted'));
+  });
+
+  it('leaves no listener on a signal behind', async () => {
+    const { signal } = new AbortController();
+    const one = imageInspector({ types: ['image/png'], maxBytes: '1mb', decode: { sharp, concurrency: 1 } });
+    await Promise.all(Array.from({ length: 5 }, () => one(png, signal)));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('keeps to its concurrency, and lets everybody have a turn', async () => {
@@ -350,10 +411,7 @@ describe('writing anew', () => {
   });
 
   it('keeps the frames of an animation', async () => {
-    const frames = Buffer.alloc(20 * 30 * 3).map((_, i) => (i * 7) % 256);
-    const gif = await sharp(frames, { raw: { width: 20, height: 30, channels: 3, pageHeight: 10 } as never })
-      .gif()
-      .toBuffer();
+    const gif = await noisy(20, 10, 3).gif().toBuffer();
     expect(await cleaned(gif)).toMatchObject({ type: 'image/gif', width: 20, height: 10, pages: 3 });
   });
 
@@ -391,6 +449,8 @@ describe('construction', () => {
       { files, decode: { sharp: imageWhose(() => Promise.resolve()), blockOtherLoaders: true } },
       'blockOtherLoaders',
     ],
+    ['a time-out of more than 5 min', { files, decode: { sharp, timeout: '6m' } }, 'decode.timeout'],
+    ['more than 64 at a time', { files, decode: { sharp, concurrency: 65 } }, 'decode.concurrency'],
     ['reencode that is no boolean', { files, decode: { sharp, reencode: 1 } }, 'reencode'],
     ['a misspelt option', { files, limits: {} }, 'limits'],
   ])('of upload fails with %s', (_what, options, named) => {

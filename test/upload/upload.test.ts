@@ -1,30 +1,20 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { getEventListeners } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
 import sharp from 'sharp';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { sequence } from '../../src/sequence.js';
-import { type SharpFunction, UploadError, type UploadOptions, upload } from '../../src/upload/index.js';
+import { type SharpFunction, UploadError, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
-import { BOUNDARY, multipart } from './attacks.js';
-
-const FILES: UploadOptions['files'] = { types: ['image/png', 'image/jpeg'], maxBytes: '1mb' };
-const headers = [['Content-Type', `multipart/form-data; boundary=${BOUNDARY}`]] as const;
+import { multipart } from './attacks.js';
+import { client, cut, exchangeWith, FILES, filePart, JPEG, newFolder } from './fixture.js';
+import { MULTIPART } from './service.js';
 
 let folder: string;
-let jpeg: Buffer;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
-  const noise = Buffer.alloc(80 * 60 * 3).map((_, i) => (i * i * 17) % 253);
-  jpeg = await sharp(noise, { raw: { width: 80, height: 60, channels: 3 } })
-    .jpeg()
-    .toBuffer();
+  folder = await newFolder();
 });
-afterEach(() => rm(folder, { recursive: true }));
 
-const exchangeWith = (body: Buffer) => testExchange({ method: 'POST', headers, openBody: () => Readable.from([body]) });
-const part = (body: Buffer) => multipart([{ name: 'file', filename: 'a.jpg', body }]);
+const part = (body: Buffer) => multipart([filePart(body)]);
 
 describe('upload with reencode', () => {
   it.each([
@@ -32,7 +22,7 @@ describe('upload with reencode', () => {
     ['on the disk', 10],
   ])('hands on a clean file, %s, and removes both', async (_where, memoryBytes) => {
     const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes } });
-    const { exchange } = exchangeWith(part(Buffer.concat([jpeg, Buffer.from('<script>alert(1)</script>')])));
+    const { exchange } = exchangeWith(part(Buffer.concat([JPEG, Buffer.from('<script>alert(1)</script>')])));
     expect(await guard(exchange)).toBeUndefined();
     const [file] = exchange.upload?.files ?? [];
     const content = await file?.buffer();
@@ -51,7 +41,7 @@ describe('upload with reencode', () => {
 
   it('refuses what does not decode, and leaves nothing', async () => {
     const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes: 10 } });
-    const { exchange } = exchangeWith(part(jpeg.subarray(0, jpeg.length - 200)));
+    const { exchange } = exchangeWith(part(JPEG.subarray(0, JPEG.length - 200)));
     expect(await guard(exchange)).toMatchObject({ status: 422, problem: { code: 'upload-undecodable' } });
     exchange.settle({ kind: 'refused', status: 422, code: 'upload-undecodable' });
     await expect.poll(() => readdir(folder)).toEqual([]);
@@ -89,7 +79,7 @@ describe('a client that leaves while its image is decoded', () => {
       decode: { sharp: held, reencode: true },
       store: { folder, memoryBytes: 10 },
     });
-    const { exchange, faults } = exchangeWith(part(jpeg));
+    const { exchange, faults } = exchangeWith(part(JPEG));
     const answered = guard(exchange);
     await expect.poll(() => waiting.length).toBe(1);
     expect(await readdir(folder)).toHaveLength(1);
@@ -107,14 +97,16 @@ describe('a client that leaves while its image is decoded', () => {
       decode: { sharp: held, reencode: true, concurrency: 1 },
       store: { folder, memoryBytes: 10 },
     });
-    const first = exchangeWith(part(jpeg));
-    const second = exchangeWith(part(jpeg));
-    const third = exchangeWith(part(jpeg));
+    const first = exchangeWith(part(JPEG));
+    const second = exchangeWith(part(JPEG));
+    const third = exchangeWith(part(JPEG));
     const one = guard(first.exchange);
     await expect.poll(() => waiting.length).toBe(1);
     const two = guard(second.exchange);
     const three = guard(third.exchange);
-    await expect.poll(() => readdir(folder)).toHaveLength(3);
+    // Who waits for a turn listens for the end of the wait.
+    const waits = ({ exchange }: typeof first) => getEventListeners(exchange.signal, 'abort').length;
+    await expect.poll(() => [second, third].map(waits)).toEqual([1, 1]);
     second.exchange.abort();
     expect(await two).toMatchObject({ status: 400 });
     waiting[0]?.();
@@ -132,7 +124,11 @@ describe('a body that upload cannot have', () => {
   const guard = sequence(upload({ files: FILES }));
 
   it('is a fault where somebody has read of it before', async () => {
-    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => 'consumed' });
+    const { exchange, faults } = testExchange({
+      method: 'POST',
+      headers: [['Content-Type', MULTIPART]],
+      openBody: () => 'consumed',
+    });
     expect(await guard(exchange)).toMatchObject({ status: 500 });
     expect(String(faults[0])).toMatch(/before body parsers/);
   });
@@ -148,10 +144,9 @@ describe('a body that upload cannot have', () => {
   });
 
   it('is aborted with its client', async () => {
-    const body = new Readable({ read: () => undefined });
-    const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => body });
+    const { exchange, faults, body } = client();
     const waiting = guard(exchange);
-    body.push(part(jpeg).subarray(0, 100));
+    body.push(part(JPEG).subarray(0, 100));
     body.destroy(new Error('aborted'));
     expect(await waiting).toMatchObject({ status: 400, problem: { reason: 'cut short' } });
     expect(faults).toEqual([]);
@@ -164,7 +159,7 @@ describe('a file whose exchange is over', () => {
     ['on the disk', 10],
   ])('is gone, and not empty, %s', async (_where, memoryBytes) => {
     const guard = upload({ files: FILES, store: { folder, memoryBytes } });
-    const { exchange } = exchangeWith(part(jpeg));
+    const { exchange } = exchangeWith(part(JPEG));
     await guard(exchange);
     const [file] = exchange.upload?.files ?? [];
     exchange.settle({ kind: 'completed', status: 202 });
@@ -204,7 +199,7 @@ describe('an upload of many images', () => {
       decode: { sharp: counting, concurrency: 8 },
       store: { folder },
     });
-    const body = multipart(Array.from({ length: 20 }, () => ({ name: 'file', filename: 'a.jpg', body: jpeg })));
+    const body = multipart(Array.from({ length: 20 }, () => filePart()));
     const { exchange } = exchangeWith(body);
     expect(await guard(exchange)).toBeUndefined();
     expect([most, exchange.upload?.files.length]).toEqual([1, 20]);
@@ -215,19 +210,19 @@ describe('an upload of many images', () => {
 describe('many uploads at once', () => {
   it('that are slow hold no more than their own bytes, and each is answered', async () => {
     const guard = upload({ files: FILES, store: { folder, memoryBytes: 10 } });
-    const body = part(jpeg);
+    const body = part(JPEG);
     const answers = await Promise.all(
       Array.from({ length: 50 }, async (_, i) => {
         const slow = async function* () {
-          for (let at = 0; at < body.length; at += 97) {
+          for (const piece of cut(body, 97)) {
             await new Promise((turn) => setImmediate(turn));
-            yield body.subarray(at, at + 97);
+            yield piece;
           }
         };
-        const { exchange, faults } = testExchange({ method: 'POST', headers, openBody: () => Readable.from(slow()) });
+        const { exchange, faults } = exchangeWith(slow());
         const reply = await guard(exchange);
         expect(faults).toEqual([]);
-        expect((await exchange.upload?.files[0]?.buffer())?.equals(jpeg)).toBe(true);
+        expect((await exchange.upload?.files[0]?.buffer())?.equals(JPEG)).toBe(true);
         exchange.settle(i % 2 === 0 ? { kind: 'completed', status: 200 } : { kind: 'aborted' });
         return reply;
       }),
