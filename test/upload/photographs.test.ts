@@ -1,15 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import sharp, { type Sharp } from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { imageInspector, upload } from '../../src/upload/index.js';
-import { testExchange } from '../exchange-fixture.js';
-import { BOUNDARY, multipart } from './attacks.js';
+import { multipart } from './attacks.js';
+import { cut, exchangeWith, filePart, newFolder, noisy } from './fixture.js';
 
 const TYPES = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff'] as const;
-const HEADERS = [['Content-Type', `multipart/form-data; boundary=${BOUNDARY}`]] as const;
 const [WIDTH, HEIGHT] = [311, 203];
 
 /** As cameras, scanners and programs write them: with profiles and metadata before the pixels, or directories behind them. */
@@ -42,15 +37,7 @@ function withMetadata(image: Sharp): Sharp {
   return image.withIccProfile('srgb').withExif({ IFD0: { ImageDescription: text, Copyright: 'nobody' } });
 }
 
-let folder: string;
-let photograph: Sharp;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'gatewarden-photographs-'));
-  const noise = Buffer.alloc(WIDTH * HEIGHT * 3).map((_, i) => ((i * i * 17) % 253) ^ (i >> 5));
-  photograph = sharp(noise, { raw: { width: WIDTH, height: HEIGHT, channels: 3 } });
-});
-afterAll(() => rm(folder, { recursive: true }));
-
+const photograph = noisy(WIDTH, HEIGHT);
 const limits = { types: TYPES, maxBytes: '5mb', maxPixels: WIDTH * HEIGHT } as const;
 const inspect = imageInspector({ ...limits, decode: { sharp } });
 
@@ -63,7 +50,8 @@ describe('what people upload is taken, by the guard and by the inspector alike',
       expect(inspected).toMatchObject({ kind: 'accepted', ...found });
       expect(inspected.kind === 'accepted' && inspected.content.equals(content)).toBe(true);
     }
-    const body = multipart([{ name: 'file', filename: 'a', body: content }]);
+    const body = multipart([filePart(content)]);
+    const folder = await newFolder();
     for (const [memoryBytes, piece] of [
       [5_000_000, body.length],
       [10, body.length],
@@ -71,8 +59,7 @@ describe('what people upload is taken, by the guard and by the inspector alike',
       [5_000_000, 4099],
       [10, 777],
     ] as const) {
-      const pieces = () => Readable.from(cut(body, piece));
-      const { exchange } = testExchange({ method: 'POST', headers: HEADERS, openBody: pieces });
+      const { exchange } = exchangeWith(cut(body, piece));
       const guard = upload({ files: limits, decode: { sharp }, store: { folder, memoryBytes } });
       expect(await guard(exchange)).toBeUndefined();
       expect(exchange.upload?.files[0]).toMatchObject({ ...found, bytes: content.length });
@@ -81,7 +68,3 @@ describe('what people upload is taken, by the guard and by the inspector alike',
     }
   });
 });
-
-function* cut(bytes: Buffer, length: number): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
-}
