@@ -192,7 +192,7 @@ export class Exchange {
   peerIsTrusted = false;
   /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
   principal: Principal | undefined = undefined;
-  /** Written by `securityHeaders`: what the last one is to have set. */
+  /** Written by `securityHeaders`: what the last one has set. */
   securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
   /** Written by `upload`. */
   upload: Upload | undefined = undefined;
@@ -244,9 +244,11 @@ export class Exchange {
     this.#headers.remove(name);
   }
 
-  /** Sets a response header unless it is there already. */
-  setDefault(name: string, value: string): void {
-    if (this.#headers.get(name) === undefined) this.#headers.set(name, value);
+  /** Sets a response header unless it is there already; tells whether it has. */
+  setDefault(name: string, value: string): boolean {
+    if (this.#headers.get(name) !== undefined) return false;
+    this.#headers.set(name, value);
+    return true;
   }
 
   /** Adds a member to a list-valued response header such as `Vary` or `RateLimit`. */

@@ -25,8 +25,19 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
 
-/** The others hand on a payload, and have their `next` elsewhere. */
+/** Hooks that come when the work has been done, or that hand on a payload and have their `next` elsewhere. */
+const OTHER_HOOKS = [
+  'preParsing',
+  'preSerialization',
+  'onSend',
+  'onResponse',
+  'onError',
+  'onTimeout',
+  'onRequestAbort',
+] as const;
 const WRONG_HOOK = 'gatewarden: guard(...) goes on onRequest, preValidation or preHandler, on no other hook';
+/** All that `guard` has made. */
+const HOOKS = new WeakSet<object>();
 
 /** A plugin for applications over HTTP/1 and HTTP/2. */
 export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefault>(
@@ -39,7 +50,8 @@ type FastifyReply = Parameters<onRequestHookHandler>[1];
  * Guards as a Fastify hook: `onRequest`, before the body is read, or `preValidation` or `preHandler` behind it (not
  * `upload`, which reads it itself). They run in order; the first that refuses answers, and the handler never runs. All
  * guards of one request share one exchange, which handlers read as `request.exchange`; it settles when the response has
- * ended. Headers are kept where a handler hijacks the reply.
+ * ended. Headers are kept where a handler hijacks the reply. On any other hook of a route it stops the start, where
+ * `gatewarden` is registered, and else lets nobody in or reports a fault.
  *
  * ```ts
  * app.post('/generate', { onRequest: guard(authenticate(...), limit({ ... })) }, handler)
@@ -55,6 +67,10 @@ export function guard<RawServer extends RawServerBase = RawServerDefault>(
     request.exchange = exchange;
     // Gone or answered before this guard's turn came: nobody is waiting for the handler.
     if (exchange.outcome !== undefined) return void reply.hijack();
+    if (reply.raw.writableEnded) {
+      exchange.fault(new OptionError(WRONG_HOOK));
+      return void reply.hijack();
+    }
     const answer = run(exchange);
     if (answer === undefined) {
       next();
@@ -76,6 +92,7 @@ export function guard<RawServer extends RawServerBase = RawServerDefault>(
       send(reply, exchange, answer);
     }
   };
+  HOOKS.add(hook);
   // Over HTTP/2 request and response have the members of those of HTTP/1 that are used here.
   return hook as onRequestHookHandler<RawServer>;
 }
@@ -95,6 +112,13 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
 const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) => {
   if (!Array.isArray(guards)) throw new OptionError('gatewarden: the fastify plugin takes "guards", a list of guards');
   app.addHook('onRequest', guard(...guards));
+  app.addHook('onRoute', (route) => {
+    for (const name of OTHER_HOOKS) {
+      if ([route[name]].flat().some((hook) => hook !== undefined && HOOKS.has(hook))) {
+        throw new OptionError(`${WRONG_HOOK}: it is on ${name} of ${route.url}`);
+      }
+    }
+  });
   if (!app.hasRequestDecorator(REGISTERED)) app.decorateRequest(REGISTERED, true);
   // What `upload` has read must not be looked for again: by no parser, or it waits for ever.
   app.addHook('preParsing', (request, _reply, payload, done) => {

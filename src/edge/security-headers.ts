@@ -95,13 +95,16 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
     const before = exchange.securityHeaders;
     if (before !== undefined) takeBack(exchange, before);
     const headers = overHttp.length < overHttps.length && isHttps(exchange.request) ? overHttps : overHttp;
-    for (const [name, value] of headers) exchange.setDefault(name, value);
-    exchange.securityHeaders = headers;
+    let own: typeof headers = headers;
+    for (const header of headers) {
+      if (!exchange.setDefault(header[0], header[1])) own = own.filter((other) => other !== header);
+    }
+    exchange.securityHeaders = own;
     return undefined;
   };
 }
 
-/** What the service has set in the meantime stays. */
+/** What the service has set in the meantime stays, unless it is the same. */
 function takeBack(exchange: Exchange, headers: readonly (readonly [name: string, value: string])[]): void {
   for (const [name, value] of headers) if (exchange.get(name) === value) exchange.remove(name);
 }

@@ -25,7 +25,7 @@ export interface ProvisionalFile {
 
 /**
  * Told of each file that begins to come. What it gives is `handedOver` of the file, once all of it is here. A promise that
- * rejects is reported as a fault, unless the upload was refused or its client left, which its stream tells of as well.
+ * rejects is reported as a fault, unless the request was refused or its client left, which its stream tells of as well.
  */
 export type HandOver = (file: ProvisionalFile, exchange: Exchange) => unknown;
 
@@ -73,9 +73,10 @@ export class Provisional {
     for (const stream of this.#streams) stream.destroy(error);
   }
 
-  /** Where the upload is refused, or its client leaves, work that fails is as it should be. */
+  /** Where the request is refused, or its client leaves, work that fails is as it should be. */
   #report(): void {
-    if (!this.#released || this.#exchange.outcome?.kind === 'aborted') return;
+    const { outcome } = this.#exchange;
+    if (!this.#released || (outcome !== undefined && outcome.kind !== 'completed')) return;
     for (const failure of this.#failures.splice(0)) this.#exchange.fault(failure);
   }
 }

@@ -55,13 +55,12 @@ export class StoredFile {
 
   /** Fails with an UploadError where it has been removed: what is no more must not look like an empty file. */
   stream(): Readable {
-    if (this.#removed) {
-      return new Readable({
-        read() {
-          this.destroy(aborted());
-        },
-      });
-    }
+    const stream = this.#removed ? gone() : this.#stream();
+    // The client may leave at any moment: that must not end a process whose handler listens to no error.
+    return stream.on('error', () => undefined);
+  }
+
+  #stream(): Readable {
     return this.#path === undefined ? Readable.from([this.#bytes()]) : createReadStream(this.#path);
   }
 
@@ -116,4 +115,12 @@ export class StoredFile {
     this.#file = file;
     return file;
   }
+}
+
+function gone(): Readable {
+  return new Readable({
+    read() {
+      this.destroy(aborted());
+    },
+  });
 }

@@ -51,7 +51,8 @@ export interface UploadOptions {
 export function upload(options: UploadOptions): Guard {
   checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode', 'handOver']);
   const limits = uploadLimits(options.files, options.fields);
-  const newStored = storeOf(options.store, limits);
+  const largest = options.decode?.reencode === true ? Number.POSITIVE_INFINITY : limits.fileBytes;
+  const newStored = storeOf(options.store, largest);
   const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, limits.types);
   const handOver = handOverOf(options);
 
@@ -136,11 +137,12 @@ function kept({ field, filename, type }: ReceivedFile, stored: StoredFile): Uplo
   };
 }
 
-function storeOf(store: StoreOptions = {}, { fileBytes }: Limits): () => StoredFile {
+/** `largest`: of the files that may have to be stored, in bytes. */
+function storeOf(store: StoreOptions = {}, largest: number): () => StoredFile {
   checkOptionNames('upload "store"', store, ['memoryBytes', 'folder']);
   const { folder = tmpdir() } = store;
   const memoryBytes = bytes('upload', 'store.memoryBytes', store.memoryBytes ?? '1mb', 2 ** 30);
-  if (typeof folder !== 'string' || (memoryBytes < fileBytes && !isWritable(folder))) {
+  if (typeof folder !== 'string' || folder === '' || (memoryBytes < largest && !isWritable(folder))) {
     throw badOption('upload', 'store.folder', 'must be a folder in which this process may write', folder);
   }
   return () => new StoredFile(folder, memoryBytes);

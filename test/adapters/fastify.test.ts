@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { gatewarden, guard } from '../../src/adapters/fastify.js';
 import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
@@ -166,6 +166,36 @@ describe('Fastify', () => {
     const app = fastify();
     app.post('/', { preHandler: guard(refusing) }, () => ({}));
     expect((await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })).statusCode).toBe(401);
+    await app.close();
+  });
+
+  it.each([
+    'preParsing',
+    'preSerialization',
+    'onSend',
+    'onResponse',
+    'onError',
+    'onTimeout',
+    'onRequestAbort',
+  ] as const)('stops the start where it stands on %s of a route', async (hook) => {
+    const app = fastify();
+    await app.register(gatewarden, { guards: [] });
+    for (const hooks of [guard(), [async () => undefined, guard()]]) {
+      expect(() => app.get('/', { [hook]: hooks }, () => ({}))).toThrow(`it is on ${hook} of /`);
+    }
+    await app.close();
+  });
+
+  it('reports a fault where it stands behind the answer', async () => {
+    const printed = vi.spyOn(console, 'error').mockReturnValue(undefined);
+    onTestFinished(() => printed.mockRestore());
+    let ran = 0;
+    const app = fastify();
+    app.get('/', { onResponse: guard(() => void ran++) }, () => ({}));
+    expect((await app.inject('/')).statusCode).toBe(200);
+    await expect.poll(() => printed.mock.calls.length).toBe(1);
+    expect(printed.mock.calls[0]?.[1]).toMatchObject({ code: 'GATEWARDEN_BAD_OPTION' });
+    expect(ran).toBe(0);
     await app.close();
   });
 

@@ -66,6 +66,14 @@ describe('several on the way of one request', () => {
     expect(headers.all()).toEqual({ ...API, ...HSTS });
   });
 
+  it('leave what the service had set before them, though it was the same', () => {
+    const { exchange, headers } = testExchange();
+    exchange.set('X-Content-Type-Options', 'nosniff');
+    securityHeaders()(exchange);
+    securityHeaders({ contentTypeOptions: false })(exchange);
+    expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
+  });
+
   it('leave what the service has set between them', () => {
     const { exchange, headers } = testExchange();
     securityHeaders()(exchange);

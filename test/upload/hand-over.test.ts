@@ -278,6 +278,20 @@ describe('handOver', () => {
     await empty();
   });
 
+  it('that fails because a later guard has refused is none', async () => {
+    const { exchange, faults } = exchangeWith(multipart([part()]));
+    let fail: (error: Error) => void = () => undefined;
+    const handOver = () =>
+      new Promise((_, reject) => {
+        fail = reject;
+      });
+    expect(await upload({ files: FILES, handOver })(exchange)).toBeUndefined();
+    exchange.settle({ kind: 'refused', status: 403, code: 'scope-insufficient' });
+    fail(new Error('the worker was cut off'));
+    await new Promise((turn) => setImmediate(turn));
+    expect(faults).toEqual([]);
+  });
+
   it('that fails at once is a fault as soon as the upload is taken', async () => {
     const { exchange, faults, body } = client();
     const answered = send(exchange, async () => {

@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { Readable } from 'node:stream';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -66,10 +67,12 @@ describe('an image', () => {
     ['in base64, in lines as of mail', () => inLines('\r\n')],
     ['in a data URL', () => `data:image/png;base64,${png.toString('base64')}`],
     ['in a data URL of another type', () => `data:image/jpeg;base64,${png.toString('base64')}`],
-    [
-      'in part of a larger buffer',
-      () => new Uint8Array(Buffer.concat([Buffer.alloc(7), png]).buffer.slice(0)).subarray(0) && new Uint8Array(png),
-    ],
+    ['in lines, the last of which ends', () => `${inLines('\n')}\r\n\n`],
+    ['in part of a larger buffer', () => new Uint8Array(Buffer.concat([Buffer.alloc(7), png])).subarray(7)],
+    ['as a buffer that is bare', () => new Uint8Array(png).buffer],
+    ['as another view of bytes', () => new DataView(new Uint8Array(png).buffer)],
+    ['as bytes of another realm', () => runInNewContext('Uint8Array.from(bytes)', { bytes: [...png] })],
+    ['as a file', () => new File([new Uint8Array(png)], 'a.png')],
   ])('may come %s', async (_how, image) => {
     expect(await inspect(image())).toMatchObject({ kind: 'accepted', type: 'image/png', content: png });
   });
@@ -86,6 +89,9 @@ describe('an image', () => {
     ['a list of texts', () => ['abc'], { status: 400, reason: 'no image' }],
     ['no base64', () => 'a photograph', { status: 400, reason: 'no base64' }],
     ['base64 in lines with a space', () => inLines('\n '), { status: 400, reason: 'no base64' }],
+    ['base64 in lines of one', () => 'A\n'.repeat(500_000), { status: 400, reason: 'no base64' }],
+    ['base64 with half a break', () => inLines('\r'), { status: 400, reason: 'no base64' }],
+    ['too many lines', () => `A${'\n'.repeat(1_600_000)}`, { status: 413, part: 'file' }],
     ['base64 that is cut', () => png.toString('base64').slice(0, 41), { status: 400, reason: 'no base64' }],
     ['another data URL', () => `data:text/html;base64,${png.toString('base64')}`, { status: 400, reason: 'no base64' }],
     [
@@ -107,7 +113,9 @@ describe('an image', () => {
   it('may be as large in base64 as it may be otherwise', async () => {
     const large = imageInspector({ types: ['image/png'], maxBytes: '50mb' });
     const content = Buffer.concat([png, Buffer.alloc(50 * 1024 * 1024 - png.length)]);
-    expect(await large(content.toString('base64'))).toMatchObject({ kind: 'accepted', width: 200 });
+    const text = content.toString('base64');
+    expect(await large(text)).toMatchObject({ kind: 'accepted', width: 200 });
+    expect(await large(text.replace(/.{76}/g, '$&\r\n'))).toMatchObject({ kind: 'accepted', width: 200 });
     expect(await problemOf(`${content.toString('base64').slice(0, -4)}!AAA`, large)).toMatchObject({ status: 400 });
     expect(await problemOf(Buffer.concat([content, png]).toString('base64'), large)).toMatchObject({ status: 413 });
   });
@@ -122,7 +130,8 @@ describe('an image', () => {
           const isBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(
             text.replaceAll('\r\n', '').replaceAll('\n', ''),
           );
-          expect(reason === 'no base64').toBe(!isBase64);
+          const breaks = text.split('\n').length - 1;
+          expect(reason === 'no base64').toBe(!isBase64 || breaks > text.length / 32 + 16);
         },
       ),
     ));
@@ -438,6 +447,12 @@ describe('construction', () => {
     ['a misspelt limit', { files: { ...files, maxSize: 5 } }, 'maxSize'],
     ['a misspelt limit of fields', { files, fields: { max: 5 } }, 'max'],
     ['a folder that is no path', { files, store: { folder: 5 } }, 'folder'],
+    ['a folder that is nowhere', { files, store: { folder: '', memoryBytes: '2mb' } }, 'store.folder'],
+    [
+      'a folder that is not there, for files that are written anew',
+      { files, store: { folder: '/not/there', memoryBytes: '1mb' }, decode: { sharp, reencode: true } },
+      '/not/there',
+    ],
     ['a folder that is not there', { files, store: { folder: '/not/there', memoryBytes: 10 } }, '/not/there'],
     ['a folder that is a file', { files, store: { folder: import.meta.filename, memoryBytes: 10 } }, 'store.folder'],
     ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],

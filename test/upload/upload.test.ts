@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import sharp from 'sharp';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { sequence } from '../../src/sequence.js';
 import { type SharpFunction, UploadError, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
@@ -169,6 +169,26 @@ describe('a file whose exchange is over', () => {
     };
     await expect(read()).rejects.toThrow('the upload is gone');
     await expect(read()).rejects.toBeInstanceOf(UploadError);
+  });
+
+  it.each([
+    ['before it is asked for its content', false],
+    ['while its content is asked for', true],
+  ])('ends no process whose handler listens to no error: %s', async (_when, asked) => {
+    const uncaught: unknown[] = [];
+    const listen = (error: unknown) => uncaught.push(error);
+    process.on('uncaughtException', listen);
+    onTestFinished(() => void process.off('uncaughtException', listen));
+    const { exchange } = exchangeWith(part(JPEG));
+    await upload({ files: FILES, store: { folder, memoryBytes: 10 } })(exchange);
+    const [file] = exchange.upload?.files ?? [];
+    const early = asked ? file?.stream() : undefined;
+    exchange.abort();
+    await expect.poll(() => readdir(folder)).toEqual([]);
+    const stream = early ?? file?.stream();
+    stream?.resume();
+    await expect.poll(() => stream?.closed).toBe(true);
+    expect(uncaught).toEqual([]);
   });
 });
 
