@@ -133,14 +133,14 @@ describe('audit', () => {
       invalid,
       [bearer('T')],
       { failedAuthLimit: limited(429) },
-      { outcome: 'refused', reason: 'throttled', scheme: 'test' },
+      { outcome: 'refused', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
     ],
     [
       'ones whose failures cannot be counted',
       invalid,
       [bearer('T')],
       { failedAuthLimit: limited(503) },
-      { outcome: 'unavailable', reason: 'throttled', scheme: 'test' },
+      { outcome: 'unavailable', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
     ],
   ];
   it.each(cases)('tells of %s, once', async (_what, verdict, headers, options, expected) => {
@@ -225,6 +225,7 @@ describe('audit', () => {
     ['no sink', {}, 'sink'],
     ['a sink that is no function', { sink: 'audit.log' }, 'sink'],
     ['a short hash key', { sink: () => undefined, hashKey: 'too-short-to-be-a-key' }, 'hashKey'],
+    ['a hash key of 31 characters', { sink: () => undefined, hashKey: 'too-short'.padEnd(31, 'x') }, 'hashKey'],
     ['a clock that is none', { sink: () => undefined, now: 5 }, 'now'],
     ['a misspelt option', { sink: () => undefined, hashkey: HASH_KEY }, 'hashkey'],
   ])('cannot be made with %s', (_what, options, named) => {

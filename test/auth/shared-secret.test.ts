@@ -210,6 +210,10 @@ describe('rotation', () => {
     expect((await ask(guardAt(now), { headers: bearer(SECRET) })).passed).toBe(true);
   });
 
+  it.each([SECRET, EARLIER])('accepts no secret by a clock that gives NaN: %#', async (secret) => {
+    expect((await ask(guardAt(Number.NaN), { headers: bearer(secret) })).status).toBe(401);
+  });
+
   it('goes by the ordinary clock unless given one', async () => {
     const ending = (expiresAt: Date) => authenticate(sharedSecret({ secrets: [{ secret: SECRET, expiresAt }] }));
     expect((await ask(ending(new Date(Date.now() + 3_600_000)), { headers: bearer(SECRET) })).passed).toBe(true);

@@ -177,6 +177,79 @@ describe('a store that fails', () => {
   });
 });
 
+describe('what a store says between the question and the charge', () => {
+  const state = { name: 'failed-auth', limit: 3, remaining: 0, resetAt: 0 };
+  const REFUSED = { kind: 'refused', at: 0, states: [state], violations: [{ state, retryAt: 7000 }] } as const;
+  const ADMITTED = { kind: 'admitted', at: 0, states: [state], receipt: {} } as const;
+
+  function guarded(store: LimitStore, later = false) {
+    const { authenticator, asked } = scheme(later);
+    const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: 'global' });
+    const guard = authenticate(authenticator, { failedAuthLimit: limit });
+    return { asked, call: (token: string) => ask(guard, { headers: [bearer(token)] }) };
+  }
+
+  const store = (own: Partial<LimitStore>): LimitStore => ({
+    admit: () => ADMITTED,
+    settle: () => undefined,
+    peek: () => [state],
+    reset: () => undefined,
+    ...own,
+  });
+
+  it.each([
+    ['at once', (answer: LimitStore) => answer],
+    ['later', promising],
+  ])('costs nothing where the window has made room meanwhile, %s', async (_how, wrap) => {
+    const settled: unknown[] = [];
+    const { call } = guarded(wrap(store({ settle: (...args) => void settled.push(args) })));
+    expect((await call(GOOD)).passed).toBe(true);
+    expect(settled).toEqual([[ADMITTED.receipt, 0]]);
+  });
+
+  it('is told of where the charge could not be given back', async () => {
+    const down = new Error('down');
+    const { call } = guarded(store({ settle: () => Promise.reject(down) }));
+    const { passed, faults } = await call(GOOD);
+    await new Promise(setImmediate);
+    expect([passed, faults]).toEqual([true, [down]]);
+  });
+
+  it('is asked for once more where it knows nothing of the counter', async () => {
+    const { call, asked } = guarded(store({ peek: () => [], admit: () => REFUSED }));
+    const { status, replyHeaders } = await call(GOOD);
+    expect([status, replyHeaders, asked]).toEqual([429, { 'Retry-After': '7' }, []]);
+  });
+
+  it('sends nobody away for less than a second', async () => {
+    const admit = () => ({ ...REFUSED, at: 7000 });
+    expect((await guarded(store({ admit })).call(GOOD)).replyHeaders).toEqual({ 'Retry-After': '1' });
+  });
+
+  it.each([false, true])(
+    'refuses the failure for which there is no room any more, by a scheme that waits: %s',
+    async (later) => {
+      const { call, asked } = guarded(store({ peek: () => [{ ...state, remaining: 1 }], admit: () => REFUSED }), later);
+      const { status, replyHeaders } = await call('bad');
+      expect([status, replyHeaders, asked]).toEqual([429, { 'Retry-After': '7' }, ['bad']]);
+    },
+  );
+});
+
+it('counts an address apart from what a function gives, though both are the same text', async () => {
+  const store = memoryStore();
+  const { authenticator } = scheme(false);
+  const guarded = (options: Partial<FailedAuthLimitOptions>) =>
+    sequence(
+      clientIp(),
+      authenticate(authenticator, { failedAuthLimit: failedAuthLimit({ store, limit: 1, window: '1m', ...options }) }),
+    );
+  const request = { remoteAddress: '192.0.2.1', headers: [bearer('bad')] };
+  const byUser = guarded({ by: () => '192.0.2.1' });
+  expect([(await ask(byUser, request)).status, (await ask(byUser, request)).status]).toEqual([401, 429]);
+  expect((await ask(guarded({}), request)).status).toBe(401);
+});
+
 it('is a fault, not a pass, without clientIp before it', async () => {
   const { authenticator, asked } = scheme(false);
   const limit = failedAuthLimit({ store: memoryStore(), limit: 3, window: '1m' });

@@ -199,15 +199,16 @@ describe('limit counts', () => {
     expect(await status(guard, { ip: '192.0.2.3', principal: 'bob' })).toBe(200);
   });
 
-  it('an address and a principal of the same name apart', async () => {
+  it('an address, a principal and what a function gives of the same name apart', async () => {
     const { store } = setup();
     const byIp = limit({ store, by: 'client-ip', policies: [perMinute(1)] });
     const byPrincipal = limit({ store, by: 'principal', policies: [perMinute(1)] });
     const everybody = limit({ store, by: 'global', policies: [perMinute(1)] });
+    const byFunction = limit({ store, by: () => 'global', policies: [perMinute(1)] });
     const caller = { ip: 'global', principal: 'global' };
-    expect([await status(byIp, caller), await status(byPrincipal, caller), await status(everybody, caller)]).toEqual([
-      200, 200, 200,
-    ]);
+    const statuses: number[] = [];
+    for (const guard of [byIp, byPrincipal, everybody, byFunction]) statuses.push(await status(guard, caller));
+    expect(statuses).toEqual([200, 200, 200, 200]);
   });
 
   it('together what two guards count by the same policy in the same store', async () => {
@@ -485,6 +486,24 @@ describe('limit tells the client', () => {
   });
 });
 
+describe('limit over a store that admits late', () => {
+  it.each([0, -1, -10_000])(
+    'tells the client to wait a second where it could have passed %i ms after now',
+    async (after) => {
+      const state = { name: '60s', limit: 1, remaining: 0, resetAt: NOON + after };
+      const admit = (): Decision => ({
+        kind: 'refused',
+        at: NOON,
+        states: [state],
+        violations: [{ state, retryAt: NOON + after }],
+      });
+      const guard = limit({ store: { ...late(setup().store), admit }, by: 'global', policies: [perMinute(1)] });
+      const { reply, headers } = await send(guard);
+      expect([reply?.headers, headers.get('RateLimit')]).toEqual([[['Retry-After', '1']], '"60s";r=0']);
+    },
+  );
+});
+
 describe('limit gives the charge back', () => {
   const refused = (status: number): Outcome => ({ kind: 'refused', status, code: undefined });
   const completed = (status: number): Outcome => ({ kind: 'completed', status });
@@ -698,6 +717,11 @@ describe('limit refuses options', () => {
     expect(() => limit(options as LimitOptions)).toThrow(new OptionError(`gatewarden: limit ${message}`));
   });
 
+  it.each(['admit', 'settle', 'peek', 'reset'])('and a store that has no %s', (verb) => {
+    const options = { store: { ...late(store), [verb]: undefined }, by: 'global', policies } as unknown as LimitOptions;
+    expect(() => limit(options)).toThrow('"store" must be a store');
+  });
+
   it('but not a missing "by" where every policy has its own', async () => {
     const guard = limit({ store, policies: [slidingWindow({ limit: 1, window: '1m', by: 'principal' })] });
     expect(await status(guard)).toBe(200);
@@ -787,6 +811,13 @@ describe('limit, given what its types forbid', () => {
     await sequence(one(3, 'tight'), one(1000, 'wide'))(exchange);
     expect([headers.get('X-RateLimit-Limit'), headers.get('X-RateLimit-Remaining')]).toEqual(['3', '2']);
   });
+
+  it('tells in the X-RateLimit headers of the limit that refused, though an earlier one has less left', async () => {
+    const one = (units: number, cost: number) =>
+      limit({ store: memoryStore(), by: 'global', policies: [perMinute(units)], cost, legacyHeaders: true });
+    const { headers } = await send([one(2, 1), one(5, 6)]);
+    expect([headers.get('X-RateLimit-Limit'), headers.get('X-RateLimit-Remaining')]).toEqual(['5', '5']);
+  });
 });
 
 describe('policies by a function', () => {
@@ -820,6 +851,21 @@ describe('policies by a function', () => {
     expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(200);
     expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(200);
     expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(429);
+  });
+
+  it('are checked once where the same list is given again', async () => {
+    let reads = 0;
+    const get = () => {
+      reads++;
+      return 5;
+    };
+    const policy: QuotaPolicy = Object.defineProperty({ ...perMinute(5) }, 'limit', { get });
+    const list = [policy];
+    const guard = limit({ store: setup().store, by: 'global', policies: () => list });
+    await send(guard);
+    const once = reads;
+    for (let i = 0; i < 3; i++) expect((await send(guard)).reply).toBeUndefined();
+    expect([once > 0, reads]).toEqual([true, once]);
   });
 
   it('may be made anew for every request', async () => {

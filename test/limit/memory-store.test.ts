@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../src/limit/memory-store.js';
@@ -90,6 +92,11 @@ describe('memoryStore is bounded', () => {
       expect(passes(store, perMinute(5), 'b')).toBe(true);
       clock.advance(10);
     }
+    // Each would fit alone.
+    expect(store.admit([perMinute(5), perMinute(5)], ['c', 'd'], 1)).toMatchObject({
+      kind: 'refused',
+      violations: [{ retryAt: NOON + 60_000 }],
+    });
     const decision = store.admit([perMinute(5), perMinute(5)], ['c', 'd'], 2);
     if (decision.kind === 'admitted') throw new Error('admitted');
     // The first of them needs one unit to leave, both together three.
@@ -236,6 +243,22 @@ describe('memoryStore is bounded', () => {
     expect(passes(store, perMinute(1), 'a')).toBe(false);
     expect(passes(store, perSecond(1), 'b')).toBe(false);
   });
+});
+
+it('memoryStore keeps of a header no more alive than the key that was cut from it', () => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const { store } = setup(1000);
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 300; i++) {
+    const header = Buffer.alloc(100_000, `${i} `).toString('latin1');
+    passes(store, perMinute(1), header.slice(0, 40 + (i % 60)));
+  }
+  collect();
+  // The headers are 30 MB.
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(15_000_000);
+  expect(store.size).toBe(300);
 });
 
 describe('memoryStore lets expired counters go', () => {

@@ -92,6 +92,7 @@ describe('parseApiKeys', () => {
     ['a limit in words', `${K1}:a:ten`, 'keys[0]" must have a positive whole number'],
     ['a limit in hexadecimal', `${K1}:a:0x10`, 'keys[0]" must have a positive whole number'],
     ['a limit with an exponent', `${K1}:a:1e3`, 'keys[0]" must have a positive whole number'],
+    ['a limit of 16 digits', `${K1}:a:${'9'.repeat(16)}`, 'keys[0]" must have a positive whole number'],
     ['a limit beyond all numbers', `${K1}:a:${'9'.repeat(400)}`, 'keys[0]" must have a positive whole number'],
     ['white space in a limit', `${K1}:a: 1`, 'keys[0]" must have a positive whole number'],
     ['Arabic digits', `${K1}:a:\u0661`, 'keys[0]" must have a positive whole number'],

@@ -93,7 +93,7 @@ describe('a token', () => {
 
   it.each([
     ['scope', { scope: ' read  write ' }, ['read', 'write']],
-    ['scp as text', { scp: 'read write' }, ['read', 'write']],
+    ['scp as text', { scp: ' read  write ' }, ['read', 'write']],
     ['scp as a list', { scp: ['read', 5, 'write'] }, ['read', 'write']],
     ['scopes', { scopes: ['admin'] }, ['admin']],
     ['none', {}, []],
@@ -185,6 +185,7 @@ describe('several keys', () => {
     ['none by the kid of another', 0, by('old', NEW), false],
     ['none by an unknown kid', 0, by('other', NEW), false],
     ['none without a kid', 0, by(undefined, NEW), false],
+    ['none without a kid, though the first key made it', 0, by(undefined, HMAC_SECRET), false],
     ['none by an inherited kid', 0, by('__proto__', NEW), false],
   ])('%s', async (_what, later, token, passes) => {
     now = NOW + later;
@@ -206,6 +207,30 @@ describe('a token that has been verified before', () => {
     now = NOW + 30_000;
     expect(scheme.verify(token, exchange)).toEqual({ kind: 'invalid', reason: 'expired' });
     now = NOW - 3_600_000;
+  });
+
+  it('that is remembered begins no earlier, where the clock is set back', async () => {
+    let now = NOW;
+    const scheme = hs256({ now: () => now, clockTolerance: '1s' });
+    const token = goodToken({ nbf: NOW / 1000 });
+    const { exchange } = testExchange();
+    await scheme.verify(token, exchange);
+    now = NOW - 1000;
+    expect(scheme.verify(token, exchange)).toMatchObject({ kind: 'authenticated' });
+    now = NOW - 1001;
+    expect(scheme.verify(token, exchange)).toEqual({ kind: 'invalid', reason: 'not yet valid' });
+  });
+
+  it('is verified anew after a minute, unless told otherwise', async () => {
+    let now = NOW;
+    const scheme = hs256({ now: () => now });
+    const token = goodToken({ exp: NOW / 1000 + 3600 });
+    const { exchange } = testExchange();
+    await scheme.verify(token, exchange);
+    now = NOW + 60_000;
+    expect(scheme.verify(token, exchange)).not.toBeInstanceOf(Promise);
+    now = NOW + 60_001;
+    expect(scheme.verify(token, exchange)).toBeInstanceOf(Promise);
   });
 
   it('is verified anew after a while', async () => {
@@ -330,6 +355,7 @@ describe('a token that has been verified before', () => {
 
 describe('construction', () => {
   const { publicKey: small } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  const { publicKey: ed448 } = generateKeyPairSync('ed448');
   const { publicKey: p384 } = generateKeyPairSync('ec', { namedCurve: 'secp384r1' });
   const pem = RSA_PUBLIC.export({ type: 'spki', format: 'pem' }).toString();
   const SECRET = HMAC_SECRET;
@@ -355,6 +381,11 @@ describe('construction', () => {
       },
       'keys[1].kid',
     ],
+    [
+      'a key whose end is no date',
+      { algorithms: ['HS256'], keys: [{ kid: 'a', key: SECRET, expiresAt: new Date(Number.NaN) }] },
+      'keys[0].expiresAt',
+    ],
     ['a misspelt member of a key', { algorithms: ['HS256'], keys: [{ kid: 'a', key: SECRET, expires: 1 }] }, 'expires'],
     ['an empty secret', { algorithms: ['HS256'], key: '' }, 'key'],
     ['a secret of 31 bytes', { algorithms: ['HS256'], key: SECRET.slice(0, 31) }, '32 bytes'],
@@ -367,14 +398,27 @@ describe('construction', () => {
     ['bytes as public key', { algorithms: ['RS256'], key: Buffer.from(pem) }, 'public key'],
     ['a short RSA key', { algorithms: ['RS256'], key: small }, '2048'],
     ['an RSA key for ES256', { algorithms: ['ES256'], key: RSA_PUBLIC }, 'curve'],
+    ['a key for Ed448', { algorithms: ['EdDSA'], key: ed448 }, 'Ed25519'],
     ['the curve of another', { algorithms: ['ES256'], key: p384 }, 'curve'],
     ['an RSA key for EdDSA', { algorithms: ['EdDSA'], key: RSA_PUBLIC }, 'Ed25519'],
     ['a key set for secrets', { algorithms: ['HS256'], jwksUrl: 'https://a.example/keys' }, 'jwksUrl'],
     ['a key set without TLS', { algorithms: ['RS256'], jwksUrl: 'http://a.example/keys' }, 'jwksUrl'],
+    [
+      'a key set elsewhere without TLS',
+      { algorithms: ['RS256'], jwksUrl: 'http://localhost.a.example/keys' },
+      'jwksUrl',
+    ],
+    ['a key set with a name', { algorithms: ['RS256'], jwksUrl: 'https://u@a.example/keys' }, 'jwksUrl'],
+    ['a key set with a password', { algorithms: ['RS256'], jwksUrl: 'https://:p@a.example/keys' }, 'jwksUrl'],
     ['a key set with credentials', { algorithms: ['RS256'], jwksUrl: 'https://u:p@a.example/keys' }, 'jwksUrl'],
     ['a key set nowhere', { algorithms: ['RS256'], jwksUrl: 'keys' }, 'jwksUrl'],
     ['an empty issuer', { algorithms: ['HS256'], key: SECRET, issuer: '' }, 'issuer'],
     ['an empty list of audiences', { algorithms: ['HS256'], key: SECRET, audience: [] }, 'audience'],
+    [
+      'a tolerance of more than five minutes',
+      { algorithms: ['HS256'], key: SECRET, clockTolerance: 300_001 },
+      'clockTolerance',
+    ],
     ['a tolerance of an hour', { algorithms: ['HS256'], key: SECRET, clockTolerance: '1h' }, 'clockTolerance'],
     ['a subject that is no name', { algorithms: ['HS256'], key: SECRET, subject: '' }, 'subject'],
     ['a misspelt option', { algorithms: ['HS256'], key: SECRET, aud: 'api' }, 'aud'],
@@ -382,6 +426,12 @@ describe('construction', () => {
     ['an audience that is not set', { algorithms: ['HS256'], key: SECRET, audience: undefined }, 'audience'],
     ['an issuer that is not set', { algorithms: ['HS256'], key: SECRET, issuer: undefined }, 'issuer'],
     ['a typ that is not set', { algorithms: ['HS256'], key: SECRET, typ: undefined }, 'typ'],
+    [
+      'required claims that are not set',
+      { algorithms: ['HS256'], key: SECRET, requiredClaims: undefined },
+      'requiredClaims',
+    ],
+    ['isRevoked that is not set', { algorithms: ['HS256'], key: SECRET, isRevoked: undefined }, 'isRevoked'],
     ['a deadline of two minutes', { algorithms: ['HS256'], key: SECRET, deadline: '2m' }, 'deadline'],
     ['isRevoked that is no function', { algorithms: ['HS256'], key: SECRET, isRevoked: true }, 'isRevoked'],
   ])('refuses %s and shows no key', (_what, options, named) => {

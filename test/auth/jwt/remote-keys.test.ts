@@ -117,7 +117,9 @@ describe('keys of a provider', () => {
     const waiting = Array.from({ length: 20 }, () => send(signed('one', ONE.privateKey)));
     expect(new Set(await Promise.all(waiting))).toEqual(new Set([503]));
     expect(reported).toEqual([expect.stringMatching(/the keys of http:.* cannot be had/)]);
-    now += 1000;
+    now += 999;
+    expect([await send(signed('one', ONE.privateKey)), requests]).toEqual([503, 1]);
+    now += 1;
     expect(await send(signed('one', ONE.privateKey))).toBe(503);
     expect([requests, reported.length]).toEqual([2, 2]);
   });
@@ -212,6 +214,18 @@ describe('keys of a provider', () => {
       'are not taken from a set of a thousand',
       () => serving(...Array.from({ length: 1000 }, (_, i) => jwk(ONE.publicKey, `k${i}`))),
     ],
+    [
+      'are not taken from a set of 101 small ones',
+      () => serving(jwk(ONE.publicKey, 'one'), ...Array.from({ length: 100 }, () => ({ kty: 'EC' }))),
+    ],
+    [
+      'are not taken from a set with a secret that is not there',
+      () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct' }),
+    ],
+    [
+      'are not taken from a set with a secret of another name',
+      () => serving(jwk(ONE.publicKey, 'one'), { kty: 'RSA', k: 'c2VjcmV0' }),
+    ],
     ['are not taken from a set with a secret', () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct', k: 'c2VjcmV0' })],
     ['are not taken from a set with a private key', () => serving(jwk(ONE.privateKey, 'one'))],
     ['are not taken from a set that holds what is no key', () => serving(jwk(ONE.publicKey, 'one'), { kid: 'two' })],
@@ -236,24 +250,21 @@ describe('keys of a provider', () => {
 
 describe('cloudflareAccess', () => {
   const TEAM = 'https://my-team.cloudflareaccess.com';
+  const ACCESS = { ...GOOD_CLAIMS, aud: ['aud-tag'], iss: TEAM, email: 'a@b.example' };
   const access = (claims: object, key = ONE.privateKey, kid = 'one') =>
-    rsaToken(
-      { alg: 'RS256', kid, typ: 'JWT' },
-      { ...GOOD_CLAIMS, aud: ['aud-tag'], iss: TEAM, email: 'a@b.example', ...claims },
-      key,
-    );
+    rsaToken({ alg: 'RS256', kid, typ: 'JWT' }, { ...ACCESS, ...claims }, key);
   const guard = () =>
     authenticate(cloudflareAccess({ teamDomain: 'my-team', audience: 'aud-tag', certsUrl: url(), now: () => NOW }));
   const assertion = (token: string): HeaderLine => ['Cf-Access-Jwt-Assertion', token];
 
   it('lets in whom Access has let in, by email address', async () => {
-    const { exchange } = await ask(guard(), { headers: [assertion(access({}))] });
+    const { exchange } = await ask(guard(), { headers: [assertion(access({ common_name: 'worker.access' }))] });
     expect(exchange.principal).toMatchObject({ id: 'a@b.example', scheme: 'cloudflare-access' });
   });
 
-  it('lets in a service token by its common name', async () => {
+  it.each([undefined, ''])('lets in a service token by its common name, where its email is %j', async (email) => {
     const { exchange } = await ask(guard(), {
-      headers: [assertion(access({ email: undefined, sub: '', common_name: 'worker.access' }))],
+      headers: [assertion(access({ email, sub: '', common_name: 'worker.access' }))],
     });
     expect(exchange.principal?.id).toBe('worker.access');
   });
@@ -273,11 +284,17 @@ describe('cloudflareAccess', () => {
     ['a token of another team', () => [assertion(access({ iss: 'https://their-team.cloudflareaccess.com' }))], 401],
     ['a token by another key', () => [assertion(access({}, OTHER.privateKey))], 401],
     ['a token that has ended', () => [assertion(access({ exp: NOW / 1000 }))], 401],
+    [
+      'a token by another algorithm',
+      () => [assertion(rsaToken({ alg: 'RS512', kid: 'one' }, ACCESS, ONE.privateKey, 'sha512'))],
+      401,
+    ],
     ['a token of nobody', () => [assertion(access({ email: '' }))], 401],
     ['an opaque token', () => [assertion('opaque')], 401],
     ['a blank token', () => [assertion('')], 401],
     ['two tokens', () => [assertion(access({})), assertion(access({}))], 400],
   ])('refuses %s', async (_what, headers, status) => {
+    answer = serving({ ...jwk(ONE.publicKey, 'one'), alg: undefined });
     expect((await ask(guard(), { headers: headers() })).status).toBe(status);
   });
 

@@ -208,8 +208,10 @@ function claims(): JwtAttack[] {
     HS('no sub', hmacToken(h256, without('sub'))),
     HS('sub empty', claimed({ sub: '' })),
     HS('sub a number', claimed({ sub: 1 })),
+    HS('sub of 513 characters', claimed({ sub: 'a'.repeat(513) })),
     HS('sub an object', claimed({ sub: { toString: 'admin' } })),
     HS('jti a number', claimed({ jti: 1 })),
+    HS('jti empty', claimed({ jti: '' })),
   ];
 }
 

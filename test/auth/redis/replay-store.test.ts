@@ -135,6 +135,7 @@ describeRedis('a Redis server in trouble', () => {
     server.pause();
     try {
       await expect(store.remember('a', until)).rejects.toThrow('Redis did not answer within 50 ms');
+      await expect(store.has('a')).rejects.toThrow('Redis did not answer within 50 ms');
     } finally {
       server.resume();
     }
@@ -156,6 +157,22 @@ describeRedis('a Redis server in trouble', () => {
 
 describe('redisReplayStore', () => {
   const client = { set: async () => 'OK' as const, exists: async () => 0, info: async () => '' };
+
+  it.each([undefined, '', 'QUEUED', true])(
+    'takes a key that Redis answers %s about for new by no means',
+    async (answer) => {
+      const store = redisReplayStore({ client: { ...client, set: async () => answer as 'OK' } });
+      expect(await store.remember('a', Date.now() + MINUTE)).toBe('seen');
+    },
+  );
+
+  it('hides no failure but the want of memory', async () => {
+    const set = async () => {
+      throw new Error('ERR not an OOM of the server');
+    };
+    const store = redisReplayStore({ client: { ...client, set } });
+    await expect(store.remember('a', Date.now() + MINUTE)).rejects.toThrow('not an OOM');
+  });
 
   it.each([
     ['no client', { client: undefined }, '"client"'],

@@ -23,9 +23,9 @@ describe('memoryReplayStore', () => {
     const store = memoryReplayStore({ now: clock.now });
     expect(store.remember('a', NOW + 10)).toBe('new');
     clock.set(NOW + 9);
-    expect(store.remember('a', NOW + MINUTE)).toBe('seen');
+    expect([store.has('a'), store.remember('a', NOW + MINUTE)]).toEqual([true, 'seen']);
     clock.set(NOW + 10);
-    expect(store.remember('a', NOW + MINUTE)).toBe('new');
+    expect([store.has('a'), store.remember('a', NOW + MINUTE)]).toEqual([false, 'new']);
     clock.set(NOW + MINUTE - 1);
     expect(store.remember('a', NOW + 2 * MINUTE)).toBe('seen');
   });

@@ -10,7 +10,7 @@ import { type SignedRequestOptions, signedRequest } from '../../../src/auth/sign
 import type { AuthenticationDecision, Guard } from '../../../src/exchange.js';
 import { OptionError } from '../../../src/option.js';
 import { sequence } from '../../../src/sequence.js';
-import { type Answer, ask, type TestExchangeOptions } from '../../exchange-fixture.js';
+import { type Answer, ask, type TestExchangeOptions, testExchange } from '../../exchange-fixture.js';
 import {
   ATTACKS,
   BODY,
@@ -162,6 +162,15 @@ describe('a signed request', () => {
     const { status, decision } = await send(guardOf(), withField(base, 'Host'));
     expect([status, decision?.reason]).toEqual([400, 'malformed host']);
   });
+
+  it.each([
+    ['a line feed', 'api.example.test\n/other'],
+    ['a space', 'api.example.test x'],
+    ['nothing', ''],
+  ])('is malformed where a server hands on a host with %s', async (_what, host) => {
+    const { status, decision } = await send(guardOf(), withField(base, 'Host', host));
+    expect([status, decision?.reason]).toEqual([400, 'malformed host']);
+  });
 });
 
 describe('the canonical text', () => {
@@ -190,6 +199,15 @@ describe('the canonical text', () => {
       body: '',
     };
     expect((await send(guardOf(), request)).passed).toBe(true);
+  });
+
+  it.each([
+    ['/generate?', '/generate'],
+    ['/generate?a?', '/generate?a?'],
+    ['/generate??', '/generate??'],
+    ['?', ''],
+  ])('has of the target %s the line %s: only an empty query is none', (target, line) => {
+    expect(canonicalText({ ...parts, target }, claim).split('\n')[3]).toBe(line);
   });
 
   it('is another one for every other request', () => {
@@ -318,6 +336,23 @@ describe('the body', () => {
     expect({ passed, reason: decision?.reason, faults }).toEqual({ passed: false, reason: 'client left', faults: [] });
   });
 
+  it('of a client that left while it came in costs no nonce', async () => {
+    const store = watched(() => 'new');
+    const guard = service({ replayStore: store });
+    const { exchange } = testExchange({
+      method: base.method,
+      url: base.target,
+      headers: base.headers,
+      readBody: async () => {
+        exchange.settle({ kind: 'aborted' });
+        return Buffer.from(BODY);
+      },
+    });
+    const credentials = guard.read(exchange.request);
+    const verdict = await guard.verify(credentials.kind === 'present' ? credentials.token : '', exchange);
+    expect([verdict, store.calls]).toEqual([expect.objectContaining({ reason: 'client left' }), []]);
+  });
+
   const unreadable: readonly (readonly [name: string, request: WireRequest, status: number | undefined])[] = [
     ['a GET', signed({ method: 'GET' }), undefined],
     ['a GET with a length of 0', withField(signed({ method: 'GET' }), 'Content-Length', '0'), undefined],
@@ -325,6 +360,7 @@ describe('the body', () => {
     ['a GET in chunks', withField(signed({ method: 'GET' }), 'Transfer-Encoding', 'chunked'), 500],
     ['a POST', base, 500],
     ['a POST that looks empty', signed({ body: '' }), 500],
+    ['a DELETE that looks empty', signed({ method: 'DELETE', body: '' }), 500],
   ];
 
   it.each(unreadable)('may be missing only, where a server cannot read it: %s', async (_name, request, status) => {
@@ -411,6 +447,25 @@ describe('the replay store', () => {
       'replay store failed',
       1,
     ]);
+  });
+});
+
+describe('a replay store that is asked before the body is read', () => {
+  const broken: readonly (readonly [name: string, has: () => unknown])[] = [
+    [
+      'throws',
+      () => {
+        throw new Error('down');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('down'))],
+    ['never answers', () => new Promise(() => undefined)],
+  ];
+
+  it.each(broken)('and %s refuses with 503, and is reported', async (_how, has) => {
+    const store: ReplayStore = { remember: () => 'new', has: () => has() as boolean };
+    const { status, decision, faults } = await send(guardOf({ replayStore: store, deadline: 20 }), base);
+    expect([status, decision?.reason, faults.length]).toEqual([503, 'replay store failed', 1]);
   });
 });
 
