@@ -85,6 +85,23 @@ describe('a problem in its ordinary form', () => {
   });
 });
 
+it('a problem tells the id of its request, where that has one', () => {
+  const { exchange } = testExchange();
+  exchange.requestId = 'r-1';
+  const { body } = renderProblem(refuse(problem('credentials-missing')), exchange) ?? {};
+  expect(JSON.parse(body ?? '')).toEqual({ ...problem('credentials-missing'), requestId: 'r-1' });
+  problemFormat({ default: (_problem, requestId) => ({ body: requestId }) })(exchange);
+  expect(renderProblem(refuse(problem('credentials-missing')), exchange)?.body).toBe('"r-1"');
+});
+
+it('a format of JavaScript that gives a promise which fails ends no process', async () => {
+  const later = (() => Promise.reject(new Error('no table'))) as unknown as () => WireProblem;
+  const { rendered, faults } = render(refuse(problem('credentials-missing')), { default: later });
+  expect([rendered?.status, rendered?.contentType]).toEqual([401, 'application/problem+json']);
+  expect(faults).toHaveLength(1);
+  await new Promise((turn) => setImmediate(turn));
+});
+
 describe('problemFormat', () => {
   const missing = refuse(problem('credentials-missing'));
   const invalid = refuse(problem('credentials-invalid'));

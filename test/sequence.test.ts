@@ -63,6 +63,12 @@ describe('a sequence', () => {
     expect(ran).toEqual(['a', 'b']);
   });
 
+  it.each([200, 204, 301, 599])('takes a reply of the status %d', async (status) => {
+    const reply: Reply = { status, headers: [['Retry-After', '1']], problem: undefined };
+    expect(sequence(() => reply)(testExchange().exchange)).toBe(reply);
+    expect(await sequence(async () => reply)(testExchange().exchange)).toBe(reply);
+  });
+
   it('lets everything pass when it is empty', () => {
     expect(sequence()(testExchange().exchange)).toBeUndefined();
   });
@@ -181,7 +187,13 @@ describe('a guard at fault', () => {
     [{ status: 401.5, headers: [] }],
     [{ status: Number.NaN, headers: [] }],
     [{ status: 401 }],
+    [{ status: 199, headers: [] }],
+    [{ status: 600, headers: [] }],
     [{ status: 401, headers: { 'Retry-After': '1' } }],
+    [{ status: 401, headers: new Map([['Retry-After', '1']]) }],
+    [{ status: 401, headers: ['Retry-After: 1'] }],
+    [{ status: 401, headers: [[5, '1']] }],
+    [{ status: 401, headers: [['Retry-After', 1]] }],
     [() => undefined],
   ];
 

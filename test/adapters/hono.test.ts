@@ -247,6 +247,17 @@ describe('Hono, without Node', () => {
     expect(outcomes).toEqual([{ kind: 'aborted' }]);
   });
 
+  it('refuses also where something else goes by the name of an exchange', async () => {
+    const app = new Hono();
+    app.use((context, next) => {
+      context.set('exchange', {} as Exchange);
+      return next();
+    });
+    app.use(guard(() => refuse(problem('credentials-missing'))));
+    app.get('/', (context) => context.json({}));
+    expect((await app.request('/')).status).toBe(401);
+  });
+
   it('begins no work for a request that is aborted already, or while a guard waits', async () => {
     let handled = 0;
     const controller = new AbortController();

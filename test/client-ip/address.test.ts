@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addressKey, parseAddress } from '../../src/client-ip/address.js';
+import { OptionError } from '../../src/option.js';
 
 const READ: readonly (readonly [text: string, ip: string])[] = [
   ['1.2.3.4', '1.2.3.4'],
@@ -61,6 +62,7 @@ const REFUSED: readonly string[] = [
   '[::1',
   '::1]',
   '[::1]80',
+  '[::1]x:80',
   '[::1]:',
   '[::1]:x',
   '[[::1]]',
@@ -161,5 +163,9 @@ describe('addressKey', () => {
     ['010.8.8.8', undefined, undefined],
   ])('of %s with prefix %s is %s', (ip, prefix, key) => {
     expect(prefix === undefined ? addressKey(ip) : addressKey(ip, prefix)).toBe(key);
+  });
+
+  it.each([31, 129, 64.5, Number.NaN])('is not made with prefix %s', (prefix) => {
+    expect(() => addressKey('2001:db8::1', prefix)).toThrow(OptionError);
   });
 });

@@ -76,6 +76,23 @@ describe('trust', () => {
     ],
   ];
 
+  it.each([
+    ['loopback', '126.255.255.255', '127.0.0.0', '127.255.255.255', '128.0.0.0'],
+    ['loopback', '2001:db8::1', '::1', '::1', '::2'],
+    ['linklocal', '169.253.255.255', '169.254.0.0', '169.254.255.255', '169.255.0.0'],
+    ['linklocal', 'fe7f::1', 'fe80::', 'febf::1', 'fec0::'],
+    ['uniquelocal', '9.255.255.255', '10.0.0.0', '10.255.255.255', '11.0.0.0'],
+    ['uniquelocal', '172.15.255.255', '172.16.0.0', '172.31.255.255', '172.32.0.0'],
+    ['uniquelocal', '192.167.255.255', '192.168.0.0', '192.168.255.255', '192.169.0.0'],
+    ['uniquelocal', 'fbff::1', 'fc00::', 'fdff::1', 'fe00::'],
+  ])('in %s is not yet in %s, but from %s to %s, and no more in %s', (name, before, first, last, after) => {
+    const ask = resolver({ trust: [name] });
+    const believed = [before, first, last, after].map(
+      (peer) => ask({ peer, headers: xff('1.2.3.4') }).ip === '1.2.3.4',
+    );
+    expect(believed).toEqual([false, true, true, false]);
+  });
+
   it.each(cases)('in %j makes of %j the answer %j', (trust, sent, expected) => {
     expect(resolve({ trust }, sent)).toEqual(expected);
   });
@@ -239,6 +256,11 @@ describe('an authenticated forwarder', () => {
     expect(resolve(options, { headers: [['X-Real-IP', '6.6.6.6']] })).toEqual(answer('127.0.0.1', 'direct', 'socket'));
   });
 
+  it('is nobody who has not authenticated, whatever the function says', () => {
+    const ask = resolver({ forwarder: () => true });
+    expect(ask({ peer, headers: xff('1.2.3.4') })).toEqual(answer(peer, 'direct', 'socket'));
+  });
+
   it.each([
     ['a promise', async () => true],
     ['a truthy value', () => 1],
@@ -246,6 +268,13 @@ describe('an authenticated forwarder', () => {
     const ask = resolver({ forwarder: forwarder as unknown as () => boolean });
     expect(ask({ peer, headers: xff('1.2.3.4'), principal: main })).toEqual(answer(peer, 'direct', 'socket'));
   });
+});
+
+it('ends no process where a forwarder of JavaScript gives a promise that fails', async () => {
+  const forwarder = (() => Promise.reject(new Error('no table'))) as unknown as () => boolean;
+  const principal: Principal = { id: 'main', scheme: 'test', scopes: [], credentialId: 'c' };
+  expect(resolve({ forwarder }, { peer: '9.9.9.9', headers: xff('1.2.3.4'), principal }).ip).toBe('9.9.9.9');
+  await new Promise((turn) => setImmediate(turn));
 });
 
 describe('Forwarded (RFC 7239)', () => {
@@ -262,6 +291,7 @@ describe('Forwarded (RFC 7239)', () => {
     [['for="[2001:db8::1]:_port"'], PEER_IS_CLIENT],
     [['proto=https;for=1.2.3.4;by=203.0.113.43;host=example.com'], v4('1.2.3.4')],
     [['by=6.6.6.6;for=1.2.3.4'], v4('1.2.3.4')],
+    [['fort=6.6.6.6;for=1.2.3.4'], v4('1.2.3.4')],
     [['for=6.6.6.6, for=1.2.3.4'], v4('1.2.3.4')],
     [['for=6.6.6.6', 'for=1.2.3.4'], v4('1.2.3.4')],
     [['for=6.6.6.6, for=1.2.3.4, for=127.0.0.2'], v4('1.2.3.4')],
@@ -394,6 +424,8 @@ describe('options', () => {
     [{ trust: ['2001:db8::/129'] }, 'trust', "'2001:db8::/129'"],
     [{ trust: ['10.0.0.0/'] }, 'trust', "'10.0.0.0/'"],
     [{ trust: ['10.0.0.0/-1'] }, 'trust', "'10.0.0.0/-1'"],
+    [{ trust: ['10.0.0.0/0008'] }, 'trust', "'10.0.0.0/0008'"],
+    [{ trust: [['10.0.0.0/8']] }, 'trust', "[ '10.0.0.0/8' ]"],
     [{ trust: ['10.0.0.0/8/8'] }, 'trust', "'10.0.0.0/8/8'"],
     [{ trust: ['10.0.0.0/255.0.0.0'] }, 'trust', "'10.0.0.0/255.0.0.0'"],
     [{ trust: ['10.0.0.0-10.0.0.9'] }, 'trust', "'10.0.0.0-10.0.0.9'"],

@@ -153,6 +153,9 @@ describe('clientIp behind Cloudflare', () => {
       'cloudflare-worker',
     ],
     ['one for all where it names nonsense', [['CF-Worker', 'a b']], 'cloudflare-worker'],
+    ['one for all where it names a zone after more', [['CF-Worker', '/shop.example']], 'cloudflare-worker'],
+    ['one for all where it names a zone before more', [['CF-Worker', 'shop.example/a']], 'cloudflare-worker'],
+    ['one for all where it names no zone', [['CF-Worker', 'shop']], 'cloudflare-worker'],
   ] as readonly (readonly [string, readonly HeaderLine[], string])[])(
     'counts a Worker, whose address is that of all Workers, by %s',
     async (_what, headers, key) => {
@@ -166,6 +169,28 @@ describe('clientIp behind Cloudflare', () => {
     },
   );
 
+  it('counts everybody else by the address, whatever zone is named', async () => {
+    const { clientIp: found } = await resolve({ preset: 'cloudflare' }, EDGE, connecting('192.0.2.1'), [
+      'CF-Worker',
+      'a.example',
+    ]);
+    expect([found?.ip, found?.key]).toEqual(['192.0.2.1', '192.0.2.1']);
+  });
+
+  it.each([
+    ['172.63.255.255', '172.64.0.0', '172.71.255.255', '172.72.0.0'],
+    ['162.157.255.255', '162.158.0.0', '162.159.255.255', '162.160.0.0'],
+    ['131.0.71.255', '131.0.72.0', '131.0.75.255', '131.0.76.0'],
+    ['104.15.255.255', '104.16.0.0', '104.27.255.255', '104.28.0.0'],
+    ['190.93.239.255', '190.93.240.0', '190.93.255.255', '190.94.0.0'],
+    ['2a06:98bf::1', '2a06:98c0::1', '2a06:98c7::1', '2a06:98c8::1'],
+  ])('does not believe %s, but %s to %s, and no more %s', async (before, first, last, after) => {
+    const believed: boolean[] = [];
+    for (const peer of [before, first, last, after])
+      believed.push((await resolve({ preset: 'cloudflare' }, peer)).peerIsTrusted);
+    expect(believed).toEqual([false, true, true, false]);
+  });
+
   it('does not count a stranger as a Worker', async () => {
     const { clientIp: found } = await resolve(
       { preset: 'cloudflare' },
@@ -174,6 +199,14 @@ describe('clientIp behind Cloudflare', () => {
       ['CF-Worker', 'a.example'],
     );
     expect(found?.key).toBe('192.0.2.66');
+  });
+
+  it.each<[string, ClientIpOptions, string, readonly HeaderLine[]]>([
+    ['from another proxy', { trust: ['loopback'] }, '127.0.0.1', [['X-Forwarded-For', '2a06:98c0:3600::103']]],
+    ['from the socket', {}, '2a06:98c0:3600::103', []],
+  ])('does not count by its zone whoever has the address of Workers %s', async (_where, options, peer, headers) => {
+    const { clientIp: found } = await resolve(options, peer, ...headers, ['CF-Worker', 'a.example']);
+    expect([found?.ip, found?.key]).toEqual(['2a06:98c0:3600::103', '2a06:98c0:3600::/64']);
   });
 
   it.each([

@@ -1,6 +1,8 @@
+import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { authenticate } from '../../src/auth/authenticate.js';
+import { ingestToken } from '../../src/auth/ingest-token.js';
 import { sharedSecret } from '../../src/auth/shared-secret.js';
 import { clientIp } from '../../src/client-ip/client-ip.js';
 import { type AccessLogFields, type AccessLogOptions, accessLog } from '../../src/edge/access-log.js';
@@ -140,23 +142,58 @@ describe('accessLog', () => {
     expect(lines.map((line) => [line.level, line.message])).toEqual([[level, message]]);
   });
 
+  it('tells the code of a refusal', async () => {
+    const { line } = await logged([secret]);
+    expect(line?.fields).toMatchObject({ outcome: 'refused', code: 'credentials-missing' });
+  });
+
+  it('tells how many milliseconds it took', async () => {
+    const before = performance.now();
+    const { line } = await logged([
+      () => {
+        while (performance.now() - before < 20);
+        return undefined;
+      },
+    ]);
+    expect(line?.fields.duration).toBeGreaterThan(1);
+    expect(line?.fields.duration).toBeLessThanOrEqual(performance.now() - before);
+  });
+
+  it('tells of credentials that a later guard did without', async () => {
+    const another = authenticate(ingestToken({ tokens: [SECRET] }), { optional: true });
+    const { line } = await logged([secret, another], { headers: [bearer(SECRET)] });
+    expect(line?.fields.keyHash).toMatch(/^[0-9a-f]{12}$/);
+  });
+
+  it('tells of credentials in the lines of two logs', async () => {
+    const hashes: (string | undefined)[] = [];
+    const write = (fields: object) => void hashes.push((fields as AccessLogFields).keyHash);
+    const second = accessLog({ logger: { info: write, warn: write, error: write } });
+    const { line } = await logged([second, secret], { headers: [bearer(SECRET)] });
+    for (const hash of [...hashes, line?.fields.keyHash]) expect(hash).toMatch(/^[0-9a-f]{12}$/);
+    expect(hashes).toHaveLength(1);
+  });
+
   it('tells by the hash that the same bad credentials came again, and nothing else of them', async () => {
     const hashKey = 'access-log-c4n4ry-hash-key-0123456789-abcd';
     const hash = async (token: string) =>
       (await logged([secret], { headers: [bearer(token)] }, undefined, { hashKey })).line?.fields.keyHash;
     expect(await hash('guess')).toBe(await hash('guess'));
     expect(await hash('guess')).not.toBe(await hash('guess2'));
+    expect(await hash('guess')).toBe(createHmac('sha256', hashKey).update('guess').digest('hex').slice(0, 12));
   });
 
-  it.each([
-    ['cf-ray of the right form', '8a1b2c3d4e5f6071-AMS', '8a1b2c3d4e5f6071-AMS'],
-    ['cf-ray of another form', '8a1b2c3d4e5f6071-AMS\u0085x', undefined],
-    ['cf-ray in the other case', '8A1B2C3D4E5F6071-AMS', undefined],
-  ])('%s', async (_what, ray, expected) => {
+  it.each<[string, readonly string[], string | undefined]>([
+    ['cf-ray of the right form', ['8a1b2c3d4e5f6071-AMS'], '8a1b2c3d4e5f6071-AMS'],
+    ['cf-ray of another form', ['8a1b2c3d4e5f6071-AMS\u0085x'], undefined],
+    ['cf-ray with text before it', ['x8a1b2c3d4e5f6071-AMS'], undefined],
+    ['cf-ray in the other case', ['8A1B2C3D4E5F6071-AMS'], undefined],
+    ['two of cf-ray', ['8a1b2c3d4e5f6071-AMS', '8a1b2c3d4e5f6071-AMS'], undefined],
+  ])('%s', async (_what, rays, expected) => {
     const cloudflared = clientIp({ preset: 'cloudflared' });
     const headers: HeaderLine[] = [
       ['CF-Connecting-IP', '192.0.2.1'],
-      ['CF-Ray', ray],
+      ...rays.map((ray): HeaderLine => ['CF-Ray', ray]),
     ];
     expect((await logged([cloudflared], { headers })).line?.fields.cfRay).toBe(expected);
     expect((await logged([clientIp()], { headers })).line?.fields.cfRay).toBeUndefined();
@@ -189,6 +226,25 @@ describe('accessLog', () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it.each([
+    ['a line feed', '\n'],
+    ['an escape', '\x1b'],
+    ['a control beyond ASCII', '\u009b'],
+    ['a line separator', '\u2028'],
+    ['a paragraph separator', '\u2029'],
+    ['an override of the direction', '\u202e'],
+    ['half a character', '\ud800'],
+  ])('shows %s as a question mark, each time', async (_what, char) => {
+    const { line } = await logged([], { url: `/a${char}b${char}c`, method: `G${char}T` });
+    expect([line?.message, line?.fields.path, line?.fields.method]).toEqual(['G?T /a?b?c 200', '/a?b?c', 'G?T']);
+  });
+
+  it('leaves nothing out where skip of JavaScript gives anything but true', async () => {
+    for (const skip of [async () => true, () => 'yes', () => 1] as unknown as (() => boolean)[]) {
+      expect((await logged([], {}, undefined, { skip })).lines).toHaveLength(1);
+    }
   });
 
   it('cuts what is endless', async () => {

@@ -164,6 +164,10 @@ describe('cors', () => {
       ['https://a.org', false, 1],
       ['null', false, 0],
       ['https://a.com/', false, 0],
+      ['https://a.com:', false, 0],
+      ['https://a.com:0443', false, 0],
+      ['https://a.com:123456', false, 0],
+      ['https://[]', false, 0],
       ['https://b.org@a.com', false, 0],
       [`https://${'a.'.repeat(400)}com`, false, 0],
     ])('about %s', async (from, allowed, times) => {
@@ -190,6 +194,29 @@ describe('cors', () => {
       };
       expect((await send(broken, 'GET', origin('https://a.com'))).status).toBe(500);
     });
+  });
+
+  it('ends no process where a function of JavaScript gives a promise that fails', async () => {
+    const origins = (() => Promise.reject(new Error('no table'))) as unknown as () => boolean;
+    const { sent } = await send({ origins }, 'GET', origin('https://a.com'));
+    expect(sent['Access-Control-Allow-Origin']).toBeUndefined();
+    await new Promise((turn) => setImmediate(turn));
+  });
+
+  it('allows what it was made with, whatever happens to the lists afterwards', async () => {
+    const lists = { origins: ['https://a.com'], methods: ['GET'], headers: ['X-A'] };
+    const guard = cors(lists);
+    lists.origins.push('https://b.com');
+    lists.methods.push('POST');
+    lists.headers.push('X-B');
+    const GET: HeaderLine = ['Access-Control-Request-Method', 'GET'];
+    for (const headers of [
+      [origin('https://b.com'), GET],
+      [origin('https://a.com'), PREFLIGHT],
+      [origin('https://a.com'), GET, asking('X-B')],
+    ]) {
+      expect((await ask(guard, { method: 'OPTIONS', headers })).status).toBe(403);
+    }
   });
 
   it.each([
@@ -222,6 +249,7 @@ describe('cors', () => {
     ['a star inside', { origins: ['https://a.*.com'] }, 'origins'],
     ['a star as part of a label', { origins: ['https://a*.example.com'] }, 'origins'],
     ['a star alone', { origins: ['https://*'] }, 'origins'],
+    ['text before a star', { origins: ['x https://*.a.com'] }, 'origins'],
     ['a query', { origins: ['https://a.com?x'] }, 'origins'],
     ['an upper-case scheme', { origins: ['HTTPS://a.com'] }, 'HTTPS://a.com'],
     ['a short IPv4 address', { origins: ['https://127.1'] }, 'https://127.1'],

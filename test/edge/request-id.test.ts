@@ -51,6 +51,12 @@ describe('requestId', () => {
     expect([status, String(faults[0])]).toEqual([500, expect.stringContaining('generate')]);
   });
 
+  it('ends no process where generate of JavaScript gives a promise that fails', async () => {
+    const generate = (() => Promise.reject(new Error('no database'))) as unknown as () => string;
+    expect((await ask(requestId({ generate }))).status).toBe(500);
+    await new Promise((turn) => setImmediate(turn));
+  });
+
   it('refuses bad options', () => {
     expect(() => requestId({ generate: 'uuid' } as unknown as RequestIdOptions)).toThrow(OptionError);
     expect(() => requestId({ generator: () => 'a' } as unknown as RequestIdOptions)).toThrow(/generator/);

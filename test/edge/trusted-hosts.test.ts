@@ -44,6 +44,19 @@ describe('trustedHosts', () => {
     expect(await status(guard, { headers: [host(name)], encrypted })).toBe(expected);
   });
 
+  it.each([
+    ['the longest name, with a dot and a port', `${'a.'.repeat(121)}example.com.:65535`],
+    ['the longest way to write an IPv6 address', '[0000:0000:0000:0000:0000:ffff:192.168.100.200]'],
+  ])('serves %s', async (_what, name) => {
+    const guard = trustedHosts({ hosts: ['*.example.com', '[::ffff:192.168.100.200]'] });
+    expect(await status(guard, { headers: [host(name)] })).toBe(200);
+  });
+
+  it('takes no query for a part of the host of a target', async () => {
+    const guard = trustedHosts({ hosts: ['example.com'] });
+    expect(await status(guard, { headers: [host('example.com')], url: 'http://example.com?a' })).toBe(200);
+  });
+
   it('takes text that no wire could bring for no host', async () => {
     const guard = trustedHosts({ hosts: ['example.com', 'localhost'] });
     for (const name of [
@@ -91,10 +104,14 @@ describe('trustedHosts', () => {
   });
 
   describe('behind a proxy', () => {
-    const behind = (forwardedHost: boolean) =>
-      sequence(clientIp({ trust: ['10.0.0.1'] }), trustedHosts({ hosts: ['example.com', 'internal'], forwardedHost }));
+    const hosts = ['example.com', 'internal', 'ported.test:8443', 'plain.test:80'];
+    const behind = (forwardedHost: boolean | undefined) =>
+      sequence(
+        clientIp({ trust: ['10.0.0.1'] }),
+        trustedHosts(forwardedHost === undefined ? { hosts } : { hosts, forwardedHost }),
+      );
     const forwarded = (value: string): HeaderLine => ['X-Forwarded-Host', value];
-    it.each<[string, boolean, string, readonly HeaderLine[], number]>([
+    it.each<[string, boolean | undefined, string, readonly HeaderLine[], number]>([
       [
         'believes X-Forwarded-Host of a trusted one',
         true,
@@ -121,6 +138,10 @@ describe('trustedHosts', () => {
         [host('example.com'), forwarded('evil.test')],
         200,
       ],
+      ['takes the port that it names', true, '10.0.0.1', [host('internal'), forwarded('ported.test:8443')], 200],
+      ['minds a port that it does not name', true, '10.0.0.1', [host('internal'), forwarded('ported.test')], 400],
+      ['knows no default port there', true, '10.0.0.1', [host('internal'), forwarded('plain.test')], 400],
+      ['does not look unasked', undefined, '10.0.0.1', [host('evil.test'), forwarded('example.com')], 400],
       ['does not look unless it is told to', false, '10.0.0.1', [host('evil.test'), forwarded('example.com')], 400],
     ])('%s', async (_promise, forwardedHost, remoteAddress, headers, expected) => {
       expect(await status(behind(forwardedHost), { headers, remoteAddress })).toBe(expected);
@@ -139,6 +160,8 @@ describe('trustedHosts', () => {
     ['a star before an IPv6 address', { hosts: ['*.[::1]'] }],
     ['an address as one number', { hosts: ['2130706433'] }],
     ['an address in hexadecimal', { hosts: ['0x7f.1'] }],
+    ['an address as one hexadecimal number', { hosts: ['0x7f000001'] }],
+    ['an address that ends in 0x', { hosts: ['127.0.0.0x'] }],
     ['a short address', { hosts: ['127.1'] }],
     ['an address in octal', { hosts: ['0177.0.0.1'] }],
     ['user info', { hosts: ['a@example.com'] }],
@@ -146,6 +169,7 @@ describe('trustedHosts', () => {
     ['two in one', { hosts: ['a.com,b.com'] }],
     ['a list after a good one', { hosts: ['example.com', ['localhost']] }],
     ['a bare IPv6 address', { hosts: ['::1'] }],
+    ['an address with a zone', { hosts: ['[fe80::1%0]'] }],
     ['a port that is none', { hosts: ['example.com:0'] }],
     ['nothing', { hosts: [''] }],
     ['no text', { hosts: [5] }],

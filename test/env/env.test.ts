@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { clientIp } from '../../src/client-ip/client-ip.js';
+import { cors } from '../../src/edge/cors.js';
 import {
   boolean,
   checked,
@@ -37,6 +38,7 @@ describe('a variable', () => {
     ['a whole number', integer(), '60', 60],
     ['a negative one', integer({ min: -5 }), '-5', -5],
     ['a port', port(), '0', 0],
+    ['the greatest port', port(), '65535', 65_535],
     ...['true', '1', 'YES', 'On'].map((word): [string, Setting<unknown>, string, unknown] => [
       word,
       boolean(),
@@ -54,6 +56,7 @@ describe('a variable', () => {
     ['seconds', duration(), '60', 60_000],
     ['hours', duration({ unit: 'h' }), '24', 86_400_000],
     ['a size', size(), '64kb', 65_536],
+    ['bytes', size(), '1500', 1500],
     ['megabytes', size({ unit: 'mb' }), '50', 52_428_800],
     ['a URL', url(), 'https://a.example/x', 'https://a.example/x'],
     [
@@ -76,13 +79,19 @@ describe('a variable', () => {
     ['too small', integer({ min: 1 }), '0', 'from 1'],
     ['too large', integer({ max: 5 }), '6', 'to 5'],
     ['no port', port(), '65536', 'to 65535'],
+    ['no port, whatever else is said of it', port({ min: -1, max: 70_000 } as object), '65536', 'to 65535'],
+    ['half a word', boolean(), 'n', "must be true or false, got 'n'"],
     ['neither true nor false', boolean(), 'maybe', "must be true or false, got 'maybe'"],
+    ['a part of a word', choice(['INFO', 'DEBUG']), 'inf', "must be one of INFO, DEBUG, got 'inf'"],
     ['no such word', choice(['INFO', 'DEBUG']), 'WARN', "must be one of INFO, DEBUG, got 'WARN'"],
     ['no length of time', duration(), 'soon', 'duration'],
     ['no size', size(), '5 MB', 'size'],
     ['no URL', url(), 'a.example', 'http:// or https://'],
     ['another URL', url(), 'ftp://a.example', 'http:// or https://'],
     ['a URL with a password', url(), 'https://u:c4n4ry@a.example', 'credentials'],
+    ['a URL with a password alone', url(), 'https://:c4n4ry@a.example', 'credentials'],
+    ['a URL with a name alone', url(), 'https://c4n4ry@a.example', 'credentials'],
+    ['another URL with a password', url(), 'ftp://u:c4n4ry@a.example', 'http:// or https://'],
     [
       'of another form',
       text({ pattern: /^[a-z]+$/, rule: 'must be small letters' }),
@@ -119,6 +128,7 @@ describe('a variable', () => {
     expectTypeOf(values.C).toEqualTypeOf<'x' | 'y'>();
     expectTypeOf(values.D).toEqualTypeOf<readonly string[]>();
     expect(values).toEqual({ A: 'a', B: undefined, C: 'x', D: [] });
+    expect(() => Object.assign(values, { A: 'b' })).toThrow(TypeError);
   });
 
   it('whose default is bad stops the start as well', () => {
@@ -132,6 +142,16 @@ describe('a variable', () => {
     expect(one(checked(list({ default: ['loopback'] }), trust), '')).toEqual(['loopback']);
     expect(one(duration({ default: 1500 }), '')).toBe(1500);
     expect(one(size({ default: 1500 }), '')).toBe(1500);
+    expect(one(size({ default: 1500, unit: 'mb' }), '')).toBe(1500);
+  });
+
+  it('is read alike each time, also by a pattern that keeps state', () => {
+    const setting = text({ pattern: /^a+$/g });
+    for (let i = 0; i < 3; i++) expect(one(setting, 'aaa')).toBe('aaa');
+  });
+
+  it('that is a secret is not shown by its setting either', () => {
+    expect(secret().show('c4n4ry-key')).toBe('set');
   });
 
   it('may be judged by the guard that will use it', () => {
@@ -140,6 +160,17 @@ describe('a variable', () => {
     expect(mistake({ NAME: trust }, { NAME: 'loopback,everywhere' })).toMatch(
       /"NAME" is not accepted: clientIp "trust" .*'everywhere'/,
     );
+    // An empty list is for services that do without.
+    expect(
+      one(
+        checked(list({ default: [] }), (origins) => cors({ origins })),
+        '',
+      ),
+    ).toEqual([]);
+    const broken = checked(text(), () => {
+      throw new RangeError('a fault');
+    });
+    expect(() => one(broken, 'x')).toThrow(RangeError);
     const hidden = checked(secret(), (value) => {
       throw new OptionError(`gatewarden: never ${value}`);
     });
@@ -173,6 +204,7 @@ describe('readEnv', () => {
         API_KEY: secret(),
         API_HOST: text({ default: '127.0.0.1' }),
         ORIGINS: list({ default: [] }),
+        PROXIES: list({ default: [] }),
         PERIOD: duration({ default: '60s' }),
         SIZE: size({ default: '1mb' }),
         URL: url({ optional: true }),
@@ -184,6 +216,7 @@ describe('readEnv', () => {
       { name: 'API_KEY', value: 'set', source: 'environment' },
       { name: 'API_HOST', value: '127.0.0.1', source: 'default' },
       { name: 'ORIGINS', value: 'https://a.example, https://b.example', source: 'environment' },
+      { name: 'PROXIES', value: 'none', source: 'default' },
       { name: 'PERIOD', value: '60000 ms', source: 'default' },
       { name: 'SIZE', value: '1048576 bytes', source: 'default' },
       { name: 'URL', value: 'not set', source: 'default' },
