@@ -13,7 +13,7 @@ export default defineConfig({
     redis: 'src/redis/index.ts',
     upload: 'src/upload/index.ts',
     // The command of package.json "bin", which is no subpath.
-    command: 'src/command.ts',
+    command: 'src/auth/api-keys/command.ts',
   },
   format: ['esm', 'cjs'],
   target: 'node20',

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -24,6 +25,8 @@ export default defineConfig({
     globalSetup: ['test/redis/setup.ts'],
     // Looks for credentials in all that is printed, warned of and answered.
     setupFiles: ['test/canary.ts'],
+    // Vitest leaves one core idle otherwise, which on a machine of two is half of it.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 15_000,
     hookTimeout: 15_000,
   },

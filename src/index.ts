@@ -1,4 +1,10 @@
 export {
+  type AdminApiKeyOptions,
+  adminApiKey,
+  type OpaqueApiKeyOptions,
+  opaqueApiKey,
+} from './auth/api-keys/api-key-record.js';
+export {
   type ApiKeySet,
   type ApiKeySetOptions,
   type ApiKeyStoreOptions,
@@ -14,16 +20,8 @@ export {
 } from './auth/api-keys/generate.js';
 export { type DigestApiKeyOptions, digestApiKey } from './auth/api-keys/key-digest.js';
 export type { ApiKeyCacheOptions, ApiKeyStore } from './auth/api-keys/key-store.js';
-export type { KeyTime } from './auth/api-keys/key-time.js';
-export {
-  type AdminApiKeyOptions,
-  adminApiKey,
-  type OpaqueApiKeyOptions,
-  opaqueApiKey,
-} from './auth/api-keys/opaque-key.js';
 export { type ParseApiKeysOptions, parseApiKeys } from './auth/api-keys/parse-api-keys.js';
 export type { ApiKeyDigest, ApiKeyRecord } from './auth/api-keys/record.js';
-export { type AuditOptions, type AuditRecord, audit } from './auth/audit.js';
 export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
 export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';
 export { type DevelopmentBypassOptions, developmentBypass } from './auth/development-bypass.js';
@@ -37,42 +35,41 @@ export {
   memoryReplayStore,
 } from './auth/signed-request/memory-replay-store.js';
 export type { Remembered, ReplayStore } from './auth/signed-request/replay-store.js';
-export { type SignatureHeaders, type SignOptions, sign } from './auth/signed-request/sign.js';
+export { type SignatureHeaders, type SignOptions, sign } from './auth/signed-request/sign-request.js';
 export { type SignedRequestOptions, signedRequest } from './auth/signed-request/signed-request.js';
 export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
-export { addressKey } from './client-ip/address.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
-export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './edge/access-log.js';
+export { addressKey } from './core/address.js';
+export type { Admission } from './core/admission.js';
+export type { AuthenticationDecision } from './core/authentication-decision.js';
+export type { ClientIp, ClientIpReason } from './core/client-ip.js';
+export { type AuthenticationListener, Exchange, type FaultReporter, type SettledHook } from './core/exchange.js';
+export type { Guard } from './core/guard.js';
+export { type Duration, OptionError, type Size } from './core/option.js';
+export type { Outcome } from './core/outcome.js';
+export { type Principal, principalOf } from './core/principal.js';
+export {
+  type Problem,
+  type ProblemCode,
+  type ProblemFormats,
+  type ProblemMembers,
+  problem,
+  type WireProblem,
+} from './core/problem.js';
+export { problemFormat } from './core/problem-format.js';
+export type { QuotaState } from './core/quota-state.js';
+export { type Reply, refuse } from './core/reply.js';
+export { reportFaults } from './core/report-faults.js';
+export type { RequestBody, RequestView, ResponseHeaders } from './core/request-view.js';
+export { sequence } from './core/sequence.js';
+export type { KeyTime } from './core/time.js';
+export type { Upload, UploadedFile } from './core/uploaded-file.js';
 export { type CorsOptions, cors } from './edge/cors.js';
-export { type ProcessTimeOptions, processTime } from './edge/process-time.js';
-export { type RequestIdOptions, requestId } from './edge/request-id.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';
-export {
-  type Admission,
-  type AuthenticationDecision,
-  type AuthenticationListener,
-  type ClientIp,
-  type ClientIpReason,
-  Exchange,
-  type FaultReporter,
-  type Guard,
-  type Outcome,
-  type Principal,
-  principalOf,
-  type Reply,
-  type RequestBody,
-  type RequestView,
-  type ResponseHeaders,
-  refuse,
-  reportFaults,
-  type SettledHook,
-  type Upload,
-  type UploadedFile,
-} from './exchange.js';
 export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
 export { type LimitGuard, type LimitOptions, limit, type RefundCause } from './limit/limit.js';
-export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './limit/memory-store.js';
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';
 export {
   type DailyQuota,
   type DailyQuotaOptions,
@@ -84,15 +81,7 @@ export {
   slidingWindow,
 } from './limit/policy.js';
 export { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
-export { type Duration, OptionError, type Size } from './option.js';
-export {
-  type Problem,
-  type ProblemCode,
-  type ProblemFormats,
-  type ProblemMembers,
-  problem,
-  type QuotaState,
-  type WireProblem,
-} from './problem.js';
-export { problemFormat } from './problem-format.js';
-export { sequence } from './sequence.js';
+export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './observe/access-log.js';
+export { type AuditOptions, type AuditRecord, audit } from './observe/audit.js';
+export { type ProcessTimeOptions, processTime } from './observe/process-time.js';
+export { type RequestIdOptions, requestId } from './observe/request-id.js';

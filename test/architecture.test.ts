@@ -28,10 +28,22 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['a.ts imports ./b'],
   ],
   [
-    'keeps the core free of folders',
-    rules.coreImportsNoFolder,
-    { 'exchange.ts': "import type { Day } from './limit/day.js';", 'limit/day.ts': '' },
-    ['exchange.ts imports ./limit/day.js'],
+    'keeps the core free of other rooms',
+    rules.coreImportsOnlyCore,
+    { 'core/exchange.ts': "import type { Day } from '../limit/day.js'; import './reply.js';", 'limit/day.ts': '' },
+    ['core/exchange.ts imports ../limit/day.js'],
+  ],
+  [
+    'has no file outside its rooms but the index',
+    rules.onlyTheIndexIsOutsideTheRooms,
+    { 'index.ts': '', 'sequence.ts': '', 'core/exchange.ts': '' },
+    ['sequence.ts'],
+  ],
+  [
+    'has no file over 250 lines',
+    rules.noFileOverTwoHundredFiftyLines,
+    { 'a.ts': 'a;\n'.repeat(250), 'b.ts': 'b;\n'.repeat(251) },
+    ['b.ts'],
   ],
   [
     'uses index.ts nowhere inside',
@@ -43,15 +55,15 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     "keeps each guard out of the others' folders, and of the adapters",
     rules.guardsImportCoreAndTheirOwn,
     {
-      'limit/limit.ts': "import { addressKey } from '../client-ip/address.js';",
+      'limit/limit.ts': "import { workerKey } from '../client-ip/cloudflare.js';",
       'auth/bearer.ts': "type Request = import('../adapters/node-message.js').NodeRequest;",
     },
-    ['limit/limit.ts imports ../client-ip/address.js', 'auth/bearer.ts imports ../adapters/node-message.js'],
+    ['limit/limit.ts imports ../client-ip/cloudflare.js', 'auth/bearer.ts imports ../adapters/node-message.js'],
   ],
   [
     'lets adapters know the core and each other only',
     rules.adaptersImportCoreAndEachOther,
-    { 'adapters/express.ts': "import './node-http.js'; import '../exchange.js'; import '../limit/limit.js';" },
+    { 'adapters/express.ts': "import './node-http.js'; import '../core/exchange.js'; import '../limit/limit.js';" },
     ['adapters/express.ts imports ../limit/limit.js'],
   ],
   [
@@ -60,9 +72,9 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     {
       'adapters/express.ts': "import type { Request } from 'express';",
       'edge/cors.ts': "import type { Request } from 'express';",
-      'work/slots.ts': "import { tiny } from 'hono/tiny';",
+      'worker/slots.ts': "import { tiny } from 'hono/tiny';",
     },
-    ['edge/cors.ts imports express', 'work/slots.ts imports hono/tiny'],
+    ['edge/cors.ts imports express', 'worker/slots.ts imports hono/tiny'],
   ],
   [
     'loads no framework at run time',
@@ -112,12 +124,15 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     'lets the limit guard know stores by their contract only',
     rules.limitKnowsStoresByContractOnly,
     {
-      'limit/limit.ts': "import './headers.js'; import './store.js';",
-      'limit/headers.ts': "import './memory-store.js';",
-      'limit/store.ts': '',
-      'limit/memory-store.ts': "import './store.js';",
+      'limit/limit.ts': "import './headers.js'; import './memory/memory-store.js';",
+      'limit/headers.ts': '',
+      'limit/store.ts': "import './memory/counter-table.js';",
+      'limit/policy.ts': "import './redis/layout.js';",
+      'limit/memory/memory-store.ts': '',
+      'limit/memory/counter-table.ts': '',
+      'limit/redis/layout.ts': '',
     },
-    ['limit/limit.ts reaches limit/memory-store.ts'],
+    ['limit/store.ts imports ./memory/counter-table.js', 'limit/policy.ts imports ./redis/layout.js'],
   ],
   [
     'has no utils, no helpers, no types.ts',
@@ -192,7 +207,7 @@ describe('package.json', () => {
   it('builds from the index, the adapters, what needs a dependency of its own, and the command only', () => {
     for (const file of Object.values(entriesOf(tsupConfig)))
       expect(file).toMatch(
-        /^src\/(index|env\/index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|upload\/index|command)\.ts$/,
+        /^src\/(index|env\/index|adapters\/[a-z]+|auth\/jwt\/index|redis\/index|upload\/index|auth\/api-keys\/command)\.ts$/,
       );
   });
 

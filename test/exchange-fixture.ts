@@ -1,8 +1,11 @@
 import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
-import { Exchange, type Guard, type Principal, type RequestView, type ResponseHeaders } from '../src/exchange.js';
-import { renderProblem } from '../src/problem-format.js';
-import { sequence } from '../src/sequence.js';
+import { Exchange } from '../src/core/exchange.js';
+import type { Guard } from '../src/core/guard.js';
+import type { Principal } from '../src/core/principal.js';
+import { renderProblem } from '../src/core/problem-format.js';
+import type { RequestView, ResponseHeaders } from '../src/core/request-view.js';
+import { sequence } from '../src/core/sequence.js';
 import { expectNoCredential } from './canary.js';
 
 export type HeaderLine = readonly [name: string, value: string];

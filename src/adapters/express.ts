@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
-import type { Exchange, Guard } from '../exchange.js';
-import { sequence } from '../sequence.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { sequence } from '../core/sequence.js';
 import { exchangeOf } from './node-http.js';
 import type { NodeRequest } from './node-message.js';
 import { sendReply } from './node-reply.js';

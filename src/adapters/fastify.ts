@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream';
 import type { FastifyPluginAsync, onRequestHookHandler, RawServerBase, RawServerDefault } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
-import type { Exchange, Guard, Reply } from '../exchange.js';
-import { OptionError } from '../option.js';
-import { INTERNAL_ERROR, sequence } from '../sequence.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { OptionError } from '../core/option.js';
+import type { Reply } from '../core/reply.js';
+import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
 import { exchangeOf } from './node-http.js';
 import { sendReply } from './node-reply.js';
 

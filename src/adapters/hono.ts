@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler, Next } from 'hono';
-import { Exchange, type Guard, type Reply } from '../exchange.js';
-import { renderProblem } from '../problem-format.js';
-import { INTERNAL_ERROR, sequence } from '../sequence.js';
+import { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { renderProblem } from '../core/problem-format.js';
+import type { Reply } from '../core/reply.js';
+import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
 import { exchangeOf } from './node-http.js';
 import { mergedVary } from './vary.js';
 import { WebMessage } from './web.js';

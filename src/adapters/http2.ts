@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http';
 import type { Http2Stream } from 'node:http2';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Exchange, RequestBody } from '../exchange.js';
+import type { Exchange } from '../core/exchange.js';
+import type { RequestBody } from '../core/request-view.js';
 
 /** Of RFC 9113 section 7. Not from node:http2, which runtimes beside Node need not have. */
 const NO_ERROR = 0;

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { Exchange } from '../exchange.js';
+import { Exchange } from '../core/exchange.js';
 import { streamOf, watchStream } from './http2.js';
 import { NodeHttpMessage, type NodeRequest } from './node-message.js';
 

@@ -1,7 +1,8 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Exchange, RequestBody, RequestView, ResponseHeaders } from '../exchange.js';
+import type { Exchange } from '../core/exchange.js';
+import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-view.js';
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
 import { mergedVary } from './vary.js';

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import type { Exchange, Reply } from '../exchange.js';
-import { renderProblem } from '../problem-format.js';
-import { INTERNAL_ERROR } from '../sequence.js';
+import type { Exchange } from '../core/exchange.js';
+import { renderProblem } from '../core/problem-format.js';
+import type { Reply } from '../core/reply.js';
+import { INTERNAL_ERROR } from '../core/sequence.js';
 
 /** Writes a guard's reply and settles the exchange as refused. */
 export function sendReply(response: ServerResponse, exchange: Exchange, reply: Reply): void {

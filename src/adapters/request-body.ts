@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import type { RequestBody } from '../exchange.js';
+import type { RequestBody } from '../core/request-view.js';
 
 /** Room for a body whose length is not known, or not believed yet, in bytes. */
 const FIRST_ROOM = 65_536;

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
-import type { RequestBody, RequestView, ResponseHeaders } from '../exchange.js';
+import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-view.js';
 
 const NO_LINES: readonly string[] = Object.freeze([]);
 

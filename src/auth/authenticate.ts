@@ -1,14 +1,11 @@
-import {
-  type AuthenticationDecision,
-  type Exchange,
-  type Guard,
-  type Principal,
-  type Reply,
-  refuse,
-} from '../exchange.js';
-import { badOption, badSecret, checkOptionNames, OptionError } from '../option.js';
-import { problem } from '../problem.js';
-import { isThenable } from '../thenable.js';
+import type { AuthenticationDecision } from '../core/authentication-decision.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, badSecret, checkOptionNames, OptionError } from '../core/option.js';
+import type { Principal } from '../core/principal.js';
+import { problem } from '../core/problem.js';
+import { type Reply, refuse } from '../core/reply.js';
+import { isThenable } from '../core/thenable.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from './authenticator.js';
 import { challenge, checkRealm } from './challenge.js';
 

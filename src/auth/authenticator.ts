@@ -1,4 +1,6 @@
-import type { Exchange, Principal, RequestView } from '../exchange.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Principal } from '../core/principal.js';
+import type { RequestView } from '../core/request-view.js';
 
 /** What a request shows to one scheme, before anything is verified. */
 export type Credentials =

@@ -1,4 +1,4 @@
-import type { RequestView } from '../exchange.js';
+import type { RequestView } from '../core/request-view.js';
 import { ABSENT, type Credentials, malformed } from './authenticator.js';
 
 /** `b64token` of RFC 6750 section 2.1: what a bearer token may consist of. */

@@ -1,4 +1,4 @@
-import { badOption } from '../option.js';
+import { badOption } from '../core/option.js';
 
 /** One challenge of `WWW-Authenticate` (RFC 9110 section 11.6.1), with the error codes of RFC 6750 section 3.1. */
 export function challenge(scheme: string, realm: string, error?: string, scope?: string): string {

@@ -1,5 +1,5 @@
-import type { Principal } from '../exchange.js';
-import { badOption, checkOptionNames, OptionError } from '../option.js';
+import { badOption, checkOptionNames, OptionError } from '../core/option.js';
+import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 
 /** What `developmentBypass` takes. */

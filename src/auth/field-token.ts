@@ -1,5 +1,5 @@
-import type { RequestView } from '../exchange.js';
-import { badOption } from '../option.js';
+import { badOption } from '../core/option.js';
+import type { RequestView } from '../core/request-view.js';
 import { ABSENT, type Credentials, malformed } from './authenticator.js';
 
 /** `token` of RFC 9110 section 5.6.2: the name of a header. */

@@ -1,5 +1,5 @@
-import type { Principal } from '../exchange.js';
-import { badOption, checkOptionNames, oneOf } from '../option.js';
+import { badOption, checkOptionNames, oneOf } from '../core/option.js';
+import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 import { ADMIN } from './development-bypass.js';
 import { FIELD_TOKEN, fieldName, readFieldToken } from './field-token.js';

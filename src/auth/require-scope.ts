@@ -1,6 +1,8 @@
-import { type Guard, principalOf, refuse } from '../exchange.js';
-import { badOption, checkOptionNames } from '../option.js';
-import { problem } from '../problem.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames } from '../core/option.js';
+import { principalOf } from '../core/principal.js';
+import { problem } from '../core/problem.js';
+import { refuse } from '../core/reply.js';
 import { challenge, checkRealm } from './challenge.js';
 
 /** What `requireScope` takes beside the scopes. */

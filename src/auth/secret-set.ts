@@ -1,5 +1,5 @@
-import type { Principal } from '../exchange.js';
-import { badOption, badSecret } from '../option.js';
+import { badOption, badSecret } from '../core/option.js';
+import type { Principal } from '../core/principal.js';
 import { invalid, type Verdict } from './authenticator.js';
 import { digestBytes, digestOf, equalDigests } from './digest.js';
 

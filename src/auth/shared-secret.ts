@@ -1,4 +1,4 @@
-import { checkOptionNames } from '../option.js';
+import { checkOptionNames } from '../core/option.js';
 import type { Authenticator } from './authenticator.js';
 import { BEARER_TOKEN, readBearer } from './bearer.js';
 import { type SharedSecretEntry, secretSet } from './secret-set.js';

@@ -1,14 +1,11 @@
-import {
-  type ClientIp,
-  type ClientIpReason,
-  disown,
-  type Exchange,
-  type Guard,
-  type Principal,
-  type RequestView,
-} from '../exchange.js';
-import { badOption, checkOptionNames, oneOf } from '../option.js';
-import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from './address.js';
+import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from '../core/address.js';
+import type { ClientIp, ClientIpReason } from '../core/client-ip.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames, oneOf } from '../core/option.js';
+import type { Principal } from '../core/principal.js';
+import type { RequestView } from '../core/request-view.js';
+import { disown } from '../core/thenable.js';
 import { WORKERS_ADDRESS, workerKey } from './cloudflare.js';
 import { hopsOf } from './forwarding-header.js';
 import { trustedRanges } from './trusted-range.js';

@@ -1,4 +1,4 @@
-import type { RequestView } from '../exchange.js';
+import type { RequestView } from '../core/request-view.js';
 
 /**
  * From where Cloudflare calls, as published at https://www.cloudflare.com/ips-v4 and ips-v6 on 2026-11-01. Where the list

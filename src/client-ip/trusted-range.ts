@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { parseHost } from '../ip-literal.js';
-import { badOption } from '../option.js';
-import { type Address, prefixMask } from './address.js';
+import { type Address, prefixMask } from '../core/address.js';
+import { parseHost } from '../core/ip-literal.js';
+import { badOption } from '../core/option.js';
 import { CLOUDFLARE_RANGES } from './cloudflare.js';
 
 interface Range {

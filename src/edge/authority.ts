@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { parseHost } from '../ip-literal.js';
+import { parseHost } from '../core/ip-literal.js';
 
 /** A host and its port, in one form for all ways to write them. */
 export interface Authority {

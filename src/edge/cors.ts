@@ -1,6 +1,8 @@
-import { type Exchange, type Guard, type Reply, refuse } from '../exchange.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../option.js';
-import { problem } from '../problem.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../core/option.js';
+import { problem } from '../core/problem.js';
+import { type Reply, refuse } from '../core/reply.js';
 import { originMatcher } from './origin.js';
 
 /** What `cors` takes. */

@@ -1,5 +1,6 @@
-import { disown, type Exchange } from '../exchange.js';
-import { badOption } from '../option.js';
+import type { Exchange } from '../core/exchange.js';
+import { badOption } from '../core/option.js';
+import { disown } from '../core/thenable.js';
 
 /** Whether the pages of an origin are meant. */
 export type OriginMatcher = (origin: string, exchange: Exchange) => boolean;

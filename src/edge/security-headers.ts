@@ -1,5 +1,7 @@
-import type { Exchange, Guard, RequestView } from '../exchange.js';
-import { badOption, checkOptionNames, oneOf } from '../option.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames, oneOf } from '../core/option.js';
+import type { RequestView } from '../core/request-view.js';
 
 const HEADER_NAMES = {
   contentTypeOptions: 'X-Content-Type-Options',

@@ -1,7 +1,9 @@
 import { isIPv4 } from 'node:net';
-import { type Exchange, type Guard, refuse } from '../exchange.js';
-import { badOption, checkOptionNames } from '../option.js';
-import { problem } from '../problem.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames } from '../core/option.js';
+import { problem } from '../core/problem.js';
+import { refuse } from '../core/reply.js';
 import { type Authority, parseAuthority } from './authority.js';
 
 /** What `trustedHosts` takes. */

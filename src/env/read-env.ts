@@ -1,4 +1,4 @@
-import { OptionError } from '../option.js';
+import { OptionError } from '../core/option.js';
 import type { Setting } from './setting.js';
 
 /** The variables of a service, by name. */

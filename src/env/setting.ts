@@ -1,4 +1,4 @@
-import { badOption, badSecret, bytes, type Duration, milliseconds, OptionError, type Size } from '../option.js';
+import { badOption, badSecret, bytes, type Duration, milliseconds, OptionError, type Size } from '../core/option.js';
 
 /** How one environment variable is read. Made by `text`, `integer`, `secret` and the like. */
 export interface Setting<T> {

@@ -1,7 +1,8 @@
-import { type Exchange, type Reply, refuse } from '../exchange.js';
-import { badOption, checkOptionNames, type Duration } from '../option.js';
-import { problem } from '../problem.js';
-import { isThenable } from '../thenable.js';
+import type { Exchange } from '../core/exchange.js';
+import { badOption, checkOptionNames, type Duration } from '../core/option.js';
+import { problem } from '../core/problem.js';
+import { type Reply, refuse } from '../core/reply.js';
+import { isThenable } from '../core/thenable.js';
 import { secondsUntil } from './headers.js';
 import { partitionKey, partitionName } from './partition.js';
 import { type PartitionBy, partitionBy, slidingWindow } from './policy.js';

@@ -1,5 +1,5 @@
-import type { Exchange } from '../exchange.js';
-import type { QuotaState } from '../problem.js';
+import type { Exchange } from '../core/exchange.js';
+import type { QuotaState } from '../core/quota-state.js';
 import type { QuotaPolicy } from './policy.js';
 
 /** `RateLimit-Policy` for a fixed list of policies (draft-ietf-httpapi-ratelimit-headers, section 3). */

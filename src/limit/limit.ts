@@ -1,7 +1,12 @@
-import { type Admission, disown, type Exchange, type Guard, type Outcome, type Reply, refuse } from '../exchange.js';
-import { badOption, checkOptionNames, OptionError } from '../option.js';
-import { problem, type QuotaState } from '../problem.js';
-import { isThenable } from '../thenable.js';
+import type { Admission } from '../core/admission.js';
+import type { Exchange } from '../core/exchange.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, checkOptionNames, OptionError } from '../core/option.js';
+import type { Outcome } from '../core/outcome.js';
+import { problem } from '../core/problem.js';
+import type { QuotaState } from '../core/quota-state.js';
+import { type Reply, refuse } from '../core/reply.js';
+import { disown, isThenable } from '../core/thenable.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { dailyQuota, type PartitionBy, partitionBy, type QuotaPolicy, slidingWindow } from './policy.js';

@@ -1,5 +1,7 @@
 import { hash } from 'node:crypto';
-import { disown, type Exchange, principalOf } from '../exchange.js';
+import type { Exchange } from '../core/exchange.js';
+import { principalOf } from '../core/principal.js';
+import { disown } from '../core/thenable.js';
 import type { PartitionBy } from './policy.js';
 
 /** Longer keys are replaced by their digest: nobody shall fill the store's memory with one long header. */

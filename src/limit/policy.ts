@@ -1,5 +1,5 @@
-import type { Exchange } from '../exchange.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../option.js';
+import type { Exchange } from '../core/exchange.js';
+import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../core/option.js';
 import { type Day, dayCalendar } from './day.js';
 
 /**

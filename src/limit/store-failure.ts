@@ -1,6 +1,7 @@
-import { type Exchange, type Reply, refuse } from '../exchange.js';
-import { badOption } from '../option.js';
-import { problem } from '../problem.js';
+import type { Exchange } from '../core/exchange.js';
+import { badOption } from '../core/option.js';
+import { problem } from '../core/problem.js';
+import { type Reply, refuse } from '../core/reply.js';
 import type { LimitStore } from './store.js';
 
 const STORE_VERBS = ['admit', 'settle', 'peek', 'reset'] as const;

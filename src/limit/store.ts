@@ -1,4 +1,4 @@
-import type { QuotaState } from '../problem.js';
+import type { QuotaState } from '../core/quota-state.js';
 import type { QuotaPolicy } from './policy.js';
 
 /** Names one admission to the store that made it. */

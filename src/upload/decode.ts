@@ -1,5 +1,5 @@
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../option.js';
-import { problem } from '../problem.js';
+import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../core/option.js';
+import { problem } from '../core/problem.js';
 import type { ImageFormat } from './formats/format.js';
 import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';
 import { aborted, refused, UploadError } from './upload-error.js';

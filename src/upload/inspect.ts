@@ -1,4 +1,4 @@
-import { problem } from '../problem.js';
+import { problem } from '../core/problem.js';
 import { type ByteSource, bufferSource } from './byte-source.js';
 import type { Decoder } from './decode.js';
 import { BrokenImage, type ImageHeader } from './formats/format.js';

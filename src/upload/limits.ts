@@ -1,5 +1,5 @@
 import { supportedMimeTypes } from 'file-type';
-import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../option.js';
+import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../core/option.js';
 import { isImageType } from './image-header.js';
 
 /** Which files are taken. */

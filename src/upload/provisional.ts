@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
-import type { Exchange } from '../exchange.js';
-import { isThenable } from '../thenable.js';
+import type { Exchange } from '../core/exchange.js';
+import { isThenable } from '../core/thenable.js';
 import { WINDOW } from './byte-source.js';
 import type { ReceivedFile } from './receive.js';
 import type { StoredFile } from './stored-file.js';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { Busboy, type BusboyFileStream, type BusboyHeaders } from '@fastify/busboy';
-import { problem } from '../problem.js';
+import { problem } from '../core/problem.js';
 import { contentType, HEAD_BYTES } from './content-type.js';
 import { cutOffSoon, drain } from './drain.js';
 import { shownFilename } from './filename.js';

@@ -1,4 +1,4 @@
-import { type Problem, problem } from '../problem.js';
+import { type Problem, problem } from '../core/problem.js';
 
 /**
  * What a stream that was handed over provisionally fails with, so that nobody takes what came for the whole file, and what

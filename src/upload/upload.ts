@@ -1,7 +1,10 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { type Guard, type RequestView, refuse, type UploadedFile } from '../exchange.js';
-import { badOption, bytes, checkOptionNames } from '../option.js';
+import type { Guard } from '../core/guard.js';
+import { badOption, bytes, checkOptionNames } from '../core/option.js';
+import { refuse } from '../core/reply.js';
+import type { RequestView } from '../core/request-view.js';
+import type { UploadedFile } from '../core/uploaded-file.js';
 import { boundaryOf } from './boundary.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';

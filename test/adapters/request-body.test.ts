@@ -14,8 +14,11 @@ import { guard as fastifyGuard } from '../../src/adapters/fastify.js';
 import { guard as honoGuard } from '../../src/adapters/hono.js';
 import { exchangeOf } from '../../src/adapters/node-http.js';
 import { sendReply } from '../../src/adapters/node-reply.js';
-import { type Guard, type Outcome, type RequestBody, refuse } from '../../src/exchange.js';
-import { problem } from '../../src/problem.js';
+import type { Guard } from '../../src/core/guard.js';
+import type { Outcome } from '../../src/core/outcome.js';
+import { problem } from '../../src/core/problem.js';
+import { refuse } from '../../src/core/reply.js';
+import type { RequestBody } from '../../src/core/request-view.js';
 import { connectTo, talk, turns } from './talk.js';
 
 const MAX = 1_000_000;

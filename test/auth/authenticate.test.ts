@@ -5,9 +5,9 @@ import { type AuthenticateOptions, authenticate } from '../../src/auth/authentic
 import type { Authenticator, Credentials, Verdict } from '../../src/auth/authenticator.js';
 import { readBearer } from '../../src/auth/bearer.js';
 import { sharedSecret } from '../../src/auth/shared-secret.js';
-import { type Principal, principalOf } from '../../src/exchange.js';
-import { OptionError } from '../../src/option.js';
-import { sequence } from '../../src/sequence.js';
+import { OptionError } from '../../src/core/option.js';
+import { type Principal, principalOf } from '../../src/core/principal.js';
+import { sequence } from '../../src/core/sequence.js';
 import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
 
 const SECRET = 'Zk9-c4n4ry_secret.for~tests+0123/AB==';

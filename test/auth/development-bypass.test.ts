@@ -3,8 +3,8 @@ import { authenticate } from '../../src/auth/authenticate.js';
 import { type DevelopmentBypassOptions, developmentBypass } from '../../src/auth/development-bypass.js';
 import { requireScope } from '../../src/auth/require-scope.js';
 import { sharedSecret } from '../../src/auth/shared-secret.js';
-import { OptionError } from '../../src/option.js';
-import { sequence } from '../../src/sequence.js';
+import { OptionError } from '../../src/core/option.js';
+import { sequence } from '../../src/core/sequence.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const SECRET = 'development-bypass-c4n4ry-secret-0123456789';

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { authenticate } from '../../src/auth/authenticate.js';
 import { type IngestTokenOptions, ingestToken } from '../../src/auth/ingest-token.js';
-import { OptionError } from '../../src/option.js';
+import { OptionError } from '../../src/core/option.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const TOKEN = 'my-secret-ingestion-token';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type RequireScopeOptions, requireScope } from '../../src/auth/require-scope.js';
-import type { Principal } from '../../src/exchange.js';
-import { OptionError } from '../../src/option.js';
+import { OptionError } from '../../src/core/option.js';
+import type { Principal } from '../../src/core/principal.js';
 import { ask } from '../exchange-fixture.js';
 
 const principal = (...scopes: string[]): Principal => ({ id: 'a', scheme: 'test', scopes, credentialId: 'c' });

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { authenticate } from '../../src/auth/authenticate.js';
 import type { Authenticator } from '../../src/auth/authenticator.js';
 import { type SharedSecretOptions, sharedSecret } from '../../src/auth/shared-secret.js';
-import { OptionError } from '../../src/option.js';
-import { problemFormat } from '../../src/problem-format.js';
-import { sequence } from '../../src/sequence.js';
+import { OptionError } from '../../src/core/option.js';
+import { problemFormat } from '../../src/core/problem-format.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type Answer, ask, type HeaderLine } from '../exchange-fixture.js';
 
 const SECRET = 'Zk9-c4n4ry_secret.for~tests+0123/AB==';

@@ -2,9 +2,10 @@ import { BlockList, isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type ClientIpOptions, clientIp } from '../../src/client-ip/client-ip.js';
-import type { ClientIp, ClientIpReason, Principal } from '../../src/exchange.js';
-import { OptionError } from '../../src/option.js';
-import { sequence } from '../../src/sequence.js';
+import type { ClientIp, ClientIpReason } from '../../src/core/client-ip.js';
+import { OptionError } from '../../src/core/option.js';
+import type { Principal } from '../../src/core/principal.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type HeaderLine, testExchange } from '../exchange-fixture.js';
 import { answer, FORWARDING_ATTACKS, forwardedLines, PEER_IS_CLIENT, xff } from './forwarding-attacks.js';
 

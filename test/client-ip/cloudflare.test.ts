@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type ClientIpOptions, clientIp } from '../../src/client-ip/client-ip.js';
-import { OptionError } from '../../src/option.js';
+import { OptionError } from '../../src/core/option.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const EDGE = '172.64.1.1';

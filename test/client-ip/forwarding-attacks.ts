@@ -1,4 +1,4 @@
-import type { ClientIp, ClientIpReason } from '../../src/exchange.js';
+import type { ClientIp, ClientIpReason } from '../../src/core/client-ip.js';
 import type { HeaderLine } from '../exchange-fixture.js';
 
 export const xff = (...lines: readonly string[]): readonly HeaderLine[] =>

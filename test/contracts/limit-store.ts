@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { QuotaState } from '../../src/core/quota-state.js';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
 import type { Decision, LimitStore } from '../../src/limit/store.js';
-import type { QuotaState } from '../../src/problem.js';
 
 /** The store's only clock while the suite runs, in epoch milliseconds. */
 export interface StoreClock {

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { authenticate } from '../../src/auth/authenticate.js';
-import { reportFaults } from '../../src/exchange.js';
+import { reportFaults } from '../../src/core/report-faults.js';
 import {
   ATTACKS,
   bytesOf,

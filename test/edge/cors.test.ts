@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { OptionError } from '../../src/core/option.js';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
-import { OptionError } from '../../src/option.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 import { ATTACKED_CORS, CORS_ATTACKS } from './cors-attacks.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { OptionError } from '../../src/core/option.js';
 import { type SecurityHeadersOptions, securityHeaders } from '../../src/edge/security-headers.js';
-import { OptionError } from '../../src/option.js';
 import { type TestExchangeOptions, testExchange } from '../exchange-fixture.js';
 
 const API = {

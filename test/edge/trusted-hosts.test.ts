@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { clientIp } from '../../src/client-ip/client-ip.js';
+import { OptionError } from '../../src/core/option.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type TrustedHostsOptions, trustedHosts } from '../../src/edge/trusted-hosts.js';
-import { OptionError } from '../../src/option.js';
-import { sequence } from '../../src/sequence.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 import { ATTACKED_HOSTS, HOST_ATTACKS } from './host-attacks.js';
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { clientIp } from '../../src/client-ip/client-ip.js';
+import { OptionError } from '../../src/core/option.js';
 import { cors } from '../../src/edge/cors.js';
 import {
   boolean,
@@ -18,7 +19,6 @@ import {
   text,
   url,
 } from '../../src/env/index.js';
-import { OptionError } from '../../src/option.js';
 
 const one = <T>(setting: Setting<T>, value: string | undefined): T =>
   readEnv({ NAME: setting }, { NAME: value }).values.NAME;

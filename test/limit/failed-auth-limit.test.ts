@@ -3,11 +3,11 @@ import { authenticate } from '../../src/auth/authenticate.js';
 import type { Authenticator, Verdict } from '../../src/auth/authenticator.js';
 import { readBearer } from '../../src/auth/bearer.js';
 import { clientIp } from '../../src/client-ip/client-ip.js';
+import { OptionError } from '../../src/core/option.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type FailedAuthLimitOptions, failedAuthLimit } from '../../src/limit/failed-auth-limit.js';
-import { memoryStore } from '../../src/limit/memory-store.js';
+import { memoryStore } from '../../src/limit/memory/memory-store.js';
 import { type LimitStore, unavailable } from '../../src/limit/store.js';
-import { OptionError } from '../../src/option.js';
-import { sequence } from '../../src/sequence.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];

@@ -1,14 +1,18 @@
 import { hash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import type { Guard, Outcome, Principal, Reply } from '../../src/exchange.js';
-import { Exchange, refuse } from '../../src/exchange.js';
+import { Exchange } from '../../src/core/exchange.js';
+import type { Guard } from '../../src/core/guard.js';
+import { OptionError } from '../../src/core/option.js';
+import type { Outcome } from '../../src/core/outcome.js';
+import type { Principal } from '../../src/core/principal.js';
+import { problem } from '../../src/core/problem.js';
+import type { Reply } from '../../src/core/reply.js';
+import { refuse } from '../../src/core/reply.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type LimitOptions, limit, type RefundCause } from '../../src/limit/limit.js';
-import { type MemoryStore, memoryStore } from '../../src/limit/memory-store.js';
+import { type MemoryStore, memoryStore } from '../../src/limit/memory/memory-store.js';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
 import type { Decision, LimitStore } from '../../src/limit/store.js';
-import { OptionError } from '../../src/option.js';
-import { problem } from '../../src/problem.js';
-import { sequence } from '../../src/sequence.js';
 import { ManualClock } from '../contracts/limit-store.js';
 import { type TestExchange, testExchange } from '../exchange-fixture.js';
 

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { OptionError } from '../../src/core/option.js';
 import {
   type DailyQuotaOptions,
   dailyQuota,
   type SlidingWindowOptions,
   slidingWindow,
 } from '../../src/limit/policy.js';
-import { OptionError } from '../../src/option.js';
 
 const LIMIT_RULE = 'must be a positive integer';
 const WINDOW_RULE = "must be a positive duration: whole milliseconds, or a string such as '30s' or '24h'";

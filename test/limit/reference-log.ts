@@ -1,5 +1,5 @@
+import type { QuotaState } from '../../src/core/quota-state.js';
 import type { QuotaPolicy } from '../../src/limit/policy.js';
-import type { QuotaState } from '../../src/problem.js';
 
 /** One admission in one counter. */
 export interface Charge {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { memoryStore } from '../../src/limit/memory-store.js';
+import { memoryStore } from '../../src/limit/memory/memory-store.js';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
 import type { Receipt } from '../../src/limit/store.js';
 import { ManualClock } from '../contracts/limit-store.js';

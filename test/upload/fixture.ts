@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import sharp from 'sharp';
 import { onTestFinished } from 'vitest';
-import type { Reply } from '../../src/exchange.js';
+import type { Reply } from '../../src/core/reply.js';
 import { type UploadOptions, upload } from '../../src/upload/index.js';
 import { type HeaderLine, type TestExchange, testExchange } from '../exchange-fixture.js';
 import type { Part } from './attacks.js';

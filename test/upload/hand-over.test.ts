@@ -3,8 +3,8 @@ import type { Readable } from 'node:stream';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Exchange } from '../../src/exchange.js';
-import { OptionError } from '../../src/option.js';
+import type { Exchange } from '../../src/core/exchange.js';
+import { OptionError } from '../../src/core/option.js';
 import {
   type HandOver,
   type ProvisionalFile,

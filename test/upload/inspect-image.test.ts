@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { OptionError } from '../../src/option.js';
+import { OptionError } from '../../src/core/option.js';
 import {
   type DecodeOptions,
   type InspectImageOptions,

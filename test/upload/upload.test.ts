@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { sequence } from '../../src/sequence.js';
+import { sequence } from '../../src/core/sequence.js';
 import { type SharpFunction, UploadError, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
 import { multipart } from './attacks.js';

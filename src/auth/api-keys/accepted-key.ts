@@ -1,9 +1,9 @@
-import type { Principal } from '../../exchange.js';
-import { badSecret } from '../../option.js';
+import { badSecret } from '../../core/option.js';
+import type { Principal } from '../../core/principal.js';
+import { epochMilliseconds, KEY_TIME_RULE } from '../../core/time.js';
 import { invalid, type Verdict } from '../authenticator.js';
 import { digestBytes } from '../digest.js';
 import { SCOPE } from '../require-scope.js';
-import { epochMilliseconds, KEY_TIME_RULE } from './key-time.js';
 import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 /** One key of a record, ready for use. */

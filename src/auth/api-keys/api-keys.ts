@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { Exchange, RequestView } from '../../exchange.js';
-import { badOption, checkOptionNames, OptionError } from '../../option.js';
-import { isThenable } from '../../thenable.js';
+import type { Exchange } from '../../core/exchange.js';
+import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
+import type { RequestView } from '../../core/request-view.js';
+import { isThenable } from '../../core/thenable.js';
 import { ABSENT, type Authenticator, type Credentials, invalid, malformed, type Verdict } from '../authenticator.js';
 import { readBearer } from '../bearer.js';
 import { digestBytes, equalDigests } from '../digest.js';

@@ -1,8 +1,8 @@
-import { badOption, badSecret, checkOptionNames, type Duration, milliseconds } from '../../option.js';
+import { badOption, badSecret, checkOptionNames, type Duration, milliseconds } from '../../core/option.js';
+import { epochMilliseconds, type KeyTime, storedTime } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
 import { isKeyId, keyPrefix, newKey, newKeyId } from './key-format.js';
-import { epochMilliseconds, type KeyTime, storedTime } from './key-time.js';
 import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 interface NewKeyOptions {

@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey } from 'node:crypto';
-import { badSecret, checkOptionNames } from '../../option.js';
+import { badSecret, checkOptionNames } from '../../core/option.js';
 import { digestOf } from '../digest.js';
 import { FIELD_TOKEN } from '../field-token.js';
 

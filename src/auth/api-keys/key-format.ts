@@ -1,4 +1,4 @@
-import { badOption } from '../../option.js';
+import { badOption } from '../../core/option.js';
 import { base62, randomBase62 } from './base62.js';
 import { crc32 } from './crc32.js';
 

@@ -1,7 +1,7 @@
-import { badSecret } from '../../option.js';
+import { badSecret } from '../../core/option.js';
 import { type AcceptedKey, acceptedKeys } from './accepted-key.js';
+import { isWeak, plainKeyDigest, warnOfWeakKeys } from './api-key-record.js';
 import type { KeyDigest } from './key-digest.js';
-import { isWeak, plainKeyDigest, warnOfWeakKeys } from './opaque-key.js';
 import type { ApiKeyRecord } from './record.js';
 
 const FACTORY = 'apiKeys';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { Exchange } from '../../exchange.js';
-import { badSecret, type Duration, milliseconds, positiveInteger } from '../../option.js';
+import type { Exchange } from '../../core/exchange.js';
+import { badSecret, type Duration, milliseconds, positiveInteger } from '../../core/option.js';
 import { type AcceptedKey, acceptedKeys } from './accepted-key.js';
 import type { ApiKeyRecord } from './record.js';
 

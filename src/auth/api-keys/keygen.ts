@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { milliseconds, OptionError } from '../../option.js';
+import { milliseconds, OptionError } from '../../core/option.js';
 import { generateApiKey } from './generate.js';
 
 /** What a run of the command came to. */

@@ -1,8 +1,8 @@
-import { badSecret, checkOptionNames, OptionError } from '../../option.js';
+import { badSecret, checkOptionNames, OptionError } from '../../core/option.js';
 import { acceptedKeys } from './accepted-key.js';
+import { isWeak, plainKeyDigest, warnOfWeakKeys } from './api-key-record.js';
 import { keyDigest } from './key-digest.js';
 import { DEFAULT_PREFIX } from './key-format.js';
-import { isWeak, plainKeyDigest, warnOfWeakKeys } from './opaque-key.js';
 import type { ApiKeyRecord } from './record.js';
 
 /** What `parseApiKeys` takes beside the text. */

@@ -1,4 +1,4 @@
-import type { KeyTime } from './key-time.js';
+import type { KeyTime } from '../../core/time.js';
 
 /** One key of a record. */
 export interface ApiKeyDigest {

@@ -1,4 +1,4 @@
-import { badOption, checkOptionNames, OptionError } from '../../option.js';
+import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
 import type { Authenticator } from '../authenticator.js';
 import { readFieldToken } from '../field-token.js';
 import { jwtAuthenticator } from './jwt.js';

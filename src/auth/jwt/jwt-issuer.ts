@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
-import { badOption, checkOptionNames, type Duration, milliseconds } from '../../option.js';
+import { badOption, checkOptionNames, type Duration, milliseconds } from '../../core/option.js';
 import { checkAlgorithms, importKey, type JwtAlgorithm, type JwtKey } from './key.js';
 
 /** What `jwtIssuer` takes. */

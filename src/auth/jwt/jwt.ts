@@ -1,11 +1,11 @@
 import { errors, type JWTHeaderParameters, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
-import type { Exchange } from '../../exchange.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../option.js';
-import { isThenable } from '../../thenable.js';
+import type { Exchange } from '../../core/exchange.js';
+import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../core/option.js';
+import { isThenable } from '../../core/thenable.js';
+import { withinDeadline } from '../../core/with-timeout.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from '../authenticator.js';
 import { readBearer } from '../bearer.js';
-import { withinDeadline } from '../deadline.js';
 import { decodeToken } from './compact.js';
 import { checkAlgorithms, type JwtAlgorithm, type JwtKey } from './key.js';
 import { type JwksOptions, KeysUnavailable, UnknownKey } from './remote-keys.js';

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, KeyObject } from 'node:crypto';
-import { badOption, badSecret } from '../../option.js';
+import { badOption, badSecret } from '../../core/option.js';
 
 /** Signature algorithms of RFC 7518 section 3.1 and RFC 8037, those that a token may be verified by. */
 export type JwtAlgorithm =

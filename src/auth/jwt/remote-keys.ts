@@ -1,5 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
-import { badSecret, type Duration, milliseconds } from '../../option.js';
+import { badSecret, type Duration, milliseconds } from '../../core/option.js';
 
 /** How `jwksUrl` is asked. */
 export interface JwksOptions {

@@ -1,5 +1,5 @@
-import type { Principal } from '../../exchange.js';
-import { badOption } from '../../option.js';
+import { badOption } from '../../core/option.js';
+import type { Principal } from '../../core/principal.js';
 
 export type Claims = Readonly<Record<string, unknown>>;
 

@@ -1,5 +1,5 @@
 import type { JWTHeaderParameters } from 'jose';
-import { badOption, checkOptionNames, OptionError } from '../../option.js';
+import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
 import { importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
 import { type JwksOptions, RemoteKeys, type Report, UnknownKey } from './remote-keys.js';
 

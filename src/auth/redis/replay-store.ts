@@ -1,5 +1,5 @@
-import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../../option.js';
-import { withinDeadline } from '../deadline.js';
+import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../../core/option.js';
+import { withinDeadline } from '../../core/with-timeout.js';
 import type { Remembered, ReplayStore } from '../signed-request/replay-store.js';
 
 /** What is used of an ioredis client, 5 or 6: a `Redis` or a `Cluster` that the service made, connects and closes. */

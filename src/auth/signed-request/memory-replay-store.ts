@@ -1,4 +1,4 @@
-import { badOption, checkOptionNames, positiveInteger } from '../../option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../../core/option.js';
 import { ExpiryQueue } from './expiry-queue.js';
 import type { Remembered, ReplayStore } from './replay-store.js';
 

@@ -1,4 +1,4 @@
-import type { RequestView } from '../../exchange.js';
+import type { RequestView } from '../../core/request-view.js';
 import { ABSENT, type Credentials, malformed } from '../authenticator.js';
 import { type Claim, contentDigest, KEY_ID, NONCE, TIMESTAMP, VISIBLE } from './canonical.js';
 

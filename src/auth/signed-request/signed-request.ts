@@ -1,8 +1,16 @@
-import type { Exchange, RequestView } from '../../exchange.js';
-import { badOption, badSecret, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../option.js';
-import { isThenable } from '../../thenable.js';
+import type { Exchange } from '../../core/exchange.js';
+import {
+  badOption,
+  badSecret,
+  checkOptionNames,
+  type Duration,
+  milliseconds,
+  positiveInteger,
+} from '../../core/option.js';
+import type { RequestView } from '../../core/request-view.js';
+import { isThenable } from '../../core/thenable.js';
+import { withinDeadline } from '../../core/with-timeout.js';
 import { type Authenticator, invalid, malformed, type Verdict } from '../authenticator.js';
-import { withinDeadline } from '../deadline.js';
 import { canonicalText, contentDigest } from './canonical.js';
 import type { Remembered, ReplayStore } from './replay-store.js';
 import { readAuthority, readSignatureFields, type SignatureFields, signatureFields } from './signature-fields.js';

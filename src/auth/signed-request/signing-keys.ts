@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Principal } from '../../exchange.js';
-import { badOption, badSecret } from '../../option.js';
+import { badOption, badSecret } from '../../core/option.js';
+import type { Principal } from '../../core/principal.js';
 import { KEY_ID, MIN_SECRET_LENGTH } from './canonical.js';
 
 /** One key that clients sign with. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { QuotaState } from '../../problem.js';
-import { memoryStore } from '../memory-store.js';
+import type { QuotaState } from '../../core/quota-state.js';
+import { memoryStore } from '../memory/memory-store.js';
 import type { QuotaPolicy } from '../policy.js';
 import type { Decision, Receipt } from '../store.js';
 

@@ -6,8 +6,8 @@ import {
   OptionError,
   oneOf,
   positiveInteger,
-} from '../../option.js';
-import type { QuotaState } from '../../problem.js';
+} from '../../core/option.js';
+import type { QuotaState } from '../../core/quota-state.js';
 import type { QuotaPolicy } from '../policy.js';
 import { type Decision, type LimitStore, type Receipt, StoreError, unavailable, type Violation } from '../store.js';
 import { CircuitBreaker } from './breaker.js';
@@ -24,8 +24,8 @@ import {
   type Operation,
   peek,
 } from './operation.js';
-import { Pipe, slotOf } from './pipe.js';
 import { RefusalCache } from './refusal-cache.js';
+import { Pipe, slotOf } from './script-batch.js';
 import { SettleQueue } from './settle-queue.js';
 
 /**

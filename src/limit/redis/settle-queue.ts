@@ -1,6 +1,6 @@
 import { StoreError } from '../store.js';
 import { type Answer, misuse, type Operation } from './operation.js';
-import type { Call, Pipe } from './pipe.js';
+import type { Call, Pipe } from './script-batch.js';
 
 /** How long a correction is worth sending, in milliseconds; the server knows it again for a little longer. */
 const HORIZON_MS = 60_000;

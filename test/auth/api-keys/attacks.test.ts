@@ -1,10 +1,11 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type ApiKeySetOptions, apiKeys } from '../../../src/auth/api-keys/api-keys.js';
-import { audit } from '../../../src/auth/audit.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import type { Authenticator } from '../../../src/auth/authenticator.js';
-import type { AuthenticationDecision, Guard } from '../../../src/exchange.js';
-import { sequence } from '../../../src/sequence.js';
+import type { AuthenticationDecision } from '../../../src/core/authentication-decision.js';
+import type { Guard } from '../../../src/core/guard.js';
+import { sequence } from '../../../src/core/sequence.js';
+import { audit } from '../../../src/observe/audit.js';
 import { ask } from '../../exchange-fixture.js';
 import { API_KEY_ATTACKS, type ApiKeyAttack, ATTACKED_RECORDS, ATTACKED_SECRETS } from './attacks.js';
 import { expectNothingOf, NOW, RecordStore, wire } from './key-fixture.js';

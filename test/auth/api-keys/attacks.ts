@@ -1,7 +1,7 @@
+import { opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
 import { base62 } from '../../../src/auth/api-keys/base62.js';
 import { crc32 } from '../../../src/auth/api-keys/crc32.js';
 import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
-import { opaqueApiKey } from '../../../src/auth/api-keys/opaque-key.js';
 import type { ApiKeyRecord } from '../../../src/auth/api-keys/record.js';
 import type { HeaderLine } from '../../exchange-fixture.js';
 import { bearer, header, NOW } from './key-fixture.js';

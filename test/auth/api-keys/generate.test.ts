@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
 import { apiKeys } from '../../../src/auth/api-keys/api-keys.js';
 import {
   type GenerateApiKeyOptions,
@@ -8,12 +9,11 @@ import {
   rotateApiKey,
 } from '../../../src/auth/api-keys/generate.js';
 import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
-import { opaqueApiKey } from '../../../src/auth/api-keys/opaque-key.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
+import { sequence } from '../../../src/core/sequence.js';
 import { limit } from '../../../src/limit/limit.js';
-import { memoryStore } from '../../../src/limit/memory-store.js';
+import { memoryStore } from '../../../src/limit/memory/memory-store.js';
 import { slidingWindow } from '../../../src/limit/policy.js';
-import { sequence } from '../../../src/sequence.js';
 import { ask } from '../../exchange-fixture.js';
 import { expectNothingOf, header, NOW, optionError, RecordStore } from './key-fixture.js';
 

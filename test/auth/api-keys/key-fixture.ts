@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import type { ApiKeyStore } from '../../../src/auth/api-keys/key-store.js';
 import type { ApiKeyRecord } from '../../../src/auth/api-keys/record.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import type { Answer, HeaderLine } from '../../exchange-fixture.js';
 
 export const NOW = 1_760_000_000_000;

@@ -6,8 +6,9 @@ import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
 import type { ApiKeyStore } from '../../../src/auth/api-keys/key-store.js';
 import type { ApiKeyRecord } from '../../../src/auth/api-keys/record.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
-import type { AuthenticationDecision, Guard } from '../../../src/exchange.js';
-import { sequence } from '../../../src/sequence.js';
+import type { AuthenticationDecision } from '../../../src/core/authentication-decision.js';
+import type { Guard } from '../../../src/core/guard.js';
+import { sequence } from '../../../src/core/sequence.js';
 import { type Answer, ask, testExchange } from '../../exchange-fixture.js';
 import { expectNothingOf, header, NOW, RecordStore } from './key-fixture.js';
 

@@ -102,7 +102,7 @@ describe('gatewarden keygen', () => {
 });
 
 describe('the command', () => {
-  const main = fileURLToPath(new URL('../../../src/command.ts', import.meta.url));
+  const main = fileURLToPath(new URL('../../../src/auth/api-keys/command.ts', import.meta.url));
   function command(...args: readonly string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
     return new Promise((resolve) => {
       execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) => {

@@ -1,13 +1,13 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { adminApiKey } from '../../../src/auth/api-keys/api-key-record.js';
 import { apiKeys } from '../../../src/auth/api-keys/api-keys.js';
 import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
 import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
-import { adminApiKey } from '../../../src/auth/api-keys/opaque-key.js';
 import { type ParseApiKeysOptions, parseApiKeys } from '../../../src/auth/api-keys/parse-api-keys.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import { ask } from '../../exchange-fixture.js';
 import { expectNothingOf, header, optionError } from './key-fixture.js';
 

@@ -1,13 +1,13 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { adminApiKey, opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
 import { type ApiKeySetOptions, apiKeys } from '../../../src/auth/api-keys/api-keys.js';
 import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
 import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
-import { adminApiKey, opaqueApiKey } from '../../../src/auth/api-keys/opaque-key.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { requireScope } from '../../../src/auth/require-scope.js';
-import { sequence } from '../../../src/sequence.js';
+import { sequence } from '../../../src/core/sequence.js';
 import { ask } from '../../exchange-fixture.js';
 import { bearer, expectNothingOf, header, NOW, optionError } from './key-fixture.js';
 

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { type JwtAlgorithm, type JwtIssuerOptions, type JwtKey, jwt, jwtIssuer } from '../../../src/auth/jwt/index.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import { ask } from '../../exchange-fixture.js';
 import { HMAC_SECRET, NOW, RSA_PRIVATE, RSA_PUBLIC } from './tokens.js';
 

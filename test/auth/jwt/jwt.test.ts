@@ -7,9 +7,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { type JwtOptions, jwt } from '../../../src/auth/jwt/index.js';
 import { sharedSecret } from '../../../src/auth/shared-secret.js';
-import { principalOf } from '../../../src/exchange.js';
-import { OptionError } from '../../../src/option.js';
-import { sequence } from '../../../src/sequence.js';
+import { OptionError } from '../../../src/core/option.js';
+import { principalOf } from '../../../src/core/principal.js';
+import { sequence } from '../../../src/core/sequence.js';
 import { ask, type HeaderLine, testExchange } from '../../exchange-fixture.js';
 import {
   GOOD_CLAIMS,

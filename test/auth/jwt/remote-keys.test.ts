@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { cloudflareAccess, type JwksOptions, jwt } from '../../../src/auth/jwt/index.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import { ask, type HeaderLine } from '../../exchange-fixture.js';
 import { GOOD_CLAIMS, NOW, rsaToken } from './tokens.js';
 

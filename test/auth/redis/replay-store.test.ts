@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Redis as Redis6 } from 'ioredis6';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RedisReplayStoreOptions, redisReplayStore } from '../../../src/auth/redis/replay-store.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import { replayStoreContract } from '../../contracts/replay-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import {

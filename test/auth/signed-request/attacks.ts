@@ -4,7 +4,7 @@ import {
   memoryReplayStore,
 } from '../../../src/auth/signed-request/memory-replay-store.js';
 import type { ReplayStore } from '../../../src/auth/signed-request/replay-store.js';
-import { type SignOptions, sign } from '../../../src/auth/signed-request/sign.js';
+import { type SignOptions, sign } from '../../../src/auth/signed-request/sign-request.js';
 import { type SignedRequestOptions, signedRequest } from '../../../src/auth/signed-request/signed-request.js';
 import type { HeaderLine } from '../../exchange-fixture.js';
 

@@ -6,7 +6,8 @@ import express4 from 'express4';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { guard } from '../../../src/adapters/express.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
-import { type Guard, principalOf } from '../../../src/exchange.js';
+import type { Guard } from '../../../src/core/guard.js';
+import { principalOf } from '../../../src/core/principal.js';
 import { connectTo, talk, turns } from '../../adapters/talk.js';
 import { BODY, bytesOf, type Expected, MAX_BODY, service, signed } from './attacks.js';
 

@@ -4,7 +4,7 @@ import {
   type MemoryReplayStoreOptions,
   memoryReplayStore,
 } from '../../../src/auth/signed-request/memory-replay-store.js';
-import { OptionError } from '../../../src/option.js';
+import { OptionError } from '../../../src/core/option.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { replayStoreContract } from '../../contracts/replay-store.js';
 import { NOW } from './attacks.js';

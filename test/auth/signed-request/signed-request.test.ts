@@ -7,9 +7,10 @@ import { canonicalText } from '../../../src/auth/signed-request/canonical.js';
 import { memoryReplayStore } from '../../../src/auth/signed-request/memory-replay-store.js';
 import type { Remembered, ReplayStore } from '../../../src/auth/signed-request/replay-store.js';
 import { type SignedRequestOptions, signedRequest } from '../../../src/auth/signed-request/signed-request.js';
-import type { AuthenticationDecision, Guard } from '../../../src/exchange.js';
-import { OptionError } from '../../../src/option.js';
-import { sequence } from '../../../src/sequence.js';
+import type { AuthenticationDecision } from '../../../src/core/authentication-decision.js';
+import type { Guard } from '../../../src/core/guard.js';
+import { OptionError } from '../../../src/core/option.js';
+import { sequence } from '../../../src/core/sequence.js';
 import { type Answer, ask, type TestExchangeOptions, testExchange } from '../../exchange-fixture.js';
 import {
   ATTACKS,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { memoryStore } from '../../../src/limit/memory-store.js';
+import { memoryStore } from '../../../src/limit/memory/memory-store.js';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { Decision } from '../../../src/limit/store.js';

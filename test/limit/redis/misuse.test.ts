@@ -1,12 +1,12 @@
 import { type Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Exchange } from '../../../src/exchange.js';
+import { Exchange } from '../../../src/core/exchange.js';
+import { OptionError } from '../../../src/core/option.js';
 import { limit } from '../../../src/limit/limit.js';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
 import { type RedisStoreEvent, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
 import { type Decision, StoreError } from '../../../src/limit/store.js';
-import { OptionError } from '../../../src/option.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';

@@ -6,13 +6,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import { LocalShare } from '../../../src/limit/redis/local-share.js';
 import { admission, correction, forgetting, peek } from '../../../src/limit/redis/operation.js';
-import { Pipe } from '../../../src/limit/redis/pipe.js';
 import {
   type RedisStore,
   type RedisStoreEvent,
   type RedisStoreOptions,
   redisStore,
 } from '../../../src/limit/redis/redis-store.js';
+import { Pipe } from '../../../src/limit/redis/script-batch.js';
 import { SettleQueue } from '../../../src/limit/redis/settle-queue.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { describeRedis } from '../../redis/describe.js';

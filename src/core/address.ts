@@ -1,0 +1,99 @@
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { LRUCache } from 'lru-cache';
+import { parseHost } from './ip-literal.js';
+import { badOption } from './option.js';
+
+/** An IP address in canonical form. */
+export interface Address {
+  /** RFC 5952 text; an IPv4-mapped IPv6 address is folded to IPv4. */
+  readonly ip: string;
+  /** 4 or 16 bytes in network order. */
+  readonly bytes: readonly number[];
+}
+
+/** The longest text that can be an address: brackets, an IPv4-mapped form, a zone and a port. */
+const MAX_LENGTH = 80;
+const PORT = /^:\d{1,5}$/;
+
+/**
+ * Reads one address as a socket or a forwarding header gives it: a port, brackets and a zone are stripped. Returns
+ * undefined for whatever is not exactly one address, and for the unspecified addresses, which nobody can call from.
+ * `net.isIP` decides, as ipaddr.js also takes octal, hexadecimal and short forms (`010.8.8.8`, `127.1`), which other
+ * software reads as other addresses.
+ */
+export function parseAddress(text: string): Address | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  const bare = withoutPort(text);
+  if (bare === undefined) return undefined;
+  const zone = bare.indexOf('%');
+  const host = zone === -1 ? bare : bare.slice(0, zone);
+  const family = isIP(host);
+  if (family === 0 || (zone !== -1 && (family === 4 || isIP(bare) === 0))) return undefined;
+  let parsed = parseHost(host);
+  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) parsed = parsed.toIPv4Address();
+  const bytes = parsed.toByteArray();
+  if (bytes.every((byte) => byte === 0)) return undefined;
+  return { ip: parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString(), bytes };
+}
+
+function withoutPort(text: string): string | undefined {
+  if (text.startsWith('[')) {
+    const end = text.indexOf(']');
+    const rest = text.slice(end + 1);
+    const host = text.slice(1, end);
+    return end !== -1 && host.includes(':') && (rest === '' || PORT.test(rest)) ? host : undefined;
+  }
+  const colon = text.indexOf(':');
+  if (colon === -1 || text.includes(':', colon + 1)) return text;
+  return PORT.test(text.slice(colon)) ? text.slice(0, colon) : undefined;
+}
+
+/** The partition key of an address: IPv4 as it is, IPv6 by its first `ipv6Prefix` bits, since one host holds a /64. */
+export function keyOf(address: Address, ipv6Prefix: number): string {
+  if (address.bytes.length === 4 || ipv6Prefix === 128) return address.ip;
+  const bytes = address.bytes.map((byte, i) => byte & prefixMask(ipv6Prefix, i));
+  return `${new ipaddr.IPv6(bytes).toRFC5952String()}/${ipv6Prefix}`;
+}
+
+/** Which bits of byte `i` belong to a prefix of `length` bits. */
+export function prefixMask(length: number, i: number): number {
+  const bits = Math.min(8, Math.max(0, length - 8 * i));
+  return (0xff << (8 - bits)) & 0xff;
+}
+
+/** @throws OptionError for a prefix that is no integer from 32 to 128 */
+export function checkIpv6Prefix(factory: string, ipv6Prefix: number): void {
+  if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
+    throw badOption(factory, 'ipv6Prefix', 'must be an integer from 32 to 128', ipv6Prefix);
+  }
+}
+
+/** How long a resolver remembers what a text means: bounded, because anybody may send new texts. */
+const CACHE_SIZE = 8192;
+
+/** `read`, remembered for the most recently used texts. What it gives for a text must never change. */
+export function remembered<T extends object>(read: (text: string) => T): (text: string) => T {
+  const cache = new LRUCache<string, T>({ max: CACHE_SIZE });
+  return (text) => {
+    if (text.length > MAX_LENGTH) return read(text);
+    let value = cache.get(text);
+    if (value === undefined) {
+      value = read(text);
+      // A copy: a piece cut from a long header would keep the whole header alive.
+      cache.set(Buffer.from(text).toString(), value);
+    }
+    return value;
+  };
+}
+
+/**
+ * The partition key under which `clientIp` files this address, for looking up somebody's usage; undefined when `ip` is
+ * not an address.
+ * @throws OptionError for an `ipv6Prefix` outside 32 to 128
+ */
+export function addressKey(ip: string, ipv6Prefix = 64): string | undefined {
+  checkIpv6Prefix('addressKey', ipv6Prefix);
+  const address = parseAddress(ip);
+  return address === undefined ? undefined : keyOf(address, ipv6Prefix);
+}

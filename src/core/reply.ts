@@ -1,0 +1,15 @@
+import type { Problem } from './problem.js';
+
+/** An answer instead of the handler's. Without a problem it has no body (a preflight). */
+export interface Reply {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly problem: Problem | undefined;
+}
+
+const NO_HEADERS: Reply['headers'] = Object.freeze([]);
+
+/** A reply that refuses with `problem`. */
+export function refuse(problem: Problem, headers: Reply['headers'] = NO_HEADERS): Reply {
+  return { status: problem.status, headers, problem };
+}

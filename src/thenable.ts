@@ -1,7 +1,0 @@
-/**
- * Whether a value is to be waited for. Promises of other realms and libraries are, too: taken for an answer, one of them
- * would let a request pass that it is about to refuse.
- */
-export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-}

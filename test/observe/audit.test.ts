@@ -1,0 +1,238 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { type AuthenticateOptions, authenticate, type FailureLimit } from '../../src/auth/authenticate.js';
+import type { Authenticator, Verdict } from '../../src/auth/authenticator.js';
+import { readBearer } from '../../src/auth/bearer.js';
+import { requireScope } from '../../src/auth/require-scope.js';
+import { sharedSecret } from '../../src/auth/shared-secret.js';
+import { clientIp } from '../../src/client-ip/client-ip.js';
+import type { Guard } from '../../src/core/guard.js';
+import { OptionError } from '../../src/core/option.js';
+import { problem } from '../../src/core/problem.js';
+import { refuse } from '../../src/core/reply.js';
+import { sequence } from '../../src/core/sequence.js';
+import { type AuditOptions, type AuditRecord, audit } from '../../src/observe/audit.js';
+import { requestId } from '../../src/observe/request-id.js';
+import { expectNoCredential } from '../canary.js';
+import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
+
+const SECRET = 'audit-test-c4n4ry-secret-0123456789-abc';
+const HASH_KEY = 'audit-test-c4n4ry-hash-key-0123456789-abc';
+const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
+
+async function recordsOf(guards: readonly Guard[], options: TestExchangeOptions, own: Partial<AuditOptions> = {}) {
+  const records: AuditRecord[] = [];
+  const sink = (record: AuditRecord) => records.push(record);
+  const answer = await ask(sequence(audit({ sink, hashKey: HASH_KEY, now: () => 5, ...own }), ...guards), options);
+  expectNoCredential('audit', inspect(records));
+  return { records, answer };
+}
+
+const scheme = (verdict: Verdict): Authenticator => ({
+  scheme: 'test',
+  challenge: 'Bearer',
+  read: readBearer,
+  verify: () => verdict,
+});
+
+describe('audit', () => {
+  it('writes one whole record for a caller who was let in', async () => {
+    const { records } = await recordsOf(
+      [
+        requestId(),
+        clientIp({ trust: ['loopback'] }),
+        authenticate(sharedSecret({ secrets: [{ secret: SECRET, id: 'current' }], clientId: 'main' })),
+      ],
+      {
+        method: 'POST',
+        url: '/generate?token=not-for-the-log',
+        headers: [bearer(SECRET), ['X-Forwarded-For', '192.0.2.7'], ['X-Request-ID', 'r-1']],
+      },
+    );
+    expect(records).toEqual([
+      {
+        at: 5,
+        outcome: 'allowed',
+        reason: 'verified',
+        scheme: 'shared-secret',
+        credentialId: 'current',
+        keyHash: expect.stringMatching(/^[0-9a-f]{12}$/),
+        clientId: 'main',
+        ip: '192.0.2.7',
+        requestId: 'r-1',
+        method: 'POST',
+        path: '/generate',
+      },
+    ]);
+  });
+
+  const limited = (answer: 429 | 503): FailureLimit => ({
+    check: () => refuse(problem(answer === 429 ? 'authentication-throttled' : 'store-unavailable')),
+    failed: () => undefined,
+  });
+  const invalid: Verdict = { kind: 'invalid', reason: 'revoked', credentialId: 'k1', clientId: 'c1' };
+  const cases: readonly (readonly [
+    what: string,
+    verdict: Verdict,
+    headers: readonly HeaderLine[],
+    options: AuthenticateOptions,
+    expected: Partial<AuditRecord>,
+  ])[] = [
+    ['no credentials', invalid, [], {}, { outcome: 'refused', reason: 'missing' }],
+    [
+      'no credentials where they are optional',
+      invalid,
+      [],
+      { optional: true },
+      { outcome: 'allowed', reason: 'optional' },
+    ],
+    [
+      'malformed ones',
+      invalid,
+      [['Authorization', 'Bearer']],
+      {},
+      { outcome: 'refused', reason: 'malformed', scheme: 'test' },
+    ],
+    [
+      'repeated ones',
+      invalid,
+      [bearer('T'), bearer('T')],
+      {},
+      { outcome: 'refused', reason: 'repeated', scheme: 'test' },
+    ],
+    [
+      'overlong ones',
+      invalid,
+      [bearer('T'.repeat(8193))],
+      {},
+      { outcome: 'refused', reason: 'too large', scheme: 'test' },
+    ],
+    [
+      'bad ones, with whose they are',
+      invalid,
+      [bearer('T')],
+      {},
+      { outcome: 'refused', reason: 'revoked', scheme: 'test', credentialId: 'k1', clientId: 'c1' },
+    ],
+    ['ones of no scheme', { kind: 'absent' }, [bearer('T')], {}, { outcome: 'refused', reason: 'of no scheme' }],
+    [
+      'ones that cannot be checked',
+      { kind: 'unavailable', reason: 'timeout' },
+      [bearer('T')],
+      {},
+      { outcome: 'unavailable', reason: 'timeout', scheme: 'test' },
+    ],
+    [
+      'ones for too large a body',
+      { kind: 'content-too-large' },
+      [bearer('T')],
+      {},
+      { outcome: 'refused', reason: 'content-too-large', scheme: 'test' },
+    ],
+    [
+      'ones from where too many failed',
+      invalid,
+      [bearer('T')],
+      { failedAuthLimit: limited(429) },
+      { outcome: 'refused', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
+    ],
+    [
+      'ones whose failures cannot be counted',
+      invalid,
+      [bearer('T')],
+      { failedAuthLimit: limited(503) },
+      { outcome: 'unavailable', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
+    ],
+  ];
+  it.each(cases)('tells of %s, once', async (_what, verdict, headers, options, expected) => {
+    const { records } = await recordsOf([authenticate(scheme(verdict), options)], { headers });
+    expect(records).toHaveLength(1);
+    expect(records[0]).toMatchObject(expected);
+  });
+
+  it('tells of a scope that was wanting', async () => {
+    const { records } = await recordsOf([authenticate(sharedSecret({ secrets: [SECRET] })), requireScope('admin')], {
+      headers: [bearer(SECRET)],
+    });
+    expect(records.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ['allowed', 'verified'],
+      ['refused', 'insufficient scope'],
+    ]);
+  });
+
+  it('gives the same hash to the same credentials, under its key only, and no part of them', async () => {
+    const hashOf = async (token: string, own: Partial<AuditOptions> = {}) =>
+      (await recordsOf([authenticate(scheme(invalid))], { headers: [bearer(token)] }, own)).records[0]?.keyHash;
+    const hash = await hashOf('abcdef0123456789');
+    expect(await hashOf('abcdef0123456789')).toBe(hash);
+    expect(await hashOf('abcdef0123456788')).not.toBe(hash);
+    expect(await hashOf('abcdef0123456789', { hashKey: `${HASH_KEY}2` })).not.toBe(hash);
+  });
+
+  it('makes up another key at every start', async () => {
+    const hashes = new Set<string | undefined>();
+    for (let i = 0; i < 2; i++) {
+      const records: AuditRecord[] = [];
+      const guard = sequence(audit({ sink: (record) => records.push(record) }), authenticate(scheme(invalid)));
+      await ask(guard, { headers: [bearer('T')] });
+      hashes.add(records[0]?.keyHash);
+    }
+    expect(hashes.size).toBe(2);
+  });
+
+  it('shows no credential, whole or in part, wherever it stood', async () => {
+    const { records } = await recordsOf([authenticate(scheme(invalid))], {
+      url: `/a?access_token=${SECRET}`,
+      headers: [bearer(SECRET)],
+    });
+    expect(inspect(records, { depth: 9 })).not.toContain(SECRET.slice(0, 6));
+  });
+
+  it('may stand more than once', async () => {
+    const outer: AuditRecord[] = [];
+    const { records } = await recordsOf(
+      [audit({ sink: (record) => outer.push(record) }), authenticate(scheme(invalid))],
+      { headers: [bearer('T')] },
+    );
+    expect([records.length, outer.length]).toEqual([1, 1]);
+  });
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('disk full');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('disk full'))],
+  ])('changes no answer where its sink %s', async (_what, sink) => {
+    const refused: Awaited<ReturnType<typeof recordsOf>> = await recordsOf(
+      [authenticate(scheme(invalid))],
+      { headers: [bearer('T')] },
+      { sink },
+    );
+    expect(refused.answer.status).toBe(401);
+    const passed: Awaited<ReturnType<typeof recordsOf>> = await recordsOf(
+      [authenticate(sharedSecret({ secrets: [SECRET] }))],
+      { headers: [bearer(SECRET)] },
+      { sink },
+    );
+    await Promise.resolve();
+    expect(passed.answer.passed).toBe(true);
+    expect(passed.answer.faults.map(String)).toEqual(['Error: disk full']);
+  });
+
+  it.each<[string, object, string]>([
+    ['no sink', {}, 'sink'],
+    ['a sink that is no function', { sink: 'audit.log' }, 'sink'],
+    ['a short hash key', { sink: () => undefined, hashKey: 'too-short-to-be-a-key' }, 'hashKey'],
+    ['a hash key of 31 characters', { sink: () => undefined, hashKey: 'too-short'.padEnd(31, 'x') }, 'hashKey'],
+    ['a clock that is none', { sink: () => undefined, now: 5 }, 'now'],
+    ['a misspelt option', { sink: () => undefined, hashkey: HASH_KEY }, 'hashkey'],
+  ])('cannot be made with %s', (_what, options, named) => {
+    const act = () => audit(options as unknown as AuditOptions);
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(named);
+    expect(act).not.toThrow(/too-short/);
+  });
+});
