@@ -55,7 +55,7 @@ table('apiKeys({ keys })', rows);
 
 const withPepper = apiKeys({ keys: peppered.map(({ record }) => record), pepper: PEPPER });
 const byDigest = new Map(made.map(({ record }) => [record.digests[0].digest, record]));
-const stored = apiKeys({ store: { findByDigest: async (digest) => byDigest.get(digest) }, cacheFor: '1h' });
+const stored = apiKeys({ store: { findByDigest: async (digest) => byDigest.get(digest) }, cache: { maxAge: '1h' } });
 const remembered = sample(made);
 for (const token of remembered) await stored.verify(token, exchange);
 table('other ways', [

@@ -3,7 +3,7 @@ import { memoryStore, slidingWindow } from 'gatewarden';
 
 const KEYS = 1_000_000;
 let clock = Date.now();
-const store = memoryStore({ maxKeys: KEYS, now: () => clock });
+const store = memoryStore({ maxEntries: KEYS, now: () => clock });
 const policies = [slidingWindow({ limit: 60, window: '1m' })];
 
 function slowest(calls, key) {

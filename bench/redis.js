@@ -29,7 +29,7 @@ await client.ping();
 const keys = Array.from({ length: 10_000 }, (_, i) => `10.${i >> 8}.${i & 255}.1`);
 const window = slidingWindow({ limit: 60, window: '1m' });
 const quota = dailyQuota({ limit: 1_000_000 });
-const store = redisStore({ client, deadline: '5s', refusalCache: false });
+const store = redisStore({ client, timeout: '5s', refusalCache: false });
 const flexible = new RateLimiterRedis({ storeClient: client, points: 60, duration: 60 });
 
 const contestants = [

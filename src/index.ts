@@ -1,8 +1,8 @@
 export {
   type AdminApiKeyOptions,
+  type ApiKeyRecordOptions,
   adminApiKey,
-  type OpaqueApiKeyOptions,
-  opaqueApiKey,
+  apiKeyRecord,
 } from './auth/api-keys/api-key-record.js';
 export {
   type ApiKeySet,
@@ -19,7 +19,7 @@ export {
   rotateApiKey,
 } from './auth/api-keys/generate.js';
 export { type DigestApiKeyOptions, digestApiKey } from './auth/api-keys/key-digest.js';
-export type { ApiKeyCacheOptions, ApiKeyStore } from './auth/api-keys/key-store.js';
+export type { ApiKeyLookupOptions, ApiKeyStore, CacheOptions } from './auth/api-keys/key-store.js';
 export { type ParseApiKeysOptions, parseApiKeys } from './auth/api-keys/parse-api-keys.js';
 export type { ApiKeyDigest, ApiKeyRecord } from './auth/api-keys/record.js';
 export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
@@ -35,7 +35,7 @@ export {
   memoryReplayStore,
 } from './auth/signed-request/memory-replay-store.js';
 export type { Remembered, ReplayStore } from './auth/signed-request/replay-store.js';
-export { type SignatureHeaders, type SignOptions, sign } from './auth/signed-request/sign-request.js';
+export { type SignatureHeaders, type SignRequestOptions, signRequest } from './auth/signed-request/sign-request.js';
 export { type SignedRequestOptions, signedRequest } from './auth/signed-request/signed-request.js';
 export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
@@ -43,9 +43,10 @@ export { addressKey } from './core/address.js';
 export type { Admission } from './core/admission.js';
 export type { AuthenticationDecision } from './core/authentication-decision.js';
 export type { ClientIp, ClientIpReason } from './core/client-ip.js';
-export { type AuthenticationListener, Exchange, type FaultReporter, type SettledHook } from './core/exchange.js';
+export type { Duration } from './core/duration.js';
+export { type AuthenticationListener, type EndHook, Exchange, type FaultReporter } from './core/exchange.js';
 export type { Guard } from './core/guard.js';
-export { type Duration, OptionError, type Size } from './core/option.js';
+export { OptionError } from './core/option.js';
 export type { Outcome } from './core/outcome.js';
 export { type Principal, principalOf } from './core/principal.js';
 export {
@@ -62,7 +63,8 @@ export { type Reply, refuse } from './core/reply.js';
 export { reportFaults } from './core/report-faults.js';
 export type { RequestBody, RequestView, ResponseHeaders } from './core/request-view.js';
 export { sequence } from './core/sequence.js';
-export type { KeyTime } from './core/time.js';
+export type { Size } from './core/size.js';
+export type { Time } from './core/time.js';
 export type { Upload, UploadedFile } from './core/uploaded-file.js';
 export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';

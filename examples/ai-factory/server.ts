@@ -14,6 +14,7 @@ import {
   slidingWindow,
   trustedHosts,
 } from 'gatewarden';
+import { toMilliseconds } from 'gatewarden/env';
 import { guard } from 'gatewarden/hono';
 import { Hono } from 'hono';
 import { z } from 'zod';
@@ -35,7 +36,7 @@ const TestRequest = z.object({
 /** The AI Factory server: each guard stands where the guide's middleware stood, and answers in its words. */
 export function createServer(settings: Settings, logger: Logger, docs: Docs): Hono {
   const { corsOrigins, rateLimit } = settings;
-  const allowance = `${rateLimit.requests} requests per ${rateLimit.periodSeconds}s`;
+  const allowance = `${rateLimit.requests} requests per ${toMilliseconds(rateLimit.period) / 1000}s`;
 
   // Clients of this server know FastAPI's bodies: `detail`, and when it happened. A bad key is 403 to them.
   const fastApiErrors = problemFormat({
@@ -56,10 +57,10 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
       securityHeaders({ preset: 'classic' }),
       trustedHosts({ hosts: settings.trustedHosts }),
       cors({
-        origins: corsOrigins,
+        origin: corsOrigins,
         credentials: true,
         methods: ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'],
-        headers: '*',
+        allowedHeaders: '*',
         maxAge: '10m',
       }),
     ),
@@ -69,13 +70,13 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
 
   // Everything below counts; /health never does.
   if (rateLimit.enabled) {
-    const { requests, periodSeconds } = rateLimit;
+    const { requests, period } = rateLimit;
     app.use(
       guard(
         limit({
           store: memoryStore(),
           by: 'client-ip',
-          policies: [slidingWindow({ limit: requests, window: periodSeconds * 1000, name: 'requests' })],
+          policies: [slidingWindow({ limit: requests, window: period, name: 'requests' })],
           // Guesses at the key count like everything else.
           refundOn: ['server-error'],
           legacyHeaders: true,

@@ -4,6 +4,7 @@ import {
   boolean,
   checked,
   type DescribedSetting,
+  type Duration,
   duration,
   integer,
   list,
@@ -20,7 +21,7 @@ export interface Settings {
   readonly corsOrigins: readonly string[];
   readonly trustedHosts: readonly string[];
   readonly trustedProxies: readonly string[];
-  readonly rateLimit: { readonly enabled: boolean; readonly requests: number; readonly periodSeconds: number };
+  readonly rateLimit: { readonly enabled: boolean; readonly requests: number; readonly period: Duration };
   readonly debug: boolean;
   readonly host: string;
   readonly port: number;
@@ -38,14 +39,14 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   const { values, describe } = readEnv(
     {
       API_KEY: checked(secret({ optional: true, minLength: 16 }), (keys) => keys && apiKeys({ keys: split(keys) })),
-      CORS_ORIGINS: checked(list({ default: ['http://localhost:3000'] }), (origins) => cors({ origins })),
+      CORS_ORIGINS: checked(list({ default: ['http://localhost:3000'] }), (origin) => cors({ origin })),
       TRUSTED_HOSTS: checked(list({ default: ['localhost', '127.0.0.1', '[::1]'] }), (hosts) =>
         trustedHosts({ hosts }),
       ),
       TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
       RATE_LIMIT_ENABLED: boolean({ default: true }),
       RATE_LIMIT_REQUESTS: integer({ min: 1, max: 1_000_000, default: 100 }),
-      RATE_LIMIT_PERIOD_SECONDS: duration({ default: '60s' }),
+      RATE_LIMIT_PERIOD_SECONDS: duration({ default: '60s', bare: 's' }),
       DEBUG: boolean({ default: false }),
       HOST: text({ default: '127.0.0.1' }),
       PORT: port({ default: 8000 }),
@@ -66,7 +67,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     rateLimit: {
       enabled: values.RATE_LIMIT_ENABLED,
       requests: values.RATE_LIMIT_REQUESTS,
-      periodSeconds: Math.ceil(values.RATE_LIMIT_PERIOD_SECONDS / 1000),
+      period: values.RATE_LIMIT_PERIOD_SECONDS,
     },
     debug: values.DEBUG,
     host: values.HOST,

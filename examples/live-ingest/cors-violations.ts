@@ -11,7 +11,7 @@ export function corsViolations(logger: Logger): Guard {
   return function corsViolations(exchange) {
     const [origin] = exchange.request.fieldLines('origin');
     if (origin === undefined) return undefined;
-    exchange.onSettled((outcome) => {
+    exchange.onEnd((outcome) => {
       if (outcome.kind === 'aborted' || exchange.get('Access-Control-Allow-Origin') !== undefined) return;
       const refused = outcome.kind === 'refused' && outcome.code === 'preflight-refused';
       logger.warn(

@@ -39,9 +39,9 @@ export async function createGateway(settings: Settings, streams: Streams, logger
       clientIp({ trust: settings.trustedProxies }),
       corsViolations(logger),
       cors({
-        origins: settings.corsOrigins,
+        origin: settings.corsOrigins,
         credentials: true,
-        headers: [
+        allowedHeaders: [
           'Accept',
           'Accept-Language',
           'Content-Language',

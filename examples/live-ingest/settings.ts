@@ -32,7 +32,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       HOST: text({ default: '127.0.0.1' }),
       PORT: port({ default: 8000 }),
       INGEST_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 60 }),
-      API_CORS_ORIGINS: checked(list({ default: ['http://localhost:5173'] }), (origins) => cors({ origins })),
+      API_CORS_ORIGINS: checked(list({ default: ['http://localhost:5173'] }), (origin) => cors({ origin })),
       TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
       DATA_FILE: text({ default: DATA_FILE }),
     },

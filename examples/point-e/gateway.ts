@@ -85,7 +85,7 @@ export function createGateway(
     policies: [
       windowSeconds === DAY_SECONDS
         ? dailyQuota({ limit: limitPerIp, name: 'generations' })
-        : slidingWindow({ limit: limitPerIp, window: windowSeconds * 1000, name: 'generations' }),
+        : slidingWindow({ limit: limitPerIp, window: `${windowSeconds}s`, name: 'generations' }),
     ],
   });
 

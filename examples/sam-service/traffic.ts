@@ -61,7 +61,7 @@ export function counted(traffic: Traffic, skip: (path: string) => boolean): Guar
     const [path = ''] = exchange.request.url.split('?', 1);
     if (skip(path)) return undefined;
     traffic.begin();
-    exchange.onSettled((outcome) => traffic.end(outcome.kind === 'aborted' ? undefined : outcome.status));
+    exchange.onEnd((outcome) => traffic.end(outcome.kind === 'aborted' ? undefined : outcome.status));
     return undefined;
   };
 }

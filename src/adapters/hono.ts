@@ -20,7 +20,7 @@ declare module 'hono' {
 export type HonoGuard = (...guards: readonly Guard[]) => MiddlewareHandler;
 
 /** What `guardWith` takes. */
-export interface HonoGuardOptions {
+export interface CreateGuardOptions {
   /** `getConnInfo` of the runtime, from `hono/bun`, `hono/deno` or `hono/cloudflare-workers`. Node needs none. */
   readonly getConnInfo: (context: Context) => { readonly remote: { readonly address?: string | undefined } };
 }
@@ -37,13 +37,13 @@ export interface HonoGuardOptions {
 export const guard: HonoGuard = (...guards) => middleware(guards, undefined);
 
 /** `guard` for runtimes other than Node, where only Hono's `getConnInfo` knows the caller's address. */
-export function guardWith({ getConnInfo }: HonoGuardOptions): HonoGuard {
+export function createGuard({ getConnInfo }: CreateGuardOptions): HonoGuard {
   return (...guards) => middleware(guards, getConnInfo);
 }
 
 function middleware(
   guards: readonly Guard[],
-  getConnInfo: HonoGuardOptions['getConnInfo'] | undefined,
+  getConnInfo: CreateGuardOptions['getConnInfo'] | undefined,
 ): MiddlewareHandler {
   const run = sequence(...guards);
   return async function gatewarden(context, next) {
@@ -70,9 +70,9 @@ function middleware(
     try {
       respond(context, await passOrAnswer(run, exchange, next));
       for (const [name, value] of message.headers()) addHeader(context, name, value);
-      exchange.settle({ kind: 'completed', status: context.res.status });
+      exchange.end({ kind: 'completed', status: context.res.status });
     } catch (error) {
-      exchange.settle({ kind: 'completed', status: 500 });
+      exchange.end({ kind: 'completed', status: 500 });
       throw error;
     }
     return undefined;
@@ -127,7 +127,7 @@ function answer(exchange: Exchange, reply: Reply): Response {
     sent = INTERNAL_ERROR;
     response = responseOf(exchange, sent);
   }
-  exchange.settle({ kind: 'refused', status: response.status, code: sent.problem?.code });
+  exchange.end({ kind: 'refused', status: response.status, code: sent.problem?.code });
   return response;
 }
 

@@ -51,7 +51,7 @@ export function watchStream(stream: Http2Stream, response: ServerResponse, excha
   stream.once('aborted', () => exchange.abort());
   stream.once('finish', () => {
     if (isReset(stream)) return;
-    exchange.settle({ kind: 'completed', status: response.statusCode });
+    exchange.end({ kind: 'completed', status: response.statusCode });
     // A client that goes on sending is not wanted any more. What nobody has begun to read, Node itself lets go.
     if (!stream.readableEnded && stream.readableFlowing !== null) stream.close(NO_ERROR);
   });
@@ -65,7 +65,7 @@ export function watchStream(stream: Http2Stream, response: ServerResponse, excha
     // Without a body there is nothing to finish: a HEAD has its answer when its head is sent.
     const { headRequest = false, headersSent = false } = stream as { headRequest?: boolean; headersSent?: boolean };
     if (headRequest && headersSent && !isReset(stream)) {
-      exchange.settle({ kind: 'completed', status: response.statusCode });
+      exchange.end({ kind: 'completed', status: response.statusCode });
     } else exchange.abort();
   });
 }

@@ -44,7 +44,7 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
     open.delete(exchange);
     // A write that failed has not destroyed the socket yet, where the client had ended its own side before.
     if (socket.destroyed || socket.errored) exchange.abort();
-    else exchange.settle({ kind: 'completed', status: response.statusCode });
+    else exchange.end({ kind: 'completed', status: response.statusCode });
   });
   response.on('close', () => {
     open.delete(exchange);

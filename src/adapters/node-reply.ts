@@ -21,7 +21,7 @@ export function sendReply(response: ServerResponse, exchange: Exchange, reply: R
     sent = INTERNAL_ERROR;
     write(response, exchange, sent);
   }
-  exchange.settle({ kind: 'refused', status: response.statusCode, code: sent.problem?.code });
+  exchange.end({ kind: 'refused', status: response.statusCode, code: sent.problem?.code });
 }
 
 function write(response: ServerResponse, exchange: Exchange, reply: Reply): void {

@@ -1,6 +1,7 @@
 import { badOption, checkOptionNames, OptionError } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
+import { openScopes } from './scope.js';
 
 /** What `developmentBypass` takes. */
 export interface DevelopmentBypassOptions {
@@ -14,8 +15,6 @@ export interface DevelopmentBypassOptions {
 }
 
 const NOT_IN = /^\s*prod/i;
-/** Scopes that nobody has without credentials. */
-export const ADMIN = /^\s*admin/i;
 
 /**
  * Lets in callers without credentials while a service is being developed. Where it stands beside other authenticators,
@@ -33,9 +32,7 @@ export function developmentBypass(options: DevelopmentBypassOptions): Authentica
   if (typeof clientId !== 'string' || clientId === '') {
     throw badOption('developmentBypass', 'clientId', 'must be a non-empty string', clientId);
   }
-  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string' || ADMIN.test(scope))) {
-    throw badOption('developmentBypass', 'scopes', 'must be a list of strings, none of them an admin scope', scopes);
-  }
+  const granted = openScopes('developmentBypass', scopes);
   for (const name of ['NODE_ENV', 'ENVIRONMENT']) {
     if (enabled && NOT_IN.test(env[name] ?? '')) {
       throw new OptionError(
@@ -52,7 +49,7 @@ export function developmentBypass(options: DevelopmentBypassOptions): Authentica
     ? Object.freeze({
         id: clientId,
         scheme: 'development-bypass',
-        scopes: Object.freeze([...scopes]),
+        scopes: granted,
         credentialId: 'none',
         bypassed: true,
       })

@@ -1,8 +1,8 @@
 import { badOption, checkOptionNames, oneOf } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
-import { ADMIN } from './development-bypass.js';
 import { FIELD_TOKEN, fieldName, readFieldToken } from './field-token.js';
+import { openScopes } from './scope.js';
 import { type SharedSecretEntry, secretSet } from './secret-set.js';
 
 /** What `ingestToken` takes. */
@@ -59,19 +59,12 @@ function openToAll(clientId: string, scopes: readonly string[], header: string):
   if (typeof clientId !== 'string' || clientId === '') {
     throw badOption('ingestToken', 'clientId', 'must be a non-empty string', clientId);
   }
-  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string' || ADMIN.test(scope))) {
-    throw badOption(
-      'ingestToken',
-      'scopes',
-      'must, while it is open to all, be a list of strings, none an admin scope',
-      scopes,
-    );
-  }
+  const granted = openScopes('ingestToken', scopes);
   process.emitWarning('ingestToken has no token set and lets everybody in', { code: 'GATEWARDEN_INGEST_OPEN' });
   const principal: Principal = Object.freeze({
     id: clientId,
     scheme: 'ingest-token',
-    scopes: Object.freeze([...scopes]),
+    scopes: granted,
     credentialId: 'none',
     bypassed: true,
   });

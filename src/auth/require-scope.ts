@@ -4,15 +4,13 @@ import { principalOf } from '../core/principal.js';
 import { problem } from '../core/problem.js';
 import { refuse } from '../core/reply.js';
 import { challenge, checkRealm } from './challenge.js';
+import { isScope } from './scope.js';
 
 /** What `requireScope` takes beside the scopes. */
 export interface RequireScopeOptions {
   /** As in `authenticate`. Default `api`. */
   readonly realm?: string;
 }
-
-/** `scope-token` of RFC 6749 section 3.3. */
-export const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
 /**
  * Lets a principal pass that has all of these scopes, and refuses any other with 403 `scope-insufficient` and the error
@@ -47,8 +45,4 @@ export function requireScope(scopes: string | readonly string[], options: Requir
     }
     return undefined;
   };
-}
-
-function isScope(value: unknown): value is string {
-  return typeof value === 'string' && SCOPE.test(value);
 }

@@ -1,7 +1,9 @@
 import { badOption, badSecret } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
+import { type Time, time } from '../core/time.js';
 import { invalid, type Verdict } from './authenticator.js';
 import { digestBytes, digestOf, equalDigests } from './digest.js';
+import { scopeList } from './scope.js';
 
 /** A secret with an end, or a name for the audit. */
 export interface SharedSecretEntry {
@@ -9,7 +11,7 @@ export interface SharedSecretEntry {
   /** Names the secret in `principal.credentialId`. Default `secret-1`, `secret-2` and so on. */
   readonly id?: string;
   /** From this moment on the secret is refused. Default never. */
-  readonly expiresAt?: Date;
+  readonly expiresAt?: Time;
 }
 
 /** How one scheme takes its secrets, and whom they stand for. */
@@ -53,9 +55,7 @@ export function secretSet(
   if (typeof clientId !== 'string' || clientId === '') {
     throw badOption(factory, 'clientId', 'must be a non-empty string', clientId);
   }
-  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string')) {
-    throw badOption(factory, 'scopes', 'must be a list of strings', scopes);
-  }
+  scopeList(factory, 'scopes', scopes);
   if (typeof now !== 'function') throw badOption(factory, 'now', 'must be a function', now);
   const accepted = secrets.map((entry, i) => acceptedSecret(entry, i, options));
   const digests = new Set(accepted.map(({ text }) => text));
@@ -93,11 +93,8 @@ function acceptedSecret(entry: string | SharedSecretEntry, index: number, option
   if (typeof id !== 'string' || id === '' || id === secret) {
     throw badSecret(factory, `${option}.id`, 'must be a non-empty string, and not the secret');
   }
-  if (expiresAt !== undefined && !(expiresAt instanceof Date && Number.isFinite(expiresAt.getTime()))) {
-    throw badOption(factory, `${option}.expiresAt`, 'must be a valid Date', expiresAt);
-  }
   const text = digestOf(secret);
-  const ends = expiresAt === undefined ? {} : { expiresAt: expiresAt.getTime() };
+  const ends = expiresAt === undefined ? {} : { expiresAt: time(factory, `${option}.expiresAt`, expiresAt) };
   const principal: Principal = Object.freeze({
     id: clientId,
     scheme,

@@ -5,7 +5,7 @@ import type { Guard } from '../core/guard.js';
 import { badOption, checkOptionNames, oneOf } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import type { RequestView } from '../core/request-view.js';
-import { disown } from '../core/thenable.js';
+import { ignoreRejection } from '../core/thenable.js';
 import { WORKERS_ADDRESS, workerKey } from './cloudflare.js';
 import { hopsOf } from './forwarding-header.js';
 import { trustedRanges } from './trusted-range.js';
@@ -112,7 +112,7 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     exchange.peerIsTrusted = peer.trusted;
     if (peer.direct === undefined) throw new Error('gatewarden: the socket has an address that is not one');
     const vouched = principal === undefined ? undefined : forwarder?.(principal);
-    disown(vouched);
+    ignoreRejection(vouched);
     const mayForward = vouched === true;
     if (!peer.trusted && !mayForward) {
       if (!warned) warnOfStranger(request);

@@ -12,7 +12,7 @@ import type { Upload } from './uploaded-file.js';
 export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
 
 /** Told once how an exchange ended; may give a promise, which nobody waits for. */
-export type SettledHook = (outcome: Outcome, exchange: Exchange) => unknown;
+export type EndHook = (outcome: Outcome, exchange: Exchange) => unknown;
 
 /** Told of everything that went wrong on the server's side: a guard that threw, a hook that failed. */
 export type FaultReporter = (error: unknown, exchange: Exchange) => void;
@@ -48,7 +48,7 @@ export class Exchange {
 
   readonly #headers: ResponseHeaders;
   #outcome: Outcome | undefined = undefined;
-  #hooks: SettledHook[] | undefined = undefined;
+  #hooks: EndHook[] | undefined = undefined;
   #abort: AbortController | undefined = undefined;
 
   constructor(request: RequestView, headers: ResponseHeaders) {
@@ -114,14 +114,14 @@ export class Exchange {
    * so that what a later guard settles is seen by an earlier guard's log. A hook that fails is reported, and hides
    * nothing from the client.
    */
-  onSettled(hook: SettledHook): void {
+  onEnd(hook: EndHook): void {
     if (this.#outcome !== undefined) this.#run(hook, this.#outcome);
     else if (this.#hooks === undefined) this.#hooks = [hook];
     else this.#hooks.push(hook);
   }
 
   /** For adapters: ends the exchange. The first call decides; later ones change nothing. */
-  settle(outcome: Outcome): void {
+  end(outcome: Outcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
     if (outcome.kind === 'aborted') this.#abort?.abort();
@@ -136,7 +136,7 @@ export class Exchange {
 
   /** For adapters: the connection closed before the response was finished. */
   abort(): void {
-    this.settle(ABORTED);
+    this.end(ABORTED);
   }
 
   /** Reports a fault. A reporter that fails itself changes nothing. */
@@ -148,7 +148,7 @@ export class Exchange {
     } catch {}
   }
 
-  #run(hook: SettledHook, outcome: Outcome): void {
+  #run(hook: EndHook, outcome: Outcome): void {
     try {
       const result = hook(outcome, this);
       if (isThenable(result)) Promise.resolve(result).catch((error: unknown) => this.fault(error));

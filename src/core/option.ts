@@ -8,13 +8,14 @@ export class OptionError extends TypeError {
 
 const ONE_LINE = { compact: true, breakLength: Number.POSITIVE_INFINITY };
 
-/** An `OptionError` that shows the bad value. Never for a secret: see `badSecret`. */
-export function badOption(factory: string, option: string, rule: string, value: unknown): OptionError {
-  return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown(value)}`);
+/** An `OptionError` that shows the bad value and, where the rule does not say it, the remedy. Never use it for a secret: see `badSecret`. */
+export function badOption(factory: string, option: string, rule: string, value: unknown, remedy?: string): OptionError {
+  const after = remedy === undefined ? '' : `; ${remedy}`;
+  return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown(value)}${after}`);
 }
 
-/** A value for a message: primitives and lists of them in full, of objects only the type, as they may hold a secret. */
-function shown(value: unknown): string {
+/** A value as a message shows it: primitives and lists of them in full, objects by their type, since they may hold a secret. */
+export function shown(value: unknown): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return '[]';
     const items = value.slice(0, 10).map(shown);
@@ -26,23 +27,54 @@ function shown(value: unknown): string {
   return inspect(value, { ...ONE_LINE, depth: 0, maxStringLength: 80 });
 }
 
-/** An `OptionError` about a secret: it tells the rule and shows nothing of the value. */
+/** An `OptionError` about a secret: it states the rule and shows nothing of the value. */
 export function badSecret(factory: string, option: string, rule: string): OptionError {
   return new OptionError(`gatewarden: ${factory} "${option}" ${rule}`);
 }
 
-/** Refuses what is not an object and any name that the factory does not know: a misspelt setting must not be lost. */
-export function checkOptionNames(factory: string, options: unknown, names: readonly string[]): void {
+/** The names of a factory's options. The compiler reports a name that is missing, and one that the options do not have. */
+export type OptionNames<Options> = Readonly<Record<keyof Options, true>>;
+
+/** Refuses a value that is not an object, and any name that the factory does not know: a misspelt option must not be lost. */
+export function checkOptionNames(
+  factory: string,
+  options: unknown,
+  known: readonly string[] | Readonly<Record<string, true>>,
+): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new OptionError(`gatewarden: ${factory} takes an object of options`);
   }
+  const names = Array.isArray(known) ? known : Object.keys(known);
   for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
-      throw new OptionError(`gatewarden: ${factory} has no option "${name}"; it knows ${names.join(', ')}`);
-    }
+    if (names.includes(name)) continue;
+    const meant = closest(name, names);
+    const hint = meant === undefined ? '' : ` Did you mean "${meant}"?`;
+    throw new OptionError(`gatewarden: ${factory} has no option "${name}".${hint} It takes ${names.join(', ')}`);
   }
 }
 
+/** The known name that a misspelt one is most like: another case, a letter or two more, fewer or changed. */
+function closest(name: string, names: readonly string[]): string | undefined {
+  const distances = names.map((known) => distance(name.toLowerCase(), known.toLowerCase()));
+  const least = Math.min(...distances);
+  return least <= Math.min(2, name.length / 3) ? names[distances.indexOf(least)] : undefined;
+}
+
+/** Levenshtein's edit distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const changed = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(changed, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** Checks a whole number from 1 to `max`. @throws OptionError */
 export function positiveInteger(
   factory: string,
   option: string,
@@ -56,52 +88,41 @@ export function positiveInteger(
   return value;
 }
 
+/** Checks one of a few words. @throws OptionError */
 export function oneOf<T extends string>(factory: string, option: string, value: unknown, allowed: readonly T[]): T {
   const found = allowed.find((candidate) => candidate === value);
   if (found === undefined) throw badOption(factory, option, `must be one of ${allowed.join(', ')}`, value);
   return found;
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A length of time: milliseconds as a number, or a string such as `'500ms'`, `'30s'`, `'15m'`, `'24h'`, `'7d'`. */
-export type Duration = number | string;
-
-/** Reads a duration as a positive whole number of milliseconds. */
-export function milliseconds(factory: string, option: string, value: Duration, max = Number.MAX_SAFE_INTEGER): number {
-  const rule = "must be a positive duration: whole milliseconds, or a string such as '30s' or '24h'";
-  let result = value;
-  if (typeof value === 'string') {
-    const match = /^(\d{1,15})(ms|s|m|h|d)$/.exec(value);
-    const unit = UNITS[match?.[2] ?? ''];
-    if (match === null || unit === undefined) throw badOption(factory, option, rule, value);
-    result = Number(match[1]) * unit;
-  }
-  if (typeof result !== 'number' || !Number.isSafeInteger(result) || result < 1) {
-    throw badOption(factory, option, rule, value);
-  }
-  if (result > max) throw badOption(factory, option, `must be at most ${max} ms`, value);
-  return result;
+/** Checks a boolean. @throws OptionError */
+export function boolean(factory: string, option: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw badOption(factory, option, 'must be true or false', value);
+  return value;
 }
 
-const SIZES: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 };
+/** Checks an optional function. @throws OptionError */
+export function callback<T extends ((...args: never[]) => unknown) | undefined>(
+  factory: string,
+  option: string,
+  value: T,
+): T {
+  if (value !== undefined && typeof value !== 'function') throw badOption(factory, option, 'must be a function', value);
+  return value;
+}
 
-/** A size: bytes as a number, or a string such as `'64kb'`, `'50mb'`, `'1gb'`, by powers of 1024. */
-export type Size = number | string;
+/** Checks the option `now`. Without it, the system's clock in epoch milliseconds. @throws OptionError */
+export function clock(factory: string, now: (() => number) | undefined): () => number {
+  return callback(factory, 'now', now) ?? systemClock;
+}
 
-/** Reads a size as a positive whole number of bytes. */
-export function bytes(factory: string, option: string, value: Size, max = Number.MAX_SAFE_INTEGER): number {
-  const rule = "must be a positive size: whole bytes, or a string such as '64kb' or '50mb'";
-  let result = value;
-  if (typeof value === 'string') {
-    const match = /^(\d{1,12})(b|kb|mb|gb)$/i.exec(value);
-    const unit = SIZES[match?.[2]?.toLowerCase() ?? ''];
-    if (match === null || unit === undefined) throw badOption(factory, option, rule, value);
-    result = Number(match[1]) * unit;
-  }
-  if (typeof result !== 'number' || !Number.isSafeInteger(result) || result < 1) {
-    throw badOption(factory, option, rule, value);
-  }
-  if (result > max) throw badOption(factory, option, `must be at most ${max} bytes`, value);
-  return result;
+/** Looks `Date.now` up at each call, so that fake timers reach it. */
+function systemClock(): number {
+  return Date.now();
+}
+
+/** Checks a non-empty string that is no secret. @throws OptionError */
+export function text(factory: string, option: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '') throw badOption(factory, option, 'must be a non-empty string', value);
+  return value;
 }

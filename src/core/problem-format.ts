@@ -3,7 +3,7 @@ import type { Guard } from './guard.js';
 import { checkOptionNames, OptionError } from './option.js';
 import { PROBLEM_CODES, type Problem, type ProblemFormats, type WireProblem } from './problem.js';
 import type { Reply } from './reply.js';
-import { disown } from './thenable.js';
+import { ignoreRejection } from './thenable.js';
 
 /**
  * Lets a service keep the error bodies and statuses that its clients know. Put it before the guards it words.
@@ -44,7 +44,7 @@ export function renderProblem(reply: Reply, exchange: Exchange): RenderedProblem
   if (exchange.problemFormats !== undefined) {
     try {
       const wire = formatted(problem, exchange.problemFormats, exchange.requestId);
-      disown(wire);
+      ignoreRejection(wire);
       if (wire !== undefined) return rendered(wire, reply.status);
     } catch (error) {
       exchange.fault(error);

@@ -13,17 +13,17 @@ const PROBLEMS = {
   'credentials-missing': {
     status: 401,
     title: 'Unauthorized',
-    detail: 'This resource needs credentials.',
+    detail: 'This resource requires credentials.',
   },
   'credentials-malformed': {
     status: 400,
     title: 'Bad Request',
-    detail: 'The credentials are malformed, repeated, or contradict each other.',
+    detail: 'The credentials are malformed, sent more than once, or contradict each other.',
   },
   'credentials-invalid': {
     status: 401,
     title: 'Unauthorized',
-    detail: 'The credentials were not accepted.',
+    detail: 'The credentials are not valid.',
   },
   'credentials-too-large': {
     status: 431,
@@ -33,52 +33,52 @@ const PROBLEMS = {
   'scope-insufficient': {
     status: 403,
     title: 'Forbidden',
-    detail: 'The credentials do not grant what this resource needs.',
+    detail: 'The credentials do not grant access to this resource.',
   },
   'authentication-throttled': {
     status: 429,
     title: 'Too Many Requests',
-    detail: 'Too many credentials from here were not accepted.',
+    detail: 'Too many failed authentication attempts. Try again later.',
   },
   'authentication-unavailable': {
     status: 503,
     title: 'Service Unavailable',
-    detail: 'The credentials cannot be checked at the moment.',
+    detail: 'The credentials cannot be checked right now. Try again later.',
   },
   'host-untrusted': {
     status: 400,
     title: 'Bad Request',
-    detail: 'The Host of this request is not one that is served here.',
+    detail: 'This service does not serve the requested host.',
   },
   'preflight-refused': {
     status: 403,
     title: 'Forbidden',
-    detail: 'Pages of this origin may not call this resource so.',
+    detail: 'The CORS preflight was refused: this origin, method or header is not allowed.',
   },
   'content-too-large': {
     status: 413,
     title: 'Content Too Large',
-    detail: 'The body is larger than this resource takes.',
+    detail: 'The request body is too large.',
   },
   'upload-malformed': {
     status: 400,
     title: 'Bad Request',
-    detail: 'The upload is not of the form that this resource takes.',
+    detail: 'The upload is malformed.',
   },
   'upload-too-large': {
     status: 413,
     title: 'Content Too Large',
-    detail: 'The upload is larger than this resource takes.',
+    detail: 'The upload is too large.',
   },
   'upload-type-unsupported': {
     status: 415,
     title: 'Unsupported Media Type',
-    detail: 'A file is of a type that this resource does not take.',
+    detail: 'The type of an uploaded file is not supported.',
   },
   'upload-undecodable': {
     status: 422,
     title: 'Unprocessable Content',
-    detail: 'A file is not a whole image of its type.',
+    detail: 'An uploaded file is not a valid image.',
   },
   'quota-exceeded': {
     // IETF draft-ietf-httpapi-ratelimit-headers, section "Quota Exceeded".
@@ -90,12 +90,12 @@ const PROBLEMS = {
   'store-unavailable': {
     status: 503,
     title: 'Service Unavailable',
-    detail: 'The quota cannot be checked at the moment.',
+    detail: 'The quota cannot be checked right now. Try again later.',
   },
   'internal-error': {
     status: 500,
     title: 'Internal Server Error',
-    detail: 'The request could not be checked.',
+    detail: 'The server could not process this request.',
   },
 } as const satisfies Record<string, ProblemKind>;
 

@@ -18,7 +18,7 @@ export function sequence(...guards: readonly Guard[]): Guard {
   for (const guard of guards) {
     if (typeof guard !== 'function') throw new OptionError('gatewarden: a guard must be a function');
     if (guard.length > 1)
-      throw new OptionError('gatewarden: a guard takes an exchange and nothing else: middleware is none');
+      throw new OptionError('gatewarden: a guard takes one argument, an exchange; did you pass framework middleware?');
   }
   return function sequence(exchange) {
     return run(guards, exchange, 0);

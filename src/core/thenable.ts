@@ -10,6 +10,6 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
  * Lets go of a promise that a callback gave where none is waited for: what it gave is refused for not being of its type,
  * and its own failure must not end the process.
  */
-export function disown(value: unknown): void {
+export function ignoreRejection(value: unknown): void {
   if (isThenable(value)) Promise.resolve(value).catch(() => undefined);
 }

@@ -18,7 +18,7 @@ export interface UploadedFile {
   /** Where it is on the disk, until the exchange settles; undefined where it is in memory. */
   readonly path: string | undefined;
   /** What the `handOver` of `upload` gave for it. */
-  readonly handedOver?: unknown;
+  readonly result?: unknown;
   /** Its content, from the beginning. Once the exchange has settled it is gone: then the stream fails. */
   stream(): Readable;
   /** Its content. Once the exchange has settled it is gone: then this rejects. */

@@ -1,6 +1,7 @@
+import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../core/option.js';
+import { badOption, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { originMatcher } from './origin.js';
@@ -12,11 +13,11 @@ export interface CorsOptions {
    * subdomains; `'*'` for everybody's, without credentials; or a function, asked for every well-formed origin. No regular
    * expressions: one that is not anchored, or keeps state, lets strangers in.
    */
-  readonly origins: '*' | readonly string[] | ((origin: string, exchange: Exchange) => boolean);
+  readonly origin: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean);
   /** In upper case, as browsers ask for them. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
   readonly methods?: readonly string[];
   /** Request headers that pages may set; `'*'` for any. Default Authorization, Content-Type, X-API-Key, X-Request-ID. */
-  readonly headers?: '*' | readonly string[];
+  readonly allowedHeaders?: '*' | readonly string[];
   /** Response headers that pages may read. Default those that the guards of this package set. */
   readonly exposedHeaders?: readonly string[];
   /** Whether browsers may send cookies and the like. Default false. */
@@ -27,7 +28,15 @@ export interface CorsOptions {
   readonly privateNetwork?: boolean;
 }
 
-const OPTIONS = ['origins', 'methods', 'headers', 'exposedHeaders', 'credentials', 'maxAge', 'privateNetwork'];
+const OPTIONS: OptionNames<CorsOptions> = {
+  origin: true,
+  methods: true,
+  allowedHeaders: true,
+  exposedHeaders: true,
+  credentials: true,
+  maxAge: true,
+  privateNetwork: true,
+};
 const METHODS: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const HEADERS: readonly string[] = ['Authorization', 'Content-Type', 'X-API-Key', 'X-Request-ID'];
 const EXPOSED: readonly string[] = [
@@ -52,30 +61,32 @@ const REFUSED = refuse(problem('preflight-refused'));
  * anyway: CORS protects the caller's browser, not the service.
  *
  * ```ts
- * guard(cors({ origins: ['https://app.example.com', 'https://*.example.org'], credentials: true }), authenticate(...))
+ * guard(cors({ origin: ['https://app.example.com', 'https://*.example.org'], credentials: true }), authenticate(...))
  * ```
  * @throws OptionError for `'*'` with credentials, an origin that no browser sends (a path, a slash at its end, upper case,
  * a default port), and names that are none
  */
 export function cors(options: CorsOptions): Guard {
   checkOptionNames('cors', options, OPTIONS);
-  const { origins, credentials = false, privateNetwork = false, headers = HEADERS } = options;
+  const { origin, credentials = false, privateNetwork = false, allowedHeaders = HEADERS } = options;
   const methods = tokens('methods', options.methods ?? METHODS);
   // Methods are case-sensitive, and browsers make `GET` of `get` (the Fetch standard, section 2.2.1).
   const lower = methods.find((method) => method !== method.toUpperCase());
   if (lower !== undefined) throw badOption('cors', 'methods', 'must be in upper case', lower);
   const exposed = tokens('exposedHeaders', options.exposedHeaders ?? EXPOSED).join(', ');
-  const known = headers === '*' ? undefined : new Set(tokens('headers', headers).map((name) => name.toLowerCase()));
-  const allowedHeaders = headers === '*' ? undefined : headers.join(', ');
+  const known =
+    allowedHeaders === '*'
+      ? undefined
+      : new Set(tokens('allowedHeaders', allowedHeaders).map((name) => name.toLowerCase()));
+  const allowHeaders = allowedHeaders === '*' ? undefined : allowedHeaders.join(', ');
   const maxAge = String(Math.ceil(milliseconds('cors', 'maxAge', options.maxAge ?? '10m', 86_400_000) / 1000));
-  for (const [name, value] of Object.entries({ credentials, privateNetwork })) {
-    if (typeof value !== 'boolean') throw badOption('cors', name, 'must be true or false', value);
-  }
-  const everybody = origins === '*';
+  boolean('cors', 'credentials', credentials);
+  boolean('cors', 'privateNetwork', privateNetwork);
+  const everybody = origin === '*';
   if (everybody && credentials) {
-    throw new OptionError('gatewarden: cors "origins" cannot be \'*\' with credentials: name the origins');
+    throw new OptionError('gatewarden: cors "origin" cannot be \'*\' with credentials: name the origins');
   }
-  const matches = everybody ? undefined : originMatcher('cors', origins);
+  const matches = everybody ? undefined : originMatcher('cors', origin);
   const allowedMethods = methods.join(', ');
   const preflightVary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY;
 
@@ -105,7 +116,7 @@ export function cors(options: CorsOptions): Guard {
     if (wanted === undefined) return REFUSED;
     allow(exchange, allowed);
     exchange.set('Access-Control-Allow-Methods', allowedMethods);
-    const granted = allowedHeaders ?? wanted.join(', ');
+    const granted = allowHeaders ?? wanted.join(', ');
     if (granted !== '') exchange.set('Access-Control-Allow-Headers', granted);
     exchange.set('Access-Control-Max-Age', maxAge);
     if (privateNetwork && request.fieldLines('access-control-request-private-network')[0] === 'true') {

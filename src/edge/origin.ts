@@ -1,6 +1,6 @@
 import type { Exchange } from '../core/exchange.js';
 import { badOption } from '../core/option.js';
-import { disown } from '../core/thenable.js';
+import { ignoreRejection } from '../core/thenable.js';
 
 /** Whether the pages of an origin are meant. */
 export type OriginMatcher = (origin: string, exchange: Exchange) => boolean;
@@ -22,18 +22,19 @@ const RULE =
  */
 export function originMatcher(
   factory: string,
-  origins: readonly string[] | ((origin: string, exchange: Exchange) => boolean),
+  allowed: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean),
 ): OriginMatcher {
+  const origins = typeof allowed === 'string' ? [allowed] : allowed;
   if (typeof origins === 'function') {
     return (origin, exchange) => {
       if (origin.length > MAX_LENGTH || !ORIGIN.test(origin)) return false;
       const answer: unknown = origins(origin, exchange);
-      disown(answer);
+      ignoreRejection(answer);
       return answer === true;
     };
   }
   if (!Array.isArray(origins) || origins.length === 0) {
-    throw badOption(factory, 'origins', "must be '*', a list of origins, or a function", origins);
+    throw badOption(factory, 'origin', "must be '*', an origin, a list of origins, or a function", origins);
   }
   const exact = new Set<string>();
   const subdomains: { readonly start: string; readonly end: string }[] = [];
@@ -42,7 +43,7 @@ export function originMatcher(
     const exactly = typeof origin === 'string' ? ORIGIN.exec(origin) : null;
     const [, scheme = '', host = '', port = ''] = pattern ?? exactly ?? [];
     const example = pattern === null ? origin : `${scheme}://a.${host}${port}`;
-    if (scheme === '' || !isSerialised(scheme, example)) throw badOption(factory, 'origins', RULE, origin);
+    if (scheme === '' || !isSerialised(scheme, example)) throw badOption(factory, 'origin', RULE, origin);
     if (pattern === null) exact.add(origin);
     else subdomains.push({ start: `${scheme}://`, end: `.${host}${port}` });
   }

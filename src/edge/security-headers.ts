@@ -4,10 +4,10 @@ import { badOption, checkOptionNames, oneOf } from '../core/option.js';
 import type { RequestView } from '../core/request-view.js';
 
 const HEADER_NAMES = {
-  contentTypeOptions: 'X-Content-Type-Options',
-  frameOptions: 'X-Frame-Options',
+  xContentTypeOptions: 'X-Content-Type-Options',
+  xFrameOptions: 'X-Frame-Options',
   contentSecurityPolicy: 'Content-Security-Policy',
-  xssProtection: 'X-XSS-Protection',
+  xXssProtection: 'X-XSS-Protection',
   strictTransportSecurity: 'Strict-Transport-Security',
   referrerPolicy: 'Referrer-Policy',
   permissionsPolicy: 'Permissions-Policy',
@@ -37,11 +37,11 @@ interface Preset {
 const PRESETS: Readonly<Record<'api' | 'classic', Preset>> = {
   api: {
     values: {
-      contentTypeOptions: 'nosniff',
-      frameOptions: 'DENY',
+      xContentTypeOptions: 'nosniff',
+      xFrameOptions: 'DENY',
       contentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
       // The filter that the header controlled opened holes of its own; 0 switches it off where it still exists.
-      xssProtection: '0',
+      xXssProtection: '0',
       strictTransportSecurity: 'max-age=31536000',
       referrerPolicy: 'no-referrer',
       permissionsPolicy: 'camera=(), geolocation=(), microphone=()',
@@ -51,9 +51,9 @@ const PRESETS: Readonly<Record<'api' | 'classic', Preset>> = {
   },
   classic: {
     values: {
-      contentTypeOptions: 'nosniff',
-      frameOptions: 'DENY',
-      xssProtection: '1; mode=block',
+      xContentTypeOptions: 'nosniff',
+      xFrameOptions: 'DENY',
+      xXssProtection: '1; mode=block',
       strictTransportSecurity: 'max-age=31536000',
       referrerPolicy: 'strict-origin-when-cross-origin',
       permissionsPolicy: 'geolocation=(), microphone=(), camera=()',

@@ -1,3 +1,4 @@
+export { type Duration, toMilliseconds } from '../core/duration.js';
 export { type DescribedSetting, type Environment, readEnv, type Settings, type Values } from './read-env.js';
 export {
   boolean,

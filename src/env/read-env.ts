@@ -48,7 +48,7 @@ export function readEnv<S extends Settings>(
     const source = text === '' ? 'default' : 'environment';
     try {
       values[name] = text === '' ? fallbackOf(name, setting) : setting.read(name, text);
-      described.push({ name, value: shown(setting, values[name]), source });
+      described.push({ name, value: shown(setting, values[name], text), source });
     } catch (error) {
       if (!(error instanceof OptionError)) throw error;
       mistakes.push(error.message.replace(/^gatewarden: the environment /, ''));
@@ -63,7 +63,9 @@ function fallbackOf(name: string, { fallback }: Setting<unknown>): unknown {
   return fallback.value;
 }
 
-function shown(setting: Setting<unknown>, value: unknown): string {
+/** A value as it was set, so that it can be compared with the file that sets it; a default as the service means it. */
+function shown(setting: Setting<unknown>, value: unknown, text: string): string {
   if (value === undefined) return 'not set';
-  return setting.isSecret ? 'set' : setting.show(value);
+  if (setting.isSecret) return 'set';
+  return text === '' ? setting.show(value) : text;
 }

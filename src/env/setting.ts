@@ -1,4 +1,6 @@
-import { badOption, badSecret, bytes, type Duration, milliseconds, OptionError, type Size } from '../core/option.js';
+import { type Duration, milliseconds } from '../core/duration.js';
+import { badOption, badSecret, OptionError } from '../core/option.js';
+import { bytes, type Size } from '../core/size.js';
 
 /** How one environment variable is read. Made by `text`, `integer`, `secret` and the like. */
 export interface Setting<T> {
@@ -98,26 +100,31 @@ export function choice<const W extends readonly string[], const O extends Fallba
   });
 }
 
-/** A length of time such as `30s` or `24h`, in milliseconds. A number alone counts in `unit`, seconds unless set otherwise. */
-export function duration<const O extends Fallback<Duration> & { readonly unit?: 'ms' | 's' | 'm' | 'h' }>(
+/**
+ * A length of time such as `30s` or `24h`, as guards take it; `toMilliseconds` makes a number of it. A bare number stops the
+ * start, unless `bare` says its unit, for a service whose settings are documented as bare seconds.
+ */
+export function duration<const O extends Fallback<Duration> & { readonly bare?: 'ms' | 's' | 'm' | 'h' | 'd' }>(
   options: O = {} as O,
-): Setting<Unset<number, O>> {
-  const { unit = 's' } = options;
-  return setting(
-    { ...options, ...(typeof options.default === 'number' ? { default: `${options.default}ms` } : {}) } as O,
-    (name, value) => milliseconds(FACTORY, name, /^\d+$/.test(value) ? `${value}${unit}` : value),
-    (value) => `${value} ms`,
-  );
+): Setting<Unset<Duration, O>> {
+  const { bare, default: fallback } = options;
+  // The unit of a default is part of the code, and never left to `bare`.
+  if (fallback !== undefined) milliseconds('duration', 'default', fallback);
+  return setting(options, (name, value) => {
+    const withUnit = bare !== undefined && /^\d+$/.test(value) ? `${value}${bare}` : value;
+    milliseconds(FACTORY, name, withUnit);
+    return withUnit as Duration;
+  });
 }
 
-/** A size such as `50mb`, in bytes. A number alone counts in `unit`, bytes unless set otherwise. */
-export function size<const O extends Fallback<Size> & { readonly unit?: 'b' | 'kb' | 'mb' | 'gb' }>(
+/** A size such as `50mb`, in bytes. A bare number counts in `bare`, bytes by default. */
+export function size<const O extends Fallback<Size> & { readonly bare?: 'b' | 'kb' | 'mb' | 'gb' }>(
   options: O = {} as O,
 ): Setting<Unset<number, O>> {
-  const { unit = 'b' } = options;
+  const { bare = 'b' } = options;
   return setting(
     { ...options, ...(typeof options.default === 'number' ? { default: `${options.default}b` } : {}) } as O,
-    (name, value) => bytes(FACTORY, name, /^\d+$/.test(value) ? `${value}${unit}` : value),
+    (name, value) => bytes(FACTORY, name, /^\d+$/.test(value) ? `${value}${bare}` : value),
     (value) => `${value} bytes`,
   );
 }

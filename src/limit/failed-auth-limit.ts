@@ -1,5 +1,6 @@
+import type { Duration } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
-import { badOption, checkOptionNames, type Duration } from '../core/option.js';
+import { badOption, checkOptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';

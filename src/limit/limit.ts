@@ -6,7 +6,7 @@ import type { Outcome } from '../core/outcome.js';
 import { problem } from '../core/problem.js';
 import type { QuotaState } from '../core/quota-state.js';
 import { type Reply, refuse } from '../core/reply.js';
-import { disown, isThenable } from '../core/thenable.js';
+import { ignoreRejection, isThenable } from '../core/thenable.js';
 import { addRateLimit, policyHeader, secondsUntil, setLegacyRateLimit } from './headers.js';
 import { partitionKey, partitionName, storedKey } from './partition.js';
 import { dailyQuota, type PartitionBy, partitionBy, type QuotaPolicy, slidingWindow } from './policy.js';
@@ -112,7 +112,7 @@ export function limit(options: LimitOptions): LimitGuard {
     if (decision.kind !== 'admitted') throw new TypeError('gatewarden: limit got no decision from its store');
     const admission = new StoreAdmission(store, decision.receipt, decision.states, self, exchange.admission);
     exchange.admission = admission;
-    exchange.onSettled((outcome) => {
+    exchange.onEnd((outcome) => {
       const cause = refundCause(outcome);
       return cause !== undefined && refundOn.includes(cause) ? admission.settle(0) : undefined;
     });
@@ -207,7 +207,7 @@ function binder(
   const known = new WeakMap<readonly QuotaPolicy[], BoundPolicies>();
   return (exchange) => {
     const list = policies(exchange);
-    disown(list);
+    ignoreRejection(list);
     let bound = known.get(list);
     if (bound === undefined) {
       bound = bind(list, ownBy);
@@ -252,12 +252,12 @@ function boundPolicies(policies: readonly QuotaPolicy[], ownBy: PartitionBy | un
 function remade(policy: QuotaPolicy): QuotaPolicy {
   const { limit, name } = policy;
   return policy.kind === 'sliding-window'
-    ? slidingWindow({ limit, name, window: policy.window })
+    ? slidingWindow({ limit, name, window: `${policy.window}ms` })
     : dailyQuota({ limit, name, timeZone: policy.timeZone });
 }
 
 function checkCost(cost: number): number {
-  disown(cost);
+  ignoreRejection(cost);
   if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
   return cost;
 }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Exchange } from '../core/exchange.js';
 import { principalOf } from '../core/principal.js';
-import { disown } from '../core/thenable.js';
+import { ignoreRejection } from '../core/thenable.js';
 import type { PartitionBy } from './policy.js';
 
 /** Longer keys are replaced by their digest: nobody shall fill the store's memory with one long header. */
@@ -34,7 +34,7 @@ export function partitionKey(by: PartitionBy, exchange: Exchange): string {
 
 /** A partition key as stores see it. */
 export function storedKey(key: unknown): string {
-  disown(key);
+  ignoreRejection(key);
   if (typeof key !== 'string' || key === '') {
     throw new TypeError('gatewarden: limit needs a non-empty string as partition key');
   }

@@ -1,5 +1,6 @@
+import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../core/option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
 import { type Day, dayCalendar } from './day.js';
 
 /**

@@ -3,7 +3,7 @@ import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { badOption, checkOptionNames } from '../core/option.js';
 import type { Outcome } from '../core/outcome.js';
-import { disown } from '../core/thenable.js';
+import { ignoreRejection } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
 import { requestPath } from './request-path.js';
 
@@ -79,9 +79,9 @@ export function accessLog(options: AccessLogOptions): Guard {
       credentials = decision.token ?? credentials;
       earlier?.(decision, of);
     };
-    exchange.onSettled((outcome) => {
+    exchange.onEnd((outcome) => {
       const skipped: unknown = skip?.(exchange);
-      disown(skipped);
+      ignoreRejection(skipped);
       if (skipped === true) return undefined;
       const { request, requestId, clientIp, principal } = exchange;
       const fields: AccessLogFields = {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Guard } from '../core/guard.js';
 import { badOption, checkOptionNames } from '../core/option.js';
-import { disown } from '../core/thenable.js';
+import { ignoreRejection } from '../core/thenable.js';
 
 /** What `requestId` takes. */
 export interface RequestIdOptions {
@@ -24,7 +24,7 @@ export function requestId(options: RequestIdOptions = {}): Guard {
   function own(): string {
     const id = generate();
     if (typeof id === 'string' && FORM.test(id)) return id;
-    disown(id);
+    ignoreRejection(id);
     throw new TypeError('gatewarden: "generate" of requestId must give 1 to 128 of A-Za-z0-9._=-');
   }
 

@@ -1,4 +1,5 @@
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../core/option.js';
+import { type Duration, milliseconds } from '../core/duration.js';
+import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import type { ImageFormat } from './formats/format.js';
 import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';

@@ -7,7 +7,7 @@ export {
   type InspectImageOptions,
   imageInspector,
 } from './inspect-image.js';
-export type { FieldOptions, FileOptions, StoreOptions } from './limits.js';
-export type { HandOver, ProvisionalFile } from './provisional.js';
+export type { FieldOptions, FileOptions, SpoolOptions } from './limits.js';
+export type { OnFile, ProvisionalFile } from './provisional.js';
 export { type UploadOptions, upload } from './upload.js';
 export { UploadError } from './upload-error.js';

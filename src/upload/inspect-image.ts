@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import { isAnyArrayBuffer } from 'node:util/types';
-import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../core/option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
 import { type Problem, problem } from '../core/problem.js';
+import { bytes, type Size } from '../core/size.js';
 import { fromBase64 } from './base64.js';
 import { bufferSource } from './byte-source.js';
 import { contentType } from './content-type.js';

@@ -1,5 +1,6 @@
 import { supportedMimeTypes } from 'file-type';
-import { badOption, bytes, checkOptionNames, positiveInteger, type Size } from '../core/option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
+import { bytes, type Size } from '../core/size.js';
 import { isImageType } from './image-header.js';
 
 /** Which files are taken. */
@@ -29,11 +30,11 @@ export interface FieldOptions {
 }
 
 /** Where files are while the request lasts. */
-export interface StoreOptions {
+export interface SpoolOptions {
   /** Up to this size a file stays in memory. Default `1mb`. */
   readonly memoryBytes?: Size;
   /** Where larger ones go: a folder that is there. Default the system's folder for temporary files. */
-  readonly folder?: string;
+  readonly directory?: string;
 }
 
 /** All limits, checked. */

@@ -27,11 +27,11 @@ export interface ProvisionalFile {
  * Told of each file that begins to come. What it gives is `handedOver` of the file, once all of it is here. A promise that
  * rejects is reported as a fault, unless the request was refused or its client left, which its stream tells of as well.
  */
-export type HandOver = (file: ProvisionalFile, exchange: Exchange) => unknown;
+export type OnFile = (file: ProvisionalFile, exchange: Exchange) => unknown;
 
 /** The files of one upload that are handed over before their end. */
 export class Provisional {
-  readonly #handOver: HandOver;
+  readonly #handOver: OnFile;
   readonly #exchange: Exchange;
   readonly #streams: GrowingStream[] = [];
   readonly #given = new Map<StoredFile, unknown>();
@@ -39,10 +39,10 @@ export class Provisional {
   readonly #failures: unknown[] = [];
   #released = false;
 
-  constructor(handOver: HandOver, exchange: Exchange) {
+  constructor(handOver: OnFile, exchange: Exchange) {
     this.#handOver = handOver;
     this.#exchange = exchange;
-    exchange.onSettled(() => this.fail(aborted()));
+    exchange.onEnd(() => this.fail(aborted()));
   }
 
   take({ field, filename, type, stored }: ReceivedFile, fields: ReadonlyMap<string, readonly string[]>): void {

@@ -1,17 +1,18 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Guard } from '../core/guard.js';
-import { badOption, bytes, checkOptionNames } from '../core/option.js';
+import { badOption, checkOptionNames } from '../core/option.js';
 import { refuse } from '../core/reply.js';
 import type { RequestView } from '../core/request-view.js';
+import { bytes } from '../core/size.js';
 import type { UploadedFile } from '../core/uploaded-file.js';
 import { boundaryOf } from './boundary.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
 import { isImageType } from './image-header.js';
 import { inspect } from './inspect.js';
-import { type FieldOptions, type FileOptions, type Limits, type StoreOptions, uploadLimits } from './limits.js';
-import { type HandOver, Provisional } from './provisional.js';
+import { type FieldOptions, type FileOptions, type Limits, type SpoolOptions, uploadLimits } from './limits.js';
+import { type OnFile, Provisional } from './provisional.js';
 import { type OnTaken, type ReceivedFile, receive } from './receive.js';
 import { StoredFile } from './stored-file.js';
 import { aborted, malformed, tooLarge, UploadError } from './upload-error.js';
@@ -20,16 +21,16 @@ import { aborted, malformed, tooLarge, UploadError } from './upload-error.js';
 export interface UploadOptions {
   readonly files: FileOptions;
   readonly fields?: FieldOptions;
-  readonly store?: StoreOptions;
+  readonly spool?: SpoolOptions;
   /** Decodes images to their last row, which is the only way to know that they are whole. Default not. */
   readonly decode?: DecodeOptions;
   /**
    * Called with each file as soon as its type is known and taken, for a worker that is to have it while it still comes: its
    * stream ends only when every check has passed, and fails with an `UploadError` otherwise. The guard still waits for all
-   * of it before the handler runs, which finds what this gave as `handedOver` of the file. Not together with
+   * of it before the handler runs, which finds what this gave as `result` of the file. Not together with
    * `decode.reencode`. Default none.
    */
-  readonly handOver?: HandOver;
+  readonly onFile?: OnFile;
 }
 
 /**
@@ -52,12 +53,12 @@ export interface UploadOptions {
  * @throws OptionError
  */
 export function upload(options: UploadOptions): Guard {
-  checkOptionNames('upload', options, ['files', 'fields', 'store', 'decode', 'handOver']);
+  checkOptionNames('upload', options, ['files', 'fields', 'spool', 'decode', 'onFile']);
   const limits = uploadLimits(options.files, options.fields);
   const largest = options.decode?.reencode === true ? Number.POSITIVE_INFINITY : limits.fileBytes;
-  const newStored = storeOf(options.store, largest);
+  const newStored = storedFileMaker(options.spool, largest);
   const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, limits.types);
-  const handOver = handOverOf(options);
+  const onFile = onFileOf(options);
 
   return async function upload(exchange) {
     const { request } = exchange;
@@ -75,10 +76,10 @@ export function upload(options: UploadOptions): Guard {
     }
     const newFile = () => {
       const file = newStored();
-      exchange.onSettled(() => file.remove());
+      exchange.onEnd(() => file.remove());
       return file;
     };
-    const provisional = handOver === undefined ? undefined : new Provisional(handOver, exchange);
+    const provisional = onFile === undefined ? undefined : new Provisional(onFile, exchange);
     try {
       const onTaken: OnTaken | undefined = provisional && ((file, fields) => provisional.take(file, fields));
       const { fields, files } = await receive(body, boundary, limits, newFile, onTaken);
@@ -87,7 +88,7 @@ export function upload(options: UploadOptions): Guard {
       // One after the other: the files of one upload take one turn at the decoder at a time.
       for (const file of files) {
         const found = await inspected(file, limits, decode, newFile, signal);
-        uploaded.push(provisional === undefined ? found : { ...found, handedOver: provisional.given(file.stored) });
+        uploaded.push(provisional === undefined ? found : { ...found, result: provisional.given(file.stored) });
       }
       provisional?.release();
       exchange.upload = { fields, files: uploaded };
@@ -141,35 +142,35 @@ function kept({ field, filename, type }: ReceivedFile, stored: StoredFile): Uplo
 }
 
 /** `largest`: of the files that may have to be stored, in bytes. */
-function storeOf(store: StoreOptions = {}, largest: number): () => StoredFile {
-  checkOptionNames('upload "store"', store, ['memoryBytes', 'folder']);
-  const { folder = tmpdir() } = store;
-  const memoryBytes = bytes('upload', 'store.memoryBytes', store.memoryBytes ?? '1mb', 2 ** 30);
-  if (typeof folder !== 'string' || folder === '' || (memoryBytes < largest && !isWritable(folder))) {
-    throw badOption('upload', 'store.folder', 'must be a folder in which this process may write', folder);
+function storedFileMaker(options: SpoolOptions = {}, largest: number): () => StoredFile {
+  checkOptionNames('upload "spool"', options, ['memoryBytes', 'directory']);
+  const { directory = tmpdir() } = options;
+  const memoryBytes = bytes('upload', 'spool.memoryBytes', options.memoryBytes ?? '1mb', 2 ** 30);
+  if (typeof directory !== 'string' || directory === '' || (memoryBytes < largest && !isWritable(directory))) {
+    throw badOption('upload', 'spool.directory', 'must be a directory in which this process may write', directory);
   }
-  return () => new StoredFile(folder, memoryBytes);
+  return () => new StoredFile(directory, memoryBytes);
 }
 
-function isWritable(folder: string): boolean {
+function isWritable(directory: string): boolean {
   try {
-    accessSync(folder, constants.W_OK | constants.X_OK);
-    return statSync(folder).isDirectory();
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return statSync(directory).isDirectory();
   } catch {
     return false;
   }
 }
 
-function handOverOf({ handOver, decode }: UploadOptions): HandOver | undefined {
-  if (handOver === undefined) return undefined;
-  if (typeof handOver !== 'function') throw badOption('upload', 'handOver', 'must be a function', handOver);
+function onFileOf({ onFile, decode }: UploadOptions): OnFile | undefined {
+  if (onFile === undefined) return undefined;
+  if (typeof onFile !== 'function') throw badOption('upload', 'onFile', 'must be a function', onFile);
   if (decode?.reencode === true) {
     throw badOption(
       'upload',
-      'handOver',
+      'onFile',
       'hands over what came, not what `decode.reencode` makes of it: use one of them',
-      handOver,
+      onFile,
     );
   }
-  return handOver;
+  return onFile;
 }

@@ -106,7 +106,7 @@ for (const [name, express, async] of VERSIONS) {
       let watch: Guard = () => undefined;
       const outcome = new Promise<Outcome>((resolve) => {
         watch = (exchange) => {
-          exchange.onSettled(resolve);
+          exchange.onEnd(resolve);
           return undefined;
         };
       });

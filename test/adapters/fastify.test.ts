@@ -84,7 +84,7 @@ describe('Fastify', () => {
     const outcome = new Promise<Outcome>((resolve) => {
       settled = resolve;
     });
-    const watch: Guard = (exchange) => void exchange.onSettled((ended) => settled?.(ended));
+    const watch: Guard = (exchange) => void exchange.onEnd((ended) => settled?.(ended));
     return { watch, outcome };
   }
 

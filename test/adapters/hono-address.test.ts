@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import { expect, it, onTestFinished } from 'vitest';
-import { guard, guardWith } from '../../src/adapters/hono.js';
+import { createGuard, guard } from '../../src/adapters/hono.js';
 import { clientIp } from '../../src/index.js';
 
 // Alone in this file: the warning comes once in a process.
@@ -10,7 +10,7 @@ it('warns once where no runtime tells who is calling', async () => {
   process.on('warning', listen);
   onTestFinished(() => void process.off('warning', listen));
   const answers: unknown[] = [];
-  const known = guardWith({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
+  const known = createGuard({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
   for (const guarded of [known, guard, guard]) {
     const app = new Hono();
     app.use(guarded(clientIp()));

@@ -5,7 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Handler, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { guard, guardWith } from '../../src/adapters/hono.js';
+import { createGuard, guard } from '../../src/adapters/hono.js';
 import {
   authenticate,
   type Exchange,
@@ -204,7 +204,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
 
   it('settles once, with the status that goes out', async () => {
     const outcomes: Outcome[] = [];
-    const watch: Guard = (exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome));
+    const watch: Guard = (exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome));
     const app = new Hono<Env>();
     app.use(guard(watch), guard(marking));
     app.get('/', (context) => context.json({}, 201));
@@ -237,7 +237,7 @@ describe('Hono, without Node', () => {
     const outcomes: Outcome[] = [];
     const controller = new AbortController();
     const app = new Hono();
-    app.use(guard((exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome))));
+    app.use(guard((exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome))));
     app.get('/', async (context) => {
       controller.abort();
       return context.json({ aborted: context.var.exchange.signal.aborted });
@@ -276,7 +276,7 @@ describe('Hono, without Node', () => {
   it('settles what throws past Hono', async () => {
     const outcomes: Outcome[] = [];
     const app = new Hono();
-    app.use(guard((exchange) => void exchange.onSettled((outcome) => outcomes.push(outcome))));
+    app.use(guard((exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome))));
     app.get('/', () => {
       throw 'no error at all';
     });
@@ -320,7 +320,7 @@ describe('Hono, without Node', () => {
   it('asks the runtime for the address, and knows TLS by the URL', async () => {
     const seen: Exchange['request'][] = [];
     const app = new Hono();
-    const guarded = guardWith({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
+    const guarded = createGuard({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
     app.use(guarded((exchange) => void seen.push(exchange.request)));
     app.get('/', (context) => context.text(''));
     await app.request('https://api.example/');

@@ -37,7 +37,7 @@ async function start(...guards: readonly Guard[]) {
   const tell = (url: string, outcome: Outcome) =>
     outcomes.push(`${url} ${outcome.kind}${'status' in outcome ? ` ${outcome.status}` : ''}`);
   const watch: Guard = (exchange) => {
-    exchange.onSettled((outcome) => tell(exchange.request.url, outcome));
+    exchange.onEnd((outcome) => tell(exchange.request.url, outcome));
     return undefined;
   };
   const app = fastify({ http2: true });
@@ -55,7 +55,7 @@ async function start(...guards: readonly Guard[]) {
   app.post(
     '/upload',
     {
-      onRequest: guard(upload({ ...ATTACKED_UPLOAD, store: { folder, memoryBytes: 10 } })),
+      onRequest: guard(upload({ ...ATTACKED_UPLOAD, spool: { directory: folder, memoryBytes: 10 } })),
     },
     async (request) => ({ bytes: (await request.exchange.upload?.files[0]?.buffer())?.length }),
   );

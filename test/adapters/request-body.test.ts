@@ -187,7 +187,7 @@ describe('readBody', () => {
     const port = await listen(async (request, response) => {
       requests.push(request);
       const exchange = exchangeOf(request, response);
-      exchange.onSettled((outcome) => outcomes.push(outcome));
+      exchange.onEnd((outcome) => outcomes.push(outcome));
       const reply = await run(exchange);
       if (reply !== undefined) sendReply(response, exchange, reply);
       else if (exchange.outcome === undefined) handle(request, response);

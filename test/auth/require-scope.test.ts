@@ -31,7 +31,7 @@ describe('requireScope', () => {
     expect(JSON.parse(answer.body)).toEqual({
       title: 'Forbidden',
       status: 403,
-      detail: 'The credentials do not grant what this resource needs.',
+      detail: 'The credentials do not grant access to this resource.',
       code: 'scope-insufficient',
     });
   });

@@ -130,7 +130,7 @@ class Stage {
         const entry: Entry = { exchange, signal: exchange.signal, outcomes: [] };
         this.entries.push(entry);
         exchange.set('X-Guarded', 'yes');
-        exchange.onSettled((outcome) => {
+        exchange.onEnd((outcome) => {
           entry.outcomes.push(outcome);
           this.#settled++;
           this.#events.emit('settled');
@@ -451,7 +451,7 @@ export function adapterContract(name: string, serve: Serve): void {
     });
 
     promise('a later guard takes back a header that an earlier one has set', async (stage) => {
-      const page = securityHeaders({ frameOptions: 'SAMEORIGIN', contentSecurityPolicy: false });
+      const page = securityHeaders({ xFrameOptions: 'SAMEORIGIN', contentSecurityPolicy: false });
       const [first, ...more] = [securityHeaders(), page];
       await stage.serve([
         get(OK, [first], more),
@@ -972,7 +972,7 @@ export function adapterContract(name: string, serve: Serve): void {
         const place = (name: string): Guard => {
           return (exchange) => {
             seen.push([name, exchange]);
-            exchange.onSettled(() => hooks.push(name));
+            exchange.onEnd(() => hooks.push(name));
             return undefined;
           };
         };

@@ -45,8 +45,8 @@ const SECOND = 1000;
 const HOUR = 3_600_000;
 
 /** Policies of one name share their count, whatever their limit. */
-const perSecond = (limit: number) => slidingWindow({ limit, window: SECOND, name: 'second' });
-const perMinute = (limit: number) => slidingWindow({ limit, window: 60 * SECOND, name: 'minute' });
+const perSecond = (limit: number) => slidingWindow({ limit, window: `${SECOND}ms`, name: 'second' });
+const perMinute = (limit: number) => slidingWindow({ limit, window: `${60 * SECOND}ms`, name: 'minute' });
 const perDay = (limit: number, timeZone = 'UTC') => dailyQuota({ limit, timeZone });
 
 const STRANGE_KEYS: readonly [what: string, key: string][] = [
@@ -166,7 +166,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it('keeps a window of one millisecond', async () => {
-        const policy = slidingWindow({ limit: 1, window: 1 });
+        const policy = slidingWindow({ limit: 1, window: '1ms' });
         await admitted(policy);
         await refused(policy);
         clock.advance(1);
@@ -651,7 +651,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         it.each(WINDOWS)(
           `forgets ${limit} units of a window of %i ms never early, and at most window/64 late`,
           async (window) => {
-            const policy = slidingWindow({ limit, window });
+            const policy = slidingWindow({ limit, window: `${window}ms` });
             for (const offset of [0, 1, Math.floor(window / 128), Math.floor(window / 64) - 1]) {
               const start = NOON + Math.max(0, offset);
               clock.set(start);
@@ -674,7 +674,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       }
 
       it('admits exactly the limit', async () => {
-        const policy = slidingWindow({ limit: 700, window: 64_000 });
+        const policy = slidingWindow({ limit: 700, window: '64000ms' });
         for (let i = 0; i < 700; i++) {
           clock.advance(40);
           await admitted(policy);
@@ -684,7 +684,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it('settles each of two admissions of one tick by its own receipt', async () => {
-        const policy = slidingWindow({ limit: 1000, window: 64_000 });
+        const policy = slidingWindow({ limit: 1000, window: '64000ms' });
         clock.set(NOON + 1);
         const first = await admitted(policy, 300);
         clock.set(NOON + 2);
@@ -696,7 +696,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it('settles nothing of a later window', async () => {
-        const policy = slidingWindow({ limit: 1000, window: 64_000 });
+        const policy = slidingWindow({ limit: 1000, window: '64000ms' });
         const { receipt } = await admitted(policy, 1000);
         clock.advance(65_000);
         await admitted(policy, 400);

@@ -39,7 +39,7 @@ export function uploadLoad(name: string, serve: Serve): void {
       const sizes: number[] = [];
       const guard = upload({
         files: { types: ['image/png', 'image/jpeg'], maxBytes: LARGE },
-        store: { folder, memoryBytes: 1000 },
+        spool: { directory: folder, memoryBytes: 1000 },
         ...options,
       });
       return serveUploads(serve, guard, async ({ upload }) => {
@@ -193,7 +193,7 @@ export function uploadLoad(name: string, serve: Serve): void {
           animated: true,
         },
         fields: { maxCount: 3, maxBytes: 1000 },
-        store: { memoryBytes: 50, folder },
+        spool: { memoryBytes: 50, directory: folder },
       });
       const bodies = (await uploadAttacks()).map(({ body }) => body).filter(({ length }) => length < 20_000);
       const statuses = new Set<number>();

@@ -35,7 +35,7 @@ export function uploadContract(name: string, serve: Serve): void {
       after: (files: readonly UploadedFile[]) => Promise<unknown> = async () => undefined,
       more: Partial<UploadOptions> = {},
     ): Promise<UploadService> {
-      const guard = upload({ ...ATTACKED_UPLOAD, store: { memoryBytes, folder }, ...more });
+      const guard = upload({ ...ATTACKED_UPLOAD, spool: { memoryBytes, directory: folder }, ...more });
       return serveUploads(serve, guard, async (exchange) => after(exchange.upload?.files ?? []));
     }
 
@@ -187,10 +187,10 @@ export function uploadContract(name: string, serve: Serve): void {
       const service = await start(
         10,
         async ([file]) => {
-          answers.push(await file?.handedOver);
+          answers.push(await file?.result);
         },
         {
-          handOver: async ({ stream }, { signal }) => {
+          onFile: async ({ stream }, { signal }) => {
             const url = `http://127.0.0.1:${workerPort}`;
             return (await fetch(url, { method: 'POST', body: stream, duplex: 'half', signal })).text();
           },

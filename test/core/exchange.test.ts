@@ -22,9 +22,9 @@ describe('settling', () => {
   ])('happens once: %j stands, whatever follows', (first, rest) => {
     const { exchange } = testExchange();
     const seen: Outcome[] = [];
-    exchange.onSettled((outcome) => seen.push(outcome));
+    exchange.onEnd((outcome) => seen.push(outcome));
     expect(exchange.outcome).toBeUndefined();
-    for (const outcome of [first, ...rest]) exchange.settle(outcome);
+    for (const outcome of [first, ...rest]) exchange.end(outcome);
     exchange.abort();
     expect(exchange.outcome).toEqual(first);
     expect(seen).toEqual([first]);
@@ -33,9 +33,8 @@ describe('settling', () => {
   it('runs hooks in reverse order of registration, with outcome and exchange', () => {
     const { exchange } = testExchange();
     const seen: unknown[] = [];
-    for (const name of ['a', 'b', 'c'])
-      exchange.onSettled((outcome, of) => seen.push([name, outcome, of === exchange]));
-    exchange.settle(REFUSED);
+    for (const name of ['a', 'b', 'c']) exchange.onEnd((outcome, of) => seen.push([name, outcome, of === exchange]));
+    exchange.end(REFUSED);
     expect(seen).toEqual([
       ['c', REFUSED, true],
       ['b', REFUSED, true],
@@ -45,11 +44,11 @@ describe('settling', () => {
 
   it('runs a hook that comes late at once', () => {
     const { exchange, faults } = testExchange();
-    exchange.settle(COMPLETED);
+    exchange.end(COMPLETED);
     const seen: Outcome[] = [];
-    exchange.onSettled((outcome) => seen.push(outcome));
+    exchange.onEnd((outcome) => seen.push(outcome));
     expect(seen).toEqual([COMPLETED]);
-    exchange.onSettled(() => {
+    exchange.onEnd(() => {
       throw new Error('late');
     });
     expect(faults).toEqual([new Error('late')]);
@@ -58,13 +57,13 @@ describe('settling', () => {
   it('runs a hook at once that another hook registers, and once only', () => {
     const { exchange } = testExchange();
     const seen: string[] = [];
-    exchange.onSettled(() => seen.push('first'));
-    exchange.onSettled((outcome) => {
+    exchange.onEnd(() => seen.push('first'));
+    exchange.onEnd((outcome) => {
       seen.push('outer');
-      exchange.onSettled((inner) => seen.push(inner === outcome ? 'inner' : 'wrong'));
-      exchange.settle(ABORTED);
+      exchange.onEnd((inner) => seen.push(inner === outcome ? 'inner' : 'wrong'));
+      exchange.end(ABORTED);
     });
-    exchange.settle(COMPLETED);
+    exchange.end(COMPLETED);
     expect(seen).toEqual(['outer', 'inner', 'first']);
     expect(exchange.outcome).toEqual(COMPLETED);
   });
@@ -72,7 +71,7 @@ describe('settling', () => {
   it('shows the outcome to its hooks on the exchange as well', () => {
     const { exchange } = testExchange();
     let seen: Outcome | undefined;
-    exchange.onSettled(() => {
+    exchange.onEnd(() => {
       seen = exchange.outcome;
     });
     exchange.abort();
@@ -84,16 +83,16 @@ describe('settling', () => {
     const ran: string[] = [];
     const sync = new Error('sync');
     const late = new Error('later');
-    exchange.onSettled(() => ran.push('a'));
-    exchange.onSettled(() => {
+    exchange.onEnd(() => ran.push('a'));
+    exchange.onEnd(() => {
       throw sync;
     });
-    exchange.onSettled(() => ran.push('b'));
-    exchange.onSettled(async () => {
+    exchange.onEnd(() => ran.push('b'));
+    exchange.onEnd(async () => {
       throw late;
     });
-    exchange.onSettled(() => ran.push('c'));
-    expect(() => exchange.settle(COMPLETED)).not.toThrow();
+    exchange.onEnd(() => ran.push('c'));
+    expect(() => exchange.end(COMPLETED)).not.toThrow();
     expect(ran).toEqual(['c', 'b', 'a']);
     expect(faults).toEqual([sync]);
     await settledPromises();
@@ -113,7 +112,7 @@ describe('the signal', () => {
     const { signal } = exchange;
     const seen: unknown[] = [];
     signal.addEventListener('abort', () => seen.push('abort'));
-    exchange.onSettled(() => seen.push(signal.aborted));
+    exchange.onEnd(() => seen.push(signal.aborted));
     exchange.abort();
     exchange.abort();
     expect(seen).toEqual(['abort', true]);
@@ -128,11 +127,11 @@ describe('the signal', () => {
   it.each([[COMPLETED], [REFUSED]])('is left alone by %j', (outcome) => {
     const before = testExchange().exchange;
     const { signal } = before;
-    before.settle(outcome);
+    before.end(outcome);
     before.abort();
     expect(signal.aborted).toBe(false);
     const after = testExchange().exchange;
-    after.settle(outcome);
+    after.end(outcome);
     expect(after.signal.aborted).toBe(false);
   });
 });
@@ -202,11 +201,11 @@ describe('a fault', () => {
         const exchange = plainExchange();
         reportFaults(reporter)(exchange);
         const ran: string[] = [];
-        exchange.onSettled(() => ran.push('a'));
-        exchange.onSettled(() => {
+        exchange.onEnd(() => ran.push('a'));
+        exchange.onEnd(() => {
           throw failure;
         });
-        expect(() => exchange.settle(COMPLETED)).not.toThrow();
+        expect(() => exchange.end(COMPLETED)).not.toThrow();
         expect(ran).toEqual(['a']);
       }
       await settledPromises();

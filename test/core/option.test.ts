@@ -1,15 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  badOption,
-  badSecret,
-  checkOptionNames,
-  type Duration,
-  milliseconds,
-  OptionError,
-  oneOf,
-  positiveInteger,
-} from '../../src/core/option.js';
+import { type Duration, milliseconds } from '../../src/core/duration.js';
+import { badOption, badSecret, checkOptionNames, OptionError, oneOf, positiveInteger } from '../../src/core/option.js';
 
 describe('a duration', () => {
   it.each([
@@ -162,7 +154,7 @@ describe('option names', () => {
   it('are refused where they are not, with those that are', () => {
     const act = () => checkOptionNames('limit', { store: 1, stroe: 1 }, ['store', 'by']);
     expect(act).toThrow(OptionError);
-    expect(act).toThrow('gatewarden: limit has no option "stroe"; it knows store, by');
+    expect(act).toThrow('gatewarden: limit has no option "stroe". Did you mean "store"? It takes store, by');
   });
 
   it.each([[null], [undefined], [5], ['store'], [true], [[]], [() => undefined]])('are not those of %o', (options) => {

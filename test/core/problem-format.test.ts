@@ -135,7 +135,7 @@ describe('problemFormat', () => {
       {
         status: 401,
         contentType: 'application/json',
-        body: '{"error":"The credentials were not accepted.","code":"credentials-invalid"}',
+        body: '{"error":"The credentials are not valid.","code":"credentials-invalid"}',
       },
     ],
     [

@@ -3,9 +3,9 @@ import type { HeaderLine } from '../exchange-fixture.js';
 
 /** What the attacked service allows. */
 export const ATTACKED_CORS: CorsOptions = {
-  origins: ['https://a.com', 'https://*.example.com', 'https://*.ports.example:8443', 'http://localhost:5173'],
+  origin: ['https://a.com', 'https://*.example.com', 'https://*.ports.example:8443', 'http://localhost:5173'],
   methods: ['GET', 'POST'],
-  headers: ['Content-Type', 'X-API-Key'],
+  allowedHeaders: ['Content-Type', 'X-API-Key'],
   credentials: true,
 };
 
@@ -102,12 +102,12 @@ export const CORS_ATTACKS: readonly CorsAttack[] = [
   from('file://'),
   from(''),
   from('*'),
-  request('from two origins in one line', undefined, ['Origin', 'https://a.com, https://a.com']),
-  request('from two origins, parted by a space, the second a subdomain', undefined, [
+  request('from two origin in one line', undefined, ['Origin', 'https://a.com, https://a.com']),
+  request('from two origin, parted by a space, the second a subdomain', undefined, [
     'Origin',
     'https://evil.example https://app.example.com',
   ]),
-  request('from two origins, parted by a space', undefined, ['Origin', 'https://a.com https://evil.example']),
+  request('from two origin, parted by a space', undefined, ['Origin', 'https://a.com https://evil.example']),
   request('with two Origin lines', undefined, ['Origin', 'https://a.com'], ['Origin', 'https://evil.example']),
   request('with two Origin lines alike', undefined, ['Origin', 'https://a.com'], ['Origin', 'https://a.com']),
   {

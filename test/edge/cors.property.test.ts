@@ -11,8 +11,8 @@ const asking = (names: string): HeaderLine => ['Access-Control-Request-Headers',
 describe('cors', () => {
   describe('reads 100 KB in linear time:', () => {
     const A = origin('https://a.com');
-    const ANY = { origins: ['https://a.com', 'https://*.example.com'], headers: '*' } as const;
-    const OF_FUNCTION = { origins: () => true };
+    const ANY = { origin: ['https://a.com', 'https://*.example.com'], headers: '*' } as const;
+    const OF_FUNCTION = { origin: () => true };
     /** A header line of `length` characters. */
     const shapes: readonly (readonly [string, CorsOptions, (length: number) => readonly HeaderLine[]])[] = [
       ['names', ATTACKED_CORS, (n) => [A, PREFLIGHT, asking('x-api-key,'.repeat(n / 10))]],
@@ -45,9 +45,9 @@ describe('cors', () => {
     });
   });
 
-  it('allows exactly the origins that a slow reading of the list does', async () => {
+  it('allows exactly the origin that a slow reading of the list does', async () => {
     const list = ['https://*.example.com', 'http://*.local:3000', 'https://a.com:8443', 'https://b.com'];
-    const guard = cors({ origins: list });
+    const guard = cors({ origin: list });
     /** RFC 6454 section 6.2 and the list, a character and a label at a time. */
     const isAllowed = (from: string) => {
       if (list.includes(from) && !from.includes('*')) return true;
@@ -117,7 +117,7 @@ describe('cors', () => {
   });
 
   it('allows by default exactly the preflights of its methods and headers', async () => {
-    const guard = cors({ origins: ['https://a.com'] });
+    const guard = cors({ origin: ['https://a.com'] });
     const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
     const known = ['authorization', 'content-type', 'x-api-key', 'x-request-id'];
     const anyCase = (text: string) =>

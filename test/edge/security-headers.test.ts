@@ -45,10 +45,10 @@ describe('the presets', () => {
 });
 
 const OPTIONS = [
-  ['contentTypeOptions', 'X-Content-Type-Options'],
-  ['frameOptions', 'X-Frame-Options'],
+  ['xContentTypeOptions', 'X-Content-Type-Options'],
+  ['xFrameOptions', 'X-Frame-Options'],
   ['contentSecurityPolicy', 'Content-Security-Policy'],
-  ['xssProtection', 'X-XSS-Protection'],
+  ['xXssProtection', 'X-XSS-Protection'],
   ['strictTransportSecurity', 'Strict-Transport-Security'],
   ['referrerPolicy', 'Referrer-Policy'],
   ['permissionsPolicy', 'Permissions-Policy'],
@@ -59,7 +59,7 @@ describe('several on the way of one request', () => {
   it('come to what the last one says, all of it', () => {
     const { exchange, headers } = testExchange({ encrypted: true });
     securityHeaders()(exchange);
-    securityHeaders({ preset: 'classic', frameOptions: 'SAMEORIGIN', referrerPolicy: false })(exchange);
+    securityHeaders({ preset: 'classic', xFrameOptions: 'SAMEORIGIN', referrerPolicy: false })(exchange);
     const { 'Referrer-Policy': _, ...rest } = CLASSIC;
     expect(headers.all()).toEqual({ ...rest, 'X-Frame-Options': 'SAMEORIGIN' });
     securityHeaders()(exchange);
@@ -70,7 +70,7 @@ describe('several on the way of one request', () => {
     const { exchange, headers } = testExchange();
     exchange.set('X-Content-Type-Options', 'nosniff');
     securityHeaders()(exchange);
-    securityHeaders({ contentTypeOptions: false })(exchange);
+    securityHeaders({ xContentTypeOptions: false })(exchange);
     expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
   });
 
@@ -78,8 +78,8 @@ describe('several on the way of one request', () => {
     const { exchange, headers } = testExchange();
     securityHeaders()(exchange);
     exchange.set('X-Frame-Options', 'of the service');
-    securityHeaders({ frameOptions: 'SAMEORIGIN' })(exchange);
-    securityHeaders({ frameOptions: false })(exchange);
+    securityHeaders({ xFrameOptions: 'SAMEORIGIN' })(exchange);
+    securityHeaders({ xFrameOptions: false })(exchange);
     expect(headers.get('X-Frame-Options')).toBe('of the service');
   });
 });
@@ -174,16 +174,16 @@ describe('securityHeaders', () => {
   });
 
   it('takes a value with a tab within and of one character', () => {
-    expect(sent({ referrerPolicy: 'a\tb', frameOptions: 'D' })).toMatchObject({
+    expect(sent({ referrerPolicy: 'a\tb', xFrameOptions: 'D' })).toMatchObject({
       'Referrer-Policy': 'a\tb',
       'X-Frame-Options': 'D',
     });
   });
 
   it('is built once: later changes of the options change nothing', () => {
-    const options: { frameOptions: string | false } = { frameOptions: 'SAMEORIGIN' };
+    const options: { xFrameOptions: string | false } = { xFrameOptions: 'SAMEORIGIN' };
     const guard = securityHeaders(options);
-    options.frameOptions = false;
+    options.xFrameOptions = false;
     for (let i = 0; i < 2; i++) {
       const { exchange, headers } = testExchange();
       guard(exchange);

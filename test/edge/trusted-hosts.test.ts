@@ -28,7 +28,7 @@ describe('trustedHosts', () => {
     expect(JSON.parse(answer.body)).toEqual({
       title: 'Bad Request',
       status: 400,
-      detail: 'The Host of this request is not one that is served here.',
+      detail: 'This service does not serve the requested host.',
       code: 'host-untrusted',
     });
   });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { clientIp } from '../../src/client-ip/client-ip.js';
+import type { Duration } from '../../src/core/duration.js';
 import { OptionError } from '../../src/core/option.js';
 import { cors } from '../../src/edge/cors.js';
 import {
@@ -52,12 +53,12 @@ describe('a variable', () => {
       false,
     ]),
     ['a word', choice(['INFO', 'DEBUG']), 'info', 'INFO'],
-    ['a length of time', duration(), '24h', 86_400_000],
-    ['seconds', duration(), '60', 60_000],
-    ['hours', duration({ unit: 'h' }), '24', 86_400_000],
+    ['a length of time', duration(), '24h', '24h'],
+    ['bare seconds', duration({ bare: 's' }), '60', '60s'],
+    ['hours', duration({ bare: 'h' }), '24', '24h'],
     ['a size', size(), '64kb', 65_536],
     ['bytes', size(), '1500', 1500],
-    ['megabytes', size({ unit: 'mb' }), '50', 52_428_800],
+    ['megabytes', size({ bare: 'mb' }), '50', 52_428_800],
     ['a URL', url(), 'https://a.example/x', 'https://a.example/x'],
     [
       'a URL of another kind',
@@ -132,17 +133,17 @@ describe('a variable', () => {
   });
 
   it('whose default is bad stops the start as well', () => {
-    expect(() => duration({ default: 'soon' })).toThrow(OptionError);
-    expect(() => duration({ default: Number.NaN })).toThrow(OptionError);
+    expect(() => duration({ default: 'soon' as Duration })).toThrow(OptionError);
+    expect(() => duration({ default: `${Number.NaN}ms` })).toThrow(OptionError);
     expect(() => integer({ min: 1, default: 0 })).toThrow(OptionError);
     expect(() => port({ default: 70_000 })).toThrow(OptionError);
     expect(() => size({ default: -1 })).toThrow(OptionError);
     const trust = (entries: readonly string[]) => clientIp({ trust: entries });
     expect(() => checked(list({ default: ['everywhere'] }), trust)).toThrow(/"default" is not accepted.*everywhere/);
     expect(one(checked(list({ default: ['loopback'] }), trust), '')).toEqual(['loopback']);
-    expect(one(duration({ default: 1500 }), '')).toBe(1500);
+    expect(one(duration({ default: '1500ms' }), '')).toBe('1500ms');
     expect(one(size({ default: 1500 }), '')).toBe(1500);
-    expect(one(size({ default: 1500, unit: 'mb' }), '')).toBe(1500);
+    expect(one(size({ default: 1500, bare: 'mb' }), '')).toBe(1500);
   });
 
   it('is read alike each time, also by a pattern that keeps state', () => {
@@ -163,7 +164,7 @@ describe('a variable', () => {
     // An empty list is for services that do without.
     expect(
       one(
-        checked(list({ default: [] }), (origins) => cors({ origins })),
+        checked(list({ default: [] }), (origin) => cors({ origin })),
         '',
       ),
     ).toEqual([]);
@@ -252,7 +253,7 @@ const GUIDES: readonly (readonly [guide: string, settings: Settings, env: Readon
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1 }),
       ENABLE_USAGE_TRACKING: boolean(),
       LOG_LEVEL: choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']),
-      MAX_FILE_SIZE_MB: size({ unit: 'mb' }),
+      MAX_FILE_SIZE_MB: size({ bare: 'mb' }),
       MAX_GPU_TIME_SECONDS: duration(),
     },
     {

@@ -261,7 +261,7 @@ it('is a fault, not a pass, without clientIp before it', async () => {
 });
 
 it('keeps a million addresses in bounded memory, and refuses none for it that the store has room for', async () => {
-  const store = memoryStore({ maxKeys: 1000 });
+  const store = memoryStore({ maxEntries: 1000 });
   const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: (exchange) => exchange.request.url });
   const { authenticator } = scheme(false);
   const guard = authenticate(authenticator, { failedAuthLimit: limit });

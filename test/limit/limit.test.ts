@@ -59,7 +59,7 @@ async function status(guards: Guard | readonly Guard[], caller: Caller = CALLER)
 
 function setup(): { readonly store: MemoryStore; readonly clock: ManualClock } {
   const clock = new ManualClock(NOON);
-  return { store: memoryStore({ maxKeys: 1000, now: clock.now }), clock };
+  return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
 }
 
 /** The same store behind an answer that comes later, as from a server. */
@@ -418,7 +418,7 @@ describe('limit tells the client', () => {
   });
 
   it('windows of parts of a second as whole seconds', async () => {
-    const policies = [slidingWindow({ limit: 5, window: 1500 })];
+    const policies = [slidingWindow({ limit: 5, window: '1500ms' })];
     const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies }));
     expect(headers.get('RateLimit-Policy')).toBe('"1500ms";q=5;w=2');
     expect(headers.get('RateLimit')).toBe('"1500ms";r=4;t=2');
@@ -428,7 +428,7 @@ describe('limit tells the client', () => {
     'to retry %i ms into a window of 1.5 s after whole seconds that are enough',
     async (elapsed) => {
       const { store, clock } = setup();
-      const guard = limit({ store, by: 'client-ip', policies: [slidingWindow({ limit: 1, window: 1500 })] });
+      const guard = limit({ store, by: 'client-ip', policies: [slidingWindow({ limit: 1, window: '1500ms' })] });
       await send(guard);
       clock.advance(elapsed);
       const { reply } = await send(guard);
@@ -542,7 +542,7 @@ describe('limit gives the charge back', () => {
     const guard = limit(refundOn === undefined ? options : { ...options, refundOn });
     const { exchange } = await send(guard);
     expect(await guard.peek('global')).toMatchObject([{ remaining: 7 }]);
-    exchange.settle(outcome);
+    exchange.end(outcome);
     expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
   });
 
@@ -553,7 +553,7 @@ describe('limit gives the charge back', () => {
     const unready: Guard = () => refuse(problem('store-unavailable'));
     const { exchange, reply } = await send([byIp, byPrincipal, unready]);
     expect(reply?.status).toBe(503);
-    exchange.settle(refused(503));
+    exchange.end(refused(503));
     expect(await byIp.peek('192.0.2.1')).toMatchObject([{ remaining: 5 }]);
     expect(await byPrincipal.peek('alice')).toMatchObject([{ remaining: 5 }]);
   });
@@ -565,7 +565,7 @@ describe('limit gives the charge back', () => {
     await send([first, second]);
     const { exchange, reply } = await send([first, second]);
     expect(reply?.status).toBe(429);
-    exchange.settle(refused(429));
+    exchange.end(refused(429));
     expect(await first.peek('192.0.2.1')).toMatchObject([{ remaining: 4 }]);
     expect(await second.peek('global')).toMatchObject([{ remaining: 0 }]);
   });
@@ -574,15 +574,15 @@ describe('limit gives the charge back', () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
     const { exchange } = await send(guard);
     await exchange.admission?.settle(5);
-    exchange.settle(completed(500));
+    exchange.end(completed(500));
     expect(await guard.peek('global')).toMatchObject([{ remaining: 5 }]);
   });
 
   it('once, and nothing for what the handler settles after the end', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
     const { exchange } = await send(guard);
-    exchange.settle(completed(500));
-    exchange.settle(completed(500));
+    exchange.end(completed(500));
+    exchange.end(completed(500));
     await exchange.admission?.settle(9);
     expect(await guard.peek('global')).toMatchObject([{ remaining: 10 }]);
   });
@@ -620,7 +620,7 @@ describe('limit gives the charge back', () => {
     const { store } = setup();
     const guard = limit({ store: { ...late(store), settle }, by: 'global', policies: [perMinute(10)] });
     const { exchange, faults } = await send(guard);
-    expect(() => exchange.settle(completed(500))).not.toThrow();
+    expect(() => exchange.end(completed(500))).not.toThrow();
     await Promise.resolve();
     expect(faults).toEqual([new Error('gone')]);
   });
@@ -684,7 +684,7 @@ describe('limit refuses options', () => {
     [[], 'takes an object of options'],
     [
       { store, by: 'global', policies, costs: 1 },
-      'has no option "costs"; it knows store, by, policies, cost, refundOn, legacyHeaders',
+      'has no option "costs". Did you mean "cost"? It takes store, by, policies, cost, refundOn, legacyHeaders',
     ],
     [{ by: 'global', policies }, '"store" must be a store such as memoryStore(), got undefined'],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
@@ -739,7 +739,7 @@ describe('limit refuses options', () => {
     list.pop();
     refundOn.push('server-error');
     const { exchange } = await send(guard);
-    exchange.settle({ kind: 'completed', status: 500 });
+    exchange.end({ kind: 'completed', status: 500 });
     expect(await status(guard)).toBe(429);
   });
 });

@@ -88,7 +88,7 @@ const anySteps = fc.array(
 /** Up to four policies, in two versions with different limits: three sliding windows and a day. */
 function twoTiers(windows: readonly number[], limits: readonly (readonly [number, number])[]) {
   return ([0, 1] as const).map((tier): readonly QuotaPolicy[] => [
-    ...windows.map((window, i) => slidingWindow({ name: `w${i}`, window, limit: at(limits, i)[tier] })),
+    ...windows.map((window, i) => slidingWindow({ name: `w${i}`, window: `${window}ms`, limit: at(limits, i)[tier] })),
     dailyQuota({ limit: at(limits, windows.length)[tier] }),
   ]);
 }
@@ -103,7 +103,7 @@ describe('a sliding window of up to 512 units', () => {
     fc.assert(
       fc.property(world, ({ windows, limits, steps }) => {
         const clock = new ManualClock(START);
-        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const store = memoryStore({ maxEntries: 50, now: clock.now });
         const log = new ReferenceLog();
         const tiers = twoTiers(windows, limits);
         const policies = at(tiers, 0);
@@ -173,7 +173,7 @@ describe('a sliding window of up to 512 units', () => {
     fc.assert(
       fc.property(world, ({ windows, limits, steps }) => {
         const clock = new ManualClock(START);
-        const store = memoryStore({ maxKeys: 50, now: clock.now });
+        const store = memoryStore({ maxEntries: 50, now: clock.now });
         const [policies = []] = twoTiers(
           windows,
           limits.map((limit) => [limit, limit] as const),
@@ -238,8 +238,8 @@ describe('a sliding window of up to 512 units', () => {
     fc.assert(
       fc.property(world, ({ window, limit, steps }) => {
         const clock = new ManualClock(START);
-        const store = memoryStore({ maxKeys: 50, now: clock.now });
-        const policy = slidingWindow({ limit, window });
+        const store = memoryStore({ maxEntries: 50, now: clock.now });
+        const policy = slidingWindow({ limit, window: `${window}ms` });
         /** A charge made while the clock stood back counts from then, or from the newest charge before it. */
         const counters = new Map<string, { surely: Charge[]; perhaps: Charge[] }>();
         const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
@@ -314,8 +314,8 @@ describe('a sliding window above 512 units', () => {
     fc.assert(
       fc.property(fc.record({ window: longWindow, limits: anyLimits, steps }), ({ window, limits, steps }) => {
         const clock = new ManualClock(START);
-        const store = memoryStore({ maxKeys: 50, now: clock.now });
-        const policies = limits.map((limit) => slidingWindow({ limit, window, name: 'coarse' }));
+        const store = memoryStore({ maxEntries: 50, now: clock.now });
+        const policies = limits.map((limit) => slidingWindow({ limit, window: `${window}ms`, name: 'coarse' }));
         const charges: Charge[] = [];
         const net: Charge[] = [];
         const admissions: { receipt: Receipt; charge: Charge; net: Charge; settled: boolean }[] = [];

@@ -41,7 +41,7 @@ async function logged(
   const logger = { info: to('info'), warn: to('warn'), error: to('error') };
   const answer = await ask(sequence(requestId(), accessLog({ logger, ...own }), ...guards), options);
   const { status, body, exchange } = answer;
-  exchange.settle(
+  exchange.end(
     status === undefined ? outcome : { kind: 'refused', status, code: body === '' ? undefined : JSON.parse(body).code },
   );
   expectNoCredential('access log', JSON.stringify(lines));
@@ -100,7 +100,7 @@ describe('accessLog', () => {
     ],
     [
       'a refused preflight',
-      [cors({ origins: ['https://a.example'] })],
+      [cors({ origin: ['https://a.example'] })],
       {
         method: 'OPTIONS',
         headers: [
@@ -114,7 +114,7 @@ describe('accessLog', () => {
     ],
     [
       'a preflight',
-      [cors({ origins: ['https://a.example'] })],
+      [cors({ origin: ['https://a.example'] })],
       {
         method: 'OPTIONS',
         headers: [
@@ -260,7 +260,7 @@ describe('accessLog', () => {
     const { exchange, faults } = testExchange({});
     const logger = { info: write, warn: write, error: write };
     await sequence(accessLog({ logger, skip }))(exchange);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await new Promise((turn) => setImmediate(turn));
     expect(faults.length).toBeLessThanOrEqual(1);
   });

@@ -29,7 +29,7 @@ it('takes or refuses whatever comes, without a fault, an endless wait or a file 
       animated: true,
     },
     fields: { maxCount: 3, maxBytes: 1000 },
-    store: { memoryBytes: 50, folder },
+    spool: { memoryBytes: 50, directory: folder },
   });
   const statuses = new Map<number, number>();
   await fc.assert(
@@ -47,7 +47,7 @@ it('takes or refuses whatever comes, without a fault, an endless wait or a file 
       expect([200, 400, 413, 415, 422]).toContain(status);
       expect(faults).toEqual([]);
       for (const file of exchange.upload?.files ?? []) expect((await file.buffer()).length).toBe(file.bytes);
-      exchange.settle({ kind: 'completed', status: 200 });
+      exchange.end({ kind: 'completed', status: 200 });
     }),
     { numRuns: RUNS },
   );

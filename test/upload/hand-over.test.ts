@@ -5,13 +5,7 @@ import sharp from 'sharp';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Exchange } from '../../src/core/exchange.js';
 import { OptionError } from '../../src/core/option.js';
-import {
-  type HandOver,
-  type ProvisionalFile,
-  UploadError,
-  type UploadOptions,
-  upload,
-} from '../../src/upload/index.js';
+import { type OnFile, type ProvisionalFile, UploadError, type UploadOptions, upload } from '../../src/upload/index.js';
 import { multipart } from './attacks.js';
 import { client, cut, exchangeWith, longer, newFolder, noisy, filePart as part } from './fixture.js';
 
@@ -58,8 +52,8 @@ describe.each([
   ['on the disk', 10],
   ['first in memory, then on the disk', 6000],
 ])('a file that is handed over before its end, %s', (_where, memoryBytes) => {
-  const guardOf = (handOver: HandOver, more: Partial<UploadOptions> = {}) =>
-    upload({ files: FILES, store: { folder, memoryBytes }, handOver, ...more });
+  const guardOf = (onFile: OnFile, more: Partial<UploadOptions> = {}) =>
+    upload({ files: FILES, spool: { directory: folder, memoryBytes }, onFile, ...more });
 
   it('comes while it comes, and ends once all of the upload has been found good', async () => {
     let seen: (() => Seen) | undefined;
@@ -89,9 +83,9 @@ describe.each([
     body.push(null);
     expect(await answered).toBeUndefined();
     await expect.poll(() => seen?.().ended).toBe(true);
-    expect(exchange.upload?.files[0]?.handedOver).toBe('the worker’s answer');
+    expect(exchange.upload?.files[0]?.result).toBe('the worker’s answer');
     expect(await exchange.upload?.files[0]?.buffer()).toEqual(jpeg);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await empty();
   });
 
@@ -126,7 +120,7 @@ describe.each([
     await expect.poll(() => seen?.().error).toBeInstanceOf(UploadError);
     expect(seen?.().error).toMatchObject({ code: 'GATEWARDEN_UPLOAD_REFUSED', problem: { code } });
     expect([seen?.().ended, faults]).toEqual([false, []]);
-    exchange.settle({ kind: 'refused', status: 413, code: 'upload-too-large' });
+    exchange.end({ kind: 'refused', status: 413, code: 'upload-too-large' });
     await empty();
   });
 
@@ -143,7 +137,7 @@ describe.each([
     await answered;
     await expect.poll(() => seen?.().error).toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
     expect(seen?.().ended).toBe(false);
-    exchange.settle({ kind: 'aborted' });
+    exchange.end({ kind: 'aborted' });
     await empty();
   });
 
@@ -152,7 +146,7 @@ describe.each([
     const guard = guardOf(({ stream }) => streams.push(stream));
     const { exchange } = exchangeWith(multipart([part(jpeg), part(jpeg)]));
     expect(await guard(exchange)).toBeUndefined();
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     for (const stream of streams) {
       await expect(read(stream)).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
     }
@@ -167,7 +161,7 @@ describe.each([
     const { exchange, faults } = exchangeWith(multipart([part(jpeg)]));
     expect(await guard(exchange)).toBeUndefined();
     expect([faults, await exchange.upload?.files[0]?.buffer()]).toEqual([[], jpeg]);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await empty();
   });
 
@@ -195,9 +189,9 @@ describe.each([
           });
           const { exchange } = exchangeWith(chunks);
           expect(await guard(exchange)).toBeUndefined();
-          for (const file of exchange.upload?.files ?? []) expect(await file.handedOver).toEqual(jpeg);
+          for (const file of exchange.upload?.files ?? []) expect(await file.result).toEqual(jpeg);
           expect(exchange.upload?.files.length).toBe(count);
-          exchange.settle({ kind: 'completed', status: 200 });
+          exchange.end({ kind: 'completed', status: 200 });
         },
       ),
       { numRuns: 25 },
@@ -206,9 +200,9 @@ describe.each([
   });
 });
 
-describe('handOver', () => {
-  const send = (exchange: Exchange, handOver: HandOver) =>
-    upload({ files: FILES, store: { folder, memoryBytes: 10 }, handOver })(exchange);
+describe('onFile', () => {
+  const send = (exchange: Exchange, onFile: OnFile) =>
+    upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 }, onFile })(exchange);
 
   it('is not called for what is of no type that is taken', async () => {
     let calls = 0;
@@ -229,7 +223,7 @@ describe('handOver', () => {
     const { exchange } = exchangeWith(pieces());
     const guard = upload({
       files: FILES,
-      handOver: ({ stream, fields }) => {
+      onFile: ({ stream, fields }) => {
         before = fields;
         stream.on('data', (chunk: Buffer) => chunk.fill(0));
       },
@@ -237,7 +231,7 @@ describe('handOver', () => {
     expect(await guard(exchange)).toBeUndefined();
     expect(await exchange.upload?.files[0]?.buffer()).toEqual(longer(9000, jpeg));
     expect(before).toEqual(new Map([['size', ['7']]]));
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
   });
 
   it('is not called any more once the upload is refused', async () => {
@@ -250,11 +244,11 @@ describe('handOver', () => {
 
   it('that throws is a fault, and leaves nothing', async () => {
     const { exchange } = exchangeWith(multipart([part(jpeg)]));
-    const handOver = () => {
+    const onFile = () => {
       throw new Error('no worker');
     };
-    await expect(send(exchange, handOver)).rejects.toThrow('no worker');
-    exchange.settle({ kind: 'refused', status: 500, code: 'internal-error' });
+    await expect(send(exchange, onFile)).rejects.toThrow('no worker');
+    exchange.end({ kind: 'refused', status: 500, code: 'internal-error' });
     await empty();
   });
 
@@ -273,7 +267,7 @@ describe('handOver', () => {
     });
     fail(new Error('no worker'));
     await new Promise((turn) => setImmediate(turn));
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     expect(faults.map((fault) => (fault as Error).message)).toEqual(expected);
     await empty();
   });
@@ -281,12 +275,12 @@ describe('handOver', () => {
   it('that fails because a later guard has refused is none', async () => {
     const { exchange, faults } = exchangeWith(multipart([part()]));
     let fail: (error: Error) => void = () => undefined;
-    const handOver = () =>
+    const onFile = () =>
       new Promise((_, reject) => {
         fail = reject;
       });
-    expect(await upload({ files: FILES, handOver })(exchange)).toBeUndefined();
-    exchange.settle({ kind: 'refused', status: 403, code: 'scope-insufficient' });
+    expect(await upload({ files: FILES, onFile })(exchange)).toBeUndefined();
+    exchange.end({ kind: 'refused', status: 403, code: 'scope-insufficient' });
     fail(new Error('the worker was cut off'));
     await new Promise((turn) => setImmediate(turn));
     expect(faults).toEqual([]);
@@ -305,14 +299,14 @@ describe('handOver', () => {
     body.push(null);
     expect(await answered).toBeUndefined();
     expect(faults).toEqual([new Error('no worker')]);
-    await expect(exchange.upload?.files[0]?.handedOver).rejects.toThrow('no worker');
-    exchange.settle({ kind: 'completed', status: 502 });
+    await expect(exchange.upload?.files[0]?.result).rejects.toThrow('no worker');
+    exchange.end({ kind: 'completed', status: 502 });
     await empty();
   });
 
   it.each<[string, Partial<UploadOptions>, string]>([
-    ['no function', { handOver: true as never }, 'handOver'],
-    ['what is written anew', { handOver: () => undefined, decode: { sharp, reencode: true } }, 'reencode'],
+    ['no function', { onFile: true as never }, 'onFile'],
+    ['what is written anew', { onFile: () => undefined, decode: { sharp, reencode: true } }, 'reencode'],
   ])('fails at the start for %s', (_what, options, named) => {
     const act = () => upload({ files: FILES, ...options });
     expect(act).toThrow(OptionError);

@@ -446,15 +446,19 @@ describe('construction', () => {
     ['an empty list of fields', { files: { ...files, fields: [] } }, 'fields'],
     ['a misspelt limit', { files: { ...files, maxSize: 5 } }, 'maxSize'],
     ['a misspelt limit of fields', { files, fields: { max: 5 } }, 'max'],
-    ['a folder that is no path', { files, store: { folder: 5 } }, 'folder'],
-    ['a folder that is nowhere', { files, store: { folder: '', memoryBytes: '2mb' } }, 'store.folder'],
+    ['a folder that is no path', { files, spool: { directory: 5 } }, 'folder'],
+    ['a folder that is nowhere', { files, spool: { directory: '', memoryBytes: '2mb' } }, 'spool.directory'],
     [
       'a folder that is not there, for files that are written anew',
-      { files, store: { folder: '/not/there', memoryBytes: '1mb' }, decode: { sharp, reencode: true } },
+      { files, spool: { directory: '/not/there', memoryBytes: '1mb' }, decode: { sharp, reencode: true } },
       '/not/there',
     ],
-    ['a folder that is not there', { files, store: { folder: '/not/there', memoryBytes: 10 } }, '/not/there'],
-    ['a folder that is a file', { files, store: { folder: import.meta.filename, memoryBytes: 10 } }, 'store.folder'],
+    ['a folder that is not there', { files, spool: { directory: '/not/there', memoryBytes: 10 } }, '/not/there'],
+    [
+      'a folder that is a file',
+      { files, spool: { directory: import.meta.filename, memoryBytes: 10 } },
+      'spool.directory',
+    ],
     ['no memory', { files, store: { memoryBytes: 0 } }, 'memoryBytes'],
     ['a decoder that is none', { files, decode: { sharp: true } }, 'decode.sharp'],
     ['decode without sharp', { files, decode: true }, 'decode'],
@@ -475,7 +479,7 @@ describe('construction', () => {
   });
 
   it('of upload asks for no folder where no file goes to one', () => {
-    expect(() => upload({ files, store: { folder: '/not/there', memoryBytes: '1mb' } })).not.toThrow();
+    expect(() => upload({ files, spool: { directory: '/not/there', memoryBytes: '1mb' } })).not.toThrow();
   });
 
   it.each<[string, object, string]>([

@@ -60,11 +60,11 @@ describe('what people upload is taken, by the guard and by the inspector alike',
       [10, 777],
     ] as const) {
       const { exchange } = exchangeWith(cut(body, piece));
-      const guard = upload({ files: limits, decode: { sharp }, store: { folder, memoryBytes } });
+      const guard = upload({ files: limits, decode: { sharp }, spool: { directory: folder, memoryBytes } });
       expect(await guard(exchange)).toBeUndefined();
       expect(exchange.upload?.files[0]).toMatchObject({ ...found, bytes: content.length });
       expect((await exchange.upload?.files[0]?.buffer())?.equals(content)).toBe(true);
-      exchange.settle({ kind: 'completed', status: 200 });
+      exchange.end({ kind: 'completed', status: 200 });
     }
   });
 });

@@ -21,7 +21,10 @@ describe('a body that is refused', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const folder = await newFolder();
-    const guard = upload({ files: { ...FILES, maxBytes: 20_000, maxCount: 2 }, store: { folder, memoryBytes: 10 } });
+    const guard = upload({
+      files: { ...FILES, maxBytes: 20_000, maxCount: 2 },
+      spool: { directory: folder, memoryBytes: 10 },
+    });
     const { exchange, body } = client(...more);
     const answered = guard(exchange);
     for (const [i, piece] of sent.entries()) {

@@ -27,7 +27,7 @@ export async function serveUploads(
   let entered: Exchange | undefined;
   const watch: Guard = (of) => {
     exchange = of;
-    of.onSettled((outcome) => outcomes.push(outcome));
+    of.onEnd((outcome) => outcomes.push(outcome));
     return undefined;
   };
   const { port, close } = await serve({

@@ -59,26 +59,29 @@ describe('a file that is kept', () => {
     ['of 1 MiB, where nothing is said', '2mb', undefined, 1_048_576, true],
     ['of 1 MiB and a byte, where nothing is said', '2mb', undefined, 1_048_577, false],
   ])('%s, is in memory or on the disk', async (_what, maxBytes, memoryBytes, size, inMemory) => {
-    const store = { folder, ...(memoryBytes === undefined ? {} : { memoryBytes }) };
+    const spool = { directory: folder, ...(memoryBytes === undefined ? {} : { memoryBytes }) };
     const body = multipart([filePart(longer(size - JPEG.length))]);
-    const { exchange } = await send({ files: { ...FILES, maxBytes }, store }, body);
+    const { exchange } = await send({ files: { ...FILES, maxBytes }, spool }, body);
     const [file] = exchange.upload?.files ?? [];
     expect([file?.bytes, file?.path === undefined, opened.length]).toEqual([size, inMemory, inMemory ? 0 : 1]);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 
   it('takes no more memory than it needs, however much it may', async () => {
-    const { exchange } = await send({ files: FILES, store: { memoryBytes: '1mb' } }, multipart([filePart()]));
+    const { exchange } = await send({ files: FILES, spool: { memoryBytes: '1mb' } }, multipart([filePart()]));
     const content = await exchange.upload?.files[0]?.buffer();
     expect(content).toEqual(JPEG);
     expect(content?.buffer.byteLength).toBeLessThan(20_000);
   });
 
   it('is open until the exchange settles, and no longer', async () => {
-    const { exchange } = await send({ files: FILES, store: { folder, memoryBytes: 10 } }, multipart([filePart()]));
+    const { exchange } = await send(
+      { files: FILES, spool: { directory: folder, memoryBytes: 10 } },
+      multipart([filePart()]),
+    );
     expect(stillOpen()).toEqual([true]);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await expect.poll(stillOpen).toEqual([false]);
   });
 });
@@ -87,7 +90,7 @@ describe('a disk', () => {
   it('that is full is a fault, and nothing is left open or behind', async () => {
     onOpened = (file) => vi.spyOn(file, 'writeFile').mockRejectedValue(new Error('ENOSPC'));
     const { exchange } = exchangeWith(cut(multipart([filePart(longer(20_000))]), 1000));
-    const guard = upload({ files: FILES, store: { folder, memoryBytes: 8000 } });
+    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes: 8000 } });
     await expect(guard(exchange)).rejects.toThrow('ENOSPC');
     await expect.poll(stillOpen).toEqual([false]);
     await expect.poll(() => readdir(folder)).toEqual([]);
@@ -96,9 +99,9 @@ describe('a disk', () => {
   it('that cannot be read is a fault, and not the fault of the image', async () => {
     onOpened = (file) => vi.spyOn(file, 'read').mockRejectedValue(new Error('EIO'));
     const { exchange } = exchangeWith(multipart([filePart()]));
-    const guard = upload({ files: FILES, store: { folder, memoryBytes: 10 } });
+    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 } });
     await expect(guard(exchange)).rejects.toThrow('EIO');
-    exchange.settle({ kind: 'completed', status: 500 });
+    exchange.end({ kind: 'completed', status: 500 });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 
@@ -116,7 +119,7 @@ describe('a disk', () => {
       throw new Error('nothing was held up');
     };
     const { exchange } = exchangeWith(pieces());
-    const guard = upload({ files: { ...FILES, maxBytes: '10mb' }, store: { folder, memoryBytes: 10 } });
+    const guard = upload({ files: { ...FILES, maxBytes: '10mb' }, spool: { directory: folder, memoryBytes: 10 } });
     const answered = guard(exchange);
     await expect.poll(() => written.length).toBe(1);
     await new Promise((turn) => setTimeout(turn, 50));

@@ -21,7 +21,11 @@ describe('upload with reencode', () => {
     ['in memory', 1_000_000],
     ['on the disk', 10],
   ])('hands on a clean file, %s, and removes both', async (_where, memoryBytes) => {
-    const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes } });
+    const guard = upload({
+      files: FILES,
+      decode: { sharp, reencode: true },
+      spool: { directory: folder, memoryBytes },
+    });
     const { exchange } = exchangeWith(part(Buffer.concat([JPEG, Buffer.from('<script>alert(1)</script>')])));
     expect(await guard(exchange)).toBeUndefined();
     const [file] = exchange.upload?.files ?? [];
@@ -35,15 +39,19 @@ describe('upload with reencode', () => {
     const streamed: Buffer[] = [];
     for await (const chunk of file?.stream() ?? []) streamed.push(chunk as Buffer);
     expect(Buffer.concat(streamed)).toEqual(content);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 
   it('refuses what does not decode, and leaves nothing', async () => {
-    const guard = upload({ files: FILES, decode: { sharp, reencode: true }, store: { folder, memoryBytes: 10 } });
+    const guard = upload({
+      files: FILES,
+      decode: { sharp, reencode: true },
+      spool: { directory: folder, memoryBytes: 10 },
+    });
     const { exchange } = exchangeWith(part(JPEG.subarray(0, JPEG.length - 200)));
     expect(await guard(exchange)).toMatchObject({ status: 422, problem: { code: 'upload-undecodable' } });
-    exchange.settle({ kind: 'refused', status: 422, code: 'upload-undecodable' });
+    exchange.end({ kind: 'refused', status: 422, code: 'upload-undecodable' });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 });
@@ -77,7 +85,7 @@ describe('a client that leaves while its image is decoded', () => {
     const guard = upload({
       files: FILES,
       decode: { sharp: held, reencode: true },
-      store: { folder, memoryBytes: 10 },
+      spool: { directory: folder, memoryBytes: 10 },
     });
     const { exchange, faults } = exchangeWith(part(JPEG));
     const answered = guard(exchange);
@@ -95,7 +103,7 @@ describe('a client that leaves while its image is decoded', () => {
     const guard = upload({
       files: FILES,
       decode: { sharp: held, reencode: true, concurrency: 1 },
-      store: { folder, memoryBytes: 10 },
+      spool: { directory: folder, memoryBytes: 10 },
     });
     const first = exchangeWith(part(JPEG));
     const second = exchangeWith(part(JPEG));
@@ -115,7 +123,7 @@ describe('a client that leaves while its image is decoded', () => {
     waiting[1]?.();
     expect(await three).toBeUndefined();
     expect(second.faults).toEqual([]);
-    for (const { exchange } of [first, third]) exchange.settle({ kind: 'completed', status: 200 });
+    for (const { exchange } of [first, third]) exchange.end({ kind: 'completed', status: 200 });
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 });
@@ -158,11 +166,11 @@ describe('a file whose exchange is over', () => {
     ['in memory', 1_000_000],
     ['on the disk', 10],
   ])('is gone, and not empty, %s', async (_where, memoryBytes) => {
-    const guard = upload({ files: FILES, store: { folder, memoryBytes } });
+    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes } });
     const { exchange } = exchangeWith(part(JPEG));
     await guard(exchange);
     const [file] = exchange.upload?.files ?? [];
-    exchange.settle({ kind: 'completed', status: 202 });
+    exchange.end({ kind: 'completed', status: 202 });
     await expect(file?.buffer()).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
     const read = async () => {
       for await (const _ of file?.stream() ?? []);
@@ -180,7 +188,7 @@ describe('a file whose exchange is over', () => {
     process.on('uncaughtException', listen);
     onTestFinished(() => void process.off('uncaughtException', listen));
     const { exchange } = exchangeWith(part(JPEG));
-    await upload({ files: FILES, store: { folder, memoryBytes: 10 } })(exchange);
+    await upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 } })(exchange);
     const [file] = exchange.upload?.files ?? [];
     const early = asked ? file?.stream() : undefined;
     exchange.abort();
@@ -217,19 +225,19 @@ describe('an upload of many images', () => {
     const guard = upload({
       files: { ...FILES, maxCount: 20 },
       decode: { sharp: counting, concurrency: 8 },
-      store: { folder },
+      spool: { directory: folder },
     });
     const body = multipart(Array.from({ length: 20 }, () => filePart()));
     const { exchange } = exchangeWith(body);
     expect(await guard(exchange)).toBeUndefined();
     expect([most, exchange.upload?.files.length]).toEqual([1, 20]);
-    exchange.settle({ kind: 'completed', status: 200 });
+    exchange.end({ kind: 'completed', status: 200 });
   });
 });
 
 describe('many uploads at once', () => {
   it('that are slow hold no more than their own bytes, and each is answered', async () => {
-    const guard = upload({ files: FILES, store: { folder, memoryBytes: 10 } });
+    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 } });
     const body = part(JPEG);
     const answers = await Promise.all(
       Array.from({ length: 50 }, async (_, i) => {
@@ -243,7 +251,7 @@ describe('many uploads at once', () => {
         const reply = await guard(exchange);
         expect(faults).toEqual([]);
         expect((await exchange.upload?.files[0]?.buffer())?.equals(JPEG)).toBe(true);
-        exchange.settle(i % 2 === 0 ? { kind: 'completed', status: 200 } : { kind: 'aborted' });
+        exchange.end(i % 2 === 0 ? { kind: 'completed', status: 200 } : { kind: 'aborted' });
         return reply;
       }),
     );

@@ -1,9 +1,9 @@
 import { badSecret } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
-import { epochMilliseconds, KEY_TIME_RULE } from '../../core/time.js';
+import { epochMilliseconds, TIME_RULE } from '../../core/time.js';
 import { invalid, type Verdict } from '../authenticator.js';
 import { digestBytes } from '../digest.js';
-import { SCOPE } from '../require-scope.js';
+import { unshownScopeList } from '../scope.js';
 import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 /** One key of a record, ready for use. */
@@ -66,7 +66,7 @@ export function acceptedKeys(factory: string, option: string, record: ApiKeyReco
   const about = {
     id: clientId,
     scheme: 'api-key',
-    scopes: scopesOf(factory, option, record),
+    scopes: unshownScopeList(factory, memberOf(option, 'scopes'), record.scopes),
     credentialId: id,
     ...limitsOf(factory, option, record),
     ...metadataOf(factory, option, record),
@@ -105,7 +105,7 @@ function checkDigest(factory: string, option: string, entry: ApiKeyDigest) {
   const [notBefore, expiresAt] = (['notBefore', 'expiresAt'] as const).map((member) => {
     const time = epochMilliseconds(entry[member]);
     if (entry[member] !== undefined && time === undefined) {
-      throw badSecret(factory, memberOf(option, member), KEY_TIME_RULE);
+      throw badSecret(factory, memberOf(option, member), TIME_RULE);
     }
     return time;
   });
@@ -113,13 +113,6 @@ function checkDigest(factory: string, option: string, entry: ApiKeyDigest) {
     throw badSecret(factory, memberOf(option, 'expiresAt'), 'must be after notBefore');
   }
   return { digest, notBefore, expiresAt };
-}
-
-function scopesOf(factory: string, option: string, { scopes = [] }: ApiKeyRecord): readonly string[] {
-  if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === 'string' && SCOPE.test(scope))) {
-    throw badSecret(factory, memberOf(option, 'scopes'), 'must be a list of scopes (RFC 6749 section 3.3)');
-  }
-  return Object.freeze([...scopes]);
 }
 
 function limitsOf(factory: string, option: string, { limits }: ApiKeyRecord): Pick<Principal, 'limits'> {

@@ -1,12 +1,12 @@
 import { badSecret, checkOptionNames } from '../../core/option.js';
-import { type KeyTime, storedTime } from '../../core/time.js';
+import { storedTime, type Time } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { checkKey, type KeyDigest, keyDigest } from './key-digest.js';
 import { DEFAULT_PREFIX, keyForm } from './key-format.js';
 import type { ApiKeyRecord } from './record.js';
 
-/** What `opaqueApiKey` takes beside the key. */
-export interface OpaqueApiKeyOptions {
+/** What `apiKeyRecord` takes beside the key. */
+export interface ApiKeyRecordOptions {
   /** `principal.id`. */
   readonly clientId: string;
   /** Names the record. Default the client's id. */
@@ -16,7 +16,7 @@ export interface OpaqueApiKeyOptions {
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
   /** From this moment on the key is refused. Default never. */
-  readonly expiresAt?: KeyTime;
+  readonly expiresAt?: Time;
   /** `principal.limits`. */
   readonly limits?: Readonly<Record<string, number>>;
   /** `principal.metadata`: anything that JSON can hold. */
@@ -41,13 +41,13 @@ const MIN_LENGTH = 16;
  * all of them. Under 16 characters it is taken with a warning.
  *
  * ```ts
- * apiKeys({ keys: [opaqueApiKey(process.env.PARTNER_KEY ?? '', { clientId: 'partner', limits: { perHour: 100 } })] })
+ * apiKeys({ keys: [apiKeyRecord(process.env.PARTNER_KEY ?? '', { clientId: 'partner', limits: { perHour: 100 } })] })
  * ```
  * @throws OptionError for an empty key, one that no header can carry, or one with the prefix `gk_live_` that is not whole.
  * The key is not shown.
  */
-export function opaqueApiKey(key: string, options: OpaqueApiKeyOptions): ApiKeyRecord {
-  const factory = 'opaqueApiKey';
+export function apiKeyRecord(key: string, options: ApiKeyRecordOptions): ApiKeyRecord {
+  const factory = 'apiKeyRecord';
   const names = ['clientId', 'id', 'name', 'scopes', 'expiresAt', 'limits', 'metadata', 'pepper'];
   checkOptionNames(factory, options, names);
   const { pepper, clientId, id = clientId, expiresAt, ...rest } = options;
@@ -66,11 +66,11 @@ export function opaqueApiKey(key: string, options: OpaqueApiKeyOptions): ApiKeyR
  * ```ts
  * apiKeys({ keys: [...parseApiKeys(process.env.API_KEYS ?? ''), adminApiKey(process.env.ADMIN_API_KEY ?? '')] })
  * ```
- * @throws OptionError as `opaqueApiKey`; and `apiKeys` does, where a client has the same key.
+ * @throws OptionError as `apiKeyRecord`; and `apiKeys` does, where a client has the same key.
  */
 export function adminApiKey(key: string, options: AdminApiKeyOptions = {}): ApiKeyRecord {
   checkOptionNames('adminApiKey', options, ['clientId', 'pepper']);
-  return opaqueApiKey(key, { clientId: 'admin', ...options, scopes: ['admin'] });
+  return apiKeyRecord(key, { clientId: 'admin', ...options, scopes: ['admin'] });
 }
 
 /** The digest of a key as it stands in a setting. One that `apiKeys` would refuse unseen is refused here. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Exchange } from '../../core/exchange.js';
-import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
+import { badOption, boolean, checkOptionNames, clock, OptionError, type OptionNames } from '../../core/option.js';
 import type { RequestView } from '../../core/request-view.js';
 import { isThenable } from '../../core/thenable.js';
 import { ABSENT, type Authenticator, type Credentials, invalid, malformed, type Verdict } from '../authenticator.js';
@@ -11,7 +11,7 @@ import { verdictOf } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
 import { keyForm, keyPrefix } from './key-format.js';
 import { keySet } from './key-set.js';
-import { type ApiKeyCacheOptions, type ApiKeyStore, CACHE_OPTIONS, cachedKeyStore, type Found } from './key-store.js';
+import { type ApiKeyLookupOptions, type ApiKeyStore, cachedKeyStore, type Found, LOOKUP_OPTIONS } from './key-store.js';
 import type { ApiKeyRecord } from './record.js';
 
 interface ReadingOptions {
@@ -34,7 +34,7 @@ export interface ApiKeySetOptions extends ReadingOptions {
 }
 
 /** What `apiKeys` takes where the records are in a store. */
-export interface ApiKeyStoreOptions extends ReadingOptions, ApiKeyCacheOptions {
+export interface ApiKeyStoreOptions extends ReadingOptions, ApiKeyLookupOptions {
   readonly store: ApiKeyStore;
 }
 
@@ -55,7 +55,16 @@ export interface StoredApiKeys extends Authenticator {
   invalidateAll(): void;
 }
 
-const READING: readonly string[] = ['header', 'bearer', 'pepper', 'prefix', 'now'] satisfies (keyof ReadingOptions)[];
+const OPTIONS: OptionNames<ApiKeySetOptions & ApiKeyStoreOptions> = {
+  keys: true,
+  store: true,
+  header: true,
+  bearer: true,
+  pepper: true,
+  prefix: true,
+  now: true,
+  ...LOOKUP_OPTIONS,
+};
 /** Three parts, the first an object in base64url: a signed token (RFC 7519), another scheme's. */
 const JWT_LIKE = /^eyJ[^.]*\.[^.]*\.[^.]*$/;
 const CONTRADICTING = malformed('contradicting');
@@ -89,9 +98,8 @@ export function apiKeys(options: ApiKeySetOptions): ApiKeySet;
  */
 export function apiKeys(options: ApiKeyStoreOptions): StoredApiKeys;
 export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeySet | StoredApiKeys {
-  checkOptionNames('apiKeys', options, ['keys', 'store', ...READING, ...CACHE_OPTIONS]);
-  const { now = Date.now } = options;
-  if (typeof now !== 'function') throw badOption('apiKeys', 'now', 'must be a function', now);
+  checkOptionNames('apiKeys', options, OPTIONS);
+  const now = clock('apiKeys', options.now);
   const prefix = keyPrefix('apiKeys', options.prefix);
   const digestOf = keyDigest('apiKeys', options.pepper);
   const reading = readingOf(options);
@@ -125,8 +133,8 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
     return { ...scheme(find), invalidate, invalidateAll };
   }
   if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or a "store"');
-  const cached = CACHE_OPTIONS.find((name) => name in options);
-  if (cached !== undefined) throw new OptionError(`gatewarden: apiKeys takes "${cached}" only with a "store"`);
+  const stray = Object.keys(LOOKUP_OPTIONS).find((name) => name in options);
+  if (stray !== undefined) throw new OptionError(`gatewarden: apiKeys takes "${stray}" only with a "store"`);
   let set = keySet(options.keys, digestOf, prefix);
   return {
     ...scheme((digest) => set.get(digest)),
@@ -138,7 +146,7 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
 
 /** Where keys are looked for. */
 function readingOf({ header = 'X-API-Key', bearer = true }: ReadingOptions) {
-  if (typeof bearer !== 'boolean') throw badOption('apiKeys', 'bearer', 'must be true or false', bearer);
+  boolean('apiKeys', 'bearer', bearer);
   const field = header === false ? undefined : fieldName('apiKeys', 'header', header);
   if (field === undefined && !bearer) throw new OptionError('gatewarden: apiKeys needs "header" or "bearer"');
   if (field === 'authorization')

@@ -1,5 +1,6 @@
-import { badOption, badSecret, checkOptionNames, type Duration, milliseconds } from '../../core/option.js';
-import { epochMilliseconds, type KeyTime, storedTime } from '../../core/time.js';
+import { type Duration, milliseconds } from '../../core/duration.js';
+import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
+import { epochMilliseconds, storedTime, type Time } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
 import { isKeyId, keyPrefix, newKey, newKeyId } from './key-format.js';
@@ -7,7 +8,7 @@ import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 interface NewKeyOptions {
   /** From this moment on the key is refused: later than now. Default never. */
-  readonly expiresAt?: KeyTime;
+  readonly expiresAt?: Time;
   /** Default `gk_live_`. */
   readonly prefix?: string;
   /** That of the `apiKeys` which gets the record. Default none. */

@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache';
+import { type Duration, milliseconds } from '../../core/duration.js';
 import type { Exchange } from '../../core/exchange.js';
-import { badSecret, type Duration, milliseconds, positiveInteger } from '../../core/option.js';
+import { badSecret, checkOptionNames, type OptionNames, positiveInteger } from '../../core/option.js';
+import { noAnswer, withTimeout } from '../../core/with-timeout.js';
 import { type AcceptedKey, acceptedKeys } from './accepted-key.js';
 import type { ApiKeyRecord } from './record.js';
 
@@ -13,21 +15,28 @@ export interface ApiKeyStore {
   findByDigest(digest: string, signal: AbortSignal): Promise<ApiKeyRecord | null | undefined>;
 }
 
-/** How long and how much `apiKeys` remembers of what a store told it. */
-export interface ApiKeyCacheOptions {
+/** How many answers of a store are cached, and for how long. */
+export interface CacheOptions {
+  /** Answers held at a time. Default 10,000. */
+  readonly maxEntries?: number;
+  /** How long an answer is used without asking the store again. */
+  readonly maxAge?: Duration;
+}
+
+/** How `apiKeys` asks its store, and what it caches of the answers. */
+export interface ApiKeyLookupOptions {
   /**
-   * How long a record is good without being asked for again: so late, at most, is a key refused that was disabled without
-   * `invalidate`. `false` asks for every request. Default 30 s.
+   * Caches records. A key that was disabled without `invalidate` is refused at most `maxAge` later. `false` asks the store
+   * for every request. Default `maxAge` 30 s.
    */
-  readonly cacheFor?: Duration | false;
-  /** Records remembered at a time. Default 10,000. */
-  readonly cacheSize?: number;
-  /** How long an unknown key is so without being asked for again. `false` asks for every request. Default 5 s. */
-  readonly cacheMissesFor?: Duration | false;
-  /** Unknown keys remembered at a time, apart from the records, which no flood of them can wash out. Default 10,000. */
-  readonly cacheMissesSize?: number;
+  readonly cache?: CacheOptions | false;
+  /**
+   * Caches that a key is unknown, apart from the records, so that a flood of unknown keys cannot push records out. `false`
+   * asks the store for every request. Default `maxAge` 5 s.
+   */
+  readonly missCache?: CacheOptions | false;
   /** How long the store may take. Default 1 s. */
-  readonly deadline?: Duration;
+  readonly timeout?: Duration;
 }
 
 /** The key of a digest, undefined where there is none, or that the store failed to tell. */
@@ -49,29 +58,23 @@ interface Remembered {
 }
 
 const FACTORY = 'apiKeys';
-export const CACHE_OPTIONS: readonly string[] = [
-  'cacheFor',
-  'cacheSize',
-  'cacheMissesFor',
-  'cacheMissesSize',
-  'deadline',
-] satisfies (keyof ApiKeyCacheOptions)[];
-const MAX_SIZE = 10_000_000;
-const MAX_DEADLINE = 60_000;
+export const LOOKUP_OPTIONS: OptionNames<ApiKeyLookupOptions> = { cache: true, missCache: true, timeout: true };
+const CACHE_OPTIONS: OptionNames<CacheOptions> = { maxEntries: true, maxAge: true };
+const MAX_ENTRIES = 10_000_000;
+const MAX_TIMEOUT = 60_000;
 
 /** @throws OptionError */
-export function cachedKeyStore(store: ApiKeyStore, options: ApiKeyCacheOptions, now: () => number): CachedKeyStore {
+export function cachedKeyStore(store: ApiKeyStore, options: ApiKeyLookupOptions, now: () => number): CachedKeyStore {
   // Not shown: it may hold the password of a database.
   if (typeof store?.findByDigest !== 'function') throw badSecret(FACTORY, 'store', 'must have a findByDigest');
-  const { cacheFor = '30s', cacheSize = 10_000, cacheMissesFor = '5s', cacheMissesSize = 10_000 } = options;
-  const deadline = milliseconds(FACTORY, 'deadline', options.deadline ?? 1000, MAX_DEADLINE);
-  const hits = remembering('cacheFor', cacheFor, 'cacheSize', cacheSize);
-  const misses = remembering('cacheMissesFor', cacheMissesFor, 'cacheMissesSize', cacheMissesSize);
+  const timeout = milliseconds(FACTORY, 'timeout', options.timeout ?? '1s', MAX_TIMEOUT);
+  const hits = answerCache('cache', options.cache, '30s');
+  const misses = answerCache('missCache', options.missCache, '5s');
   const flights = new Map<string, Promise<Found>>();
 
   async function ask(digest: string, exchange: Exchange): Promise<Found> {
     try {
-      const record = await withinDeadline((signal) => store.findByDigest(digest, signal), deadline);
+      const record = await askWithin(store, digest, timeout);
       if (record === undefined || record === null) return undefined;
       const key = acceptedKeys(FACTORY, 'record of the store', record).find((one) => one.digest === digest);
       if (key === undefined) throw new TypeError('gatewarden: the store of apiKeys gave a record of another key');
@@ -121,32 +124,28 @@ export function cachedKeyStore(store: ApiKeyStore, options: ApiKeyCacheOptions, 
   };
 }
 
-function remembering(forOption: string, length: Duration | false, sizeOption: string, size: number) {
-  const ms = length === false ? 0 : milliseconds(FACTORY, forOption, length);
-  const cache = new LRUCache<string, Remembered>({ max: positiveInteger(FACTORY, sizeOption, size, MAX_SIZE) });
+function answerCache(option: 'cache' | 'missCache', options: CacheOptions | false = {}, ordinaryAge: Duration) {
+  const { maxEntries = 10_000, maxAge = ordinaryAge } = options === false ? {} : options;
+  if (options !== false) checkOptionNames(`${FACTORY} "${option}"`, options, CACHE_OPTIONS);
+  const ms = options === false ? 0 : milliseconds(FACTORY, `${option}.maxAge`, maxAge);
+  const max = positiveInteger(FACTORY, `${option}.maxEntries`, maxEntries, MAX_ENTRIES);
+  const cache = new LRUCache<string, Remembered>({ max });
   return {
     cache,
     recall(digest: string, now: number): Remembered | undefined {
       const known = cache.get(digest);
-      // A clock that jumped back, or gives NaN, asks again.
+      // A clock that jumped back, or returns NaN, asks again.
       return known !== undefined && now >= known.at && now - known.at < ms ? known : undefined;
     },
   };
 }
 
-async function withinDeadline<T>(ask: (signal: AbortSignal) => Promise<T>, ms: number): Promise<T> {
+/** Aborts the store's signal if the answer takes longer than `ms`. */
+async function askWithin(store: ApiKeyStore, digest: string, ms: number): ReturnType<ApiKeyStore['findByDigest']> {
   const abort = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const error = new Error(`gatewarden: the store of apiKeys did not answer within ${ms} ms`);
-      abort.abort(error);
-      reject(error);
-    }, ms);
+  return withTimeout(store.findByDigest(digest, abort.signal), ms, () => {
+    const error = noAnswer('the store of apiKeys', ms);
+    abort.abort(error);
+    return error;
   });
-  try {
-    return await Promise.race([ask(abort.signal), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

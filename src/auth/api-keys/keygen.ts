@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { milliseconds, OptionError } from '../../core/option.js';
+import { milliseconds } from '../../core/duration.js';
+import { OptionError } from '../../core/option.js';
 import { generateApiKey } from './generate.js';
 
 /** What a run of the command came to. */

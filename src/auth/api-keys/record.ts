@@ -1,13 +1,13 @@
-import type { KeyTime } from '../../core/time.js';
+import type { Time } from '../../core/time.js';
 
 /** One key of a record. */
 export interface ApiKeyDigest {
   /** Of the key, by `digestApiKey`: 64 lower-case hexadecimal digits. */
   readonly digest: string;
   /** Until this moment the key is refused. Default from ever. */
-  readonly notBefore?: KeyTime;
+  readonly notBefore?: Time;
   /** From this moment on the key is refused. Default never. */
-  readonly expiresAt?: KeyTime;
+  readonly expiresAt?: Time;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
-import { badOption, checkOptionNames, type Duration, milliseconds } from '../../core/option.js';
+import { type Duration, milliseconds } from '../../core/duration.js';
+import { badOption, checkOptionNames } from '../../core/option.js';
 import { checkAlgorithms, importKey, type JwtAlgorithm, type JwtKey } from './key.js';
 
 /** What `jwtIssuer` takes. */

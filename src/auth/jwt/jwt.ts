@@ -1,9 +1,10 @@
 import { errors, type JWTHeaderParameters, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { type Duration, milliseconds } from '../../core/duration.js';
 import type { Exchange } from '../../core/exchange.js';
-import { badOption, checkOptionNames, type Duration, milliseconds, positiveInteger } from '../../core/option.js';
+import { badOption, checkOptionNames, positiveInteger } from '../../core/option.js';
 import { isThenable } from '../../core/thenable.js';
-import { withinDeadline } from '../../core/with-timeout.js';
+import { noAnswer, withTimeout } from '../../core/with-timeout.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from '../authenticator.js';
 import { readBearer } from '../bearer.js';
 import { decodeToken } from './compact.js';
@@ -44,12 +45,12 @@ export interface JwtOptions {
    */
   readonly isRevoked?: (jti: string, claims: Claims) => boolean | Promise<boolean>;
   /** How long `isRevoked` may take. Default 1 s, at most 60 s. */
-  readonly deadline?: Duration;
+  readonly timeout?: Duration;
   /**
    * How many verified tokens are remembered, each until it ends, and for `maxAge` at most: for so long a key that was
    * taken back still counts. Default 1000, 1 min. `false`: none.
    */
-  readonly cache?: { readonly max?: number; readonly maxAge?: Duration } | false;
+  readonly cache?: { readonly maxEntries?: number; readonly maxAge?: Duration } | false;
   /** Epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -78,7 +79,7 @@ const OPTIONS: readonly string[] = [
   'subject',
   'scopes',
   'isRevoked',
-  'deadline',
+  'timeout',
   'cache',
   'now',
 ] satisfies (keyof JwtOptions)[];
@@ -126,7 +127,7 @@ export function jwtAuthenticator(
     }
   }
   const { typ, isRevoked, requiredClaims = [], now = Date.now } = options;
-  const deadline = milliseconds(factory, 'deadline', options.deadline ?? '1s', 60_000);
+  const timeout = milliseconds(factory, 'timeout', options.timeout ?? '1s', 60_000);
   const algorithms = checkAlgorithms(factory, options.algorithms);
   const keyOf = keySource(factory, options, algorithms, now);
   const issuer = texts(factory, 'issuer', options.issuer);
@@ -198,7 +199,7 @@ export function jwtAuthenticator(
     try {
       const revoked: unknown = isRevoked(jti, claims);
       if (!isThenable(revoked)) return revocation(revoked, verdict);
-      return withinDeadline(Promise.resolve(revoked), deadline, 'isRevoked')
+      return withTimeout(Promise.resolve(revoked), timeout, () => noAnswer('isRevoked', timeout))
         .then((late: unknown) => revocation(late, verdict))
         .catch((error: unknown) => unknownRevocation(error, exchange));
     } catch (error) {
@@ -237,9 +238,9 @@ function cacheOf(
   now: () => number,
 ): LRUCache<string, Verified> | undefined {
   if (cache === false) return undefined;
-  checkOptionNames(`${factory} "cache"`, cache, ['max', 'maxAge']);
+  checkOptionNames(`${factory} "cache"`, cache, ['maxEntries', 'maxAge']);
   return new LRUCache({
-    max: positiveInteger(factory, 'cache.max', cache.max ?? 1000, 1_000_000),
+    max: positiveInteger(factory, 'cache.maxEntries', cache.maxEntries ?? 1000, 1_000_000),
     ttl: milliseconds(factory, 'cache.maxAge', cache.maxAge ?? '1m', 3_600_000),
     perf: { now },
     // Otherwise it looks at the clock once in a millisecond of its own.
@@ -247,8 +248,8 @@ function cacheOf(
   });
 }
 
-function toleranceOf(factory: string, tolerance: Duration = 0): number {
-  return tolerance === 0 ? 0 : milliseconds(factory, 'clockTolerance', tolerance, MAX_TOLERANCE);
+function toleranceOf(factory: string, tolerance: Duration = '0s'): number {
+  return milliseconds(factory, 'clockTolerance', tolerance, MAX_TOLERANCE, 0);
 }
 
 function texts(factory: string, option: string, value: unknown): string[] | undefined {

@@ -1,5 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
-import { badSecret, type Duration, milliseconds } from '../../core/option.js';
+import { type Duration, milliseconds } from '../../core/duration.js';
+import { badSecret } from '../../core/option.js';
 
 /** How `jwksUrl` is asked. */
 export interface JwksOptions {
@@ -8,7 +9,7 @@ export interface JwksOptions {
   /** From when on the keys are asked for again: in the background, or first where nobody has come for a minute more. Default 10 min. */
   readonly maxAge?: Duration;
   /** How much longer they are used while they cannot be had anew. Default 1 h. */
-  readonly staleFor?: Duration;
+  readonly staleIfError?: Duration;
   /** How soon an unknown `kid` makes the keys be asked for again. Default 30 s. */
   readonly cooldown?: Duration;
 }
@@ -40,7 +41,7 @@ export class RemoteKeys {
   readonly #url: URL;
   readonly #timeout: number;
   readonly #maxAge: number;
-  readonly #staleFor: number;
+  readonly #staleIfError: number;
   readonly #cooldown: number;
   readonly #now: () => number;
   #keys: LocalKeys | undefined;
@@ -55,7 +56,7 @@ export class RemoteKeys {
     this.#url = keysUrl(factory, url);
     this.#timeout = duration('timeout', '5s', 60_000);
     this.#maxAge = duration('maxAge', '10m', 86_400_000);
-    this.#staleFor = duration('staleFor', '1h', 7 * 86_400_000);
+    this.#staleIfError = duration('staleIfError', '1h', 7 * 86_400_000);
     this.#cooldown = duration('cooldown', '30s', 3_600_000);
     this.#now = now;
   }
@@ -75,7 +76,7 @@ export class RemoteKeys {
   }
 
   #usable(report: Report): LocalKeys | Promise<LocalKeys> {
-    const keys = this.#isWithin(this.#maxAge + this.#staleFor, this.#fetchedAt) ? this.#keys : undefined;
+    const keys = this.#isWithin(this.#maxAge + this.#staleIfError, this.#fetchedAt) ? this.#keys : undefined;
     if (keys === undefined) return this.#fetch(report);
     if (this.#isWithin(this.#maxAge, this.#fetchedAt) || !this.#mayRetry()) return keys;
     const anew = this.#fetch(report).catch(() => keys);

@@ -42,7 +42,7 @@ export function keySource(
   if (jwksUrl !== undefined) {
     if (isHmac(algorithms))
       throw new OptionError(`gatewarden: ${factory} "jwksUrl" gives public keys, not HMAC secrets`);
-    checkOptionNames(`${factory} "jwks"`, jwks, ['timeout', 'maxAge', 'staleFor', 'cooldown']);
+    checkOptionNames(`${factory} "jwks"`, jwks, ['timeout', 'maxAge', 'staleIfError', 'cooldown']);
     const remote = new RemoteKeys(factory, jwksUrl, jwks, now);
     return async (header, report) => ({ key: await remote.find(header, report), until: Number.POSITIVE_INFINITY });
   }

@@ -1,5 +1,7 @@
-import { badOption, checkOptionNames, type Duration, milliseconds, OptionError } from '../../core/option.js';
-import { withinDeadline } from '../../core/with-timeout.js';
+import { type Duration, milliseconds } from '../../core/duration.js';
+import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
+import { noAnswer, withTimeout } from '../../core/with-timeout.js';
+import { warnOfEviction } from '../../redis/eviction-policy.js';
 import type { Remembered, ReplayStore } from '../signed-request/replay-store.js';
 
 /** What is used of an ioredis client, 5 or 6: a `Redis` or a `Cluster` that the service made, connects and closes. */
@@ -16,7 +18,7 @@ export interface RedisReplayStoreOptions {
   /** Stands before every key. Default `gw:replay:`. */
   readonly prefix?: string;
   /** How long an answer may take. Default 250 ms. */
-  readonly deadline?: Duration;
+  readonly timeout?: Duration;
   /** Epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -41,7 +43,7 @@ const CLOCK_SLACK = 60_000;
  * @throws OptionError
  */
 export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayStore {
-  checkOptionNames('redisReplayStore', options, ['client', 'prefix', 'deadline', 'now']);
+  checkOptionNames('redisReplayStore', options, ['client', 'prefix', 'timeout', 'now']);
   const { client, prefix = 'gw:replay:', now = Date.now } = options;
   if (typeof client?.set !== 'function' || typeof client.exists !== 'function' || typeof client.info !== 'function') {
     // Not shown: what stands here by mistake may be a URL with a password.
@@ -49,12 +51,13 @@ export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayS
   }
   if (typeof prefix !== 'string') throw badOption('redisReplayStore', 'prefix', 'must be a string', prefix);
   if (typeof now !== 'function') throw badOption('redisReplayStore', 'now', 'must be a function', now);
-  const deadline = milliseconds('redisReplayStore', 'deadline', options.deadline ?? 250, 60_000);
+  const timeout = milliseconds('redisReplayStore', 'timeout', options.timeout ?? '250ms', 60_000);
+  const late = () => noAnswer('Redis', timeout);
   let checked = false;
 
   return {
     async has(key) {
-      return (await withinDeadline(client.exists(prefix + key), deadline, 'Redis')) === 1;
+      return (await withTimeout(client.exists(prefix + key), timeout, late)) === 1;
     },
     async remember(key, until) {
       const left = until - now();
@@ -62,29 +65,15 @@ export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayS
       if (!(left > 0)) return 'seen';
       if (!checked) {
         checked = true;
-        warnOfEviction(client);
+        void warnOfEviction(client, 'redisReplayStore', 'used nonces');
       }
       try {
         const answer = client.set(prefix + key, '', 'PX', Math.ceil(left) + CLOCK_SLACK, 'NX');
-        return (await withinDeadline(answer, deadline, 'Redis')) === 'OK' ? 'new' : 'seen';
+        return (await withTimeout(answer, timeout, late)) === 'OK' ? 'new' : 'seen';
       } catch (error) {
         if (error instanceof Error && error.message.startsWith('OOM ')) return 'full';
         throw error;
       }
     },
   };
-}
-
-/** Some services do not allow the question. */
-function warnOfEviction(client: ReplayRedisClient): void {
-  client.info('memory').then(
-    (info) => {
-      const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-      if (policy === undefined || policy === 'noeviction' || /^maxmemory:0\s*$/m.test(info)) return;
-      process.emitWarning(`redisReplayStore: maxmemory-policy ${policy} may evict used nonces; set noeviction`, {
-        code: 'GATEWARDEN_EVICTION_RISK',
-      });
-    },
-    () => undefined,
-  );
 }

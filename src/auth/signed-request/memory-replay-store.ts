@@ -8,7 +8,7 @@ export interface MemoryReplayStoreOptions {
    * Keys held at a time, some 200 bytes each. Requests signed with a right clock take up room for one `window`. Default
    * 100,000, at most 10,000,000.
    */
-  readonly capacity?: number;
+  readonly maxEntries?: number;
   /** Epoch milliseconds. It may jump backwards: nothing is then taken for new that may have been here. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -36,8 +36,8 @@ const SWEEP = 2;
  * @throws OptionError
  */
 export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): MemoryReplayStore {
-  checkOptionNames('memoryReplayStore', options, ['capacity', 'now']);
-  const capacity = positiveInteger('memoryReplayStore', 'capacity', options.capacity ?? 100_000, 10_000_000);
+  checkOptionNames('memoryReplayStore', options, ['maxEntries', 'now']);
+  const maxEntries = positiveInteger('memoryReplayStore', 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
   const { now = Date.now } = options;
   if (typeof now !== 'function') throw badOption('memoryReplayStore', 'now', 'must be a function', now);
 
@@ -75,7 +75,7 @@ export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): Memor
       if (!(until > time && until > forgotten)) return 'seen';
       const end = ends.get(key);
       if (end !== undefined && !(end <= time)) return 'seen';
-      if (end === undefined && ends.size >= capacity) return 'full';
+      if (end === undefined && ends.size >= maxEntries) return 'full';
       ends.set(key, until);
       queue.add({ key, until });
       return 'new';

@@ -3,7 +3,7 @@ import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
 import { canonicalText, contentDigest, KEY_ID, MIN_SECRET_LENGTH, NONCE, TIMESTAMP, VISIBLE } from './canonical.js';
 
 /** What `sign` takes. */
-export interface SignOptions {
+export interface SignRequestOptions {
   readonly keyId: string;
   readonly secret: string;
   /** Signed in upper case. */
@@ -39,7 +39,7 @@ const OPTIONS = ['keyId', 'secret', 'method', 'url', 'body', 'timestamp', 'nonce
  * ```
  * @throws OptionError for what cannot be signed. No message shows the secret or the URL.
  */
-export function sign(options: SignOptions): SignatureHeaders {
+export function signRequest(options: SignRequestOptions): SignatureHeaders {
   checkOptionNames('sign', options, OPTIONS);
   const { keyId, secret, body = '' } = options;
   if (typeof secret !== 'string' || secret.length < MIN_SECRET_LENGTH) {

@@ -1,15 +1,10 @@
+import { type Duration, milliseconds } from '../../core/duration.js';
 import type { Exchange } from '../../core/exchange.js';
-import {
-  badOption,
-  badSecret,
-  checkOptionNames,
-  type Duration,
-  milliseconds,
-  positiveInteger,
-} from '../../core/option.js';
+import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
 import type { RequestView } from '../../core/request-view.js';
+import { bytes, type Size } from '../../core/size.js';
 import { isThenable } from '../../core/thenable.js';
-import { withinDeadline } from '../../core/with-timeout.js';
+import { noAnswer, withTimeout } from '../../core/with-timeout.js';
 import { type Authenticator, invalid, malformed, type Verdict } from '../authenticator.js';
 import { canonicalText, contentDigest } from './canonical.js';
 import type { Remembered, ReplayStore } from './replay-store.js';
@@ -24,11 +19,11 @@ export interface SignedRequestOptions {
    * How far `X-Timestamp` may be from this server's clock, in either direction; exactly so far is still accepted. A
    * signature can be used for so long, once. Default `'5m'`, at most a day.
    */
-  readonly window?: Duration;
+  readonly tolerance?: Duration;
   /** Remembers used nonces: `memoryReplayStore()` for one process, `redisReplayStore()` for several. */
   readonly replayStore: ReplayStore;
-  /** Bytes of the largest body that is read, and held in memory meanwhile. Default 1,048,576 (1 MiB), at most 1 GiB. */
-  readonly maxBody?: number;
+  /** The largest body that is read, and held in memory meanwhile. Default `'1mb'`, at most `'1gb'`. */
+  readonly maxBytes?: Size;
   /**
    * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it where a proxy rewrites
    * `Host`, and where one key is used with several services: then a request to one is worth nothing at another, even
@@ -36,15 +31,15 @@ export interface SignedRequestOptions {
    */
   readonly authority?: string;
   /** How long the replay store may take. Default 1 s, at most 60 s. */
-  readonly deadline?: Duration;
+  readonly timeout?: Duration;
   /** Epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-const OPTIONS = ['keys', 'window', 'replayStore', 'maxBody', 'authority', 'deadline', 'now'];
+const OPTIONS = ['keys', 'tolerance', 'replayStore', 'maxBytes', 'authority', 'timeout', 'now'];
 const AUTHORITY = /^[A-Za-z0-9._:[\]-]+$/;
 const DAY = 86_400_000;
-const MAX_BODY = 1_073_741_824;
+const MAX_BYTES = 1_073_741_824;
 
 const NO_AUTHORITY = malformed('malformed host');
 const SKEW = invalid('skew');
@@ -66,7 +61,7 @@ const UNKNOWN = invalid('unknown');
  * ```
  * It comes as `X-Signature`, beside `X-Timestamp`, `X-Nonce`, `X-Key-Id` and, where there is a body, `Content-Digest`.
  * `sign` makes them. Put it before any body parser: it reads the body, of whoever has signed only, and leaves it there.
- * A body over `maxBody` is 413. Nonces are remembered until their timestamp is too old; while there is no room for one,
+ * A body over `maxBytes` is 413. Nonces are remembered until their timestamp is too old; while there is no room for one,
  * or the store does not answer, requests are refused with 503. A client that tries again signs again.
  *
  * ```ts
@@ -82,9 +77,9 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
   checkOptionNames('signedRequest', options, OPTIONS);
   const { authority, replayStore, now = Date.now } = options;
   const keys = signingKeys(options.keys);
-  const window = milliseconds('signedRequest', 'window', options.window ?? '5m', DAY);
-  const maxBody = positiveInteger('signedRequest', 'maxBody', options.maxBody ?? 1_048_576, MAX_BODY);
-  const deadline = milliseconds('signedRequest', 'deadline', options.deadline ?? '1s', 60_000);
+  const tolerance = milliseconds('signedRequest', 'tolerance', options.tolerance ?? '5m', DAY);
+  const maxBytes = bytes('signedRequest', 'maxBytes', options.maxBytes ?? '1mb', MAX_BYTES);
+  const timeout = milliseconds('signedRequest', 'timeout', options.timeout ?? '1s', 60_000);
   if (typeof replayStore?.remember !== 'function') {
     throw badSecret('signedRequest', 'replayStore', 'must be made by memoryReplayStore(...) or the like');
   }
@@ -93,25 +88,22 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
   }
   if (typeof now !== 'function') throw badOption('signedRequest', 'now', 'must be a function', now);
 
+  const late = () => noAnswer('the replay store', timeout);
+
   /** Asked this way round, a clock that gives NaN refuses. */
-  const isCurrent = (at: number): boolean => Math.abs(now() - at) <= window;
+  const isCurrent = (at: number): boolean => Math.abs(now() - at) <= tolerance;
 
   async function remember({ keyId, nonce }: SignatureFields, at: number): Promise<Remembered> {
     // One millisecond more: at the window's very end the timestamp is still accepted.
-    const answer = replayStore.remember(`${keyId}:${nonce}`, at + window + 1);
-    const remembered = isThenable(answer)
-      ? await withinDeadline(Promise.resolve(answer), deadline, 'the replay store')
-      : answer;
+    const answer = replayStore.remember(`${keyId}:${nonce}`, at + tolerance + 1);
+    const remembered = isThenable(answer) ? await withTimeout(Promise.resolve(answer), timeout, late) : answer;
     if (remembered === 'new' || remembered === 'seen' || remembered === 'full') return remembered;
     throw new TypeError('gatewarden: a replay store must answer new, seen or full');
   }
 
   async function isUsed({ keyId, nonce }: SignatureFields): Promise<boolean> {
     const answer = replayStore.has?.(`${keyId}:${nonce}`);
-    return (
-      (isThenable(answer) ? await withinDeadline(Promise.resolve(answer), deadline, 'the replay store') : answer) ===
-      true
-    );
+    return (isThenable(answer) ? await withTimeout(Promise.resolve(answer), timeout, late) : answer) === true;
   }
 
   async function verify(token: string, exchange: Exchange): Promise<Verdict> {
@@ -135,7 +127,7 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
     } catch (error) {
       return storeFailed(error, exchange, whose);
     }
-    const body = await readBody(request, maxBody);
+    const body = await readBody(request, maxBytes);
     if (body === 'too-large') return { kind: 'content-too-large', ...whose };
     if (body === 'aborted' || exchange.outcome !== undefined)
       return { kind: 'unavailable', reason: 'client left', ...whose };
@@ -175,12 +167,12 @@ function startOf({ since = Number.NEGATIVE_INFINITY }: ReplayStore): number {
 }
 
 /** @throws where the body cannot be had on this server's side: unread bodies must not pass as the signed one */
-async function readBody(request: RequestView, maxBody: number): Promise<Uint8Array | 'too-large' | 'aborted'> {
+async function readBody(request: RequestView, maxBytes: number): Promise<Uint8Array | 'too-large' | 'aborted'> {
   if (request.readBody === undefined) {
     if (hasNoBody(request)) return new Uint8Array();
     throw new Error('gatewarden: signedRequest cannot read bodies on this server: its adapter has no readBody');
   }
-  const body = await request.readBody(maxBody);
+  const body = await request.readBody(maxBytes);
   if (body === 'consumed') {
     throw new Error('gatewarden: something has read the body before signedRequest; put guards before body parsers');
   }

@@ -1,6 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import { badOption, badSecret } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
+import { type Time, time } from '../../core/time.js';
+import { scopeList } from '../scope.js';
 import { KEY_ID, MIN_SECRET_LENGTH } from './canonical.js';
 
 /** One key that clients sign with. */
@@ -14,7 +16,7 @@ export interface SigningKeyEntry {
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
   /** From this moment on the key is refused. Default never. */
-  readonly expiresAt?: Date;
+  readonly expiresAt?: Time;
 }
 
 /** A key, ready for use. */
@@ -72,7 +74,7 @@ function entryOf(key: SigningKeyEntry, option: string): Entry {
     // A misspelt `expiresAt` would keep an old key alive for ever.
     throw badSecret(FACTORY, option, `knows only ${ENTRY_NAMES.join(', ')}`);
   }
-  const { id, secret, clientId = id, scopes = [], expiresAt } = key;
+  const { id, secret, clientId = id, scopes, expiresAt } = key;
   if (typeof secret !== 'string' || secret.length < MIN_SECRET_LENGTH) {
     throw badSecret(FACTORY, `${option}.secret`, `must be a string of at least ${MIN_SECRET_LENGTH} characters`);
   }
@@ -83,20 +85,15 @@ function entryOf(key: SigningKeyEntry, option: string): Entry {
   if (typeof clientId !== 'string' || clientId === '' || clientId === secret) {
     throw badSecret(FACTORY, `${option}.clientId`, 'must be a non-empty string, and not the secret');
   }
-  if (!Array.isArray(scopes) || scopes.some((scope) => typeof scope !== 'string')) {
-    throw badOption(FACTORY, `${option}.scopes`, 'must be a list of strings', scopes);
-  }
-  if (expiresAt !== undefined && !(expiresAt instanceof Date && Number.isFinite(expiresAt.getTime()))) {
-    throw badOption(FACTORY, `${option}.expiresAt`, 'must be a valid Date', expiresAt);
-  }
-  const ends = expiresAt === undefined ? {} : { expiresAt: expiresAt.getTime() };
+  const granted = scopeList(FACTORY, `${option}.scopes`, scopes);
+  const ends = expiresAt === undefined ? {} : { expiresAt: time(FACTORY, `${option}.expiresAt`, expiresAt) };
   return {
     secret: createSecretKey(secret, 'utf8'),
     expiresAt: ends.expiresAt ?? Number.POSITIVE_INFINITY,
     principal: Object.freeze({
       id: clientId,
       scheme: 'signed-request',
-      scopes: Object.freeze([...scopes]),
+      scopes: granted,
       credentialId: id,
       ...ends,
     }),

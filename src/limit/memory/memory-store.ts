@@ -10,7 +10,7 @@ export interface MemoryStoreOptions {
    * Counters held at a time: one for each policy and key, about 60 bytes, its key, and 12 bytes for each entry of its window. Default
    * 100,000, at most 10,000,000. While all of them are live, new keys share one allowance of each policy.
    */
-  readonly maxKeys?: number;
+  readonly maxEntries?: number;
   /** Epoch milliseconds. It may jump backwards: nothing is then forgotten early. Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -61,11 +61,11 @@ class Admitted {
  * @throws OptionError
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  checkOptionNames('memoryStore', options, ['maxKeys', 'now']);
-  const capacity = positiveInteger('memoryStore', 'maxKeys', options.maxKeys ?? 100_000, 10_000_000);
+  checkOptionNames('memoryStore', options, ['maxEntries', 'now']);
+  const maxEntries = positiveInteger('memoryStore', 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
   const { now = Date.now } = options;
   if (typeof now !== 'function') throw badOption('memoryStore', 'now', 'must be a function', now);
-  return new MemoryStoreImplementation(new CounterTable(capacity), now);
+  return new MemoryStoreImplementation(new CounterTable(maxEntries), now);
 }
 
 class MemoryStoreImplementation implements MemoryStore {

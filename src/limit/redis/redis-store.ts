@@ -1,13 +1,7 @@
-import {
-  badOption,
-  checkOptionNames,
-  type Duration,
-  milliseconds,
-  OptionError,
-  oneOf,
-  positiveInteger,
-} from '../../core/option.js';
+import { type Duration, milliseconds } from '../../core/duration.js';
+import { badOption, checkOptionNames, OptionError, oneOf, positiveInteger } from '../../core/option.js';
 import type { QuotaState } from '../../core/quota-state.js';
+import { warnOfEviction } from '../../redis/eviction-policy.js';
 import type { QuotaPolicy } from '../policy.js';
 import { type Decision, type LimitStore, type Receipt, StoreError, unavailable, type Violation } from '../store.js';
 import { CircuitBreaker } from './breaker.js';
@@ -25,7 +19,7 @@ import {
   peek,
 } from './operation.js';
 import { RefusalCache } from './refusal-cache.js';
-import { Pipe, slotOf } from './script-batch.js';
+import { ScriptBatch, slotOf } from './script-batch.js';
 import { SettleQueue } from './settle-queue.js';
 
 /**
@@ -48,7 +42,7 @@ export interface RedisStoreOptions {
   /** Stands before every key. Default `gw:`. */
   readonly prefix?: string;
   /** How long a decision may take. Default 250 ms. */
-  readonly deadline?: Duration;
+  readonly timeout?: Duration;
   /**
    * What to do when Redis does not answer: `refuse` (503), `admit` everything, or admit this process' `local` share of
    * each limit. Default `refuse`.
@@ -77,7 +71,7 @@ export interface RedisStore extends LimitStore {
   close(): void;
 }
 
-const OPTIONS = ['client', 'prefix', 'deadline', 'onStoreFailure', 'instances', 'refusalCache', 'onEvent', 'now'];
+const OPTIONS = ['client', 'prefix', 'timeout', 'onStoreFailure', 'instances', 'refusalCache', 'onEvent', 'now'];
 
 /** Part of an admission that lies in one slot. */
 interface Part {
@@ -127,7 +121,7 @@ export function redisStore(options: RedisStoreOptions): RedisStore {
   return new RedisStoreImplementation({
     client,
     prefix,
-    deadline: milliseconds('redisStore', 'deadline', options.deadline ?? 250, 60_000),
+    timeout: milliseconds('redisStore', 'timeout', options.timeout ?? '250ms', 60_000),
     mode: oneOf('redisStore', 'onStoreFailure', options.onStoreFailure ?? 'refuse', ['refuse', 'admit', 'local']),
     instances: positiveInteger('redisStore', 'instances', options.instances ?? 1, 1_000_000),
     maxAge: refusalCache === false ? undefined : milliseconds('redisStore', 'refusalCache', refusalCache, 60_000),
@@ -139,7 +133,7 @@ export function redisStore(options: RedisStoreOptions): RedisStore {
 interface Settings {
   readonly client: RedisClient;
   readonly prefix: string;
-  readonly deadline: number;
+  readonly timeout: number;
   readonly mode: 'refuse' | 'admit' | 'local';
   readonly instances: number;
   readonly maxAge: number | undefined;
@@ -149,7 +143,7 @@ interface Settings {
 
 class RedisStoreImplementation implements RedisStore {
   readonly #settings: Settings;
-  readonly #pipe: Pipe;
+  readonly #batch: ScriptBatch;
   readonly #breaker: CircuitBreaker;
   readonly #refusals: RefusalCache | undefined;
   readonly #local: LocalShare | undefined;
@@ -161,24 +155,24 @@ class RedisStoreImplementation implements RedisStore {
 
   constructor(settings: Settings) {
     this.#settings = settings;
-    const { client, prefix, deadline, now, instances, maxAge, mode } = settings;
+    const { client, prefix, timeout, now, instances, maxAge, mode } = settings;
     this.#breaker = new CircuitBreaker(
       // It leaves its name behind: a server that answers but cannot write is not back.
-      () => this.#pipe.send(this.#pipe.prepare([], { remembered: deadline, named: false, timely: true })),
+      () => this.#batch.send(this.#batch.prepare([], { remembered: timeout, named: false, timely: true })),
       (open, error) => this.#changed(open, error),
     );
-    this.#pipe = new Pipe({
+    this.#batch = new ScriptBatch({
       client,
       prefix,
-      deadline,
+      timeout,
       now,
       onSuccess: () => this.#breaker.succeeded(),
       onFailure: (error) => this.#breaker.failed(error),
       onLate: (operations, answers) => this.#giveBackLate(operations, answers),
     });
-    this.#settles = new SettleQueue(this.#pipe, (error) => this.#tell({ kind: 'correction-lost', error }));
+    this.#settles = new SettleQueue(this.#batch, (error) => this.#tell({ kind: 'correction-lost', error }));
     this.#refusals = maxAge === undefined ? undefined : new RefusalCache(maxAge);
-    this.#local = mode === 'local' ? new LocalShare(instances, () => this.#pipe.serverNow()) : undefined;
+    this.#local = mode === 'local' ? new LocalShare(instances, () => this.#batch.serverNow()) : undefined;
     client.on('ready', this.#onReady);
   }
 
@@ -188,7 +182,7 @@ class RedisStoreImplementation implements RedisStore {
     }
     const redisKeys = keys.map((key) => redisKey(this.#settings.prefix, key));
     const request = requestOf(policies, redisKeys, units);
-    const known = this.#refusals?.get(request, redisKeys, this.#pipe.serverNow());
+    const known = this.#refusals?.get(request, redisKeys, this.#batch.serverNow());
     if (known !== undefined) return known;
     if (this.#breaker.open) return this.#withoutRedis(policies, redisKeys, units, unavailable('Redis does not answer'));
     this.#checkEviction();
@@ -310,8 +304,8 @@ class RedisStoreImplementation implements RedisStore {
 
   /** Runs one operation; once more where the server's day was not the one we thought. */
   async #run(operation: Operation): Promise<Answer> {
-    let answer = await this.#pipe.run(operation);
-    if (answer.status === 'other-day') answer = await this.#pipe.run(operation);
+    let answer = await this.#batch.run(operation);
+    if (answer.status === 'other-day') answer = await this.#batch.run(operation);
     if (answer.status === 'admitted' || answer.status === 'refused') return answer;
     throw misuse(operation.keys, answer.status);
   }
@@ -331,7 +325,7 @@ class RedisStoreImplementation implements RedisStore {
       case 'admit':
         return {
           kind: 'admitted',
-          at: this.#pipe.serverNow(),
+          at: this.#batch.serverNow(),
           states: [],
           receipt: new RedisReceipt(this, units, [], undefined),
         };
@@ -354,7 +348,7 @@ class RedisStoreImplementation implements RedisStore {
   ): readonly QuotaState[] {
     switch (this.#settings.mode) {
       case 'admit': {
-        const resetAt = this.#pipe.serverNow();
+        const resetAt = this.#batch.serverNow();
         return policies.map(({ name, limit }) => ({ name, limit, remaining: limit, resetAt }));
       }
       case 'local':
@@ -393,21 +387,12 @@ class RedisStoreImplementation implements RedisStore {
     }
   }
 
-  /** Looks once whether Redis may evict what still counts. Some services do not allow the question. */
+  /** Once for each store. */
   #checkEviction(): void {
     if (this.#checkedEviction) return;
     this.#checkedEviction = true;
-    this.#settings.client.info('memory').then(
-      (info) => {
-        const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-        const bounded = !/^maxmemory:0\s*$/m.test(info);
-        if (policy === undefined || policy === 'noeviction' || !bounded) return;
-        this.#tell({ kind: 'eviction-risk', maxmemoryPolicy: policy });
-        process.emitWarning(`redisStore: maxmemory-policy ${policy} may evict quota counters; set noeviction`, {
-          code: 'GATEWARDEN_EVICTION_RISK',
-        });
-      },
-      () => undefined,
+    void warnOfEviction(this.#settings.client, 'redisStore', 'quota counters', (maxmemoryPolicy) =>
+      this.#tell({ kind: 'eviction-risk', maxmemoryPolicy }),
     );
   }
 

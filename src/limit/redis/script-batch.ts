@@ -17,11 +17,11 @@ const KEY_SLACK_MS = 1000;
 /** The same where the clock is not the server's own, and keys expire by the server's. */
 const FOREIGN_CLOCK_SLACK_MS = 3_600_000;
 
-export interface PipeOptions {
+export interface ScriptBatchOptions {
   readonly client: RedisClient;
   readonly prefix: string;
   /** Milliseconds. */
-  readonly deadline: number;
+  readonly timeout: number;
   /** Instead of the server's own clock. */
   readonly now: (() => number) | undefined;
   readonly onSuccess: () => void;
@@ -61,8 +61,8 @@ class LateCall extends StoreError {
  * Every call is answered or given up within the deadline. A call that reaches the server after that charges nothing; one
  * that the client sends twice, because a connection broke, runs once.
  */
-export class Pipe {
-  readonly #options: PipeOptions;
+export class ScriptBatch {
+  readonly #options: ScriptBatchOptions;
   readonly #name = randomBytes(6).toString('base64url');
   #calls = 0;
   #waiting: Job[] = [];
@@ -70,7 +70,7 @@ export class Pipe {
   /** The server's clock less ours (`performance.now`), once it has answered. */
   #offset: number | undefined;
 
-  constructor(options: PipeOptions) {
+  constructor(options: ScriptBatchOptions) {
     this.#options = options;
   }
 
@@ -95,7 +95,7 @@ export class Pipe {
    * calls count nothing once the deadline has passed.
    */
   prepare(operations: readonly Operation[], { remembered, named, timely }: CallOptions): Call {
-    const { prefix, now, deadline, client } = this.#options;
+    const { prefix, now, timeout, client } = this.#options;
     const serverNow = this.serverNow();
     const keys = new Map<string, number>();
     const places = new Map<string, number>();
@@ -123,7 +123,7 @@ export class Pipe {
     const [first] = keys.keys();
     const tag = client.isCluster && first !== undefined ? tagOfSlot(calculateSlot(first)) : '';
     const marker = `${prefix}{${tag}}:${this.#name}:${named ? number : `r${number % (client.isCluster ? CLUSTER_MARKERS : MARKERS)}`}`;
-    const latest = timely && this.#offset !== undefined ? serverNow + deadline : '';
+    const latest = timely && this.#offset !== undefined ? serverNow + timeout : '';
     const slack = now === undefined ? KEY_SLACK_MS : FOREIGN_CLOCK_SLACK_MS;
     return {
       operations,
@@ -161,12 +161,12 @@ export class Pipe {
   }
 
   /** Sends a call and reads its answers. Rejects when there are none within the deadline, or the call came too late. */
-  async send(call: Call, onLate?: PipeOptions['onLate']): Promise<readonly Answer[]> {
-    const { deadline, onSuccess, onFailure } = this.#options;
+  async send(call: Call, onLate?: ScriptBatchOptions['onLate']): Promise<readonly Answer[]> {
+    const { timeout, onSuccess, onFailure } = this.#options;
     const reply = this.#evaluate(call);
     let timer: NodeJS.Timeout | undefined;
     const givenUp = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(unavailable(`Redis did not answer within ${deadline} ms`)), deadline);
+      timer = setTimeout(() => reject(unavailable(`Redis did not answer within ${timeout} ms`)), timeout);
     });
     try {
       const value = await Promise.race([reply, givenUp]);
@@ -203,8 +203,8 @@ export class Pipe {
   async #deliver(jobs: readonly Job[], again: boolean): Promise<void> {
     try {
       const operations = jobs.map(({ operation }) => operation);
-      const { deadline, onLate } = this.#options;
-      const call = this.prepare(operations, { remembered: deadline * 2, named: false, timely: true });
+      const { timeout, onLate } = this.#options;
+      const call = this.prepare(operations, { remembered: timeout * 2, named: false, timely: true });
       const answers = await this.send(call, onLate);
       jobs.forEach((job, i) => {
         job.resolve(answers[i] as Answer);

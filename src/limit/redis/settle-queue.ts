@@ -1,6 +1,6 @@
 import { StoreError } from '../store.js';
 import { type Answer, misuse, type Operation } from './operation.js';
-import type { Call, Pipe } from './script-batch.js';
+import type { Call, ScriptBatch } from './script-batch.js';
 
 /** How long a correction is worth sending, in milliseconds; the server knows it again for a little longer. */
 const HORIZON_MS = 60_000;
@@ -27,7 +27,7 @@ interface Waiting {
  * also where an answer was lost.
  */
 export class SettleQueue {
-  readonly #pipe: Pipe;
+  readonly #pipe: ScriptBatch;
   readonly #onLost: (error: unknown) => void;
   readonly #horizon: number;
   #collected: Correction[] = [];
@@ -37,7 +37,7 @@ export class SettleQueue {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(pipe: Pipe, onLost: (error: unknown) => void, horizon = HORIZON_MS) {
+  constructor(pipe: ScriptBatch, onLost: (error: unknown) => void, horizon = HORIZON_MS) {
     this.#pipe = pipe;
     this.#onLost = onLost;
     this.#horizon = horizon;

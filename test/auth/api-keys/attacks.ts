@@ -1,4 +1,4 @@
-import { opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
+import { apiKeyRecord } from '../../../src/auth/api-keys/api-key-record.js';
 import { base62 } from '../../../src/auth/api-keys/base62.js';
 import { crc32 } from '../../../src/auth/api-keys/crc32.js';
 import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
@@ -31,7 +31,7 @@ export const ATTACKED_RECORDS: readonly ApiKeyRecord[] = [
   notBefore(early.record, NOW + 1),
   notBefore(begun.record, NOW),
   { ...disabled.record, enabled: false },
-  opaqueApiKey(LEGACY, { clientId: '__proto__' }),
+  apiKeyRecord(LEGACY, { clientId: '__proto__' }),
 ];
 
 export interface ApiKeyAttack {

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
+import { apiKeyRecord } from '../../../src/auth/api-keys/api-key-record.js';
 import { apiKeys } from '../../../src/auth/api-keys/api-keys.js';
 import {
   type GenerateApiKeyOptions,
@@ -113,7 +113,7 @@ describe('rotateApiKey', () => {
       { digest: 'c'.repeat(64), notBefore: NOW + HOUR },
       { digest: 'd'.repeat(64), notBefore: NOW + HOUR - 1, expiresAt: NOW + 5 * HOUR },
     ];
-    const { key, record } = rotateApiKey({ ...first.record, digests }, { overlap: HOUR, now });
+    const { key, record } = rotateApiKey({ ...first.record, digests }, { overlap: `${HOUR}ms`, now });
     expect(record.digests).toStrictEqual([
       { digest: 'b'.repeat(64), expiresAt: iso(NOW + 1) },
       { digest: 'd'.repeat(64), notBefore: NOW + HOUR - 1, expiresAt: iso(NOW + HOUR) },
@@ -123,7 +123,7 @@ describe('rotateApiKey', () => {
 
   it('gives the first generated key to a client that had an opaque one', async () => {
     const old = 'Zk9-c4n4ry-legacy-key-0123';
-    const { key, record } = rotateApiKey(opaqueApiKey(old, { clientId: 'partner' }), { overlap: '1h', now });
+    const { key, record } = rotateApiKey(apiKeyRecord(old, { clientId: 'partner' }), { overlap: '1h', now });
     expect([record.id, record.clientId]).toEqual(['partner', 'partner']);
     const guard = authenticate(apiKeys({ keys: [record], now }));
     for (const token of [old, key]) {
@@ -149,7 +149,7 @@ describe('rotateApiKey', () => {
       let time = NOW;
       const clock = () => time;
       const other = generateApiKey({ clientId: 'other', now });
-      const rotated = rotateApiKey(first.record, { overlap: HOUR, now: clock });
+      const rotated = rotateApiKey(first.record, { overlap: `${HOUR}ms`, now: clock });
       const store = new RecordStore(first.record, other.record);
       const set = apiKeys({ keys: store.records, now: clock });
       const stored = apiKeys({ store, now: clock });

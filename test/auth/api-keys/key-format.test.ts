@@ -55,7 +55,7 @@ describe('a generated key', () => {
   it('is refused after any slip of the hand: with its prefix unasked, without it unknown', async () => {
     const { key, record } = generateApiKey({ clientId: 'acme' });
     const store = new RecordStore(record);
-    const guard = authenticate(apiKeys({ store, cacheMissesFor: false }));
+    const guard = authenticate(apiKeys({ store, missCache: false }));
     await fc.assert(
       fc.asyncProperty(slip, async (what) => {
         const wrong = slipped(key, what);

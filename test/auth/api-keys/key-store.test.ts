@@ -90,7 +90,7 @@ describe('what a store says', () => {
   });
 
   it('counts from when it was asked, however late it answered', async () => {
-    const { store, clock, get, passes } = service(new SlowStore(), { deadline: '60s' });
+    const { store, clock, get, passes } = service(new SlowStore(), { timeout: '60s' });
     const first = get(key);
     clock.now = NOW + 20_000;
     store.asked[0]?.answer(record);
@@ -105,8 +105,8 @@ describe('what a store says', () => {
   });
 
   it.each([
-    ['how long', { cacheFor: '2s' as const, cacheMissesFor: 1000 }, 2000, 1000],
-    ['not at all', { cacheFor: false as const, cacheMissesFor: false as const }, 0, 0],
+    ['how long', { cache: { maxAge: '2s' }, missCache: { maxAge: '1s' } } as const, 2000, 1000],
+    ['not at all', { cache: false, missCache: false } as const, 0, 0],
   ])('is remembered %s as set', async (_what, options, hit, miss) => {
     for (const [records, length] of [
       [[record], hit],
@@ -183,7 +183,10 @@ describe('what a store says', () => {
 
 describe('the memory of what a store said', () => {
   it('of good keys is not washed out by a flood of wrong ones', async () => {
-    const { store, get, atOnce } = service(new RecordStore(record), { cacheSize: 2, cacheMissesSize: 10 });
+    const { store, get, atOnce } = service(new RecordStore(record), {
+      cache: { maxEntries: 2 },
+      missCache: { maxEntries: 10 },
+    });
     await get(key);
     for (let i = 0; i < 100; i++) await get(wrong(i));
     expect(store.asked.length).toBe(101);
@@ -193,7 +196,10 @@ describe('the memory of what a store said', () => {
   it('is bounded, for good keys and for wrong ones', async () => {
     const others = Array.from({ length: 3 }, () => generateApiKey());
     const records = [record, ...others.map((other) => other.record)];
-    const { get, atOnce } = service(new RecordStore(...records), { cacheSize: 3, cacheMissesSize: 4 });
+    const { get, atOnce } = service(new RecordStore(...records), {
+      cache: { maxEntries: 3 },
+      missCache: { maxEntries: 4 },
+    });
     for (const of of [made, ...others]) await get(of.key);
     expect([made, ...others].map((of) => atOnce(of.key))).toEqual(['later', ...Array(3).fill('authenticated')]);
     for (let i = 0; i < 5; i++) await get(wrong(i));

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { adminApiKey, opaqueApiKey } from '../../../src/auth/api-keys/api-key-record.js';
+import { adminApiKey, apiKeyRecord } from '../../../src/auth/api-keys/api-key-record.js';
 import { type ApiKeySetOptions, apiKeys } from '../../../src/auth/api-keys/api-keys.js';
 import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
 import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
@@ -162,7 +162,7 @@ describe('a record', () => {
 });
 
 describe('a set of keys', () => {
-  const other = opaqueApiKey(OTHER, { clientId: 'other' });
+  const other = apiKeyRecord(OTHER, { clientId: 'other' });
   it.each([
     ['no list', KEY, '"keys"'],
     ['an empty list', [], '"keys"'],
@@ -189,7 +189,7 @@ describe('a set of keys', () => {
   });
 
   it('is replaced as a whole', async () => {
-    const scheme = apiKeys({ keys: [record, opaqueApiKey(OTHER, { clientId: 'other' })] });
+    const scheme = apiKeys({ keys: [record, apiKeyRecord(OTHER, { clientId: 'other' })] });
     const passes = async (key: string) => (await ask(authenticate(scheme), { headers: [header(key)] })).passed;
     expect([await passes(KEY), await passes(OTHER)]).toEqual([true, true]);
     scheme.replace([generateApiKey().record, OTHER]);
@@ -217,7 +217,7 @@ describe('a set of keys', () => {
 
   it('finds keys of records whose ids are names of every object', async () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
-    const keys = names.map((name) => opaqueApiKey(`key-c4n4ry-of-${name}`, { clientId: name, limits: { [name]: 1 } }));
+    const keys = names.map((name) => apiKeyRecord(`key-c4n4ry-of-${name}`, { clientId: name, limits: { [name]: 1 } }));
     const guard = authenticate(apiKeys({ keys }));
     for (const name of names) {
       const { exchange } = await ask(guard, { headers: [header(`key-c4n4ry-of-${name}`)] });
@@ -229,9 +229,9 @@ describe('a set of keys', () => {
   });
 });
 
-describe('opaqueApiKey and adminApiKey', () => {
+describe('apiKeyRecord and adminApiKey', () => {
   it('give a record without the key', () => {
-    const made = opaqueApiKey(KEY, {
+    const made = apiKeyRecord(KEY, {
       clientId: 'partner',
       name: 'Partner',
       scopes: ['a'],
@@ -248,7 +248,7 @@ describe('opaqueApiKey and adminApiKey', () => {
       limits: { perHour: 5 },
       metadata: { a: 1 },
     });
-    expect(opaqueApiKey(KEY, { clientId: 'partner', id: 'p-2' })).toMatchObject({ id: 'p-2', clientId: 'partner' });
+    expect(apiKeyRecord(KEY, { clientId: 'partner', id: 'p-2' })).toMatchObject({ id: 'p-2', clientId: 'partner' });
     expect(adminApiKey(KEY)).toStrictEqual({
       id: 'admin',
       clientId: 'admin',
@@ -266,16 +266,16 @@ describe('opaqueApiKey and adminApiKey', () => {
   });
 
   it.each([
-    ['an empty key', () => opaqueApiKey('', { clientId: 'a' })],
+    ['an empty key', () => apiKeyRecord('', { clientId: 'a' })],
     ['an empty key of the administrator', () => adminApiKey('')],
     ['no key', () => adminApiKey(undefined as unknown as string)],
     ['white space', () => adminApiKey(` ${KEY}`)],
-    ['the key as its client', () => opaqueApiKey(KEY, { clientId: KEY })],
-    ['the key as its id', () => opaqueApiKey(KEY, { clientId: 'a', id: KEY })],
-    ['no client', () => opaqueApiKey(KEY, {} as { clientId: string })],
-    ['a misspelt option', () => opaqueApiKey(KEY, { clientId: 'a', expires: NOW } as { clientId: string })],
-    ['an end that is none', () => opaqueApiKey(KEY, { clientId: 'a', expiresAt: 'tomorrow' })],
-    ['a short pepper', () => opaqueApiKey(KEY, { clientId: 'a', pepper: PEPPER.slice(0, 31) })],
+    ['the key as its client', () => apiKeyRecord(KEY, { clientId: KEY })],
+    ['the key as its id', () => apiKeyRecord(KEY, { clientId: 'a', id: KEY })],
+    ['no client', () => apiKeyRecord(KEY, {} as { clientId: string })],
+    ['a misspelt option', () => apiKeyRecord(KEY, { clientId: 'a', expires: NOW } as { clientId: string })],
+    ['an end that is none', () => apiKeyRecord(KEY, { clientId: 'a', expiresAt: 'tomorrow' })],
+    ['a short pepper', () => apiKeyRecord(KEY, { clientId: 'a', pepper: PEPPER.slice(0, 31) })],
   ])('refuse %s', (_what, call) => {
     const shown = inspect(optionError(call));
     for (const secret of [KEY, PEPPER]) expectNothingOf(secret, shown);
@@ -300,7 +300,7 @@ describe('a pepper', () => {
     expect(await passes({ pepper: PEPPER })).toBe(true);
     expect(await passes({})).toBe(false);
     expect(await passes({ pepper: `${PEPPER}x` })).toBe(false);
-    expect(await passes({ keys: [opaqueApiKey(key, { clientId: 'a', pepper: PEPPER })], pepper: PEPPER })).toBe(true);
+    expect(await passes({ keys: [apiKeyRecord(key, { clientId: 'a', pepper: PEPPER })], pepper: PEPPER })).toBe(true);
     expect(await passes({ keys: [key], pepper: PEPPER })).toBe(true);
   });
 

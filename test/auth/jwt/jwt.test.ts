@@ -313,7 +313,7 @@ describe('a token that has been verified before', () => {
     // biome-ignore lint/suspicious/noThenProperty: a promise of another library
     ['gives a yes of another library', () => ({ then: (done: (late: boolean) => void) => done(true) }), 401],
   ])('is not let in either where isRevoked %s', async (_what, isRevoked, status) => {
-    const scheme = hs256({ isRevoked: isRevoked as () => Promise<boolean>, deadline: 20 });
+    const scheme = hs256({ isRevoked: isRevoked as () => Promise<boolean>, timeout: '20ms' });
     expect((await send(scheme, goodToken({ jti: 'j-1' }))).status).toBe(status);
   });
 
@@ -432,7 +432,7 @@ describe('construction', () => {
       'requiredClaims',
     ],
     ['isRevoked that is not set', { algorithms: ['HS256'], key: SECRET, isRevoked: undefined }, 'isRevoked'],
-    ['a deadline of two minutes', { algorithms: ['HS256'], key: SECRET, deadline: '2m' }, 'deadline'],
+    ['a timeout of two minutes', { algorithms: ['HS256'], key: SECRET, timeout: '2m' }, 'timeout'],
     ['isRevoked that is no function', { algorithms: ['HS256'], key: SECRET, isRevoked: true }, 'isRevoked'],
   ])('refuses %s and shows no key', (_what, options, named) => {
     let thrown: unknown;

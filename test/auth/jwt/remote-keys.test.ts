@@ -181,13 +181,13 @@ describe('keys of a provider', () => {
   it('that come slowly hold nobody longer than the time limit', async () => {
     answer = () => undefined;
     const start = performance.now();
-    expect(await open({ timeout: 200 })(signed('one', ONE.privateKey))).toBe(503);
+    expect(await open({ timeout: '200ms' })(signed('one', ONE.privateKey))).toBe(503);
     expect(performance.now() - start).toBeLessThan(2000);
   });
 
   it('whose body never ends hold nobody longer either', async () => {
     answer = (_request, response) => void response.write('{"keys":[');
-    expect(await open({ timeout: 200 })(signed('one', ONE.privateKey))).toBe(503);
+    expect(await open({ timeout: '200ms' })(signed('one', ONE.privateKey))).toBe(503);
   });
 
   it.each<[string, () => RequestListener]>([

@@ -76,7 +76,7 @@ describeRedis('a Redis Cluster', () => {
   replayStoreContract('redisReplayStore', () => {
     const now = Date.now();
     const prefix = freshPrefix();
-    const open = () => redisReplayStore({ client: cluster.client(), prefix, now: () => now, deadline: '5s' });
+    const open = () => redisReplayStore({ client: cluster.client(), prefix, now: () => now, timeout: '5s' });
     return { store: open(), others: [open()], now };
   });
 });
@@ -128,9 +128,9 @@ describeRedis('a Redis server in trouble', () => {
     await server.cli('CONFIG', 'SET', 'maxmemory', '0');
   });
 
-  it('that is stopped is given up at the deadline, and what it says too late counts as seen', async () => {
+  it('that is stopped is given up at the timeout, and what it says too late counts as seen', async () => {
     const client = await connected();
-    const store = redisReplayStore({ client, prefix: freshPrefix(), deadline: 50 });
+    const store = redisReplayStore({ client, prefix: freshPrefix(), timeout: '50ms' });
     const until = Date.now() + MINUTE;
     server.pause();
     try {
@@ -178,7 +178,7 @@ describe('redisReplayStore', () => {
     ['no client', { client: undefined }, '"client"'],
     ['a URL as client', { client: 'redis://:p4ssw0rd@host' }, '"client"'],
     ['a prefix that is no text', { prefix: 1 }, '"prefix"'],
-    ['a deadline of an hour', { deadline: '1h' }, '"deadline"'],
+    ['a timeout of an hour', { timeout: '1h' }, '"timeout"'],
     ['a clock that is none', { now: 1 }, '"now"'],
     ['a misspelt option', { timeout: 1 }, '"timeout"'],
   ])('throws for %s, and shows no password', (_what, options, named) => {

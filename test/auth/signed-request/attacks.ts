@@ -4,7 +4,7 @@ import {
   memoryReplayStore,
 } from '../../../src/auth/signed-request/memory-replay-store.js';
 import type { ReplayStore } from '../../../src/auth/signed-request/replay-store.js';
-import { type SignOptions, sign } from '../../../src/auth/signed-request/sign-request.js';
+import { type SignRequestOptions, signRequest } from '../../../src/auth/signed-request/sign-request.js';
 import { type SignedRequestOptions, signedRequest } from '../../../src/auth/signed-request/signed-request.js';
 import type { HeaderLine } from '../../exchange-fixture.js';
 
@@ -59,8 +59,8 @@ export function service(options: Partial<SignedRequestOptions> = {}): Authentica
       { id: 'earlier', secret: EARLIER_SECRET, clientId: 'main-server', expiresAt: new Date(NOW + 1) },
       { id: 'ended', secret: `${EARLIER_SECRET} still`, clientId: 'main-server', expiresAt: new Date(NOW) },
     ],
-    window: `${WINDOW}s`,
-    maxBody: MAX_BODY,
+    tolerance: `${WINDOW}s`,
+    maxBytes: MAX_BODY,
     replayStore: startedBefore({ now }),
     now,
     ...options,
@@ -68,9 +68,9 @@ export function service(options: Partial<SignedRequestOptions> = {}): Authentica
 }
 
 /** A request as `sign` makes it: a POST with a body, unless told otherwise. */
-export function signed(options: Partial<SignOptions> = {}): WireRequest {
+export function signed(options: Partial<SignRequestOptions> = {}): WireRequest {
   const { method = 'POST', url = URL_SIGNED, body = method === 'GET' ? '' : BODY } = options;
-  const headers = sign({
+  const headers = signRequest({
     keyId: 'current',
     secret: SECRET,
     timestamp: SECOND,

@@ -32,7 +32,7 @@ describe('memoryReplayStore', () => {
 
   it('gives up no live key for another one, and says that it is full', () => {
     const clock = new ManualClock(NOW);
-    const store = memoryReplayStore({ capacity: 3, now: clock.now });
+    const store = memoryReplayStore({ maxEntries: 3, now: clock.now });
     for (const key of ['a', 'b', 'c']) expect(store.remember(key, NOW + MINUTE)).toBe('new');
     for (let i = 0; i < 100; i++) expect(store.remember(`flood-${i}`, NOW + 2 * MINUTE)).toBe('full');
     for (const key of ['a', 'b', 'c']) expect(store.remember(key, NOW + MINUTE)).toBe('seen');
@@ -110,9 +110,9 @@ describe('memoryReplayStore', () => {
       passes: fc.nat(20),
     });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 200 }), (capacity, steps) => {
+      fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 200 }), (maxEntries, steps) => {
         const clock = new ManualClock(NOW);
-        const store = memoryReplayStore({ capacity, now: clock.now });
+        const store = memoryReplayStore({ maxEntries, now: clock.now });
         const list: { key: string; until: number }[] = [];
         for (const { key, lives, passes } of steps) {
           clock.advance(passes);
@@ -120,9 +120,9 @@ describe('memoryReplayStore', () => {
           const live = list.filter((entry) => entry.until > clock.now());
           const answer = store.remember(key, until);
           if (live.some((entry) => entry.key === key)) expect(answer).toBe('seen');
-          else expect(answer).toBe(live.length < capacity ? 'new' : 'full');
+          else expect(answer).toBe(live.length < maxEntries ? 'new' : 'full');
           if (answer === 'new') list.push({ key, until });
-          expect(store.size).toBeLessThanOrEqual(capacity);
+          expect(store.size).toBeLessThanOrEqual(maxEntries);
         }
       }),
       { numRuns: 500 },
@@ -130,8 +130,8 @@ describe('memoryReplayStore', () => {
   });
 
   it.each([
-    ['no room', { capacity: 0 }, '"capacity"'],
-    ['too much room', { capacity: 10_000_001 }, '"capacity"'],
+    ['no room', { maxEntries: 0 }, '"maxEntries"'],
+    ['too much room', { maxEntries: 10_000_001 }, '"maxEntries"'],
     ['a clock that is none', { now: NOW }, '"now"'],
     ['a misspelt option', { maxKeys: 1 }, '"maxKeys"'],
   ])('throws for %s', (_what, options, named) => {

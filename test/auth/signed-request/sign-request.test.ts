@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { guard } from '../../../src/adapters/express.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { memoryReplayStore } from '../../../src/auth/signed-request/memory-replay-store.js';
-import { type SignOptions, sign } from '../../../src/auth/signed-request/sign-request.js';
+import { type SignRequestOptions, signRequest } from '../../../src/auth/signed-request/sign-request.js';
 import { OptionError } from '../../../src/core/option.js';
 import { SECOND, SECRET, service } from './attacks.js';
 
@@ -27,11 +27,16 @@ async function serve(): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-const options: SignOptions = { keyId: 'current', secret: SECRET, method: 'POST', url: 'https://api.example.com/' };
+const options: SignRequestOptions = {
+  keyId: 'current',
+  secret: SECRET,
+  method: 'POST',
+  url: 'https://api.example.com/',
+};
 
 describe('sign', () => {
   it('makes the headers that the documentation describes', () => {
-    const headers = sign({
+    const headers = signRequest({
       ...options,
       url: 'https://API.example.com:443/generate/text?steps=64&q=%20é#part',
       method: 'post',
@@ -50,7 +55,7 @@ describe('sign', () => {
   });
 
   it('takes a nonce of its own for every request, and the time of now', () => {
-    const signed = Array.from({ length: 100 }, () => sign(options));
+    const signed = Array.from({ length: 100 }, () => signRequest(options));
     expect(new Set(signed.map((headers) => headers['X-Nonce'])).size).toBe(100);
     expect(new Set(signed.map((headers) => headers['X-Signature'])).size).toBe(100);
     for (const headers of signed) {
@@ -79,7 +84,7 @@ describe('sign', () => {
 
   it.each(requests)('signs what fetch sends: %s', async (_what, method, path, body) => {
     const url = `${await serve()}${path}`;
-    const headers = sign({ ...options, method, url, ...(body === undefined ? {} : { body }) });
+    const headers = signRequest({ ...options, method, url, ...(body === undefined ? {} : { body }) });
     const send = () => fetch(url, { method, headers, body: body ?? null });
     const response = await send();
     expect([response.status, await response.json()]).toEqual([
@@ -114,7 +119,7 @@ describe('sign', () => {
   ];
 
   it.each(bad)('throws for %s', (_what, wrong, named) => {
-    const make = () => sign({ ...options, ...wrong } as SignOptions);
+    const make = () => signRequest({ ...options, ...wrong } as SignRequestOptions);
     expect(make).toThrow(OptionError);
     expect(make).toThrow(named);
     try {

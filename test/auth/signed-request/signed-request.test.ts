@@ -304,7 +304,7 @@ describe('the body', () => {
       asked.push(maxBytes);
       return 'too-large' as const;
     };
-    expect((await send(guardOf({ maxBody: 7 }), base, { readBody })).status).toBe(413);
+    expect((await send(guardOf({ maxBytes: 7 }), base, { readBody })).status).toBe(413);
     expect((await send(guardOf(), base, { readBody })).status).toBe(413);
     const keys = [{ id: 'current', secret: SECRET }];
     const byDefault = signedRequest({ keys, now: () => NOW, replayStore: startedBefore() });
@@ -345,7 +345,7 @@ describe('the body', () => {
       url: base.target,
       headers: base.headers,
       readBody: async () => {
-        exchange.settle({ kind: 'aborted' });
+        exchange.end({ kind: 'aborted' });
         return Buffer.from(BODY);
       },
     });
@@ -408,7 +408,7 @@ describe('the replay store', () => {
   it('that is full of live nonces refuses with 503, and admits again when one has ended', async () => {
     let time = NOW;
     const now = () => time;
-    const guard = guardOf({ now, replayStore: startedBefore({ capacity: 2, now }) });
+    const guard = guardOf({ now, replayStore: startedBefore({ maxEntries: 2, now }) });
     const soon = signed({ timestamp: SECOND - WINDOW + 2 });
     expect([(await send(guard, soon)).passed, (await send(guard, base)).passed]).toEqual([true, true]);
     const third = signed();
@@ -440,7 +440,7 @@ describe('the replay store', () => {
 
   it.each(broken)('that %s refuses with 503, and is reported', async (_how, remember) => {
     const store: ReplayStore = { remember: () => remember() as Remembered };
-    const { status, code, faults, decision } = await send(guardOf({ replayStore: store, deadline: 20 }), base);
+    const { status, code, faults, decision } = await send(guardOf({ replayStore: store, timeout: '20ms' }), base);
     expect([status, code, decision?.outcome, decision?.reason, faults.length]).toEqual([
       503,
       'authentication-unavailable',
@@ -465,7 +465,7 @@ describe('a replay store that is asked before the body is read', () => {
 
   it.each(broken)('and %s refuses with 503, and is reported', async (_how, has) => {
     const store: ReplayStore = { remember: () => 'new', has: () => has() as boolean };
-    const { status, decision, faults } = await send(guardOf({ replayStore: store, deadline: 20 }), base);
+    const { status, decision, faults } = await send(guardOf({ replayStore: store, timeout: '20ms' }), base);
     expect([status, decision?.reason, faults.length]).toEqual([503, 'replay store failed', 1]);
   });
 });
@@ -494,9 +494,9 @@ describe('signedRequest', () => {
     ['a URL as replay store', { replayStore: `redis://:${SECRET}@host` }, '"replayStore"'],
     ['a window of nothing', { window: 0 }, '"window"'],
     ['a window of two days', { window: '2d' }, '"window"'],
-    ['a size that is text', { maxBody: '1mb' }, '"maxBody"'],
+    ['a size that is text', { maxBytes: '1mb' }, '"maxBytes"'],
     ['a URL as authority', { authority: 'https://api.example.com' }, '"authority"'],
-    ['a deadline of an hour', { deadline: '1h' }, '"deadline"'],
+    ['a timeout of an hour', { timeout: '1h' }, '"timeout"'],
     ['a clock that is none', { now: NOW }, '"now"'],
     ['a misspelt option', { replaystore: 1 }, '"replaystore"'],
   ];

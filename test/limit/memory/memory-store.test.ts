@@ -12,13 +12,13 @@ import { at, type Charge, fullestInterval } from '../reference-log.js';
 const NOON = Date.UTC(2025, 5, 15, 12);
 const DAY = 86_400_000;
 
-const perSecond = (limit: number) => slidingWindow({ limit, window: 1000, name: 'second' });
-const perMinute = (limit: number) => slidingWindow({ limit, window: 60_000, name: 'minute' });
+const perSecond = (limit: number) => slidingWindow({ limit, window: '1000ms', name: 'second' });
+const perMinute = (limit: number) => slidingWindow({ limit, window: '60000ms', name: 'minute' });
 const perDay = (limit: number) => dailyQuota({ limit });
 
-function setup(maxKeys: number): { readonly store: MemoryStore; readonly clock: ManualClock } {
+function setup(maxEntries: number): { readonly store: MemoryStore; readonly clock: ManualClock } {
   const clock = new ManualClock(NOON);
-  return { store: memoryStore({ maxKeys, now: clock.now }), clock };
+  return { store: memoryStore({ maxEntries, now: clock.now }), clock };
 }
 
 function passes(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): boolean {
@@ -40,7 +40,7 @@ const remaining = (store: MemoryStore, policy: QuotaPolicy, key: string) => stor
 
 limitStoreContract('memoryStore', () => {
   const clock = new ManualClock(NOON);
-  return { store: memoryStore({ maxKeys: 1000, now: clock.now }), clock };
+  return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
 });
 
 describe('memoryStore is bounded', () => {
@@ -166,17 +166,17 @@ describe('memoryStore is bounded', () => {
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('peek' as const), key: fc.nat({ max: 11 }) }) },
     );
     const world = fc.record({
-      maxKeys: fc.integer({ min: 1, max: 5 }),
+      maxEntries: fc.integer({ min: 1, max: 5 }),
       limits: fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 })),
       steps: fc.array(step, { maxLength: 120, size: 'max' }),
     });
     fc.assert(
-      fc.property(world, ({ maxKeys, limits, steps }) => {
+      fc.property(world, ({ maxEntries, limits, steps }) => {
         const clock = new ManualClock(Date.UTC(2025, 5, 16) - 1500);
-        const store = memoryStore({ maxKeys, now: clock.now });
+        const store = memoryStore({ maxEntries, now: clock.now });
         const policies: readonly QuotaPolicy[] = [
-          slidingWindow({ limit: limits[0], window: windows[0] }),
-          slidingWindow({ limit: limits[1], window: windows[1] }),
+          slidingWindow({ limit: limits[0], window: `${windows[0]}ms` }),
+          slidingWindow({ limit: limits[1], window: `${windows[1]}ms` }),
           dailyQuota({ limit: limits[2] }),
         ];
         const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[] }>();
@@ -209,7 +209,7 @@ describe('memoryStore is bounded', () => {
               admissions.push({ receipt: decision.receipt, charges });
             }
           }
-          expect(store.size).toBeLessThanOrEqual(maxKeys);
+          expect(store.size).toBeLessThanOrEqual(maxEntries);
         }
         for (const { policy, charges } of counters.values()) {
           const sliding = policy.kind === 'sliding-window';
@@ -222,8 +222,8 @@ describe('memoryStore is bounded', () => {
     );
   }, 60_000);
 
-  it.each([1, 2])('counts an admission over two policies rightly with room for %i counters', (maxKeys) => {
-    const { store, clock } = setup(maxKeys);
+  it.each([1, 2])('counts an admission over two policies rightly with room for %i counters', (maxEntries) => {
+    const { store, clock } = setup(maxEntries);
     const both = [perSecond(2), perMinute(3)];
     const admitted = () => store.admit(both, ['a', 'a'], 1).kind === 'admitted';
     expect([admitted(), admitted(), admitted()]).toEqual([true, true, false]);
@@ -231,7 +231,7 @@ describe('memoryStore is bounded', () => {
     expect([admitted(), admitted()]).toEqual([true, false]);
     clock.advance(59_000);
     expect([admitted(), admitted(), admitted()]).toEqual([true, true, false]);
-    expect(store.size).toBeLessThanOrEqual(maxKeys);
+    expect(store.size).toBeLessThanOrEqual(maxEntries);
   });
 
   it('never takes a counter from one policy of an admission for another of the same admission', () => {
@@ -380,7 +380,7 @@ describe('memoryStore is not filled by refusals', () => {
 describe('memoryStore under refunds', () => {
   it('keeps answering right through 200,000 admissions and refunds beside units that stay', () => {
     const { store, clock } = setup(100);
-    const policy = slidingWindow({ limit: 512, window: DAY, name: 'long' });
+    const policy = slidingWindow({ limit: 512, window: `${DAY}ms`, name: 'long' });
     for (let i = 0; i < 500; i++) {
       clock.advance(1);
       passes(store, policy, 'key');
@@ -450,22 +450,22 @@ describe('memoryStore refuses to guess', () => {
 
   it('when it meets more policies than a service can have', () => {
     const { store } = setup(10);
-    const policy = (i: number) => slidingWindow({ limit: 1, window: 1000, name: `p${i}` });
+    const policy = (i: number) => slidingWindow({ limit: 1, window: '1000ms', name: `p${i}` });
     for (let i = 0; i < 1024; i++) store.peek([policy(i)], ['key']);
     expect(() => passes(store, policy(1024), 'key')).toThrow('gatewarden: memoryStore holds at most 1024 policies');
     expect(passes(store, policy(0), 'key')).toBe(true);
   });
 
   it.each([
-    [{ maxKeys: 0 }, 'gatewarden: memoryStore "maxKeys" must be a positive integer, got 0'],
-    [{ maxKeys: -5 }, 'gatewarden: memoryStore "maxKeys" must be a positive integer, got -5'],
-    [{ maxKeys: 1.5 }, 'gatewarden: memoryStore "maxKeys" must be a positive integer, got 1.5'],
-    [{ maxKeys: Number.NaN }, 'gatewarden: memoryStore "maxKeys" must be a positive integer, got NaN'],
-    [{ maxKeys: '100' }, 'gatewarden: memoryStore "maxKeys" must be a positive integer, got \'100\''],
-    [{ maxKeys: 10_000_001 }, 'gatewarden: memoryStore "maxKeys" must be at most 10000000, got 10000001'],
+    [{ maxEntries: 0 }, 'gatewarden: memoryStore "maxEntries" must be a positive integer, got 0'],
+    [{ maxEntries: -5 }, 'gatewarden: memoryStore "maxEntries" must be a positive integer, got -5'],
+    [{ maxEntries: 1.5 }, 'gatewarden: memoryStore "maxEntries" must be a positive integer, got 1.5'],
+    [{ maxEntries: Number.NaN }, 'gatewarden: memoryStore "maxEntries" must be a positive integer, got NaN'],
+    [{ maxEntries: '100' }, 'gatewarden: memoryStore "maxEntries" must be a positive integer, got \'100\''],
+    [{ maxEntries: 10_000_001 }, 'gatewarden: memoryStore "maxEntries" must be at most 10000000, got 10000001'],
     [{ now: 5 }, 'gatewarden: memoryStore "now" must be a function, got 5'],
     [{ now: null }, 'gatewarden: memoryStore "now" must be a function, got null'],
-    [{ maxkeys: 5 }, 'gatewarden: memoryStore has no option "maxkeys"; it knows maxKeys, now'],
+    [{ maxkeys: 5 }, 'gatewarden: memoryStore has no option "maxkeys". It takes maxEntries, now'],
     [5, 'gatewarden: memoryStore takes an object of options'],
     [null, 'gatewarden: memoryStore takes an object of options'],
   ])('at the options %o', (options, message) => {

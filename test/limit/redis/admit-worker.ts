@@ -21,10 +21,10 @@ export interface Outcome {
 
 const client = new Redis(process.env.WORKER_REDIS_URL ?? '');
 // Every request goes to Redis. Many at once on a machine that runs other suites: the deadline is not what is tested here.
-const store = redisStore({ client, prefix: process.env.WORKER_PREFIX ?? '', deadline: '10s', refusalCache: false });
+const store = redisStore({ client, prefix: process.env.WORKER_PREFIX ?? '', timeout: '10s', refusalCache: false });
 
 async function obey({ limit, window, keys, parallel, duration }: Order): Promise<Outcome> {
-  const policies = [slidingWindow({ limit, window })];
+  const policies = [slidingWindow({ limit, window: `${window}ms` })];
   const admitted: Record<string, number[]> = Object.fromEntries(keys.map((key) => [key, []]));
   let requests = 0;
   const ask = async (caller: number): Promise<void> => {

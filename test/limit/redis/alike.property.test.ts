@@ -18,9 +18,9 @@ const KEYS = ['a', 'b', '2001:db8::/64'] as const;
 
 /** Policies by number; the limit varies from call to call. Windows exact and coarse, and longer than 32 bits tell. */
 const POLICIES: readonly ((limit: number) => QuotaPolicy)[] = [
-  (limit) => slidingWindow({ limit, window: 1000, name: 'second' }),
-  (limit) => slidingWindow({ limit, window: 61_007, name: 'minute' }),
-  (limit) => slidingWindow({ limit, window: 60 * 86_400_000, name: 'months' }),
+  (limit) => slidingWindow({ limit, window: '1000ms', name: 'second' }),
+  (limit) => slidingWindow({ limit, window: '61007ms', name: 'minute' }),
+  (limit) => slidingWindow({ limit, window: `${60 * 86_400_000}ms`, name: 'months' }),
   (limit) => dailyQuota({ limit, name: 'utc' }),
   (limit) => dailyQuota({ limit, name: 'berlin', timeZone: 'Europe/Berlin' }),
 ];

@@ -25,7 +25,7 @@ describeRedis('failedAuthLimit over Redis', () => {
 
   /** One process of several. */
   function instance(options: Partial<RedisStoreOptions> = {}) {
-    const store = redisStore({ client: server.client({ retryStrategy: () => 100 }), deadline: 100, ...options });
+    const store = redisStore({ client: server.client({ retryStrategy: () => 100 }), timeout: '100ms', ...options });
     stores.push(store);
     const limit = failedAuthLimit({ store, limit: 3, window: '1m' });
     const guard = sequence(clientIp(), authenticate(sharedSecret({ secrets: [SECRET] }), { failedAuthLimit: limit }));

@@ -78,7 +78,7 @@ describeRedis('redisStore, when a reply is lost after Redis has run the call', (
   });
 
   it('charges once, and gives the answer that was lost', async () => {
-    const store = redisStore({ client, deadline: '5s', refusalCache: false });
+    const store = redisStore({ client, timeout: '5s', refusalCache: false });
     await store.admit(policies, ['key'], 1);
     wire.swallowNext = true;
     // Answered after all: the client sends it again over its next connection.
@@ -89,7 +89,7 @@ describeRedis('redisStore, when a reply is lost after Redis has run the call', (
   });
 
   it('corrects once where the client sends it again', async () => {
-    const store = redisStore({ client, deadline: '5s' });
+    const store = redisStore({ client, timeout: '5s' });
     const decision = await store.admit(policies, ['key'], 4);
     const other = await store.admit(policies, ['key'], 4);
     if (decision.kind !== 'admitted' || other.kind !== 'admitted') throw new Error('refused');

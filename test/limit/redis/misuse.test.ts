@@ -294,8 +294,8 @@ describeRedis('redisStore', () => {
     it.each([
       [{ client: 'redis://:password@host' }, 'gatewarden: redisStore "client" must be an ioredis client'],
       [{ prefix: 'a{b}' }, 'gatewarden: redisStore "prefix" must be a string without braces, got \'a{b}\''],
-      [{ deadline: 0 }, 'gatewarden: redisStore "deadline" must be a positive duration'],
-      [{ deadline: '2m' }, 'gatewarden: redisStore "deadline" must be at most 60000 ms'],
+      [{ timeout: 0 }, 'gatewarden: redisStore "timeout" must be a positive duration'],
+      [{ timeout: '2m' }, 'gatewarden: redisStore "timeout" must be at most 60000 ms'],
       [{ onStoreFailure: 'open' }, 'gatewarden: redisStore "onStoreFailure" must be one of refuse, admit, local'],
       [{ instances: 0 }, 'gatewarden: redisStore "instances" must be a positive integer, got 0'],
       [{ refusalCache: true }, 'gatewarden: redisStore "refusalCache" must be a positive duration'],

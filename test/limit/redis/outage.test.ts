@@ -17,7 +17,7 @@ const DEADLINE = 250;
 const LATEST = DEADLINE + 100;
 const LIMIT = 5;
 const WINDOW = 60_000;
-const policies = [slidingWindow({ limit: LIMIT, window: WINDOW })];
+const policies = [slidingWindow({ limit: LIMIT, window: `${WINDOW}ms` })];
 
 describeRedis('redisStore, when Redis is gone', () => {
   let server: RedisServer;
@@ -222,7 +222,7 @@ describeRedis('redisStore, when Redis is gone', () => {
   });
 
   it('does not mind that its connections are cut', async () => {
-    const { store } = open({ deadline: '5s' });
+    const { store } = open({ timeout: '5s' });
     const many = [slidingWindow({ limit: 400, window: '1h' })];
     let admitted = 0;
     const callers = Array.from({ length: 10 }, async () => {

@@ -12,7 +12,7 @@ import {
   type RedisStoreOptions,
   redisStore,
 } from '../../../src/limit/redis/redis-store.js';
-import { Pipe } from '../../../src/limit/redis/script-batch.js';
+import { ScriptBatch } from '../../../src/limit/redis/script-batch.js';
 import { SettleQueue } from '../../../src/limit/redis/settle-queue.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { describeRedis } from '../../redis/describe.js';
@@ -22,11 +22,11 @@ import { type RedisServer, startCluster, startRedis } from '../../redis/server.j
 const LIMIT = 10;
 const policies = [slidingWindow({ limit: LIMIT, window: '1m' })];
 
-function pipeOf(server: RedisServer): Pipe {
-  return new Pipe({
+function pipeOf(server: RedisServer): ScriptBatch {
+  return new ScriptBatch({
     client: server.client({ retryStrategy: () => 100 }),
     prefix: 'gw:',
-    deadline: 50,
+    timeout: 50,
     now: undefined,
     onSuccess: () => undefined,
     onFailure: () => undefined,
@@ -42,7 +42,7 @@ describeRedis('redisStore, around an outage', () => {
   beforeEach(async () => {
     server = await startRedis();
     // Not the store in question: while Redis is away, one that counts locally answers for itself.
-    observer = open({ deadline: '10s' }).store;
+    observer = open({ timeout: '10s' }).store;
   });
   afterEach(async () => {
     for (const store of stores.splice(0)) store.close();
@@ -220,7 +220,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it('charges what was admitted locally beyond the limit where others have used it up', async () => {
     const one = open({ onStoreFailure: 'local' });
-    const two = open({ deadline: '10s' });
+    const two = open({ timeout: '10s' });
     await admitted(two.store, 1, [slidingWindow({ limit: 1, window: '1m', name: 'warm' })]);
     server.pause();
     await outage(one);
@@ -300,7 +300,7 @@ describeRedis('redisStore, around an outage', () => {
   });
 
   it('does not charge afterwards what has left its window meanwhile', async () => {
-    const short = [slidingWindow({ limit: 4, window: 600 })];
+    const short = [slidingWindow({ limit: 4, window: '600ms' })];
     const one = open({ onStoreFailure: 'local' });
     await one.store.admit(short, ['key'], 1);
     server.pause();
@@ -351,7 +351,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it('runs each of many calls in flight once where their replies are lost together', async () => {
     const many = [slidingWindow({ limit: 400, window: '1h' })];
-    const { store, client } = open({ deadline: '5s' });
+    const { store, client } = open({ timeout: '5s' });
     await admitted(store, 1, many);
     // Held by the server until it has read and run them all; then the connection breaks before a reply is read.
     const asked: Promise<unknown>[] = [];

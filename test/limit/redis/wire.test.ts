@@ -120,7 +120,7 @@ describeRedis('what goes over the wire', () => {
   });
 
   it('does not mind SCRIPT FLUSH under load', async () => {
-    const store = redisStore({ client: server.client(), prefix: 'flush:', deadline: '5s' });
+    const store = redisStore({ client: server.client(), prefix: 'flush:', timeout: '5s' });
     const policies = [slidingWindow({ limit: 300, window: '1h' })];
     let admitted = 0;
     const load = Array.from({ length: 20 }, async () => {
@@ -162,7 +162,7 @@ describeRedis('in a Cluster', () => {
       const cluster = await startCluster();
       try {
         const client = cluster.client();
-        const store = redisStore({ client, refusalCache: false, deadline: '5s' });
+        const store = redisStore({ client, refusalCache: false, timeout: '5s' });
         const policies = [
           slidingWindow({ limit: 9, window: '1h', name: 'a' }),
           slidingWindow({ limit: 1, window: '1h', name: 'b' }),

@@ -1,0 +1,24 @@
+/** What is used of a Redis client to read the server's memory settings. */
+export interface InfoClient {
+  info(section: string): Promise<string>;
+}
+
+/**
+ * Warns, and calls `onRisk`, if the server may evict keys that still count. Some hosted services do not allow the question:
+ * then nothing is known, and nothing is said.
+ */
+export async function warnOfEviction(
+  client: InfoClient,
+  factory: string,
+  evicted: string,
+  onRisk: (maxmemoryPolicy: string) => void = () => undefined,
+): Promise<void> {
+  const info = await client.info('memory').catch(() => '');
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+  const isUnbounded = /^maxmemory:0\s*$/m.test(info);
+  if (policy === undefined || policy === 'noeviction' || isUnbounded) return;
+  onRisk(policy);
+  process.emitWarning(`${factory}: maxmemory-policy ${policy} may evict ${evicted}; set it to noeviction`, {
+    code: 'GATEWARDEN_EVICTION_RISK',
+  });
+}
