@@ -16,10 +16,13 @@ export default defineConfig({
     command: 'src/auth/api-keys/command.ts',
   },
   format: ['esm', 'cjs'],
+  // A Lua script is inlined as its text.
+  loader: { '.lua': 'text' },
   target: 'node20',
   platform: 'node',
   splitting: true,
-  dts: true,
+  // What only guards and adapters say to each other is marked @internal, and is not in the published types.
+  dts: { compilerOptions: { stripInternal: true } },
   sourcemap: true,
   clean: true,
   treeshake: true,

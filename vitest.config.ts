@@ -1,10 +1,17 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type Plugin } from 'vitest/config';
 
 const source = (path: string) => fileURLToPath(new URL(`src/${path}`, import.meta.url));
 
+/** Imports a Lua script as its text, as the build does. */
+const luaAsText: Plugin = {
+  name: 'lua-as-text',
+  transform: (text, id) => (id.endsWith('.lua') ? `export default ${JSON.stringify(text)};` : undefined),
+};
+
 export default defineConfig({
+  plugins: [luaAsText],
   resolve: {
     // The package under its own name, from source: examples are tested as a user would write them.
     alias: [

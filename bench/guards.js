@@ -1,5 +1,5 @@
-// A whole chain before a handler: security headers, client IP, a bearer secret, a limit of requests. Both sides get the
-// same fresh node:http request and response; what making those costs is the first row, and is in the others too.
+// A whole chain in front of a handler: security headers, client IP, a bearer secret, a request limit. Both sides receive
+// the same new node:http request and response. The first row is the cost of creating these. All other rows include it.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
@@ -12,14 +12,14 @@ import proxyaddr from 'proxy-addr';
 import { nanoseconds, table } from './measure.js';
 
 const SECRET = 'a-shared-secret-of-more-than-32-characters';
-const WINDOW = 60_000;
+const WINDOW_MS = 60_000;
 const LIMIT = 1_000_000_000;
 
 const socket = new Socket();
 Object.defineProperty(socket, 'remoteAddress', { value: '127.0.0.1' });
 
-// express-rate-limit writes with Express' `append`. Giving every object Express' prototype, as Express does, would cost
-// both sides more than all that is measured here.
+// express-rate-limit calls Express' `append`. Setting Express' prototype on every object, as Express does, would cost more
+// than everything that is measured here.
 for (const name of ['append', 'get', 'set']) ServerResponse.prototype[name] = express.response[name];
 
 function exchange(i) {
@@ -47,9 +47,9 @@ function chain(...middleware) {
   return async (calls) => {
     for (let i = 0; i < calls; i++) {
       const [req, res] = exchange(i);
-      for (const one of middleware) {
+      for (const handle of middleware) {
         let passed = false;
-        const done = one(req, res, (error) => {
+        const done = handle(req, res, (error) => {
           if (error) throw error;
           passed = true;
         });
@@ -74,9 +74,9 @@ const peers = {
     const token = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
     if (timingSafeEqual(createHash('sha256').update(token).digest(), expected)) next();
   },
-  // Its own checks of how Express is set up need an app.
+  // Its validation of the Express configuration needs an app.
   limit: rateLimit({
-    windowMs: WINDOW,
+    windowMs: WINDOW_MS,
     limit: LIMIT,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
@@ -91,24 +91,24 @@ const ours = {
   limit: limit({
     store: memoryStore(),
     by: 'client-ip',
-    policies: [slidingWindow({ limit: 500, window: 1 })],
+    policies: [slidingWindow({ limit: 500, window: '1ms' })],
   }),
 };
 
 const options = { calls: 20_000 };
-table('a chain of four', [
-  ['the request and response alone', await nanoseconds(chain(), options)],
+table('a chain of four guards', [
+  ['only the request and response', await nanoseconds(chain(), options)],
   ['gatewarden: all four', await nanoseconds(chain(guard(...Object.values(ours))), options)],
   ['helmet + proxy-addr + key check + express-rate-limit', await nanoseconds(chain(...Object.values(peers)), options)],
 ]);
-table('one by one', [
-  ['the request and response alone', await nanoseconds(chain(), options)],
+table('each guard alone', [
+  ['only the request and response', await nanoseconds(chain(), options)],
   ['gatewarden securityHeaders', await nanoseconds(chain(guard(ours.headers)), options)],
   ['helmet', await nanoseconds(chain(peers.helmet), options)],
   ['gatewarden clientIp', await nanoseconds(chain(guard(ours.clientIp)), options)],
   ['proxy-addr', await nanoseconds(chain(peers.clientIp), options)],
   ['gatewarden authenticate(sharedSecret)', await nanoseconds(chain(guard(ours.secret)), options)],
-  ['a home-made key check', await nanoseconds(chain(peers.secret), options)],
+  ['a simple key check', await nanoseconds(chain(peers.secret), options)],
   ['gatewarden clientIp + limit', await nanoseconds(chain(guard(ours.clientIp, ours.limit)), options)],
   ['proxy-addr + express-rate-limit', await nanoseconds(chain(peers.clientIp, peers.limit), options)],
 ]);

@@ -1,4 +1,4 @@
-// One decision of a limiter, without a framework: 10,000 keys in turn.
+// One decision of a limiter without a framework, over 10,000 keys in turn.
 import { dailyQuota, memoryStore, slidingWindow } from 'gatewarden';
 import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { nanoseconds, table } from './measure.js';
@@ -36,7 +36,7 @@ function flexible(options) {
 }
 
 table('admitting', [
-  ['a bare Map counter (no limit at all)', await nanoseconds(counter())],
+  ['only a Map counter, without a limit', await nanoseconds(counter())],
   ['gatewarden, sliding window 60', await nanoseconds(gatewarden([slidingWindow({ limit: 60, window: '1m' })]))],
   [
     'gatewarden, sliding window 60 and daily quota',
@@ -46,7 +46,7 @@ table('admitting', [
 ]);
 
 table('refusing', [
-  ['a bare Map counter (no limit at all)', await nanoseconds(counter())],
+  ['only a Map counter, without a limit', await nanoseconds(counter())],
   ['gatewarden, sliding window 5', await nanoseconds(gatewarden([slidingWindow({ limit: 5, window: '24h' })]))],
   ['rate-limiter-flexible, fixed window', await nanoseconds(flexible({ points: 5, duration: 86_400 }))],
 ]);

@@ -1,4 +1,4 @@
-/** Nanoseconds per call: the best of several rounds, as noise only ever adds. */
+/** Nanoseconds per call: the best of several rounds, because noise only adds time. */
 export async function nanoseconds(run, { calls = 200_000, rounds = 7 } = {}) {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < rounds; round++) {
@@ -10,7 +10,7 @@ export async function nanoseconds(run, { calls = 200_000, rounds = 7 } = {}) {
   return best;
 }
 
-/** Prints rows as a table; the first is the measure of the others. */
+/** Prints rows as a table. Each row also shows its ratio to the first. */
 export function table(title, rows) {
   const [[, base]] = rows;
   console.log(`\n${title}`);

@@ -1,4 +1,4 @@
-// Decisions of a limiter in Redis over loopback, from one caller and from fifty; and the memory of 100,000 keys.
+// Decisions of a limiter in Redis over loopback, from one caller and from fifty, and the memory of 100,000 keys.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -33,7 +33,7 @@ const store = redisStore({ client, timeout: '5s', refusalCache: false });
 const flexible = new RateLimiterRedis({ storeClient: client, points: 60, duration: 60 });
 
 const contestants = [
-  ['INCR, no limit at all', (key) => client.incr(`incr:${key}`)],
+  ['only INCR, without a limit', (key) => client.incr(`incr:${key}`)],
   ['gatewarden, sliding window 60', (key) => store.admit([window], [key], 1)],
   ['gatewarden, sliding window 60 and daily quota', (key) => store.admit([window, quota], [key, key], 1)],
   ['rate-limiter-flexible, fixed window', (key) => flexible.consume(key).catch(() => undefined)],
@@ -77,14 +77,14 @@ const policies = [slidingWindow({ limit: 60, window: '24h' }), quota];
 const bytes = async () => ((await used()) - before) / 100_000;
 async function everyKey() {
   for (let i = 0; i < 100_000; i += 50) {
-    const asked = Array.from({ length: 50 }, (_, j) => {
+    const admissions = Array.from({ length: 50 }, (_, j) => {
       const key = `10.${(i + j) >> 16}.${((i + j) >> 8) & 255}.${(i + j) & 255}`;
       return store.admit(policies, [key, key], 1);
     });
-    await Promise.all(asked);
+    await Promise.all(admissions);
   }
 }
-console.log('\nbytes a key, 100,000 keys, window of 60 and daily quota');
+console.log('\nbytes per key: 100,000 keys, a window of 60 and a daily quota');
 await everyKey();
 console.log(`  one request   ${(await bytes()).toFixed(0)}`);
 for (let i = 1; i < 60; i++) await everyKey();

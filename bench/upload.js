@@ -1,11 +1,11 @@
-// What an upload costs: 300 MB against a cap of 50 MB, and twenty of 40 MB at once. Each server is a process of its own.
+// The cost of uploads: one of 300 MB against a limit of 50 MB, and twenty of 40 MB at once. Each server is its own process.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { connect } from 'node:net';
 
 const MB = 1024 * 1024;
-const CAP = 50 * MB;
+const MAX_BYTES = 50 * MB;
 const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==',
   'base64',
@@ -17,24 +17,30 @@ const SERVERS = {
     const { guard } = await import('gatewarden/express');
     const { upload } = await import('gatewarden/upload');
     const app = express();
-    app.post('/', guard(upload({ files: { types: ['image/png'], maxBytes: CAP } })), (_req, res) => res.end('ok'));
+    app.post('/', guard(upload({ files: { types: ['image/png'], maxBytes: MAX_BYTES } })), (_req, res) =>
+      res.end('ok'),
+    );
     return app.listen(port, '127.0.0.1');
   },
   async multer(port) {
     const { default: express } = await import('express');
     const { default: multer } = await import('multer');
     const app = express();
-    app.post('/', multer({ storage: multer.diskStorage({}), limits: { fileSize: CAP } }).single('file'), (req, res) => {
-      rmSync(req.file.path);
-      res.end('ok');
-    });
+    app.post(
+      '/',
+      multer({ storage: multer.diskStorage({}), limits: { fileSize: MAX_BYTES } }).single('file'),
+      (req, res) => {
+        rmSync(req.file.path);
+        res.end('ok');
+      },
+    );
     app.use((error, _req, res, _next) => res.status(error.code === 'LIMIT_FILE_SIZE' ? 413 : 500).end());
     return app.listen(port, '127.0.0.1');
   },
   async '@fastify/multipart'(port) {
     const { default: fastify } = await import('fastify');
     const app = fastify();
-    await app.register(import('@fastify/multipart'), { limits: { fileSize: CAP } });
+    await app.register(import('@fastify/multipart'), { limits: { fileSize: MAX_BYTES } });
     app.post('/', async (request) => {
       await request.saveRequestFiles();
       return 'ok';
@@ -47,7 +53,7 @@ const SERVERS = {
     const { bodyLimit } = await import('hono/body-limit');
     const { serve } = await import('@hono/node-server');
     const app = new Hono();
-    app.post('/', bodyLimit({ maxSize: CAP }), async (c) => {
+    app.post('/', bodyLimit({ maxSize: MAX_BYTES }), async (c) => {
       await c.req.formData();
       return c.text('ok');
     });
@@ -58,13 +64,13 @@ const SERVERS = {
 if (process.send !== undefined) {
   const server = await SERVERS[process.argv[2]](0);
   if (!server.listening) await once(server, 'listening');
-  let most = 0;
+  let peak = 0;
   setInterval(() => {
-    most = Math.max(most, process.memoryUsage.rss());
+    peak = Math.max(peak, process.memoryUsage.rss());
   }, 5).unref();
   process.on('message', (message) => {
-    if (message === 'begin') most = process.memoryUsage.rss();
-    process.send({ rss: process.memoryUsage.rss(), most });
+    if (message === 'begin') peak = process.memoryUsage.rss();
+    process.send({ rss: process.memoryUsage.rss(), peak });
   });
   process.send({ port: server.address().port });
 } else {
@@ -85,18 +91,18 @@ if (process.send !== undefined) {
 async function measured(name, act) {
   const child = fork(new URL(import.meta.url), [name], { execArgv: [] });
   const [{ port }] = await once(child, 'message');
-  // Once before, so that what is only loaded is not counted.
+  // One upload first, so that memory for loading modules is not counted.
   await send(port, MB, false);
   child.send('begin');
   const [{ rss: before }] = await once(child, 'message');
   const result = await act(port).catch((error) => ({ status: error.code ?? 'failed', sent: 0 }));
   child.send('end');
-  const [{ most }] = await once(child, 'message');
+  const [{ peak }] = await once(child, 'message');
   child.kill();
-  return { ...result, grown: Math.round((most - before) / MB) };
+  return { ...result, grown: Math.round((peak - before) / MB) };
 }
 
-/** A multipart body with one file of so many bytes; gives the status, and how much was sent by when it came. */
+/** Sends a multipart body with one file of `size` bytes. Returns the status, and how much had been sent when it arrived. */
 async function send(port, size, chunked) {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
@@ -107,11 +113,11 @@ async function send(port, size, chunked) {
   let status;
   let closed = false;
   let sent = 0;
-  let sentThen;
+  let sentAtResponse;
   socket.on('data', (data) => {
     if (status !== undefined) return;
     status = Number(data.toString('latin1').slice(9, 12));
-    sentThen = sent;
+    sentAtResponse = sent;
   });
   socket.on('error', () => undefined);
   socket.on('close', () => {
@@ -144,5 +150,5 @@ async function send(port, size, chunked) {
   if (chunked && !closed) socket.write('0\r\n\r\n');
   while (status === undefined && !closed) await new Promise((later) => setTimeout(later, 5));
   socket.destroy();
-  return { status: status ?? 'cut off', sent: sentThen ?? sent };
+  return { status: status ?? 'disconnected', sent: sentAtResponse ?? sent };
 }

@@ -1,4 +1,4 @@
-/** What the examples log with: of pino's shape, so that pino itself may stand here. */
+/** The logger of the examples. It has pino's shape, so that pino can replace it. */
 export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -8,17 +8,19 @@ export interface Logger {
 export const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR'] as const;
 export type Level = (typeof LEVELS)[number];
 
-/** The lines that the guide shows: time, name, level, text. Below `least` none is written. */
-export function textLogger(write: (line: string) => void, least: Level = 'INFO'): Logger {
+/** Writes the lines that the guides show: time, name, level, text. Lines below `minLevel` are not written. */
+export function textLogger(write: (line: string) => void, minLevel: Level = 'INFO'): Logger {
   const line = (level: Level) => (fields: object, message: string) => {
-    if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
-    const { requestId, err, ...rest } = fields as { requestId?: string; err?: unknown };
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(minLevel)) return;
+    const { requestId, err, ...otherFields } = fields as { requestId?: string; err?: unknown };
     const id = requestId === undefined ? '' : `[${requestId}] `;
-    const more = Object.entries(rest).filter(([, value]) => value !== undefined);
-    const detail = more.map(([name, value]) => ` ${name}=${JSON.stringify(value)}`).join('');
-    const failure = err instanceof Error ? `\n${err.stack}` : '';
+    const details = Object.entries(otherFields)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => ` ${name}=${JSON.stringify(value)}`)
+      .join('');
+    const stack = err instanceof Error ? `\n${err.stack}` : '';
     const time = new Date().toISOString().replace('T', ' ').replace('.', ',').slice(0, -1);
-    write(`${time} - server - ${level} - ${id}${message}${detail}${failure}\n`);
+    write(`${time} - server - ${level} - ${id}${message}${details}${stack}\n`);
   };
   return { info: line('INFO'), warn: line('WARNING'), error: line('ERROR') };
 }

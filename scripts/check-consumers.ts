@@ -1,7 +1,7 @@
 /**
- * The package as its users see it: packed, installed from the tarball into projects outside this one (ESM, CJS,
- * TypeScript `nodenext` in both formats, TypeScript `bundler`, TypeScript without any types of Express), type-checked
- * with `skipLibCheck: false`, started, and asked over HTTP. Nothing comes from a registry.
+ * Checks the package as its users install it. Packs it, installs the tarball into projects outside this repository (ESM,
+ * CJS, TypeScript `nodenext` in both formats, TypeScript `bundler`, TypeScript without Express' types), type-checks them
+ * with `skipLibCheck: false`, starts them, and sends HTTP requests. Nothing is downloaded from a registry.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -15,12 +15,12 @@ import lock from '../package-lock.json' with { type: 'json' };
 
 interface Consumer {
   readonly name: string;
-  /** Folder below test/consumers. */
+  /** The directory below test/consumers. */
   readonly project: string;
-  /** What it has beside the tarball, from our own node_modules. */
+  /** The packages that it uses besides the tarball, linked from this repository's node_modules. */
   readonly packages: readonly string[];
   readonly tsconfig?: string;
-  /** What to start; it prints its port. Left out where there are only types to see. */
+  /** The server to start. It prints its port. Undefined if only the types are checked. */
   readonly server?: string;
 }
 
@@ -51,7 +51,7 @@ const CONSUMERS: readonly Consumer[] = [
     server: 'out/server.js',
   },
   {
-    name: 'TypeScript without types of Express',
+    name: 'TypeScript without the types of Express',
     project: 'ts-no-express-types',
     packages: ['@types/node'],
     tsconfig: 'tsconfig.json',
@@ -62,17 +62,17 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SECRET = 'consumer-secret-consumer-secret-1234';
 
 async function main(): Promise<void> {
-  if (!existsSync(join(ROOT, 'dist/index.js'))) throw new Error('There is no dist: run `npm run build` first.');
+  if (!existsSync(join(ROOT, 'dist/index.js'))) throw new Error('dist does not exist. Run `npm run build` first.');
   const work = mkdtempSync(join(tmpdir(), 'gatewarden-consumers-'));
   try {
-    const tarballs = shipped().map((folder) => pack(folder, work));
+    const tarballs = packagesToPack().map((directory) => pack(directory, work));
     for (const [i, consumer] of CONSUMERS.entries()) {
-      const folder = join(work, String(i));
-      install(consumer, folder, tarballs);
+      const directory = join(work, String(i));
+      install(consumer, directory, tarballs);
       if (consumer.tsconfig !== undefined) {
-        node(folder, join(installed('typescript'), 'bin/tsc'), '--project', consumer.tsconfig);
+        node(directory, join(installed('typescript'), 'bin/tsc'), '--project', consumer.tsconfig);
       }
-      if (consumer.server !== undefined) await ask(folder, consumer.server);
+      if (consumer.server !== undefined) await checkServer(directory, consumer.server);
       console.log(`consumer ok: ${consumer.name}`);
     }
   } finally {
@@ -80,8 +80,8 @@ async function main(): Promise<void> {
   }
 }
 
-/** The folders of the package and of all that comes with it, the dependencies of its dependencies too. */
-function shipped(): string[] {
+/** The directories of the package and of all its dependencies, direct and indirect. */
+function packagesToPack(): string[] {
   return Object.entries(lock.packages)
     .filter(([, entry]) => !('dev' in entry || 'devOptional' in entry || 'peer' in entry))
     .map(([path]) => join(ROOT, path));
@@ -91,27 +91,27 @@ function installed(name: string): string {
   return join(ROOT, 'node_modules', name);
 }
 
-function pack(folder: string, destination: string): string {
-  const printed = npm(destination, 'pack', folder, '--ignore-scripts', '--json');
+function pack(directory: string, destination: string): string {
+  const printed = npm(destination, 'pack', directory, '--ignore-scripts', '--json');
   const [packed]: { filename: string }[] = JSON.parse(printed);
-  if (packed === undefined) throw new Error(`npm packed nothing of ${folder}`);
+  if (packed === undefined) throw new Error(`npm pack produced nothing for ${directory}`);
   return join(destination, packed.filename);
 }
 
-/** What the package depends on comes as tarballs too, so that npm resolves it as for a user, and without any cache. */
-function install(consumer: Consumer, folder: string, tarballs: readonly string[]): void {
-  cpSync(join(ROOT, 'test/consumers', consumer.project), folder, { recursive: true });
-  npm(folder, 'install', '--offline', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', ...tarballs);
+/** The dependencies are tarballs too, so that npm resolves them as it does for a user, without a registry or a cache. */
+function install(consumer: Consumer, directory: string, tarballs: readonly string[]): void {
+  cpSync(join(ROOT, 'test/consumers', consumer.project), directory, { recursive: true });
+  npm(directory, 'install', '--offline', '--no-audit', '--no-fund', '--no-save', '--ignore-scripts', ...tarballs);
   for (const name of consumer.packages) {
-    const link = join(folder, 'node_modules', name);
+    const link = join(directory, 'node_modules', name);
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(installed(name), link, 'junction');
   }
 }
 
-async function ask(folder: string, server: string): Promise<void> {
+async function checkServer(directory: string, server: string): Promise<void> {
   const child = spawn(process.execPath, [server], {
-    cwd: folder,
+    cwd: directory,
     env: { ...process.env, SECRET_KEY: SECRET },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -125,9 +125,9 @@ async function ask(folder: string, server: string): Promise<void> {
         signal: AbortSignal.timeout(10_000),
       });
 
-    const stranger = await get();
-    assert.equal(stranger.status, 401);
-    assert.equal(stranger.headers.get('content-type'), 'application/problem+json');
+    const anonymous = await get();
+    assert.equal(anonymous.status, 401);
+    assert.equal(anonymous.headers.get('content-type'), 'application/problem+json');
     assert.equal((await get('wrong-wrong-wrong-wrong-wrong-wrong')).status, 401);
 
     for (const remaining of [1, 0]) {

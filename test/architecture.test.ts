@@ -9,7 +9,7 @@ const SRC = new URL('../src/', import.meta.url);
 const house: House = new Map(
   readdirSync(SRC, { recursive: true, encoding: 'utf8' })
     .map((file) => file.replaceAll('\\', '/'))
-    .filter((file) => file.endsWith('.ts'))
+    .filter((file) => file.endsWith('.ts') || file.endsWith('.lua'))
     .map((file) => [file, readFileSync(new URL(file, SRC), 'utf8')]),
 );
 
@@ -22,10 +22,10 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['a.ts -> b.ts -> c.ts -> a.ts'],
   ],
   [
-    'imports only files that exist, by their .js name',
+    'imports only files that exist, TypeScript by its .js name',
     rules.everyImportIsAFile,
-    { 'a.ts': "import './b';", 'b.ts': '' },
-    ['a.ts imports ./b'],
+    { 'a.ts': "import './b'; import './c.lua'; import './d.lua';", 'b.ts': '', 'c.lua': "import './e.js'" },
+    ['a.ts imports ./b', 'a.ts imports ./d.lua'],
   ],
   [
     'keeps the core free of other rooms',
@@ -40,9 +40,9 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['sequence.ts'],
   ],
   [
-    'has no file over 250 lines',
+    'has no TypeScript file over 250 lines',
     rules.noFileOverTwoHundredFiftyLines,
-    { 'a.ts': 'a;\n'.repeat(250), 'b.ts': 'b;\n'.repeat(251) },
+    { 'a.ts': 'a;\n'.repeat(250), 'b.ts': 'b;\n'.repeat(251), 'c.lua': 'c()\n'.repeat(251) },
     ['b.ts'],
   ],
   [
@@ -90,7 +90,7 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     'lets only the Redis stores know Redis',
     rules.onlyTheRedisFoldersKnowRedis,
     {
-      'limit/redis/pipe.ts': "import slot from 'cluster-key-slot'; import './layout.js'; slot('');",
+      'limit/redis/cluster-slot.ts': "import slot from 'cluster-key-slot'; import './layout.js'; slot('');",
       'limit/redis/layout.ts': '',
       'limit/limit.ts': "import type { Redis } from 'ioredis';",
       'redis/index.ts': "export { redisKey } from '../limit/redis/layout.js';",

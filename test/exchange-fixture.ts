@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { Exchange } from '../src/core/exchange.js';
 import type { Guard } from '../src/core/guard.js';
 import type { Principal } from '../src/core/principal.js';
-import { renderProblem } from '../src/core/problem-format.js';
+import { renderReply } from '../src/core/render-reply.js';
 import type { RequestView, ResponseHeaders } from '../src/core/request-view.js';
 import { sequence } from '../src/core/sequence.js';
 import { expectNoCredential } from './canary.js';
@@ -125,7 +125,7 @@ export interface Answer extends TestExchange {
 export async function ask(guard: Guard, options: TestExchangeOptions = {}): Promise<Answer> {
   const test = testExchange(options);
   const reply = await sequence(guard)(test.exchange);
-  const rendered = reply === undefined ? undefined : renderProblem(reply, test.exchange);
+  const rendered = reply === undefined ? undefined : renderReply(reply, test.exchange);
   expectNoCredential(
     'answer',
     inspect({ reply, rendered, headers: test.headers.all(), faults: test.faults }, { depth: 6 }),
@@ -136,6 +136,6 @@ export async function ask(guard: Guard, options: TestExchangeOptions = {}): Prom
     status: rendered?.status ?? reply?.status,
     replyHeaders: Object.fromEntries(reply?.headers ?? []),
     body: rendered?.body ?? '',
-    contentType: rendered?.contentType,
+    contentType: rendered?.headers.find(([name]) => name === 'Content-Type')?.[1],
   };
 }

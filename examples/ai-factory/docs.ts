@@ -8,14 +8,14 @@ interface Asset {
   readonly type: string;
 }
 
-/** The files of both pages, by the name under which they are served. */
+/** The files of both pages, by the names under which they are served. */
 export type Docs = ReadonlyMap<string, Asset>;
 
 const require = createRequire(import.meta.url);
 const SCRIPT = 'text/javascript; charset=utf-8';
 const STYLE = 'text/css; charset=utf-8';
 
-/** Nothing is fetched from anywhere else: neither scripts nor ReDoc's own logo. */
+/** The pages load nothing from other hosts, not even ReDoc's logo. */
 const POLICY = [
   "default-src 'self'",
   "style-src 'self' 'unsafe-inline'",
@@ -37,7 +37,7 @@ const REDOC_PAGE = page(
 const START_SWAGGER = "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#page', persistAuthorization: false });";
 const START_REDOC = "Redoc.init('/openapi.json', { disableSearch: true }, document.getElementById('page'));";
 
-/** Reads what the pages consist of out of the packages of Swagger UI and ReDoc. */
+/** Reads the files of the pages from the packages of Swagger UI and ReDoc. */
 export async function readDocs(): Promise<Docs> {
   const swagger = join(dirname(require.resolve('@fastify/swagger-ui/package.json')), 'static');
   const redoc = join(dirname(require.resolve('redoc/package.json')), 'bundles');
@@ -51,7 +51,7 @@ export async function readDocs(): Promise<Docs> {
   ]);
 }
 
-/** `/docs`, `/redoc` and `/openapi.json`. */
+/** Serves `/docs`, `/redoc` and `/openapi.json`. */
 export function serveDocs(app: Hono, docs: Docs, description: object): void {
   const html = (c: Context, text: string) => c.html(text, 200, { 'Content-Security-Policy': POLICY });
   app.get('/openapi.json', (c) => c.json(description));

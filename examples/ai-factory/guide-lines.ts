@@ -1,8 +1,8 @@
 import type { AccessLogFields, Logger } from 'gatewarden';
 
 /**
- * Writes what `accessLog` tells in the words of the guide: a line for the request, one for the response, and one for a
- * key that nobody has, with a hash of it where the guide shows its beginning.
+ * Writes the fields of `accessLog` as the guide shows them: a line for the request, one for the response, and one for an
+ * invalid key. Where the guide shows the beginning of the key, this line shows a hash of it.
  */
 export function guideLines(logger: Logger): Logger {
   const lines = (level: keyof Logger) => (fields: object) => {

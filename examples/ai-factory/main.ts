@@ -17,22 +17,26 @@ async function main(): Promise<void> {
       console.log(`  ${name.padEnd(26)} ${value}${source === 'default' ? ' (default)' : ''}`);
     }
     console.log('\nTry it, in another terminal:\n');
-    console.log(settings.keyMadeUp ? `  export API_KEY=${settings.apiKeys[0]}` : '  # with API_KEY as it is set here');
+    console.log(
+      settings.keyIsGenerated ? `  export API_KEY=${settings.apiKeys[0]}` : '  # with API_KEY set as it is here',
+    );
     console.log(`  curl ${origin}/health`);
     console.log(`  curl -H "X-API-Key: $API_KEY" ${origin}/protected\n`);
-    console.log(`AI Factory server listening on ${origin}, its pages on ${origin}/docs`);
+    console.log(`AI Factory server listening on ${origin}, documentation on ${origin}/docs`);
   });
 
   const stop = () => {
     logger.info({}, 'Shutting down');
-    // What has begun may end; what only waits on a kept connection may not.
+    // Requests in progress may finish. Idle keep-alive connections are closed.
     server.close(() => process.exit(0));
     if ('closeIdleConnections' in server) server.closeIdleConnections();
     setTimeout(() => process.exit(0), 10_000).unref();
   };
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
   server.once('error', (error: NodeJS.ErrnoException) => {
-    console.error(`HOST and PORT cannot be listened on (${error.code}).`);
+    console.error(
+      `Cannot listen on ${settings.host}:${settings.port} (${error.code}). Set HOST or PORT to another value.`,
+    );
     process.exit(1);
   });
 }

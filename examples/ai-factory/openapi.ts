@@ -12,7 +12,7 @@ const PROTECTED = {
 } as const;
 const REFUSALS = {
   403: problem('The key is missing or invalid.'),
-  429: problem('Too many requests from this address. `Retry-After` says when to come back.'),
+  429: problem('Too many requests from this address. `Retry-After` says how many seconds to wait.'),
 };
 
 /** The description of the service that `/docs` and `/redoc` show (OpenAPI 3.1). */
@@ -22,7 +22,7 @@ export function openApi(version: string) {
     info: {
       title: 'AI Factory Testing Server',
       version,
-      description: 'Send the key in `X-API-Key`. The lock at the top right of `/docs` keeps it for all calls.',
+      description: 'Send the key in `X-API-Key`. The lock at the top right of `/docs` adds it to every call.',
     },
     components: {
       securitySchemes: { APIKeyHeader: { type: 'apiKey', in: 'header', name: 'X-API-Key' } },
@@ -30,7 +30,7 @@ export function openApi(version: string) {
         Error: {
           type: 'object',
           required: ['detail', 'timestamp'],
-          properties: { detail: { description: 'A sentence, or a list of mistakes in the body.' }, timestamp },
+          properties: { detail: { description: 'A sentence, or a list of errors in the body.' }, timestamp },
         },
         TestRequest: {
           type: 'object',
@@ -48,16 +48,16 @@ export function openApi(version: string) {
         get: {
           summary: 'Whether the server is up',
           responses: {
-            200: json('It is.', { status: { const: 'healthy' }, timestamp, version: { type: 'string' } }),
+            200: json('The server is up.', { status: { const: 'healthy' }, timestamp, version: { type: 'string' } }),
           },
         },
       },
       '/health/detailed': {
         get: {
-          summary: 'The same, with what is configured',
+          summary: 'Whether the server is up, with its configuration',
           ...PROTECTED,
           responses: {
-            200: json('It is up.', {
+            200: json('The server is up.', {
               status: { const: 'healthy' },
               timestamp,
               version: { type: 'string' },
@@ -88,14 +88,14 @@ export function openApi(version: string) {
             content: { 'application/json': { schema: { $ref: '#/components/schemas/TestRequest' } } },
           },
           responses: {
-            200: json('It has run.', {
+            200: json('The test has run.', {
               success: { type: 'boolean' },
               test_id: { type: 'string' },
               received_data: { $ref: '#/components/schemas/TestRequest' },
               timestamp,
             }),
             ...REFUSALS,
-            422: problem('The body is not what is asked for.'),
+            422: problem('The body is invalid.'),
           },
         },
       },

@@ -25,7 +25,7 @@ import { openApi } from './openapi.js';
 import type { Settings } from './settings.js';
 
 export const VERSION = '1.0.0';
-const MAX_BODY = 64 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
 
 const TestRequest = z.object({
   test_name: z.string().min(1).max(200),
@@ -33,12 +33,12 @@ const TestRequest = z.object({
   timeout: z.int().min(1).max(300).default(30),
 });
 
-/** The AI Factory server: each guard stands where the guide's middleware stood, and answers in its words. */
+/** The AI Factory server. The guards replace the guide's middleware, in its order and with its responses. */
 export function createServer(settings: Settings, logger: Logger, docs: Docs): Hono {
   const { corsOrigins, rateLimit } = settings;
   const allowance = `${rateLimit.requests} requests per ${toMilliseconds(rateLimit.period) / 1000}s`;
 
-  // Clients of this server know FastAPI's bodies: `detail`, and when it happened. A bad key is 403 to them.
+  // Clients of this server expect FastAPI's error bodies: `detail` and a timestamp. They expect 403 for a bad key.
   const fastApiErrors = problemFormat({
     'credentials-missing': () => ({ status: 403, body: error('API key required') }),
     'credentials-invalid': () => ({ status: 403, body: error('Invalid API Key') }),
@@ -68,7 +68,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
 
   app.get('/health', (c) => c.json({ status: 'healthy', timestamp: timestamp(), version: VERSION }));
 
-  // Everything below counts; /health never does.
+  // The limit applies to every route below, but not to /health.
   if (rateLimit.enabled) {
     const { requests, period } = rateLimit;
     app.use(
@@ -77,7 +77,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
           store: memoryStore(),
           by: 'client-ip',
           policies: [slidingWindow({ limit: requests, window: period, name: 'requests' })],
-          // Guesses at the key count like everything else.
+          // A request with a wrong key is charged too. Otherwise guessing keys would be free.
           refundOn: ['server-error'],
           legacyHeaders: true,
         }),
@@ -102,7 +102,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
   app.get('/protected', guard(withKey), (c) =>
     c.json({
       message: 'Access granted to protected resource',
-      // To its own holder only, and so short as the guide has it.
+      // Only the holder of the key sees its beginning, as short as in the guide.
       api_key: `${(c.req.header('X-API-Key') ?? '').slice(0, 11)}...`,
       timestamp: timestamp(),
     }),
@@ -156,12 +156,12 @@ function error(detail: string) {
   return { detail, timestamp: timestamp() };
 }
 
-/** UTC as Python's `isoformat` writes it, which this server's clients parse. */
+/** The time in UTC as Python's `isoformat` writes it. This server's clients parse that form. */
 function timestamp(): string {
   return `${new Date().toISOString().slice(0, -1)}000`;
 }
 
-/** Undefined where it is none: no JSON means that. */
+/** The value, or undefined if the text is not JSON. No JSON text has the value undefined. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -170,13 +170,13 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The body, unless it is longer than any that this server takes. */
+/** The body as text, or undefined if it is larger than this server accepts. */
 async function bodyText(request: Request): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body ?? []) {
     size += chunk.length;
-    if (size > MAX_BODY) return undefined;
+    if (size > MAX_BODY_BYTES) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

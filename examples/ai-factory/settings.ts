@@ -16,8 +16,8 @@ import {
 
 export interface Settings {
   readonly apiKeys: readonly string[];
-  /** Whether the key was made up for this run. */
-  readonly keyMadeUp: boolean;
+  /** Whether the key was generated for this run. */
+  readonly keyIsGenerated: boolean;
   readonly corsOrigins: readonly string[];
   readonly trustedHosts: readonly string[];
   readonly trustedProxies: readonly string[];
@@ -29,16 +29,16 @@ export interface Settings {
 }
 
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
-const split = (keys: string) => keys.split(',').map((key) => key.trim());
+const splitKeys = (keys: string) => keys.split(',').map((key) => key.trim());
 
 /**
- * The server's settings. Without `API_KEY` one is made up, for trying it out on this machine alone.
- * @throws OptionError that tells of all mistakes together
+ * Reads the server's settings. Without `API_KEY` a key is generated, to try the server on this machine only.
+ * @throws OptionError that lists all mistakes
  */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const { values, describe } = readEnv(
     {
-      API_KEY: checked(secret({ optional: true, minLength: 16 }), (keys) => keys && apiKeys({ keys: split(keys) })),
+      API_KEY: checked(secret({ optional: true, minLength: 16 }), (keys) => keys && apiKeys({ keys: splitKeys(keys) })),
       CORS_ORIGINS: checked(list({ default: ['http://localhost:3000'] }), (origin) => cors({ origin })),
       TRUSTED_HOSTS: checked(list({ default: ['localhost', '127.0.0.1', '[::1]'] }), (hosts) =>
         trustedHosts({ hosts }),
@@ -54,13 +54,11 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     environment,
   );
   if (values.API_KEY === undefined && (!LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production')) {
-    throw new OptionError(
-      'gatewarden: bad settings:\n  "API_KEY" must be set where others can call, and in production',
-    );
+    throw new OptionError('gatewarden: bad settings: "API_KEY" must be set if HOST is not loopback, and in production');
   }
   return {
-    apiKeys: values.API_KEY === undefined ? [`sk-test-${randomBytes(16).toString('hex')}`] : split(values.API_KEY),
-    keyMadeUp: values.API_KEY === undefined,
+    apiKeys: values.API_KEY === undefined ? [`sk-test-${randomBytes(16).toString('hex')}`] : splitKeys(values.API_KEY),
+    keyIsGenerated: values.API_KEY === undefined,
     corsOrigins: values.CORS_ORIGINS,
     trustedHosts: values.TRUSTED_HOSTS,
     trustedProxies: values.TRUSTED_PROXIES,

@@ -2,10 +2,10 @@ import { z } from 'zod';
 
 const text = (max: number) => z.string().min(1).max(max);
 
-/** One bet as a sender reports it. Members that it does not know are refused: a misspelt one must not be lost. */
+/** One bet as a sender reports it. Unknown members are refused, so that a misspelt member is not lost silently. */
 export const Bet = z.strictObject({
   id: text(200),
-  /** ISO 8601; the time of arrival where it is left out. */
+  /** ISO 8601. The time of arrival by default. */
   dateTime: z.iso.datetime({ offset: true, local: true }).optional(),
   nonce: z.int().min(1),
   amount: z.number().min(0),
@@ -18,14 +18,14 @@ export const Bet = z.strictObject({
 });
 export type Bet = z.infer<typeof Bet>;
 
-/** A mistake as FastAPI words it: clients of this service read `detail[].loc` and `detail[].msg`. */
+/** A mistake in FastAPI's form: clients of this service read `detail[].loc` and `detail[].msg`. */
 export interface Mistake {
   readonly type: string;
   readonly loc: readonly (string | number)[];
   readonly msg: string;
 }
 
-/** The bet in a request's body, or what is wrong with it, all at once. */
+/** Reads the bet in a request's body. Returns the bet, or all mistakes in it. */
 export function readBet(body: string): { readonly bet: Bet } | { readonly mistakes: readonly Mistake[] } {
   let value: unknown;
   try {
@@ -42,7 +42,7 @@ export function readBet(body: string): { readonly bet: Bet } | { readonly mistak
         return issue.keys.map((key) => ({
           type: 'extra_forbidden',
           loc: [...loc, key],
-          msg: 'There is no such member.',
+          msg: 'Unknown field.',
         }));
       }
       if (issue.input === undefined && issue.path.length > 0) {

@@ -4,8 +4,8 @@ import type { Logger } from '../text-logger.js';
 const MAX_LENGTH = 300;
 
 /**
- * Logs a warning for each request of a page that `cors` did not allow to read the answer, refused preflights included.
- * Put it before `cors`.
+ * Logs a warning for each request from a page that `cors` does not allow to read the response, and for each refused
+ * preflight. Put it before `cors`.
  */
 export function corsViolations(logger: Logger): Guard {
   return function corsViolations(exchange) {
@@ -23,7 +23,7 @@ export function corsViolations(logger: Logger): Guard {
   };
 }
 
-/** An origin without what else may stand in the header, such as a password or what a terminal takes for a command. */
+/** Only the origin: the header may also hold a password, or control characters that a terminal would execute. */
 function printable(origin: string): string {
   if (origin === 'null') return origin;
   return URL.canParse(origin) ? new URL(origin).origin.slice(0, MAX_LENGTH) : 'malformed';

@@ -19,7 +19,7 @@ import { corsViolations } from './cors-violations.js';
 import type { Settings } from './settings.js';
 import type { Stream, Streams } from './streams.js';
 
-/** The senders of this service were written against FastAPI: errors stand under `detail`. */
+/** The senders of this service were written for FastAPI: they read errors in `detail`. */
 const fastApiErrors = problemFormat({
   'credentials-missing': () => ({ body: { detail: 'Missing X-Ingest-Token header' } }),
   'credentials-invalid': () => ({ body: { detail: 'Invalid ingest token' } }),
@@ -27,7 +27,7 @@ const fastApiErrors = problemFormat({
   default: ({ detail }) => ({ body: { detail } }),
 });
 
-/** The live-ingest API: it takes bets from those who know the token, so many a minute, and shows them by stream. */
+/** The live-ingest API: accepts bets from senders with the token, up to a limit per minute, and lists them by stream. */
 export async function createGateway(settings: Settings, streams: Streams, logger: Logger): Promise<FastifyInstance> {
   const app = fastify({ bodyLimit: 64 * 1024 });
   await app.register(gatewarden, {
@@ -54,7 +54,7 @@ export async function createGateway(settings: Settings, streams: Streams, logger
     ],
   });
 
-  // Whatever type it is sent under, a body here is JSON: curl's own default is a form.
+  // A body is read as JSON, whatever its Content-Type: curl sends a form's by default.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
 
@@ -66,7 +66,7 @@ export async function createGateway(settings: Settings, streams: Streams, logger
           store: memoryStore(),
           by: 'client-ip',
           policies: [slidingWindow({ limit: settings.ingestRateLimit, window: '1m', name: 'ingest' })],
-          // Guesses at the token count like everything else.
+          // A request with a wrong token is charged too. Otherwise guessing tokens would be free.
           refundOn: ['server-error'],
           legacyHeaders: true,
         }),

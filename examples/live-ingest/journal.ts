@@ -3,20 +3,20 @@ import { type FileHandle, open } from 'node:fs/promises';
 const NEWLINE = 0x0a;
 
 /**
- * Lines of JSON in a file that is only ever appended to. It survives a restart and a crash: what `append` has promised
- * is on the disk, and a last line that a crash cut short is taken off at the next start. For one process at a time.
+ * An append-only file of JSON lines. It survives a restart and a crash: once `append` resolves, its entry is on the disk,
+ * and an incomplete last line is removed at the next start. One process at a time may use the file.
  *
- * A database would do as well, but on Node 20 none is embedded, and the drivers of SQLite download or compile a binary
- * when they are installed.
+ * A database would work too, but Node 20 includes none, and SQLite drivers download or compile a binary when they are
+ * installed.
  */
 export class Journal {
   readonly #file: FileHandle;
-  /** Bytes of whole entries. */
+  /** The length of the complete entries, in bytes. */
   #length: number;
   #lines: string[] = [];
-  /** The write that is under way, or the last one. */
+  /** The write in progress, or the last one. */
   #last: Promise<void> = Promise.resolve();
-  /** The write that will take what is in `#lines`. */
+  /** The write that will contain `#lines`. */
   #next: Promise<void> | undefined;
 
   private constructor(file: FileHandle, length: number) {
@@ -24,7 +24,7 @@ export class Journal {
     this.#length = length;
   }
 
-  /** Opens the file, made where there is none, and hands `replay` every entry in order. */
+  /** Opens or creates the file, and calls `replay` with every entry in order. */
   static async open(path: string, replay: (entry: unknown) => void): Promise<Journal> {
     const file = await open(path, 'a+', 0o600);
     try {
@@ -41,7 +41,7 @@ export class Journal {
     }
   }
 
-  /** Resolves once the entry is on the disk. Entries that come while another is being written go together. */
+  /** Resolves once the entry is on the disk. Entries that arrive during a write are written together. */
   append(entry: unknown): Promise<void> {
     this.#lines.push(`${JSON.stringify(entry)}\n`);
     if (this.#next === undefined) {
@@ -65,7 +65,7 @@ export class Journal {
       await this.#file.datasync();
       this.#length += bytes.length;
     } catch (error) {
-      // Half an entry in the middle would spoil the file.
+      // An incomplete entry in the middle would make the file unreadable.
       await this.#file.truncate(this.#length);
       throw error;
     }

@@ -15,7 +15,7 @@ async function main(): Promise<void> {
   for (const { name, value, source } of settings.described) {
     console.log(`  ${name.padEnd(18)} ${value}${source === 'default' ? ' (default)' : ''}`);
   }
-  if (!isLoopback(settings)) console.warn(`Warning: ${settings.host} can be reached from other machines.`);
+  if (!isLoopback(settings)) console.warn(`Warning: other machines can reach ${settings.host}.`);
   const token = settings.ingestTokens.length === 0 ? '' : ' -H "X-Ingest-Token: $INGEST_TOKEN"';
   console.log(`\nTry it, in another terminal:
 

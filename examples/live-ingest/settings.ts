@@ -3,7 +3,7 @@ import { clientIp, cors, ingestToken, OptionError } from 'gatewarden';
 import { checked, type DescribedSetting, integer, list, port, readEnv, secret, text } from 'gatewarden/env';
 
 export interface Settings {
-  /** Empty: everybody may ingest. */
+  /** If empty, ingesting needs no token. */
   readonly ingestTokens: readonly string[];
   /** Requests a minute from one address. */
   readonly ingestRateLimit: number;
@@ -19,14 +19,14 @@ export interface Settings {
 const DATA_FILE = fileURLToPath(new URL('live-streams.jsonl', import.meta.url));
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
-/** @throws OptionError that tells of all mistakes together */
+/** @throws OptionError that lists all mistakes */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const { values, describe } = readEnv(
     {
       INGEST_TOKEN: checked(secret({ optional: true, minLength: 16 }), (token) =>
         ingestToken({ tokens: [token ?? ''] }),
       ),
-      // They win over HOST and PORT, which may be meant for something else.
+      // These take precedence over HOST and PORT, which may belong to another program.
       API_HOST: text({ optional: true }),
       API_PORT: port({ optional: true }),
       HOST: text({ default: '127.0.0.1' }),
@@ -41,7 +41,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   const host = values.API_HOST ?? values.HOST;
   if (!LOOPBACK.includes(host) && environment.NODE_ENV === 'production' && values.INGEST_TOKEN === undefined) {
     throw new OptionError(
-      'gatewarden: bad settings:\n  "INGEST_TOKEN" must be set in production where others can call',
+      'gatewarden: bad settings: "INGEST_TOKEN" must be set in production if API_HOST is not loopback',
     );
   }
   return {
@@ -56,7 +56,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   };
 }
 
-/** Whether only this machine can call. */
+/** Whether only this machine can reach the server. */
 export function isLoopback({ host }: Settings): boolean {
   return LOOPBACK.includes(host);
 }

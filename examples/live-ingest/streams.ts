@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Bet } from './bet.js';
 import { Journal } from './journal.js';
 
-/** A bet as it is kept. */
-export interface KeptBet extends Bet {
+/** A bet as it is stored. */
+export interface StoredBet extends Bet {
   readonly dateTime: string;
   readonly receivedAt: string;
 }
@@ -13,20 +13,20 @@ export interface Stream {
   readonly id: string;
   readonly serverSeedHashed: string;
   readonly clientSeed: string;
-  readonly bets: readonly KeptBet[];
+  readonly bets: readonly StoredBet[];
 }
 
 interface OpenStream extends Stream {
-  readonly bets: KeptBet[];
-  /** By the id of a bet, when it is on the disk. */
-  readonly kept: Map<string, Promise<void>>;
+  readonly bets: StoredBet[];
+  /** By the id of a bet: resolves once it is on the disk. */
+  readonly stored: Map<string, Promise<void>>;
 }
 
-const KEPT = Promise.resolve();
+const ALREADY_STORED = Promise.resolve();
 
 export interface Accepted {
   readonly streamId: string;
-  /** False where a bet of this id was there before. */
+  /** False if the stream already has a bet with this id. */
   readonly accepted: boolean;
 }
 
@@ -37,10 +37,10 @@ export class Streams {
 
   private constructor(path: string) {
     this.#journal = Journal.open(path, (entry) => {
-      const bet = entry as KeptBet;
+      const bet = entry as StoredBet;
       const stream = this.#streamOf(bet);
       stream.bets.push(bet);
-      stream.kept.set(bet.id, KEPT);
+      stream.stored.set(bet.id, ALREADY_STORED);
     });
   }
 
@@ -51,21 +51,21 @@ export class Streams {
   }
 
   /**
-   * Keeps a bet, once for each `(serverSeedHashed, clientSeed, id)`, also where two arrive at once. Neither is answered
-   * before it is on the disk; where that fails, both fail, and either may be sent again.
+   * Stores a bet once for each `(serverSeedHashed, clientSeed, id)`, even if two arrive at the same time. Both calls wait
+   * until the bet is on the disk. If that fails, both fail, and either may be sent again.
    */
   async add(bet: Bet): Promise<Accepted> {
     const stream = this.#streamOf(bet);
-    const before = stream.kept.get(bet.id);
-    if (before === undefined) {
+    const earlier = stream.stored.get(bet.id);
+    if (earlier === undefined) {
       const receivedAt = new Date().toISOString();
-      const keeping = this.#keep(stream, { ...bet, dateTime: bet.dateTime ?? receivedAt, receivedAt });
-      stream.kept.set(bet.id, keeping);
-      await keeping;
+      const storing = this.#store(stream, { ...bet, dateTime: bet.dateTime ?? receivedAt, receivedAt });
+      stream.stored.set(bet.id, storing);
+      await storing;
     } else {
-      await before;
+      await earlier;
     }
-    return { streamId: stream.id, accepted: before === undefined };
+    return { streamId: stream.id, accepted: earlier === undefined };
   }
 
   list(): readonly Stream[] {
@@ -81,12 +81,12 @@ export class Streams {
     await (await this.#journal).close();
   }
 
-  async #keep(stream: OpenStream, bet: KeptBet): Promise<void> {
+  async #store(stream: OpenStream, bet: StoredBet): Promise<void> {
     try {
       await (await this.#journal).append(bet);
       stream.bets.push(bet);
     } catch (error) {
-      stream.kept.delete(bet.id);
+      stream.stored.delete(bet.id);
       throw error;
     }
   }
@@ -96,14 +96,14 @@ export class Streams {
     let stream = this.#streams.get(id);
     if (stream === undefined) {
       const { serverSeedHashed, clientSeed } = bet;
-      stream = { id, serverSeedHashed, clientSeed, bets: [], kept: new Map() };
+      stream = { id, serverSeedHashed, clientSeed, bets: [], stored: new Map() };
       this.#streams.set(id, stream);
     }
     return stream;
   }
 }
 
-/** The same for the same seeds, whatever they consist of. */
+/** Hashing the seeds as a JSON array keeps two different pairs apart, whatever characters they contain. */
 function streamId({ serverSeedHashed, clientSeed }: Bet): string {
   return createHash('sha256')
     .update(JSON.stringify([serverSeedHashed, clientSeed]))

@@ -13,17 +13,17 @@ import {
   sharedSecret,
   slidingWindow,
 } from 'gatewarden';
+import { type Duration, toMilliseconds } from 'gatewarden/env';
 import { guard } from 'gatewarden/express';
 import { upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
-import { DeadlineError, withDeadline } from '../deadline.js';
 import type { Logger } from '../text-logger.js';
+import { WorkTimeoutError, withTimeout } from '../with-timeout.js';
 import type { ModelFiles } from './model-files.js';
-import type { Settings } from './settings.js';
+import { isOneDay, type Settings } from './settings.js';
 import { failed, generateMesh, type Job, readinessOf } from './worker-client.js';
 
-const DAY_SECONDS = 86_400;
 const MAIN_SERVER = 'main-server';
 
 const GenerateText = z.object({
@@ -42,9 +42,9 @@ const GenerateImage = z.object({
 
 const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 
-/** The clients of this service were written against FastAPI: errors stand under `detail`. */
+/** The clients of this service were written for FastAPI: they read errors in `detail`. */
 const fastApiErrors = problemFormat({
-  // The guide sends a badly formed header to the same 401 as a wrong secret.
+  // In the guide, a malformed header is a 401, like a wrong secret.
   'credentials-malformed': ({ detail }) => ({ status: 401, body: { detail } }),
   'quota-exceeded': ({ limit, remaining, resetAt, retryAt }) => ({
     body: {
@@ -60,32 +60,32 @@ const fastApiErrors = problemFormat({
   default: ({ detail }) => ({ body: { detail } }),
 });
 
-/** In milliseconds. */
-export interface Deadlines {
-  /** What the worker is told. */
-  readonly worker: number;
-  /** Until the model is here, which is waited for a little longer. */
-  readonly answer: number;
+export interface Timeouts {
+  /** How long the worker may compute. The gateway sends it as the job's deadline. */
+  readonly worker: Duration;
+  /** How long the gateway waits until it has the whole model. Longer than `worker`. */
+  readonly answer: Duration;
 }
 
-/** The Point-E gateway: it lets the main server in, counts by the end user's address, and passes the work on. */
+/** The Point-E gateway: authenticates the main server, limits each end user by address, and forwards jobs to the worker. */
 export function createGateway(
   settings: Settings,
   workerUrl: string,
   files: ModelFiles,
   logger: Logger,
-  deadlines: Deadlines = { worker: 120_000, answer: 125_000 },
+  timeouts: Timeouts = { worker: '120s', answer: '125s' },
 ): Express {
   const isReady = readinessOf(workerUrl);
-  const { limitPerIp, windowSeconds } = settings;
+  const { limitPerIp, window } = settings;
+  const [workerMs, answerMs] = [toMilliseconds(timeouts.worker), toMilliseconds(timeouts.answer)];
   const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
   const perIp = limit({
     store: memoryStore(),
     by: 'client-ip',
     policies: [
-      windowSeconds === DAY_SECONDS
+      isOneDay(window)
         ? dailyQuota({ limit: limitPerIp, name: 'generations' })
-        : slidingWindow({ limit: limitPerIp, window: `${windowSeconds}s`, name: 'generations' }),
+        : slidingWindow({ limit: limitPerIp, window, name: 'generations' }),
     ],
   });
 
@@ -112,14 +112,14 @@ export function createGateway(
 
   app.post(
     '/generate/text',
-    // The main server has proved who it is: the address that it forwards is its user's.
+    // The main server has authenticated, so the address that it forwards is trusted.
     guard(
       mainServer,
       clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
     ),
     express.json({ limit: '64kb', inflate: false }),
     validated,
-    // Only a request that the worker could serve is counted.
+    // Only a valid request is charged.
     guard(perIp),
     (req, res) => {
       const { prompt, grid_size, user_id } = res.locals.body as z.infer<typeof GenerateText>;
@@ -129,7 +129,7 @@ export function createGateway(
 
   app.post(
     '/generate/image',
-    // Counted before the image is read, and given back where it is no image.
+    // Charged before the image is read. The charge is refunded if the upload is refused.
     guard(
       mainServer,
       clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
@@ -141,8 +141,8 @@ export function createGateway(
     ),
     async (req, res) => {
       const { fields, files } = req.exchange.upload ?? { fields: new Map<string, string[]>(), files: [] };
-      const given = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
-      const parsed = GenerateImage.safeParse(Object.fromEntries(given));
+      const sent = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
+      const parsed = GenerateImage.safeParse(Object.fromEntries(sent));
       const [image] = files;
       if (!parsed.success || image === undefined) {
         await req.exchange.admission?.settle(0);
@@ -166,14 +166,14 @@ export function createGateway(
       used: quota.limit - quota.remaining,
       limit: quota.limit,
       remaining: quota.remaining,
-      window_seconds: windowSeconds,
+      window_seconds: toMilliseconds(window) / 1000,
       reset_time: Math.ceil(quota.resetAt / 1000),
     });
   });
 
   app.get('/files/:name', guard(mainServer), (req, res) => {
     const path = files.find(req.params.name);
-    if (path === undefined) res.status(404).json({ detail: 'No such file, or it has expired.' });
+    if (path === undefined) res.status(404).json({ detail: 'The file does not exist or has expired.' });
     else if (req.query.download === undefined) res.type('application/octet-stream').sendFile(path);
     else res.download(path, req.params.name);
   });
@@ -181,17 +181,17 @@ export function createGateway(
   app.use((_req, res) => {
     res.status(404).json({ detail: 'Not Found' });
   });
-  app.use(answerError(logger));
+  app.use(respondToError(logger));
   return app;
 
   async function generate(req: Request, res: Response, job: Job, user_id: string | null = null): Promise<void> {
     const { signal } = req.exchange;
-    const result = await withDeadline(signal, deadlines.answer, async (limited) => {
-      const mesh = await generateMesh(workerUrl, job, deadlines.worker, limited);
-      return mesh.kind === 'failed' ? mesh : { ...mesh, file: await files.add(mesh.ply, limited) };
+    const result = await withTimeout(signal, answerMs, async (limitedSignal) => {
+      const mesh = await generateMesh(workerUrl, job, workerMs, limitedSignal);
+      return mesh.kind === 'failed' ? mesh : { ...mesh, file: await files.add(mesh.ply, limitedSignal) };
     }).catch((error: unknown) => {
-      if (error instanceof DeadlineError) return failed(504, 'The generation took too long.');
-      // A client that has left is not waiting for an answer, and not an error.
+      if (error instanceof WorkTimeoutError) return failed(504, 'The generation took too long.');
+      // The client has disconnected. That is not an error, and needs no response.
       if (signal.aborted) return undefined;
       throw error;
     });
@@ -216,7 +216,7 @@ export function createGateway(
   }
 }
 
-/** Where this client reached the gateway. It is told to nobody but that client, who has authenticated. */
+/** The origin at which this client reached the gateway. Only this client, which has authenticated, receives it. */
 function originOf(req: Request): string {
   return `${req.protocol}://${req.get('host') ?? 'localhost'}`;
 }
@@ -235,7 +235,7 @@ function mistakes(error: z.ZodError | undefined) {
   return error?.issues.map(({ code, path, message }) => ({ type: code, loc: ['body', ...path], msg: message })) ?? [];
 }
 
-const answerError =
+const respondToError =
   (logger: Logger): ErrorRequestHandler =>
   (error: { status?: number; type?: string }, req, res, next) => {
     if (res.headersSent) {

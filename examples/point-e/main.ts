@@ -11,13 +11,13 @@ const STAND_IN = fileURLToPath(new URL('../workers/point-e-stand-in.ts', import.
 
 let stopping = false;
 
-/** Starts the CPU stand-in as a child process; it leaves when this process does, and is told no secret. */
+/** Starts the CPU stand-in as a child process. It exits when this process does, and receives no secret. */
 async function startStandIn(): Promise<string> {
   const { PATH, HOME, TMPDIR } = process.env;
   const child = fork(STAND_IN, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
   child.once('exit', (code) => {
     if (stopping) return;
-    console.error(`The stand-in worker has stopped (${code}).`);
+    console.error(`The stand-in worker has stopped with exit code ${code}. Start the gateway again.`);
     process.exit(1);
   });
   const [message] = await once(child, 'message');
@@ -34,7 +34,7 @@ function printHelp(origin: string, secret: string | undefined): void {
   const url = `node -p 'JSON.parse(require("fs").readFileSync(0, "utf8")).download_url'`;
   console.log('\nTry it, in another terminal:\n');
   console.log(
-    secret === undefined ? '  # with POINT_E_SECRET_KEY as it is set here' : `  export POINT_E_SECRET_KEY=${secret}`,
+    secret === undefined ? '  # with POINT_E_SECRET_KEY set as it is here' : `  export POINT_E_SECRET_KEY=${secret}`,
   );
   console.log(`  ${generate}`);
   console.log(`  curl -s ${authorization} -o model.ply "$(${generate} | ${url})"`);
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   const origin = `http://${host === '0.0.0.0' || host === '[::]' ? '127.0.0.1' : host}:${port}`;
   console.log('Security settings:');
   for (const line of describe(settings)) console.log(`  ${line}`);
-  printHelp(origin, settings.secretMadeUp ? settings.secrets[0] : undefined);
+  printHelp(origin, settings.secretIsGenerated ? settings.secrets[0] : undefined);
   console.log(`Point-E gateway listening on ${origin}`);
 
   const stop = async () => {
@@ -73,7 +73,7 @@ async function main(): Promise<void> {
 main().catch((error: unknown) => {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL')
-    console.error(`HOST and PORT cannot be listened on (${code}).`);
+    console.error(`Cannot listen on this address (${code}). Set HOST or PORT to another value.`);
   else if (error instanceof SettingsError) console.error(`Bad settings:\n${error.message.replace(/^/gm, '  ')}`);
   else console.error(error);
   process.exit(1);

@@ -17,14 +17,14 @@ export interface ModelFile {
   readonly expiresAt: number;
 }
 
-/** Generated models in a private temporary folder, each for a day. Names cannot be guessed. */
+/** Stores each generated model for a day in a private temporary directory. Names cannot be guessed. */
 export class ModelFiles {
-  readonly #folder: string;
+  readonly #directory: string;
   readonly #expiry = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
 
-  private constructor(folder: string) {
-    this.#folder = folder;
+  private constructor(directory: string) {
+    this.#directory = directory;
     this.#timer = setInterval(() => void this.#sweep(), SWEEP_MS).unref();
   }
 
@@ -32,10 +32,10 @@ export class ModelFiles {
     return new ModelFiles(await mkdtemp(join(tmpdir(), 'point-e-')));
   }
 
-  /** Writes one model. A stream that fails or is too long leaves no file behind. */
+  /** Writes one model. If the stream fails or is too long, no file is left behind. */
   async add(ply: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<ModelFile> {
     const name = `${randomUUID()}.ply`;
-    const path = join(this.#folder, name);
+    const path = join(this.#directory, name);
     try {
       await pipeline(Readable.fromWeb(ply), atMost(MAX_BYTES), createWriteStream(path, { mode: 0o600 }), { signal });
     } catch (error) {
@@ -47,32 +47,32 @@ export class ModelFiles {
     return { name, expiresAt };
   }
 
-  /** Path of a model that has not expired. Only names given out by `add` lead anywhere. */
+  /** The path of a model that has not expired. Undefined for a name that `add` did not return. */
   find(name: string): string | undefined {
     const expiresAt = this.#expiry.get(name);
-    return expiresAt !== undefined && expiresAt > Date.now() ? join(this.#folder, name) : undefined;
+    return expiresAt !== undefined && expiresAt > Date.now() ? join(this.#directory, name) : undefined;
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.#directory, { recursive: true, force: true });
   }
 
   async #sweep(): Promise<void> {
     for (const [name, expiresAt] of this.#expiry) {
       if (expiresAt > Date.now()) continue;
       this.#expiry.delete(name);
-      await rm(join(this.#folder, name), { force: true });
+      await rm(join(this.#directory, name), { force: true });
     }
   }
 }
 
 function atMost(bytes: number): Transform {
-  let left = bytes;
+  let remaining = bytes;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
-      left -= chunk.length;
-      if (left < 0) done(new Error(`the model is larger than ${bytes} bytes`));
+      remaining -= chunk.length;
+      if (remaining < 0) done(new Error(`the model is larger than ${bytes} bytes`));
       else done(null, chunk);
     },
   });

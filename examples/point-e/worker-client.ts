@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-/** What is to become a mesh: words, or an image. */
+/** What the worker turns into a mesh: a prompt or an image. */
 export type Job =
   | { readonly prompt: string; readonly grid_size: number }
   | { readonly image: Buffer; readonly type: string; readonly grid_size: number };
@@ -12,7 +12,7 @@ export interface Generated {
   readonly faces: number;
 }
 
-/** The worker could not do it; `status` is what the gateway's client should get, always 5xx. */
+/** The worker failed. `status` is the status for the gateway's client. */
 export interface Failed {
   readonly kind: 'failed';
   readonly status: 502 | 503 | 504;
@@ -28,7 +28,8 @@ export const failed = (status: Failed['status'], message: string, retryAfter?: s
 });
 
 /**
- * Asks the worker for a mesh within `deadlineMs`, by the contract in ../workers/README.md. Rejects when `signal` is aborted.
+ * Requests a mesh from the worker, to be done within `deadlineMs`. The contract is in ../workers/README.md. Rejects if
+ * `signal` is aborted.
  */
 export async function generateMesh(
   workerUrl: string,
@@ -48,8 +49,8 @@ export async function generateMesh(
     });
   } catch (error) {
     signal.throwIfAborted();
-    console.error('point-e: the worker cannot be reached:', error);
-    return failed(503, 'The 3D models are not available at the moment.', '5');
+    console.error('point-e: cannot reach the worker:', error);
+    return failed(503, 'The 3D models are not available. Try again later.', '5');
   }
   if (response.ok && response.body !== null) {
     const count = (header: string) => Number(response.headers.get(header));
@@ -58,11 +59,15 @@ export async function generateMesh(
   await response.body?.cancel();
   switch (response.status) {
     case 503:
-      return failed(503, 'The 3D models are still loading.', response.headers.get('Retry-After') ?? '5');
+      return failed(
+        503,
+        'The 3D models are still loading. Try again later.',
+        response.headers.get('Retry-After') ?? '5',
+      );
     case 504:
       return failed(504, 'The generation took too long.');
     default:
-      console.error(`point-e: the worker answered ${response.status}`);
+      console.error(`point-e: the worker responded with status ${response.status}`);
       return failed(502, 'The generation failed.');
   }
 }
@@ -75,14 +80,14 @@ function requestFor(job: Job) {
   return { path: '/generate/image', headers, body: new Uint8Array(job.image) };
 }
 
-/** Whether the worker can take a job now, asked at most once a second however many clients want to know. */
+/** Returns whether the worker can accept a job now. It asks the worker at most once a second, for all clients. */
 export function readinessOf(workerUrl: string, now: () => number = Date.now): () => Promise<boolean> {
-  let askedAt = Number.NEGATIVE_INFINITY;
-  let answer = Promise.resolve(false);
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let ready = Promise.resolve(false);
   return () => {
-    if (now() - askedAt >= 1000) {
-      askedAt = now();
-      answer = fetch(`${workerUrl}/ready`, { signal: AbortSignal.timeout(2000), redirect: 'error' }).then(
+    if (now() - checkedAt >= 1000) {
+      checkedAt = now();
+      ready = fetch(`${workerUrl}/ready`, { signal: AbortSignal.timeout(2000), redirect: 'error' }).then(
         async (response) => {
           await response.body?.cancel();
           return response.ok;
@@ -90,6 +95,6 @@ export function readinessOf(workerUrl: string, now: () => number = Date.now): ()
         () => false,
       );
     }
-    return answer;
+    return ready;
   };
 }

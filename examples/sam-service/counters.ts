@@ -3,7 +3,7 @@ import { type LimitStore, type Logger, memoryStore } from 'gatewarden';
 import { type RedisStoreEvent, redisStore } from 'gatewarden/redis';
 import { Redis } from 'ioredis';
 
-/** How long what has been sent to Redis may take before the connection is cut. */
+/** How long commands in progress may take before the connection is closed. */
 const CLOSE_WITHIN_MS = 1000;
 
 export interface Counters {
@@ -11,13 +11,13 @@ export interface Counters {
   close(): Promise<void>;
 }
 
-/** Where requests are counted: in the Redis of `url`, together with other processes, or in this process alone. */
+/** The store that counts requests: the Redis at `url`, shared with other processes, or the memory of this process. */
 export function openCounters(url: string | undefined, logger: Logger): Counters {
   if (url === undefined) return { store: memoryStore(), close: async () => undefined };
   const client = new Redis(url);
-  // The store tells of it, once and not at every attempt to connect; without a listener ioredis prints each.
+  // The store reports an outage once. Without a listener, ioredis prints every failed attempt to connect.
   client.on('error', () => undefined);
-  const store = redisStore({ client, prefix: 'sam-service:', onEvent: (event) => tell(event, logger) });
+  const store = redisStore({ client, prefix: 'sam-service:', onEvent: (event) => log(event, logger) });
   return {
     store,
     async close() {
@@ -28,23 +28,26 @@ export function openCounters(url: string | undefined, logger: Logger): Counters 
   };
 }
 
-function tell(event: RedisStoreEvent, logger: Logger): void {
+function log(event: RedisStoreEvent, logger: Logger): void {
   switch (event.kind) {
     case 'unavailable':
-      logger.error({ reason: reasonOf(event.error) }, 'Redis is away: requests that count are refused');
+      logger.error({ reason: reasonOf(event.error) }, 'Redis is unavailable: rate-limited requests are refused');
       break;
     case 'available':
-      logger.info({}, 'Redis is back');
+      logger.info({}, 'Redis is available again');
       break;
     case 'eviction-risk':
-      logger.warn({ policy: event.maxmemoryPolicy }, 'Redis may evict counters: set maxmemory-policy noeviction');
+      logger.warn({ policy: event.maxmemoryPolicy }, 'Redis may evict counters: set maxmemory-policy to noeviction');
       break;
     case 'correction-lost':
-      logger.warn({ reason: reasonOf(event.error) }, 'A charge in Redis could not be corrected, and stays as it was');
+      logger.warn(
+        { reason: reasonOf(event.error) },
+        'A charge in Redis could not be corrected: the client stays charged',
+      );
   }
 }
 
-/** Its message alone: an error of ioredis holds the command as well, which may be AUTH and its password. */
+/** Only the message: an error of ioredis also holds the command, which may be AUTH with a password. */
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : 'unknown';
 }

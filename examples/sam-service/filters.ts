@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import type { Mask } from '../workers/segmentation.js';
 
-const figure = z.number().min(0).optional();
+const minimumZero = z.number().min(0).optional();
 
-/** Which masks a client wants. */
+/** The masks that a client wants. */
 export const Filters = z.strictObject({
-  mean_min: figure,
-  mean_max: figure,
-  std_min: figure,
-  std_max: figure,
-  area_min: figure,
-  area_max: figure,
+  mean_min: minimumZero,
+  mean_max: minimumZero,
+  std_min: minimumZero,
+  std_max: minimumZero,
+  area_min: minimumZero,
+  area_max: minimumZero,
   exclude_edge_touching: z.boolean().optional(),
   /** Pixels between a mask and the nearest edge of the image. */
-  min_edge_distance: figure,
+  min_edge_distance: minimumZero,
 });
 export type Filters = z.infer<typeof Filters>;
 
@@ -23,15 +23,16 @@ export const Preprocessing = z.strictObject({
 });
 export type Preprocessing = z.infer<typeof Preprocessing>;
 
-export function wanted(masks: readonly Mask[], filters: Filters, width: number, height: number): readonly Mask[] {
+/** The masks that pass the filters. */
+export function filterMasks(masks: readonly Mask[], filters: Filters, width: number, height: number): readonly Mask[] {
   return masks.filter(({ area, bbox: [x, y, w, h], pixel_stats: { mean, std } }) => {
     const distance = Math.min(x, y, width - x - w, height - y - h);
-    const least = Math.max(filters.min_edge_distance ?? 0, filters.exclude_edge_touching === true ? 1 : 0);
+    const minDistance = Math.max(filters.min_edge_distance ?? 0, filters.exclude_edge_touching === true ? 1 : 0);
     return (
       within(mean, filters.mean_min, filters.mean_max) &&
       within(std, filters.std_min, filters.std_max) &&
       within(area, filters.area_min, filters.area_max) &&
-      distance >= least
+      distance >= minDistance
     );
   });
 }
@@ -40,7 +41,7 @@ function within(value: number, min = Number.NEGATIVE_INFINITY, max = Number.POSI
   return value >= min && value <= max;
 }
 
-/** Over the masks that are left. */
+/** Statistics of these masks. */
 export function summary(masks: readonly Mask[]) {
   const mean = (of: (mask: Mask) => number) =>
     masks.length === 0 ? 0 : Math.round((masks.reduce((sum, mask) => sum + of(mask), 0) / masks.length) * 1000) / 1000;

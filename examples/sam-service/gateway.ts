@@ -21,16 +21,16 @@ import { imageInspector, upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { openCounters } from './counters.js';
-import { Filters, Preprocessing, summary, wanted } from './filters.js';
+import { Filters, filterMasks, Preprocessing, summary } from './filters.js';
 import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
-import { counted, recentTraffic } from './traffic.js';
+import { countTraffic, recentTraffic } from './traffic.js';
 import { clientUsage } from './usage.js';
 import { askWorker } from './worker-client.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/tiff'] as const;
 const MAX_PIXELS = 50_000_000;
-/** How long each limit counts back, in the words of its refusals. */
+/** The window of each policy, as its refusals show it. */
 const WINDOWS: Readonly<Record<string, string>> = { hourly: '1 hour', logins: '10 minutes' };
 
 const Segment = z.strictObject({
@@ -40,11 +40,16 @@ const Segment = z.strictObject({
 });
 const Credentials = z.object({ username: z.string(), password: z.string() });
 
-/** What a body is refused for that has no file where one must be. */
-const NO_FILE = ['no file', 'not multipart', 'no boundary', 'a file in a field that takes none'];
+/** The reasons of a body that has no file in the field `file`. */
+const NO_FILE = [
+  'the upload contains no file',
+  'the Content-Type is not multipart/form-data',
+  'the Content-Type has no multipart boundary',
+  'a file was sent in a field that does not accept files',
+];
 
-/** The words that clients of this service know: `error`, and 400 for whatever is wrong with a file. */
-function wordsOf(problem: Problem, megabytes: number): { readonly status?: number; readonly error: string } {
+/** The error bodies that clients of this service expect: `error`, and 400 for every bad file. */
+function errorOf(problem: Problem, megabytes: number): { readonly status?: number; readonly error: string } {
   switch (problem.code) {
     case 'credentials-missing':
       return { error: 'API key required' };
@@ -55,7 +60,7 @@ function wordsOf(problem: Problem, megabytes: number): { readonly status?: numbe
     case 'upload-too-large':
       return problem.part === 'file' || problem.part === 'body'
         ? { status: 400, error: `File too large (max ${megabytes}MB)` }
-        : { status: 400, error: `Too much: ${problem.part} (max ${problem.limit})` };
+        : { status: 400, error: `Upload too large: ${problem.part} (max ${problem.limit})` };
     case 'upload-type-unsupported':
       return { status: 400, error: `Invalid file type: ${problem.found}` };
     case 'upload-undecodable':
@@ -67,7 +72,7 @@ function wordsOf(problem: Problem, megabytes: number): { readonly status?: numbe
   }
 }
 
-/** The SAM service: keys and tokens with limits of their own, and no byte for the worker that is no whole image. */
+/** The SAM service: each key and user has its own limit, and the worker only receives complete images. */
 export async function createGateway(
   settings: Settings,
   workerUrl: string,
@@ -76,14 +81,14 @@ export async function createGateway(
 ): Promise<FastifyInstance> {
   const { maxFileBytes, allowAnonymous, jwtSecret } = settings;
   const megabytes = Math.floor(maxFileBytes / 1_048_576);
-  const worded = (problem: Problem) => {
-    const { status, error } = wordsOf(problem, megabytes);
+  const toErrorBody = (problem: Problem) => {
+    const { status, error } = errorOf(problem, megabytes);
     return { ...(status === undefined ? {} : { status }), body: { error } };
   };
-  const keyWords = problemFormat({ default: worded });
-  const tokenWords = problemFormat({
+  const keyErrors = problemFormat({ default: toErrorBody });
+  const tokenErrors = problemFormat({
     'credentials-invalid': () => ({ body: { error: 'Invalid token' } }),
-    default: worded,
+    default: toErrorBody,
   });
   const issuer = jwtIssuer({
     algorithm: 'HS256',
@@ -93,23 +98,23 @@ export async function createGateway(
     expiresIn: '24h',
   });
 
-  // Each key has its own number of requests an hour; who has a token, or nothing, has the service's.
+  // Each key may have its own number of requests per hour. Tokens and anonymous callers have the service's defaults.
   const hourly = (units: number, by: 'principal' | 'client-ip') => [
     slidingWindow({ limit: units, window: '1h', name: 'hourly', by }),
   ];
-  const known = new Map<number, ReturnType<typeof hourly>>();
+  const policiesByLimit = new Map<number, ReturnType<typeof hourly>>();
   const anonymous = hourly(settings.defaultRateLimit, 'client-ip');
   function policiesOf({ principal }: Exchange) {
     if (principal === undefined) return anonymous;
     const units = principal.limits?.perHour ?? settings.authenticatedRateLimit;
-    const policies = known.get(units) ?? hourly(units, 'principal');
-    known.set(units, policies);
+    const policies = policiesByLimit.get(units) ?? hourly(units, 'principal');
+    policiesByLimit.set(units, policies);
     return policies;
   }
   const { store, close: closeCounters } = openCounters(settings.redisUrl, logger);
   const traffic = recentTraffic(now);
   const usage = settings.usageTracking ? clientUsage() : undefined;
-  const admitted = guard(
+  const admit = guard(
     authenticate(
       [
         apiKeys({ keys: settings.apiKeys }),
@@ -123,9 +128,9 @@ export async function createGateway(
       return undefined;
     },
   );
-  // Without an admin there is a key that nobody has: who asks gets 401, and never 403 for a key that may not ask.
+  // Without an admin key, a random key is accepted in its place, so every request is a 401 and never a 403.
   const hasAdmin = settings.apiKeys.some(({ scopes = [] }) => scopes.includes('admin'));
-  const asAdmin = guard(
+  const adminOnly = guard(
     authenticate(apiKeys({ keys: hasAdmin ? settings.apiKeys : [randomBytes(32).toString('hex')] })),
     requireScope('admin'),
   );
@@ -144,10 +149,10 @@ export async function createGateway(
   app.addHook('onClose', closeCounters);
   await app.register(gatewarden, {
     guards: [
-      // Not those who ask how things are: an idle service shall look idle.
-      counted(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
+      // Monitoring requests are not counted, so that an idle service looks idle.
+      countTraffic(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
       (exchange: Exchange) =>
-        (exchange.request.fieldLines('authorization').length > 0 ? tokenWords : keyWords)(exchange),
+        (exchange.request.fieldLines('authorization').length > 0 ? tokenErrors : keyErrors)(exchange),
       requestId(),
       clientIp({ trust: settings.trustedProxies }),
       accessLog({ logger: guideLines(logger) }),
@@ -157,24 +162,24 @@ export async function createGateway(
 
   app.get('/health', () => ({ status: 'healthy' }));
 
-  app.post('/segment_file', { onRequest: [admitted, guard(file)] }, async (request, reply) => {
+  app.post('/segment_file', { onRequest: [admit, guard(file)] }, async (request, reply) => {
     const { fields, files } = request.exchange.upload ?? { fields: new Map(), files: [] };
-    const filters = Filters.safeParse(jsonIn(fields.get('filters')));
-    const preprocessing = Preprocessing.safeParse(jsonIn(fields.get('preprocessing')));
-    if (!filters.success) return bad(reply, 'filters', filters.error);
-    if (!preprocessing.success) return bad(reply, 'preprocessing', preprocessing.error);
+    const filters = Filters.safeParse(parseField(fields.get('filters')));
+    const preprocessing = Preprocessing.safeParse(parseField(fields.get('preprocessing')));
+    if (!filters.success) return sendInvalid(reply, 'filters', filters.error);
+    if (!preprocessing.success) return sendInvalid(reply, 'preprocessing', preprocessing.error);
     return segmented(request, reply, await (files[0]?.buffer() ?? Buffer.alloc(0)), filters.data, preprocessing.data);
   });
 
-  app.post('/segment', { onRequest: admitted }, async (request, reply) => {
+  app.post('/segment', { onRequest: admit }, async (request, reply) => {
     const parsed = Segment.safeParse(request.body);
-    if (!parsed.success) return bad(reply, 'body', parsed.error);
+    if (!parsed.success) return sendInvalid(reply, 'body', parsed.error);
     const { image, filters = {}, preprocessing = {} } = parsed.data;
     const inspected = await inspectImage(image);
     if (inspected.kind === 'refused') {
-      // Nothing was spent on it.
+      // The worker did nothing, so the charge is refunded.
       await request.exchange.admission?.settle(0);
-      const { status = inspected.problem.status, body } = worded(inspected.problem);
+      const { status = inspected.problem.status, body } = toErrorBody(inspected.problem);
       return reply.code(status).send(body);
     }
     return segmented(request, reply, inspected.content, filters, preprocessing);
@@ -189,7 +194,7 @@ export async function createGateway(
     },
     async (request, reply) => {
       const credentials = Credentials.safeParse(request.body);
-      if (!credentials.success || !knows(settings.users, credentials.data)) {
+      if (!credentials.success || !hasPassword(settings.users, credentials.data)) {
         return reply.code(401).send({ error: 'Invalid credentials' });
       }
       const { username } = credentials.data;
@@ -197,9 +202,9 @@ export async function createGateway(
     },
   );
 
-  if (usage !== undefined) app.get('/admin/usage', { onRequest: asAdmin }, () => usage.all());
+  if (usage !== undefined) app.get('/admin/usage', { onRequest: adminOnly }, () => usage.all());
 
-  app.get('/admin/metrics', { onRequest: asAdmin }, () => {
+  app.get('/admin/metrics', { onRequest: adminOnly }, () => {
     const { active, requestRate, errorRate } = traffic.now();
     return {
       active_connections: active,
@@ -233,31 +238,31 @@ export async function createGateway(
       normalize: String(normalize),
       ...(blur === undefined ? {} : { blur: String(blur) }),
     });
-    const answer = await askWorker(`${workerUrl}/segment?${query}`, image, exchange.signal, settings.maxGpuMs)
+    const result = await askWorker(`${workerUrl}/segment?${query}`, image, exchange.signal, settings.maxGpuMs)
       .catch((error: unknown) => {
-        logger.error({ err: error, requestId: exchange.requestId }, 'the worker does not answer');
+        logger.error({ err: error, requestId: exchange.requestId }, 'cannot get a response from the worker');
         return 'unavailable' as const;
       })
       .finally(() => usage?.workerTook(exchange.principal?.id, now() - start));
-    if (answer === 'unavailable') {
+    if (result === 'unavailable') {
       return reply.code(503).header('Retry-After', '5').send({ error: 'Segmentation is not available' });
     }
-    if (answer === 'refused') return reply.code(400).send({ error: 'Invalid image file' });
-    const { width, height, masks } = answer;
-    const kept = wanted(masks, filters, width, height);
+    if (result === 'refused') return reply.code(400).send({ error: 'Invalid image file' });
+    const { width, height, masks } = result;
+    const selected = filterMasks(masks, filters, width, height);
     return {
       success: true,
-      num_masks: kept.length,
+      num_masks: selected.length,
       original_count: masks.length,
-      masks: kept,
+      masks: selected,
       filters_applied: filters,
-      summary_statistics: summary(kept),
+      summary_statistics: summary(selected),
       processing_time: Math.round(now() - start) / 1000,
     };
   }
 }
 
-function jsonIn(values: readonly string[] | undefined): unknown {
+function parseField(values: readonly string[] | undefined): unknown {
   if (values === undefined) return {};
   try {
     return values.length === 1 ? JSON.parse(values[0] ?? '') : undefined;
@@ -266,15 +271,15 @@ function jsonIn(values: readonly string[] | undefined): unknown {
   }
 }
 
-function bad(reply: FastifyReply, what: string, error: z.ZodError): FastifyReply {
+function sendInvalid(reply: FastifyReply, part: string, error: z.ZodError): FastifyReply {
   const issues = error.issues.map(({ path, message }) =>
     [path.join('.'), message].filter((text) => text !== '').join(': '),
   );
-  return reply.code(400).send({ error: `Invalid ${what}: ${issues.join('; ')}` });
+  return reply.code(400).send({ error: `Invalid ${part}: ${issues.join('; ')}` });
 }
 
-/** In the same time whoever asks. */
-function knows(users: ReadonlyMap<string, string>, { username, password }: z.infer<typeof Credentials>): boolean {
+/** Compares digests, so that the time depends neither on the name nor on the password. */
+function hasPassword(users: ReadonlyMap<string, string>, { username, password }: z.infer<typeof Credentials>): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   const expected = users.get(username);
   return timingSafeEqual(digest(password), digest(expected ?? '')) && expected !== undefined;

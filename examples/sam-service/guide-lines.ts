@@ -1,8 +1,8 @@
 import type { AccessLogFields, Logger } from 'gatewarden';
 
 /**
- * Writes what `accessLog` tells in the words of the guide: a line for the request, with its key shortened to a hash, and
- * one for the response.
+ * Writes the fields of `accessLog` as the guide shows them: a line for the request, with a short hash of its key, and one
+ * for the response.
  */
 export function guideLines(logger: Logger): Logger {
   const lines = (level: keyof Logger) => (fields: object) => {

@@ -8,7 +8,7 @@ import { readSettings } from './settings.js';
 
 const STAND_IN = fileURLToPath(new URL('../workers/sam-stand-in.ts', import.meta.url));
 
-/** Starts the CPU stand-in as a child process; it leaves when this process does, and is told no secret. */
+/** Starts the CPU stand-in as a child process. It exits when this process does, and receives no secret. */
 async function startStandIn(): Promise<string> {
   const { PATH, HOME, TMPDIR } = process.env;
   const child = fork(STAND_IN, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
@@ -32,7 +32,9 @@ async function main(): Promise<void> {
   }
   console.log('\nTry it, in another terminal:\n');
   console.log(
-    settings.madeUpKey === undefined ? '  # with a key of API_KEYS' : `  export SAM_KEY=${settings.madeUpKey}`,
+    settings.generatedKey === undefined
+      ? '  # with SAM_KEY set to one of API_KEYS'
+      : `  export SAM_KEY=${settings.generatedKey}`,
   );
   console.log(`  curl -X POST ${origin}/segment_file -H "X-API-Key: $SAM_KEY" -F "file=@image.jpg"\n`);
   console.log(`SAM service listening on ${origin}`);

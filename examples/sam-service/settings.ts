@@ -20,19 +20,19 @@ import { LEVELS, type Level } from '../text-logger.js';
 
 export interface Settings {
   readonly apiKeys: readonly ApiKeyRecord[];
-  /** A key that was made up for this run. */
-  readonly madeUpKey: string | undefined;
+  /** The key that was generated for this run, if any. */
+  readonly generatedKey: string | undefined;
   readonly jwtSecret: string;
-  /** Who may fetch a token: names with their passwords. */
+  /** The users that may request a token: names with their passwords. */
   readonly users: ReadonlyMap<string, string>;
   readonly allowAnonymous: boolean;
   /** Requests an hour. */
   readonly defaultRateLimit: number;
   readonly authenticatedRateLimit: number;
-  /** Where requests are counted, for all processes; undefined: in this process. It may hold a password. */
+  /** The Redis that counts requests of all processes. If undefined, this process counts its own. It may hold a password. */
   readonly redisUrl: string | undefined;
   readonly maxFileBytes: number;
-  /** How long the worker may take for one request. */
+  /** How long the worker may take for one request, in milliseconds. */
   readonly maxGpuMs: number;
   readonly usageTracking: boolean;
   readonly logLevel: Level;
@@ -45,7 +45,7 @@ export interface Settings {
 
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
-/** @throws OptionError that tells of all mistakes together */
+/** @throws OptionError that lists all mistakes */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const { values, describe } = readEnv(
     {
@@ -60,8 +60,8 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       DEFAULT_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 10 }),
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 100 }),
       REDIS_URL: redisUrl(),
-      MAX_FILE_SIZE_MB: size({ unit: 'mb', default: '50mb' }),
-      // For longer than 300 seconds Node's own fetch does not wait for an answer.
+      MAX_FILE_SIZE_MB: size({ bare: 'mb', default: '50mb' }),
+      // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
       ENABLE_USAGE_TRACKING: boolean({ default: true }),
       LOG_LEVEL: choice(LEVELS, { default: 'INFO' }),
@@ -72,17 +72,17 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     },
     environment,
   );
-  const open = !LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production';
-  const missing = (['API_KEYS', 'JWT_SECRET'] as const).filter((name) => open && values[name] === undefined);
+  const isExposed = !LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production';
+  const missing = (['API_KEYS', 'JWT_SECRET'] as const).filter((name) => isExposed && values[name] === undefined);
   if (missing.length > 0) {
-    const lines = missing.map((name) => `\n  "${name}" must be set where others can call, and in production`);
+    const lines = missing.map((name) => `\n  "${name}" must be set if HOST is not loopback, and in production`);
     throw new OptionError(`gatewarden: bad settings:${lines.join('')}`);
   }
-  const madeUpKey = values.API_KEYS === undefined ? `sam-${randomBytes(16).toString('hex')}` : undefined;
+  const generatedKey = values.API_KEYS === undefined ? `sam-${randomBytes(16).toString('hex')}` : undefined;
   const admin = values.ADMIN_API_KEY === undefined ? [] : [adminApiKey(values.ADMIN_API_KEY)];
   return {
-    apiKeys: [...parseApiKeys(values.API_KEYS ?? `${madeUpKey}:local:${values.AUTHENTICATED_RATE_LIMIT}`), ...admin],
-    madeUpKey,
+    apiKeys: [...parseApiKeys(values.API_KEYS ?? `${generatedKey}:local:${values.AUTHENTICATED_RATE_LIMIT}`), ...admin],
+    generatedKey,
     jwtSecret: values.JWT_SECRET ?? randomBytes(32).toString('hex'),
     users: usersOf(values.AUTH_USERS ?? ''),
     allowAnonymous: values.ALLOW_ANONYMOUS,
@@ -101,7 +101,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   };
 }
 
-/** A secret, where `url` would allow no password; but a message that tells what it must be. */
+/** Reads the URL as a secret, because `url` accepts no password. Unlike `checked`, an error states the rule. */
 function redisUrl(): Setting<string | undefined> {
   return {
     ...secret({ optional: true }),
@@ -114,14 +114,14 @@ function redisUrl(): Setting<string | undefined> {
   };
 }
 
-/** `name:password`, parted by commas. */
+/** Reads `name:password` pairs, separated by commas. */
 function usersOf(setting: string): ReadonlyMap<string, string> {
   const users = new Map<string, string>();
   for (const item of setting.split(',').filter((user) => user.trim() !== '')) {
     const colon = item.indexOf(':');
     const [name, password] = [item.slice(0, colon).trim(), item.slice(colon + 1).trim()];
     if (colon < 1 || name === '' || password === '') {
-      throw new OptionError('gatewarden: bad settings:\n  "AUTH_USERS" must hold name:password, parted by commas');
+      throw new OptionError('gatewarden: bad settings: "AUTH_USERS" must be name:password pairs, separated by commas');
     }
     users.set(name, password);
   }

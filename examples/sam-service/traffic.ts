@@ -2,20 +2,20 @@ import type { Guard } from 'gatewarden';
 
 export interface Traffic {
   begin(): void;
-  /** Without a status where the client left before it was answered. */
+  /** `status` is undefined if the client disconnected before the response was complete. */
   end(status: number | undefined): void;
   now(): {
     readonly active: number;
     /** Requests a second, over the last minute. */
     readonly requestRate: number;
-    /** Which share of the last minute's answers had a status from 500. */
+    /** The fraction of the last minute's responses with status 500 or above, from 0 to 1. */
     readonly errorRate: number;
   };
 }
 
 const SECONDS = 60;
 
-/** Requests under way, and those of the last minute, a bucket a second. `clock` gives milliseconds that never go back. */
+/** Counts requests in progress and those of the last minute, in one bucket per second. `clock` is monotonic, in milliseconds. */
 export function recentTraffic(clock: () => number): Traffic {
   const buckets = Array.from({ length: SECONDS }, () => emptyBucket(Number.NEGATIVE_INFINITY));
   let active = 0;
@@ -23,11 +23,11 @@ export function recentTraffic(clock: () => number): Traffic {
 
   function bucket() {
     const second = thisSecond();
-    const found = buckets[second % SECONDS];
-    if (found?.second === second) return found;
-    const fresh = emptyBucket(second);
-    buckets[second % SECONDS] = fresh;
-    return fresh;
+    const current = buckets[second % SECONDS];
+    if (current?.second === second) return current;
+    const next = emptyBucket(second);
+    buckets[second % SECONDS] = next;
+    return next;
   }
 
   return {
@@ -39,25 +39,25 @@ export function recentTraffic(clock: () => number): Traffic {
       active--;
       if (status === undefined) return;
       const current = bucket();
-      current.answers++;
+      current.responses++;
       if (status >= 500) current.errors++;
     },
     now() {
       const oldest = thisSecond() - SECONDS + 1;
       const recent = buckets.filter(({ second }) => second >= oldest);
-      const sum = (name: 'requests' | 'answers' | 'errors') => recent.reduce((total, { [name]: n }) => total + n, 0);
+      const sum = (name: 'requests' | 'responses' | 'errors') => recent.reduce((total, { [name]: n }) => total + n, 0);
       return {
         active,
         requestRate: sum('requests') / SECONDS,
-        errorRate: sum('errors') / Math.max(1, sum('answers')),
+        errorRate: sum('errors') / Math.max(1, sum('responses')),
       };
     },
   };
 }
 
-/** Counts every request that `skip` does not leave out, whoever answers it. Put it first. */
-export function counted(traffic: Traffic, skip: (path: string) => boolean): Guard {
-  return function counted(exchange) {
+/** Counts every request for which `skip` returns false, refused requests too. Put it first. */
+export function countTraffic(traffic: Traffic, skip: (path: string) => boolean): Guard {
+  return function countTraffic(exchange) {
     const [path = ''] = exchange.request.url.split('?', 1);
     if (skip(path)) return undefined;
     traffic.begin();
@@ -67,5 +67,5 @@ export function counted(traffic: Traffic, skip: (path: string) => boolean): Guar
 }
 
 function emptyBucket(second: number) {
-  return { second, requests: 0, answers: 0, errors: 0 };
+  return { second, requests: 0, responses: 0, errors: 0 };
 }

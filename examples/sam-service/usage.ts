@@ -6,27 +6,27 @@ export interface ClientUsage {
   readonly gpu_time: number;
 }
 
-/** What each client has used, by its id: never by its key. Whoever has no id is `anonymous`. */
+/** What each client has used, by its id, never by its key. Clients without an id share the id `anonymous`. */
 export interface Usage {
   request(id: string | undefined): void;
   workerTook(id: string | undefined, milliseconds: number): void;
   all(): Readonly<Record<string, ClientUsage>>;
-  /** Those with the most requests, in order. */
+  /** The clients with the most requests, in descending order. */
   top(count: number): readonly (ClientUsage & { readonly id: string })[];
 }
 
 const ANONYMOUS = 'anonymous';
 
-/** Of the `maxClients` who came last, since the start. */
+/** Counts usage since the start, for the `maxClients` most recent clients. */
 export function clientUsage({ maxClients = 10_000 }: { readonly maxClients?: number } = {}): Usage {
   const clients = new LRUCache<string, { requests: number; milliseconds: number }>({ max: maxClients });
 
-  function of(id = ANONYMOUS) {
-    const used = clients.get(id) ?? { requests: 0, milliseconds: 0 };
-    clients.set(id, used);
-    return used;
+  function usageOf(id = ANONYMOUS) {
+    const usage = clients.get(id) ?? { requests: 0, milliseconds: 0 };
+    clients.set(id, usage);
+    return usage;
   }
-  const told = () =>
+  const entries = () =>
     [...clients.entries()].map(([id, { requests, milliseconds }]) => ({
       id,
       requests,
@@ -35,17 +35,17 @@ export function clientUsage({ maxClients = 10_000 }: { readonly maxClients?: num
 
   return {
     request(id) {
-      of(id).requests++;
+      usageOf(id).requests++;
     },
     workerTook(id, milliseconds) {
-      of(id).milliseconds += milliseconds;
+      usageOf(id).milliseconds += milliseconds;
     },
     all() {
-      // `fromEntries` defines members and does not assign them: `__proto__` is a name like any other.
-      return Object.fromEntries(told().map(({ id, ...used }) => [id, used]));
+      // `fromEntries` defines members instead of assigning them, so a client may be named `__proto__`.
+      return Object.fromEntries(entries().map(({ id, ...usage }) => [id, usage]));
     },
     top(count) {
-      return told()
+      return entries()
         .sort((a, b) => b.requests - a.requests)
         .slice(0, count);
     },

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** A closed triangle mesh; vertex `i` has its coordinates at `positions[3i]` and its colour at `colors[3i]`. */
+/** A closed triangle mesh. The coordinates of vertex `i` start at `positions[3i]`, its colour at `colors[3i]`. */
 export interface Mesh {
   readonly positions: Float32Array;
   readonly colors: Uint8Array;
@@ -29,7 +29,7 @@ const COLOR_WORDS: ReadonlyMap<string, Rgb> = new Map<string, Rgb>([
   ['silver', [190, 195, 200]],
 ]);
 
-/** The first colour word of the prompt wins; a prompt without one gets the fallback. */
+/** The first colour word of the prompt, or the fallback. */
 function colorOf(prompt: string, fallback: Rgb): Rgb {
   for (const [word] of prompt.toLowerCase().matchAll(/[a-z]+/g)) {
     const color = COLOR_WORDS.get(word);
@@ -69,7 +69,7 @@ function shapeOf(prompt: string) {
   };
 }
 
-/** Centred on the origin with its longest side 1, one scale for all axes so that the shape keeps its proportions. */
+/** Centres the mesh on the origin and scales its longest side to 1. All axes have one scale, which keeps the proportions. */
 function fitUnitBox(coordinates: readonly number[]): Float32Array {
   const low = [Infinity, Infinity, Infinity];
   const high = [-Infinity, -Infinity, -Infinity];
@@ -83,8 +83,8 @@ function fitUnitBox(coordinates: readonly number[]): Float32Array {
 }
 
 /**
- * Triangles of a globe: vertex 0 is the south pole, then the rings from south to north, then the north pole. The last
- * column joins the first one again, so the seam has no vertices of its own.
+ * The triangles of a globe. Vertex 0 is the south pole, followed by the rings from south to north, then the north pole. The
+ * last column joins the first, so the seam has no vertices of its own.
  */
 function globeIndices(rings: number, columns: number): Uint32Array {
   const at = (ring: number, column: number) => 1 + ring * columns + (column % columns);
@@ -103,12 +103,12 @@ function globeIndices(rings: number, columns: number): Uint32Array {
 }
 
 /**
- * Builds the mesh ring by ring and yields the number of rings done, so that a server can turn to its other work, or
- * stop, between two of them. `gridSize` g gives g bands of latitude and 2g columns: 2g(g-1) + 2 vertices and 4g(g-1)
- * faces. Every triangle faces outward: along a ring the angle grows, from ring to ring the slope grows, and a positive
+ * Builds the mesh ring by ring and yields the number of finished rings, so that a server can do other work, or stop,
+ * between two of them. A `gridSize` of g results in g bands of latitude and 2g columns: 2g(g-1) + 2 vertices and 4g(g-1)
+ * faces. Every triangle faces outward: the angle grows along a ring, the slope grows from ring to ring, and a positive
  * radius changes neither.
  *
- * @throws RangeError when `gridSize` is not an integer of at least 2.
+ * @throws RangeError if `gridSize` is not an integer of at least 2.
  */
 export function* meshRings(prompt: string, gridSize: number): Generator<number, Mesh, void> {
   if (!Number.isInteger(gridSize) || gridSize < 2) {
@@ -125,12 +125,12 @@ export function* meshRings(prompt: string, gridSize: number): Generator<number, 
     const out = up * Math.cos(latitude) * superRadius(longitude, around);
     coordinates.push(stretch[0] * out * Math.cos(longitude), stretch[1] * out * Math.sin(longitude));
     coordinates.push(stretch[2] * up * Math.sin(latitude));
-    // Lighter towards the top, with a faint band round each lobe: enough to see the form without a lamp.
+    // Lighter towards the top, with a faint band around each lobe, so that the form is visible without lighting.
     const shade = 0.82 + 0.14 * Math.sin(latitude) + 0.04 * Math.cos(latitude) * Math.cos(around.count * longitude);
     for (const channel of color) colors.push(Math.round(channel * shade));
   };
   const addPole = (sign: 1 | -1): void => {
-    // Written out, as cos(pi/2) is not quite 0 and the pole must lie on the axis.
+    // Written as zeros: cos(pi/2) is not exactly 0, and the pole must lie on the axis.
     coordinates.push(0, 0, sign * stretch[2] * superRadius(Math.PI / 2, upward));
     for (const channel of color) colors.push(Math.round(channel * (0.82 + 0.14 * sign)));
   };
@@ -149,7 +149,7 @@ export function* meshRings(prompt: string, gridSize: number): Generator<number, 
   };
 }
 
-/** The same prompt and grid size always give the same mesh. See {@link meshRings}. */
+/** Builds the whole mesh. The same prompt and grid size always produce the same mesh. See {@link meshRings}. */
 export function meshFromPrompt(prompt: string, gridSize: number): Mesh {
   const rings = meshRings(prompt, gridSize);
   for (;;) {

@@ -4,15 +4,15 @@ const VERTEX_BYTES = 3 * 4 + 3;
 const FACE_BYTES = 1 + 3 * 4;
 
 /**
- * Binary little-endian PLY 1.0, with the property names that Blender and MeshLab look for.
+ * Encodes a mesh as binary little-endian PLY 1.0, with the property names that Blender and MeshLab expect.
  *
- * @throws RangeError when an array does not hold whole triples, or there is not one colour a vertex.
+ * @throws RangeError if an array does not consist of whole triples, or the number of colours and vertices differs.
  */
 export function encodePly(mesh: Mesh): Buffer {
   const { positions, colors, indices } = mesh;
   if (positions.length % 3 !== 0 || colors.length !== positions.length || indices.length % 3 !== 0) {
     throw new RangeError(
-      `encodePly "mesh" must hold triples, one colour a vertex, got ${positions.length} coordinates, ` +
+      `encodePly "mesh" must consist of triples, with one colour per vertex, got ${positions.length} coordinates, ` +
         `${colors.length} colour values, ${indices.length} indices`,
     );
   }

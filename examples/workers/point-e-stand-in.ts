@@ -1,9 +1,9 @@
 /**
- * A STAND-IN for a GPU worker: it speaks the contract of examples/workers/README.md, but has no model and uses no GPU.
- * It makes a shape out of the hash of the prompt, so that the gateway in front of it can be tried on any machine.
+ * A STAND-IN for a GPU worker: it implements the contract of examples/workers/README.md, but has no model and uses no GPU.
+ * It derives a shape from a hash of the prompt, so that the gateway in front of it can be tried on any machine.
  *
- * Two markers in a prompt: `[fail]` answers 500, to show that a failed generation gives its quota unit back, and
- * `[slow]` takes about 5 s, to try client hang-up and deadlines.
+ * Two markers in a prompt: `[fail]` responds with 500, to show that a failed generation is refunded, and `[slow]` takes
+ * about 5 s, to try client disconnects and deadlines.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
@@ -28,15 +28,15 @@ const GENERATE: readonly string[] = ['/generate/text', IMAGE_PATH];
 const RINGS_PER_TURN = 4;
 const SLOW_MS = 5000;
 const DEADLINE = { status: 504, error: 'deadline passed' };
-// nginx's number for it; it shows in the log only, as nobody is there to read the answer.
+// nginx's status for a disconnected client. Only the log shows it.
 const LEFT = { status: 499, error: 'client left' };
 
 export interface StandInOptions {
-  /** Milliseconds from creation during which it answers 503, as a worker that loads its model does. Default 0. */
+  /** How long it responds with 503 after its creation, like a worker that loads its model, in milliseconds. 0 by default. */
   readonly readyAfterMs?: number;
-  /** Gets one line for each generation request. Default: standard error. */
+  /** Receives one line for each generation request. Standard error by default. */
   readonly log?: (line: string) => void;
-  /** A monotonic clock in milliseconds. Default `performance.now`. */
+  /** A monotonic clock in milliseconds. `performance.now` by default. */
   readonly now?: () => number;
 }
 
@@ -57,12 +57,12 @@ const json = (status: number, value: object, note: string, headers: OutgoingHttp
 const refuse = (status: number, error: string, headers: OutgoingHttpHeaders = {}): Answer =>
   json(status, { error }, error, headers);
 
-const stopped = (signal: AbortSignal, where: string): Answer => {
+const stopped = (signal: AbortSignal, progress: string): Answer => {
   const { status, error } = signal.reason === 'deadline' ? DEADLINE : LEFT;
-  return { ...refuse(status, error), note: `${error}, stopped ${where}` };
+  return { ...refuse(status, error), note: `${error}, stopped ${progress}` };
 };
 
-/** Past the limit the rest is read and dropped: a socket closed on a sender may lose it the answer. */
+/** Beyond the limit, the rest is read and discarded: if the socket closed, the sender might not receive the response. */
 function readBody(
   req: IncomingMessage,
   maxBytes: number,
@@ -103,13 +103,13 @@ function parseJob(contentType = '', body: Buffer): { prompt: string; gridSize: n
   return { prompt, gridSize };
 }
 
-/** The same of an image, whose bytes are the body: its shape comes of their hash. */
+/** The same for an image, whose bytes are the body. The shape is derived from their hash. */
 function parseImageJob(
   contentType = '',
   gridSize: unknown,
   body: Buffer,
 ): { prompt: string; gridSize: number } | string {
-  if (!/^image\/[a-z0-9.+-]+$/i.test(contentType)) return 'Content-Type must be that of an image';
+  if (!/^image\/[a-z0-9.+-]+$/i.test(contentType)) return 'Content-Type must be an image type';
   const size = /^\d{1,3}$/.test(String(gridSize)) ? Number(gridSize) : 0;
   if (size < 8 || size > 128) return 'X-Grid-Size must be an integer from 8 to 128';
   if (body.length === 0) return 'the image is empty';
@@ -131,18 +131,18 @@ async function computeMesh(prompt: string, gridSize: number, signal: AbortSignal
 }
 
 async function generate(req: IncomingMessage, signal: AbortSignal, now: () => number): Promise<Answer> {
-  const ofImage = req.url?.startsWith(IMAGE_PATH) === true;
-  const maxBytes = ofImage ? MAX_IMAGE_BYTES : MAX_BODY_BYTES;
+  const isImage = req.url?.startsWith(IMAGE_PATH) === true;
+  const maxBytes = isImage ? MAX_IMAGE_BYTES : MAX_BODY_BYTES;
   const body = await readBody(req, maxBytes, signal);
-  if (body === 'stopped') return stopped(signal, 'before the body had come');
-  if (body === 'too large') return refuse(413, `body is larger than ${maxBytes} bytes`);
+  if (body === 'stopped') return stopped(signal, 'before the body was complete');
+  if (body === 'too large') return refuse(413, `the body is larger than ${maxBytes} bytes`);
   const contentType = req.headers['content-type'];
-  const job = ofImage ? parseImageJob(contentType, req.headers['x-grid-size'], body) : parseJob(contentType, body);
+  const job = isImage ? parseImageJob(contentType, req.headers['x-grid-size'], body) : parseJob(contentType, body);
   if (typeof job === 'string') return refuse(400, job);
   const startedAt = now();
   const mesh = await computeMesh(job.prompt, job.gridSize, signal);
   if (typeof mesh === 'number') return stopped(signal, `after ${mesh} of ${job.gridSize - 1} rings`);
-  if (job.prompt.includes('[fail]')) return refuse(500, 'the prompt asked the stand-in to fail');
+  if (job.prompt.includes('[fail]')) return refuse(500, 'the prompt contains [fail]');
   const ply = encodePly(mesh);
   const seconds = ((now() - startedAt) / 1000).toFixed(6);
   const [vertices, faces] = [mesh.positions.length / 3, mesh.indices.length / 3];
@@ -159,10 +159,10 @@ async function generate(req: IncomingMessage, signal: AbortSignal, now: () => nu
   };
 }
 
-/** Gives up when the caller's deadline passes or the caller leaves, whichever comes first. */
+/** Stops when the caller's deadline passes or the caller disconnects, whichever comes first. */
 async function generateInTime(req: IncomingMessage, res: ServerResponse, now: () => number): Promise<Answer> {
   const deadline = req.headers['x-deadline-ms'];
-  // Ten digits could be more than a timer holds, and a timer that overflows fires at once.
+  // Ten digits may exceed the maximum of a timer, and a timer that overflows fires immediately.
   if (deadline !== undefined && !/^\d{1,9}$/.test(String(deadline))) {
     return refuse(400, 'X-Deadline-Ms must be a whole number of milliseconds, at most nine digits');
   }
@@ -179,9 +179,9 @@ async function generateInTime(req: IncomingMessage, res: ServerResponse, now: ()
 }
 
 /**
- * The stand-in's server, not yet listening. Listen on a loopback address only: it has no authentication.
+ * Creates the stand-in's server, which does not listen yet. Listen only on a loopback address: it has no authentication.
  *
- * @throws RangeError when `readyAfterMs` is not a number of at least 0.
+ * @throws RangeError if `readyAfterMs` is not a number of at least 0.
  */
 export function createStandIn(options: StandInOptions = {}): Server {
   const { readyAfterMs = 0, log = console.error, now = () => performance.now() } = options;
@@ -192,7 +192,7 @@ export function createStandIn(options: StandInOptions = {}): Server {
 
   async function answer(req: IncomingMessage, res: ServerResponse, path: string): Promise<Answer> {
     const method = path === '/ready' ? 'GET' : GENERATE.includes(path) ? 'POST' : undefined;
-    if (method === undefined) return refuse(404, 'no such path');
+    if (method === undefined) return refuse(404, 'unknown path');
     if (req.method !== method) return refuse(405, `use ${method}`, { Allow: method });
     const waitMs = readyAt - now();
     if (waitMs > 0) {
@@ -204,9 +204,9 @@ export function createStandIn(options: StandInOptions = {}): Server {
 
   return createServer(async (req, res) => {
     const path = req.url?.split('?', 1)[0] ?? '';
-    const sent = req.headers['x-request-id'];
-    // An id goes into a log line, so anything that could forge one is replaced.
-    const id = typeof sent === 'string' && /^[\w.:-]{1,128}$/.test(sent) ? sent : randomUUID();
+    const requestId = req.headers['x-request-id'];
+    // The log line contains the id, so an id that could forge a log line is replaced.
+    const id = typeof requestId === 'string' && /^[\w.:-]{1,128}$/.test(requestId) ? requestId : randomUUID();
     const { status, headers, body, note } = await answer(req, res, path).catch((error: unknown) => ({
       ...refuse(500, 'internal error'),
       note: `internal error: ${String(error)}`,
@@ -221,7 +221,7 @@ function main(): void {
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) {
     throw new RangeError(`point-e stand-in "PORT" must be an integer from 0 to 65535, got ${port}`);
   }
-  // A parent that dies closes its channel, however it dies, and perhaps while this module was still loading.
+  // A parent that exits in any way closes the channel, possibly while this module is still loading.
   if (process.connected === false) process.exit(0);
   for (const event of ['SIGTERM', 'SIGINT', 'disconnect']) process.once(event, () => process.exit(0));
   const server = createStandIn();

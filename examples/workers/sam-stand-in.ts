@@ -1,6 +1,6 @@
 /**
- * A STAND-IN for a SAM worker on a GPU: `POST /segment` takes an image as its body and answers with masks that are really
- * found, on the CPU and without a model. It binds to loopback and has no authentication of its own.
+ * A STAND-IN for a SAM worker on a GPU: `POST /segment` accepts an image as its body and responds with masks of its bright
+ * regions, found on the CPU and without a model. It binds to loopback and has no authentication of its own.
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -44,7 +44,7 @@ function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
 }
 
-// Started by itself: says where it listens, to its parent process or on standard output.
+// Started as a process: it reports its URL to the parent process or on standard output.
 const [, script] = process.argv;
 if (script !== undefined && existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url)) {
   const server = createSamStandIn().listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => {

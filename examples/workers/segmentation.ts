@@ -3,13 +3,13 @@ import sharp from 'sharp';
 /** One connected region of an image. */
 export interface Mask {
   readonly id: number;
-  /** White where the region is, as a PNG data URL of the size of the image. */
+  /** A PNG data URL of the same size as the image, white inside the region. */
   readonly image: string;
   /** Pixels. */
   readonly area: number;
   /** x, y, width, height. */
   readonly bbox: readonly [number, number, number, number];
-  /** How much of the region stays when the threshold is moved a little, 0 to 1. */
+  /** The fraction of the region that stays if the threshold is raised a little, from 0 to 1. */
   readonly stability_score: number;
   readonly pixel_stats: { readonly mean: number; readonly std: number; readonly min: number; readonly max: number };
 }
@@ -20,7 +20,7 @@ export interface Segmentation {
   readonly masks: readonly Mask[];
 }
 
-/** What is done to the image before. */
+/** How the image is processed before segmentation. */
 export interface Preprocessing {
   /** Stretches the brightness over the whole range. */
   readonly normalize?: boolean | undefined;
@@ -34,8 +34,8 @@ const MAX_MASKS = 100;
 const MARGIN = 8;
 
 /**
- * Finds the bright regions of an image on the CPU: greyscale, Otsu's threshold, connected components. No model: it stands in
- * for one, and its masks are those of objects only where objects are brighter than what is around them.
+ * Finds the bright regions of an image on the CPU: greyscale, Otsu's threshold, connected components. It replaces a model,
+ * and finds only objects that are brighter than their surroundings.
  */
 export async function segment(image: Buffer, { normalize = false, blur }: Preprocessing = {}): Promise<Segmentation> {
   let pipeline = sharp(image, { failOn: 'error' })
@@ -57,7 +57,7 @@ export async function segment(image: Buffer, { normalize = false, blur }: Prepro
   return { width, height, masks };
 }
 
-/** The threshold that parts the brightness values best (Otsu 1979): those above it are foreground. */
+/** The threshold that best separates the brightness values (Otsu 1979). Values above it are foreground. */
 export function otsu(pixels: Uint8Array): number {
   const histogram = new Float64Array(256);
   for (const value of pixels) histogram[value] = (histogram[value] ?? 0) + 1;
@@ -71,8 +71,8 @@ export function otsu(pixels: Uint8Array): number {
     sum += value * (histogram[value] ?? 0);
     const above = pixels.length - below;
     if (below === 0 || above === 0) continue;
-    const apart = sum / below - (total - sum) / above;
-    const between = below * above * apart * apart;
+    const distance = sum / below - (total - sum) / above;
+    const between = below * above * distance * distance;
     if (between > best) {
       best = between;
       threshold = value;
@@ -81,7 +81,7 @@ export function otsu(pixels: Uint8Array): number {
   return threshold;
 }
 
-/** Regions of neighbouring pixels above the threshold, by flooding each once. */
+/** The connected regions of pixels above the threshold, found by flood fill. */
 export function components(
   data: Uint8Array,
   width: number,
@@ -89,7 +89,7 @@ export function components(
   threshold: number,
 ): { readonly pixels: readonly number[] }[] {
   const seen = new Uint8Array(data.length);
-  const found: { pixels: number[] }[] = [];
+  const regions: { pixels: number[] }[] = [];
   for (let start = 0; start < data.length; start++) {
     if (seen[start] === 1 || (data[start] ?? 0) <= threshold) continue;
     const pixels: number[] = [start];
@@ -108,9 +108,9 @@ export function components(
         pixels.push(next);
       }
     }
-    found.push({ pixels });
+    regions.push({ pixels });
   }
-  return found;
+  return regions;
 }
 
 async function maskOf(

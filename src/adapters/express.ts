@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { sequence } from '../core/sequence.js';
+import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import type { NodeRequest } from './node-message.js';
 import { sendReply } from './node-reply.js';
@@ -9,13 +9,13 @@ import { sendReply } from './node-reply.js';
 declare global {
   namespace Express {
     interface Request {
-      /** What the guards found out about this request. Only there behind `guard(...)`. */
+      /** What the guards found out about this request. Only set behind `guard(...)`. */
       readonly exchange: Exchange;
     }
   }
 }
 
-/** Middleware for Express 4, Express 5 and anything else with their signature. */
+/** Middleware for Express 4, Express 5 and any other framework with the same signature. */
 export type ExpressMiddleware = (
   request: NodeRequest,
   response: ServerResponse,
@@ -23,28 +23,30 @@ export type ExpressMiddleware = (
 ) => void;
 
 /**
- * Guards as Express middleware. They run in order; the first that refuses answers, and the handler never runs. All
- * `guard(...)` calls on one request share one exchange, which handlers read as `req.exchange`. Where no guard is
+ * Turns guards into Express middleware. They run in order. The first that refuses answers the request, and the handler does
+ * not run. All `guard(...)` calls on one request share one exchange, which handlers read as `req.exchange`. If no guard is
  * asynchronous, `next` is called before the middleware returns.
  *
  * ```ts
- * app.post('/generate', guard(authenticate(...), limit({ ... })), handler)
+ * app.post('/generate', guard(authenticate(apiKeys({ keys }))), handler)
  * ```
+ * @throws OptionError without a guard, and for an argument that is not a guard
  */
 export function guard(...guards: readonly Guard[]): ExpressMiddleware {
-  const run = sequence(...guards);
+  if (hasMember(guards[0], 'headers')) throw uncalledGuard();
+  const run = combine(guards);
   return function gatewarden(request, response, next) {
     const exchange = exchangeOf(request, response);
-    // Gone or answered before this guard's turn came: nobody is waiting for the handler.
+    // The client has left, or the request is answered already: the handler must not start.
     if (exchange.outcome !== undefined) return;
     const reply = run(exchange);
     if (reply === undefined) {
       next();
     } else if (reply instanceof Promise) {
       reply
-        .then((late) => {
-          if (late !== undefined) sendReply(response, exchange, late);
-          // The client may have left, or a time-out answered, while a guard was waiting: then no work is started.
+        .then((lateReply) => {
+          if (lateReply !== undefined) sendReply(response, exchange, lateReply);
+          // While a guard was waiting, the client may have left or a timeout may have answered.
           else if (exchange.outcome === undefined && !response.writableEnded) next();
         })
         .catch(next);

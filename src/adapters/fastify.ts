@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { FastifyPluginAsync, onRequestHookHandler, RawServerBase, RawServerDefault } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
@@ -6,40 +7,28 @@ import type { Guard } from '../core/guard.js';
 import { OptionError } from '../core/option.js';
 import type { Reply } from '../core/reply.js';
 import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
+import { CORRECT_HOOK, checkHooks, GUARD_AS_PLUGIN, rememberHook, wrongHook } from './fastify-hooks.js';
+import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { sendReply } from './node-reply.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the guards found out about this request. Only there behind `gatewarden` or `guard(...)`. */
+    /** What the guards found out about this request. Only set behind `gatewarden` or `guard(...)`. */
     exchange: Exchange;
   }
 }
 
 /** What the `gatewarden` plugin takes. */
 export interface GatewardenOptions {
-  /** In front of every route, unknown paths included. */
+  /** Guards for every route, and for paths without a route. The list may be empty. */
   readonly guards: readonly Guard[];
 }
 
-/** A pattern, so that another parser of the type may come before or after ours. */
+/** A pattern, so that it does not conflict with another parser for this type. */
 const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
-
-/** Hooks that come when the work has been done, or that hand on a payload and have their `next` elsewhere. */
-const OTHER_HOOKS = [
-  'preParsing',
-  'preSerialization',
-  'onSend',
-  'onResponse',
-  'onError',
-  'onTimeout',
-  'onRequestAbort',
-] as const;
-const WRONG_HOOK = 'gatewarden: guard(...) goes on onRequest, preValidation or preHandler, on no other hook';
-/** All that `guard` has made. */
-const HOOKS = new WeakSet<object>();
 
 /** A plugin for applications over HTTP/1 and HTTP/2. */
 export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefault>(
@@ -49,28 +38,50 @@ export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefau
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
- * Guards as a Fastify hook: `onRequest`, before the body is read, or `preValidation` or `preHandler` behind it (not
- * `upload`, which reads it itself). They run in order; the first that refuses answers, and the handler never runs. All
- * guards of one request share one exchange, which handlers read as `request.exchange`; it settles when the response has
- * ended. Headers are kept where a handler hijacks the reply. On any other hook of a route it stops the start, where
- * `gatewarden` is registered, and else lets nobody in or reports a fault.
+ * Turns guards into a Fastify hook: `onRequest` runs before the body is read, `preValidation` and `preHandler` run after
+ * it. `upload` reads the body itself and only works on `onRequest`. The guards run in order. The first that refuses answers
+ * the request, and the handler does not run. All guards of one request share one exchange, which handlers read as
+ * `request.exchange`. It ends when the response has ended. The headers of guards are also sent if a handler hijacks the
+ * reply.
+ *
+ * On any other hook, a guard cannot protect a route. If the `gatewarden` plugin is registered, the application then does
+ * not start. Otherwise each request is answered with 500 or, if the hook runs after the response, reported as a fault.
  *
  * ```ts
- * app.post('/generate', { onRequest: guard(authenticate(...), limit({ ... })) }, handler)
+ * app.post('/generate', { onRequest: guard(authenticate(apiKeys({ keys }))) }, handler)
  * ```
+ * @throws OptionError without a guard, and for an argument that is not a guard
  */
 export function guard<RawServer extends RawServerBase = RawServerDefault>(
   ...guards: readonly Guard[]
 ): onRequestHookHandler<RawServer> {
-  const run = sequence(...guards);
+  const misuse = misuseOf(guards);
+  // Fastify turns the rejection into a failed start or a 500. It does not catch what a plugin throws.
+  if (misuse !== undefined) return Promise.reject(misuse) as never;
+  return hookOf<RawServer>(combine(guards));
+}
+
+/** Recognises the arguments of a plugin or of a hook in place of guards. */
+function misuseOf([first, second]: readonly unknown[]): OptionError | undefined {
+  if (hasMember(first, 'addHook')) return new OptionError(GUARD_AS_PLUGIN);
+  if (!hasMember(first, 'raw') || !hasMember(second, 'raw')) return undefined;
+  const error = uncalledGuard(CORRECT_HOOK);
+  const [request, response] = [first.raw as IncomingMessage, second.raw as ServerResponse];
+  // After the response, Fastify would not report the error.
+  if (response.writableEnded) exchangeOf(request, response).fault(error);
+  return error;
+}
+
+function hookOf<RawServer extends RawServerBase>(run: Guard): onRequestHookHandler<RawServer> {
   const hook: onRequestHookHandler = function gatewarden(request, reply, next) {
-    if (typeof next !== 'function') throw new OptionError(WRONG_HOOK);
+    if (typeof next !== 'function') throw new OptionError(wrongHook());
+    if ('addHook' in request) return next(new OptionError(GUARD_AS_PLUGIN));
     const exchange = exchangeOf(request.raw, reply.raw);
     request.exchange = exchange;
-    // Gone or answered before this guard's turn came: nobody is waiting for the handler.
+    // The client has left, or the request is answered already: the handler must not start.
     if (exchange.outcome !== undefined) return void reply.hijack();
     if (reply.raw.writableEnded) {
-      exchange.fault(new OptionError(WRONG_HOOK));
+      exchange.fault(new OptionError(wrongHook()));
       return void reply.hijack();
     }
     const answer = run(exchange);
@@ -78,14 +89,12 @@ export function guard<RawServer extends RawServerBase = RawServerDefault>(
       next();
     } else if (answer instanceof Promise) {
       answer
-        .then((late) => {
-          if (late !== undefined) send(reply, exchange, late);
-          // The client may have left, or a time-out answered, while a guard was waiting: then no work is started.
+        .then((lateAnswer) => {
+          if (lateAnswer !== undefined) send(reply, exchange, lateAnswer);
+          // While a guard was waiting, the client may have left or a timeout may have answered.
           else if (exchange.outcome !== undefined || reply.sent) reply.hijack();
           else if (exchange.upload !== undefined && !(REGISTERED in request)) {
-            exchange.fault(
-              new Error('gatewarden: register the gatewarden plugin, without which Fastify waits for the body'),
-            );
+            exchange.fault(pluginMissing());
             send(reply, exchange, INTERNAL_ERROR);
           } else next();
         })
@@ -94,12 +103,12 @@ export function guard<RawServer extends RawServerBase = RawServerDefault>(
       send(reply, exchange, answer);
     }
   };
-  HOOKS.add(hook);
-  // Over HTTP/2 request and response have the members of those of HTTP/1 that are used here.
+  rememberHook(hook);
+  // Over HTTP/2, request and response have the same members as over HTTP/1, as far as they are used here.
   return hook as onRequestHookHandler<RawServer>;
 }
 
-/** Fastify keeps what it was told of headers to itself; written past it, a reply would lose them. */
+/** Fastify holds the headers of other hooks until it sends the reply itself. A hijacked reply would lose them. */
 function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
   if (!reply.raw.headersSent) {
     for (const [name, value] of Object.entries(reply.getHeaders())) {
@@ -110,41 +119,49 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
   sendReply(reply.raw, exchange, answer);
 }
 
-// Asynchronous, so that a bad option rejects the registration: Fastify does not catch what a callback plugin throws.
-const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, { guards }) => {
-  if (!Array.isArray(guards)) throw new OptionError('gatewarden: the fastify plugin takes "guards", a list of guards');
-  app.addHook('onRequest', guard(...guards));
-  app.addHook('onRoute', (route) => {
-    for (const name of OTHER_HOOKS) {
-      if ([route[name]].flat().some((hook) => hook !== undefined && HOOKS.has(hook))) {
-        throw new OptionError(`${WRONG_HOOK}: it is on ${name} of ${route.url}`);
-      }
-    }
-  });
+// Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin throws.
+const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
+  if (!hasMember(app, 'addHook') || !Array.isArray(options?.guards)) {
+    throw new OptionError(
+      'gatewarden: the Fastify plugin takes a list of guards; write app.register(gatewarden, { guards: [...] })',
+    );
+  }
+  const { guards } = options;
+  app.addHook('onRequest', hookOf(sequence(...guards)));
+  app.addHook('onRoute', (route) => checkHooks(route, guard));
   if (!app.hasRequestDecorator(REGISTERED)) app.decorateRequest(REGISTERED, true);
-  // What `upload` has read must not be looked for again: by no parser, or it waits for ever.
+  // A parser that waits for a body which `upload` has read would wait forever.
   app.addHook('preParsing', (request, _reply, payload, done) => {
-    done(null, request.exchange?.upload === undefined ? payload : takenBody());
+    done(null, request.exchange?.upload === undefined ? payload : bodyOfUpload());
   });
-  // What nobody has read stays what it is without us: unsupported.
+  // A multipart body that no guard has read is unsupported, as it is without this plugin.
   if (!app.hasContentTypeParser(MULTIPART)) {
     app.addContentTypeParser(MULTIPART, (request, _payload, parsed) => {
-      parsed(request.exchange?.upload === undefined ? unsupported() : null);
+      parsed(request.exchange?.upload === undefined ? unsupportedType() : null);
     });
   }
 };
 
-/** Instead of a body that `upload` has taken. */
-function takenBody(): Readable {
+/** Takes the place of a body that `upload` has read. */
+function bodyOfUpload(): Readable {
   return new Readable({
     read() {
-      const error = new Error('gatewarden: upload has read this body, and a content type parser looks for it again');
+      const error = new Error(
+        'gatewarden: upload has read this body, and a content type parser wants it too; remove that parser',
+      );
       this.destroy(Object.assign(error, { statusCode: 500 }));
     },
   });
 }
 
-function unsupported(): Error {
+function pluginMissing(): Error {
+  return new Error(
+    'gatewarden: upload has read the body, and Fastify would wait for it forever; register the gatewarden plugin: ' +
+      'app.register(gatewarden, { guards: [] })',
+  );
+}
+
+function unsupportedType(): Error {
   return Object.assign(new Error('Unsupported Media Type: multipart/form-data'), {
     statusCode: 415,
     code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
@@ -152,7 +169,8 @@ function unsupported(): Error {
 }
 
 /**
- * Puts guards in front of a whole Fastify application, or of the part that registers it.
+ * Puts guards in front of a whole Fastify application, or of the part that registers it. The registration rejects with an
+ * `OptionError` without a list of guards.
  *
  * ```ts
  * await app.register(gatewarden, { guards: [securityHeaders(), clientIp()] })

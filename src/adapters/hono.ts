@@ -2,42 +2,60 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler, Next } from 'hono';
 import { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { renderProblem } from '../core/problem-format.js';
+import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
+import { renderReply } from '../core/render-reply.js';
 import type { Reply } from '../core/reply.js';
-import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
+import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { mergedVary } from './vary.js';
 import { WebMessage } from './web.js';
 
 declare module 'hono' {
   interface ContextVariableMap {
-    /** What the guards found out about this request. Only there behind `guard(...)`. */
+    /** What the guards found out about this request. Only set behind `guard(...)`. */
     exchange: Exchange;
   }
 }
 
-/** Makes Hono middleware of guards. */
+/** Turns guards into Hono middleware. */
 export type HonoGuard = (...guards: readonly Guard[]) => MiddlewareHandler;
 
-/** What `guardWith` takes. */
+/** What `createGuard` takes. */
 export interface CreateGuardOptions {
-  /** `getConnInfo` of the runtime, from `hono/bun`, `hono/deno` or `hono/cloudflare-workers`. Node needs none. */
+  /** `getConnInfo` of the runtime, from `hono/bun`, `hono/deno` or `hono/cloudflare-workers`. */
   readonly getConnInfo: (context: Context) => { readonly remote: { readonly address?: string | undefined } };
 }
 
+const OPTIONS: OptionNames<CreateGuardOptions> = { getConnInfo: true };
+
 /**
- * Guards as Hono middleware. They run in order; the first that refuses answers, and the handler never runs. All
- * `guard(...)` calls on one request share one exchange, which handlers read as `c.var.exchange`. On Node it settles when
- * the response has ended; elsewhere when the response has been made, or when the request's signal is aborted.
+ * Turns guards into Hono middleware. They run in order. The first that refuses answers the request, and the handler does not
+ * run. All `guard(...)` calls on one request share one exchange, which handlers read as `c.var.exchange`. On Node, the
+ * exchange ends when the response has ended. On other runtimes, it ends when the handler has returned the response, or when
+ * the signal of the request is aborted.
  *
  * ```ts
- * app.post('/generate', guard(authenticate(...), limit({ ... })), handler)
+ * app.post('/generate', guard(authenticate(apiKeys({ keys }))), handler)
  * ```
+ * @throws OptionError without a guard, and for an argument that is not a guard
  */
 export const guard: HonoGuard = (...guards) => middleware(guards, undefined);
 
-/** `guard` for runtimes other than Node, where only Hono's `getConnInfo` knows the caller's address. */
-export function createGuard({ getConnInfo }: CreateGuardOptions): HonoGuard {
+/**
+ * Creates `guard` for a runtime other than Node, where only `getConnInfo` of Hono knows the address of the client.
+ *
+ * ```ts
+ * import { getConnInfo } from 'hono/bun'
+ * const guard = createGuard({ getConnInfo })
+ * ```
+ * @throws OptionError without `getConnInfo`
+ */
+export function createGuard(options: CreateGuardOptions): HonoGuard {
+  checkOptionNames('createGuard', options, OPTIONS);
+  const getConnInfo = callback('createGuard', 'getConnInfo', options.getConnInfo);
+  if (getConnInfo === undefined) {
+    throw new OptionError('gatewarden: createGuard needs "getConnInfo"; import it from hono/bun, or from your runtime');
+  }
   return (...guards) => middleware(guards, getConnInfo);
 }
 
@@ -45,21 +63,22 @@ function middleware(
   guards: readonly Guard[],
   getConnInfo: CreateGuardOptions['getConnInfo'] | undefined,
 ): MiddlewareHandler {
-  const run = sequence(...guards);
+  if (hasMember(guards[0], 'req')) throw uncalledGuard();
+  const run = combine(guards);
   return async function gatewarden(context, next) {
-    // The first guard of a request makes its exchange, and sees to the response once all others are through.
-    if (context.var.exchange instanceof Exchange) return passOrAnswer(run, context.var.exchange, next);
+    // The first guard call of a request creates the exchange, and completes the response after all others.
+    if (context.var.exchange instanceof Exchange) return answerOrContinue(run, context.var.exchange, next);
     const { incoming, outgoing } = (context.env ?? {}) as NodeBindings;
     if (incoming !== undefined && outgoing !== undefined) {
       const exchange = exchangeOf(incoming, outgoing);
       context.set('exchange', exchange);
-      respond(context, await passOrAnswer(run, exchange, next));
-      joinVary(context, outgoing);
+      respond(context, await answerOrContinue(run, exchange, next));
+      mergeVary(context, outgoing);
       return undefined;
     }
     const message = new WebMessage(context.req.raw, () => {
       if (getConnInfo !== undefined) return getConnInfo(context).remote.address;
-      if (incoming === undefined) warnOfNoAddress();
+      if (incoming === undefined) warnOfMissingAddress();
       return incoming?.socket.remoteAddress;
     });
     const exchange = new Exchange(message, message);
@@ -68,7 +87,7 @@ function middleware(
     if (signal.aborted) exchange.abort();
     else signal.addEventListener('abort', () => exchange.abort(), { once: true });
     try {
-      respond(context, await passOrAnswer(run, exchange, next));
+      respond(context, await answerOrContinue(run, exchange, next));
       for (const [name, value] of message.headers()) addHeader(context, name, value);
       exchange.end({ kind: 'completed', status: context.res.status });
     } catch (error) {
@@ -79,36 +98,37 @@ function middleware(
   };
 }
 
-let warned = false;
+let hasWarned = false;
 
-function warnOfNoAddress(): void {
-  if (warned) return;
-  warned = true;
-  process.emitWarning('guard knows no address of its clients here, and takes all for one: see guardWith', {
-    code: 'GATEWARDEN_NO_ADDRESS',
-  });
+function warnOfMissingAddress(): void {
+  if (hasWarned) return;
+  hasWarned = true;
+  process.emitWarning(
+    'guard cannot read the address of a client on this runtime, and treats all clients as one; use createGuard({ getConnInfo })',
+    { code: 'GATEWARDEN_NO_ADDRESS' },
+  );
 }
 
-/** What @hono/node-server hands on of Node. */
+/** What @hono/node-server passes on from Node. */
 interface NodeBindings {
   readonly incoming?: IncomingMessage;
   readonly outgoing?: ServerResponse;
 }
 
-async function passOrAnswer(run: Guard, exchange: Exchange, next: Next): Promise<Response | undefined> {
-  // Gone or answered before this guard's turn came: nobody is waiting for the handler.
-  if (exchange.outcome !== undefined) return nobody();
+async function answerOrContinue(run: Guard, exchange: Exchange, next: Next): Promise<Response | undefined> {
+  // The client has left, or the request is answered already: the handler must not start.
+  if (exchange.outcome !== undefined) return unreadResponse();
   const result = run(exchange);
   const reply = result instanceof Promise ? await result : result;
-  if (reply !== undefined) return answer(exchange, reply);
-  // The client may have left while a guard was waiting: then no work is started.
-  if (exchange.outcome !== undefined) return nobody();
+  if (reply !== undefined) return responseOf(exchange, reply);
+  // The client may have left while a guard was waiting.
+  if (exchange.outcome !== undefined) return unreadResponse();
   await next();
   return undefined;
 }
 
-/** Hono wants a response, also where there is no one to read it. */
-function nobody(): Response {
+/** Hono needs a response even after the client has left. */
+function unreadResponse(): Response {
   return new Response(null, { status: 503 });
 }
 
@@ -116,51 +136,32 @@ function respond(context: Context, response: Response | undefined): void {
   if (response !== undefined) context.res = response;
 }
 
-function answer(exchange: Exchange, reply: Reply): Response {
-  let response: Response;
-  let sent = reply;
-  try {
-    response = responseOf(exchange, reply);
-  } catch (error) {
-    // A status or a header that HTTP does not have is a guard's fault like any other.
-    exchange.fault(error);
-    sent = INTERNAL_ERROR;
-    response = responseOf(exchange, sent);
-  }
-  exchange.end({ kind: 'refused', status: response.status, code: sent.problem?.code });
+function responseOf(exchange: Exchange, reply: Reply): Response {
+  const { status, headers, body, outcome } = renderReply(reply, exchange);
+  const response = new Response(body ?? null, { status });
+  // One by one, since `Headers` joins repeated names of a list.
+  for (const [name, value] of headers) response.headers.set(name, value);
+  exchange.end(outcome);
   return response;
 }
 
-function responseOf(exchange: Exchange, reply: Reply): Response {
-  const rendered = renderProblem(reply, exchange);
-  const headers = new Headers();
-  for (const [name, value] of reply.headers) headers.set(name, value);
-  if (rendered === undefined) return new Response(null, { status: reply.status, headers });
-  headers.set('Cache-Control', 'no-store');
-  headers.set('Content-Type', rendered.contentType);
-  // Told by hand: a HEAD request is answered without the body that it is counted by.
-  headers.set('Content-Length', String(Buffer.byteLength(rendered.body)));
-  return new Response(rendered.body, { status: rendered.status, headers });
-}
-
-/** On Node guards have set their headers on the response itself, where those of Hono's win; `Vary` holds both. */
-function joinVary(context: Context, outgoing: ServerResponse): void {
+/** On Node, guards set their headers on the response of Node, where those of Hono replace them. `Vary` needs both values. */
+function mergeVary(context: Context, outgoing: ServerResponse): void {
   if (outgoing.headersSent || !outgoing.hasHeader('Vary')) return;
   addHeader(context, 'Vary', String(outgoing.getHeader('Vary')));
 }
 
-/** What the handler has said itself stands; `Vary` holds both. */
+/** Adds the header of a guard, unless the handler has set it. `Vary` needs both values. */
 function addHeader(context: Context, name: string, value: string): void {
-  const own = context.res.headers.get(name);
-  const vary = name.toLowerCase() === 'vary';
-  if (own !== null && !vary) return;
-  const whole = own === null ? value : mergedVary(value, own);
+  const handlerValue = context.res.headers.get(name);
+  if (handlerValue !== null && name.toLowerCase() !== 'vary') return;
+  const wholeValue = handlerValue === null ? value : mergedVary(value, handlerValue);
   try {
-    context.res.headers.set(name, whole);
+    context.res.headers.set(name, wholeValue);
   } catch {
-    // The response of a fetch cannot be changed.
+    // The headers of a response that came from `fetch` are immutable.
     const changed = new Response(context.res.body, context.res);
-    changed.headers.set(name, whole);
+    changed.headers.set(name, wholeValue);
     context.res = undefined;
     context.res = changed;
   }

@@ -4,14 +4,14 @@ import { Exchange } from '../core/exchange.js';
 import { streamOf, watchStream } from './http2.js';
 import { NodeHttpMessage, type NodeRequest } from './node-message.js';
 
-const OPEN = Symbol('gatewarden.open');
+const OPEN_EXCHANGES = Symbol('gatewarden.openExchanges');
 
 interface GuardedSocket extends Socket {
   /** Exchanges of this connection whose response has not ended. */
-  [OPEN]?: Set<Exchange>;
+  [OPEN_EXCHANGES]?: Set<Exchange>;
 }
 
-/** The exchange of this request: made at the first call, the same one ever after. */
+/** The exchange of a request. The first call creates it, later calls return the same one. */
 export function exchangeOf(request: NodeRequest, response: ServerResponse): Exchange {
   if (request.exchange instanceof Exchange) return request.exchange;
   const message = new NodeHttpMessage(request, response);
@@ -22,12 +22,11 @@ export function exchangeOf(request: NodeRequest, response: ServerResponse): Exch
 }
 
 function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchange): void {
-  // After a reset what was sent before it is still handed on, but the kernel does not say any more who sent it. A Unix socket
-  // has no address at either end.
-  const isLost = socket.remoteAddress === undefined && socket.localAddress !== undefined;
-  if (socket.destroyed || response.destroyed || isLost) {
-    // Whoever it is, nobody waits for an answer that does not come.
-    if (isLost) socket.destroy();
+  // After a reset, Node still passes on what was sent before it, but the address of the client is gone. Guards must not run
+  // without it. A Unix socket has no address at either end.
+  const isReset = socket.remoteAddress === undefined && socket.localAddress !== undefined;
+  if (socket.destroyed || response.destroyed || isReset) {
+    if (isReset) socket.destroy();
     exchange.abort();
     return;
   }
@@ -38,11 +37,11 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
   }
   const open = openExchanges(socket);
   open.add(exchange);
-  // Node emits 'finish' also when the socket died with the body unsent; its own listener, which lets go of the
-  // socket, must not run before ours has looked.
+  // Node also emits 'finish' if the socket closed before the body was sent. This listener must run before Node's own, which
+  // detaches the socket.
   response.prependListener('finish', () => {
     open.delete(exchange);
-    // A write that failed has not destroyed the socket yet, where the client had ended its own side before.
+    // If the client had ended its side before, a failed write has not destroyed the socket yet.
     if (socket.destroyed || socket.errored) exchange.abort();
     else exchange.end({ kind: 'completed', status: response.statusCode });
   });
@@ -52,12 +51,12 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
   });
 }
 
-/** A handler that takes the socket over leaves a response which never ends: then only the socket tells. */
+/** If a handler takes over the socket, the response never ends. Then the end of the socket ends the exchange. */
 function openExchanges(socket: GuardedSocket): Set<Exchange> {
-  if (socket[OPEN] !== undefined) return socket[OPEN];
+  if (socket[OPEN_EXCHANGES] !== undefined) return socket[OPEN_EXCHANGES];
   const open = new Set<Exchange>();
-  socket[OPEN] = open;
-  // Where functions are run as services, it may be a plain object.
+  socket[OPEN_EXCHANGES] = open;
+  // On serverless platforms, the socket may be a plain object.
   if (typeof socket.once !== 'function') return open;
   socket.once('close', () => {
     for (const exchange of open) exchange.abort();

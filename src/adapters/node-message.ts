@@ -6,17 +6,18 @@ import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
 import { mergedVary } from './vary.js';
+import { beforeHead, withVary } from './write-head.js';
 
-/** A request as node:http gives it, and what Express and the exchange add to it. */
+/** A request of node:http, with what Express and the adapters add to it. */
 export interface NodeRequest extends IncomingMessage {
-  /** Express' whole target, where a router has shortened `url`. */
+  /** Set by Express: the whole target, since a router shortens `url`. */
   originalUrl?: string;
   exchange?: Exchange;
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
 
-/** The view and the response headers of one node:http exchange, in one object over the framework's own two. */
+/** The request view and the response headers of one exchange over node:http, without a copy of either. */
 export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readonly #request: NodeRequest;
   readonly #response: ServerResponse;
@@ -48,7 +49,7 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     return this.#lines(name);
   }
 
-  /** Over HTTP/2 it stands for `Host`; where both are there and differ, they show as two (RFC 9113 section 8.3.1). */
+  /** Over HTTP/2, `:authority` replaces `Host`. If both are present and differ, both are returned (RFC 9113 section 8.3.1). */
   #authority(): readonly string[] {
     const hosts = this.#lines('host');
     const [authority] = this.#lines(':authority');
@@ -58,7 +59,7 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   #lines(name: string): readonly string[] {
     const folded = this.#request.headers[name];
     if (folded === undefined) return NO_LINES;
-    // Node folds or drops repeated lines in `headers`; only the raw ones tell.
+    // Node joins or drops repeated lines in `headers`.
     const raw = this.#request.rawHeaders;
     const lines: string[] = [];
     for (let i = 0; i + 1 < raw.length; i += 2) {
@@ -67,13 +68,13 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
       lines.push(raw[i + 1] ?? '');
     }
     if (lines.length > 0) return lines;
-    // A header that the application wrote itself has no raw line. What `headers` inherits is no header.
+    // A header that the application has added has no raw line. An inherited member, such as `__proto__`, is not a header.
     if (typeof folded === 'string') return [folded];
     return Array.isArray(folded) ? folded : NO_LINES;
   }
 
   readBody(maxBytes: number): Promise<RequestBody> {
-    this.#continue();
+    this.#sendContinue();
     this.#response.once('finish', () => discardUnread(this.#request));
     const body = readBody(this.#request, maxBytes);
     const stream = streamOf(this.#response);
@@ -81,14 +82,14 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   openBody(to: 'read' | 'discard'): Readable | 'consumed' {
-    if (to === 'read') this.#continue();
+    if (to === 'read') this.#sendContinue();
     const body = openBody(this.#request);
     const stream = streamOf(this.#response);
     return stream === undefined || body === 'consumed' ? body : bodyOf(stream);
   }
 
-  /** Where the service has taken `checkContinue` upon itself, nobody else tells the client to go on. */
-  #continue(): void {
+  /** Node sends `100 Continue` by itself, unless the server has a listener for `checkContinue`. */
+  #sendContinue(): void {
     const { headers, socket } = this.#request;
     if (headers.expect?.toLowerCase() !== '100-continue' || this.#response.headersSent) return;
     const { server } = socket as { readonly server?: EventEmitter };
@@ -111,49 +112,18 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     if (!this.#response.headersSent) this.#response.removeHeader(name);
   }
 
-  /** A handler's own `Vary` does not take the place of what guards have said: a cache would mix up their answers. */
+  /** Merges the `Vary` of guards into that of a handler. If it were replaced, a cache would mix up responses. */
   #keepVary(value: string): void {
     const isFirst = this.#vary === undefined;
     this.#vary = this.#vary === undefined ? value : mergedVary(this.#vary, value);
     if (!isFirst) return;
-    const response = this.#response;
-    const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
-    response.writeHead = (...args: unknown[]) =>
-      writeHead.apply(response, response.headersSent ? args : withVary(response, args, this.#vary ?? ''));
+    beforeHead(this.#response, (args) => withVary(this.#response, args, this.#vary ?? ''));
   }
 
   onHead(hook: () => void): void {
-    const response = this.#response;
-    // Node itself comes through here, also where the head is written by the first byte of a body.
-    const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
-    response.writeHead = (...args: unknown[]) => {
-      if (!response.headersSent) hook();
-      return writeHead.apply(response, args);
-    };
+    beforeHead(this.#response, (args) => {
+      hook();
+      return args;
+    });
   }
-}
-
-/** The arguments of `writeHead`, whose headers may be an object, a list of names and values, or one of pairs. */
-function withVary(response: ServerResponse, args: readonly unknown[], vary: string): unknown[] {
-  const isVary = (name: unknown) => typeof name === 'string' && name.toLowerCase() === 'vary';
-  const at = typeof args[1] === 'string' || (args[2] !== undefined && args[2] !== null) ? 2 : 1;
-  const headers = args[at];
-  const withHeaders = (joined: unknown) => args.map((arg, i) => (i === at ? joined : arg));
-  if (Array.isArray(headers)) {
-    const pairs: unknown[] = headers;
-    if (pairs.some((pair) => Array.isArray(pair) && isVary(pair[0]))) {
-      return withHeaders(
-        pairs.map((pair) =>
-          Array.isArray(pair) && isVary(pair[0]) ? [pair[0], mergedVary(vary, String(pair[1]))] : pair,
-        ),
-      );
-    }
-    const name = pairs.findIndex((entry, i) => i % 2 === 0 && isVary(entry));
-    if (name !== -1) return withHeaders(pairs.with(name + 1, mergedVary(vary, String(pairs[name + 1]))));
-  } else if (typeof headers === 'object' && headers !== null) {
-    const own = Object.entries(headers).find(([name]) => isVary(name));
-    if (own !== undefined) return withHeaders({ ...headers, [own[0]]: mergedVary(vary, String(own[1])) });
-  }
-  response.setHeader('Vary', mergedVary(vary, String(response.getHeader('Vary') ?? '')));
-  return [...args];
 }

@@ -2,43 +2,43 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import type { RequestBody } from '../core/request-view.js';
 
-/** Room for a body whose length is not known, or not believed yet, in bytes. */
-const FIRST_ROOM = 65_536;
+/** First size of the buffer, in bytes, if the length of the body is unknown or only announced. */
+const INITIAL_CAPACITY = 65_536;
 const EMPTY: Uint8Array = Buffer.alloc(0);
 
 /**
- * The whole body of a request, which stays in it: a body parser, a pipe or `fetch` then finds all of it, and the end
- * after it. Holds `maxBytes` at most, whatever the client sends.
+ * Reads the whole body of a request and puts it back, so that a body parser, a pipe or `fetch` finds all of it, and its end.
+ * Holds at most `maxBytes` in memory, whatever the client sends.
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<RequestBody> {
   const length = Number(request.headers['content-length'] ?? 0);
-  if (length === 0 && request.headers['transfer-encoding'] === undefined && isParsed(request)) return EMPTY;
+  if (length === 0 && request.headers['transfer-encoding'] === undefined && isParsedHttp1(request)) return EMPTY;
   if (request.destroyed && !request.complete) return 'aborted';
-  if (isTaken(request)) return 'consumed';
+  if (isConsumed(request)) return 'consumed';
   if (length > maxBytes) return 'too-large';
   return new Promise((resolve) => {
-    // What came with the head is still being parsed; a listener put on before its end would make the stream end.
+    // What arrived with the head is still being parsed. A listener added before its end would make the stream end.
     process.nextTick(collect, request, length, maxBytes, resolve);
   });
 }
 
-/** For when the response has gone out: lets go of a body that nobody read, as Node does where nobody ever looked at it. */
+/** Discards a body without a reader after the response. Node does this only if the body was never touched. */
 export function discardUnread(request: IncomingMessage): void {
   if (request.listenerCount('data') === 0 && request.listenerCount('readable') === 0) request.resume();
 }
 
-/** RFC 9112 section 6.3: neither field, no body. HTTP/2 needs neither, nor do requests that Fastify's `inject` makes up. */
-function isParsed(request: IncomingMessage): boolean {
+/** Over HTTP/1, a request without both fields has no body (RFC 9112 section 6.3). HTTP/2 and Fastify's `inject` need neither. */
+function isParsedHttp1(request: IncomingMessage): boolean {
   return request.httpVersionMajor === 1 && request.complete !== undefined;
 }
 
-/** The body itself, unless somebody has read of it. */
+/** The body as a stream, or `consumed` if something has read from it. */
 export function openBody(request: IncomingMessage): IncomingMessage | 'consumed' {
-  return isTaken(request) ? 'consumed' : request;
+  return isConsumed(request) ? 'consumed' : request;
 }
 
-/** Whether somebody has read of the body, is reading it, or has it decoded to text. */
-function isTaken(request: IncomingMessage): boolean {
+/** Whether something has read from the body, is reading it, or has set an encoding. */
+function isConsumed(request: IncomingMessage): boolean {
   return (
     Readable.isDisturbed(request) ||
     request.readableFlowing === true ||
@@ -50,47 +50,47 @@ function isTaken(request: IncomingMessage): boolean {
 
 function collect(
   request: IncomingMessage,
-  announced: number,
+  announcedLength: number,
   maxBytes: number,
   resolve: (body: RequestBody) => void,
 ): void {
-  // One buffer that grows: a list would cost many times the body where it comes in pieces of a byte.
-  let body = Buffer.allocUnsafe(Math.min(announced || FIRST_ROOM, FIRST_ROOM, maxBytes));
+  // One growing buffer: a list of chunks would need many times the memory if each holds one byte.
+  let body = Buffer.allocUnsafe(Math.min(announcedLength || INITIAL_CAPACITY, INITIAL_CAPACITY, maxBytes));
   let size = 0;
-  let settled = false;
+  let isDone = false;
 
-  function settle(result: RequestBody): void {
-    settled = true;
-    request.off('readable', wake);
-    request.off('close', leave);
-    // A stream notices only now that nobody listens for 'readable' any more.
+  function finish(result: RequestBody): void {
+    isDone = true;
+    request.off('readable', onReadable);
+    request.off('close', onClose);
+    // A stream notices one tick later that its last listener for 'readable' is gone.
     process.nextTick(resolve, result);
   }
 
-  function take(): void {
+  function readBuffered(): void {
     const length = request.readableLength;
     if (size + length > maxBytes) {
-      settle('too-large');
-      // The rest is thrown away as it comes, so that the answer gets through and the next request is found.
+      finish('too-large');
+      // Discards the rest as it arrives, so that the client reads the response and the connection can be reused.
       request.resume();
       return;
     }
-    // Exactly what is there: to ask for more, or for nothing, would make the stream end.
+    // Reads exactly what is buffered: a larger or an empty read would make the stream end.
     if (length > 0) add(request.read(length));
-    // Made-up requests know nothing of `complete`.
-    if (request.complete ?? (size > 0 && size === announced)) finish();
+    // Requests of `inject` have no `complete`.
+    if (request.complete ?? (size > 0 && size === announcedLength)) succeed();
   }
 
-  function wake(): void {
-    // 'readable' with nothing to read says that there will be no more.
-    if (request.readableLength === 0) finish();
-    else take();
+  function onReadable(): void {
+    // 'readable' without data means the end of the body.
+    if (request.readableLength === 0) succeed();
+    else readBuffered();
   }
 
-  function finish(): void {
+  function succeed(): void {
     const whole = body.subarray(0, size);
     if (size > 0) putBack(request, whole);
-    settle(whole);
+    finish(whole);
   }
 
   function add(chunk: Buffer): void {
@@ -102,23 +102,23 @@ function collect(
     size += chunk.copy(body, size);
   }
 
-  function leave(): void {
-    settle('aborted');
+  function onClose(): void {
+    finish('aborted');
   }
 
   if (request.destroyed) {
-    leave();
+    onClose();
     return;
   }
-  take();
-  if (settled) return;
-  request.on('readable', wake);
-  request.on('close', leave);
+  readBuffered();
+  if (isDone) return;
+  request.on('readable', onReadable);
+  request.on('close', onClose);
 }
 
 function putBack(request: IncomingMessage, body: Buffer): void {
   request.unshift(body);
-  // `fetch` and Hono refuse a stream that was read; this one is as good as new for as long as all of it is there.
+  // `fetch` and Hono refuse a stream that was read. While the stream still holds the whole body, it counts as unread.
   Object.defineProperty(request, 'readableDidRead', {
     configurable: true,
     get: () => request.readableEnded || request.readableLength !== body.length,

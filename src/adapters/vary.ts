@@ -1,9 +1,9 @@
-/** Two values of `Vary` as one (RFC 9110 section 12.5.5). */
-export function mergedVary(one: string, other: string): string {
+/** Merges two values of `Vary` (RFC 9110 section 12.5.5). */
+export function mergedVary(first: string, second: string): string {
   const names = new Map<string, string>();
-  for (const name of `${one},${other}`.split(',')) {
-    const trimmed = name.trim();
-    if (trimmed !== '' && !names.has(trimmed.toLowerCase())) names.set(trimmed.toLowerCase(), trimmed);
+  for (const item of `${first},${second}`.split(',')) {
+    const name = item.trim();
+    if (name !== '' && !names.has(name.toLowerCase())) names.set(name.toLowerCase(), name);
   }
   return names.has('*') ? '*' : [...names.values()].join(', ');
 }

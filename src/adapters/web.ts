@@ -5,8 +5,8 @@ import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-
 const NO_LINES: readonly string[] = Object.freeze([]);
 
 /**
- * The view of one web request, and the headers that its response is to have. Unlike Node, a web `Request` joins repeated
- * field lines into one, so a doubled header shows as one line with a comma in it.
+ * The view of one web request, and the headers for its response. Unlike Node, a web `Request` joins repeated field lines, so
+ * a repeated header is one line with commas.
  */
 export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;
@@ -44,7 +44,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
   }
 
   fieldLines(name: string): readonly string[] {
-    // No field of a web request, which has it in its URL instead: whether the client spoke HTTP/2 it does not tell.
+    // A web request has the authority in its URL, and does not show whether it came over HTTP/2.
     if (name === ':authority') return [this.#authority()];
     const value = this.#request.headers.get(name);
     return value === null ? NO_LINES : [value];
@@ -76,18 +76,18 @@ export class WebMessage implements RequestView, ResponseHeaders {
     this.#hooks.push(hook);
   }
 
-  /** Everything that guards have set, now that the response has been made. */
+  /** Runs the `onHead` hooks and returns all headers that guards have set. */
   headers(): Iterable<readonly [name: string, value: string]> {
     for (const hook of this.#hooks) hook();
     return this.#headers.values();
   }
 }
 
-/** The whole body of a web request, of which the handler still finds all. */
+/** Reads the whole body of a web request. The handler can still read it. */
 async function readWebBody(request: Request, maxBytes: number): Promise<RequestBody> {
   if (request.bodyUsed) return 'consumed';
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return 'too-large';
-  // The copy is read; the request itself keeps the body for the handler.
+  // This reads a copy. The request keeps the body for the handler.
   const reader = request.clone().body?.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -110,10 +110,10 @@ async function readWebBody(request: Request, maxBytes: number): Promise<RequestB
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const whole = new Uint8Array(size);
-  let at = 0;
+  let offset = 0;
   for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
+    whole.set(chunk, offset);
+    offset += chunk.length;
   }
   return whole;
 }

@@ -1,7 +1,7 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, badSecret, checkOptionNames, OptionError } from '../core/option.js';
+import { badOption, badSecret, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
@@ -9,60 +9,75 @@ import { isThenable } from '../core/thenable.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from './authenticator.js';
 import { challenge, checkRealm } from './challenge.js';
 
-/** Slows down guessing: made by `failedAuthLimit`. */
+/** Limits failed attempts, to slow down guessing. `failedAuthLimit` makes one. */
 export interface FailureLimit {
-  /** Refuses a caller whose credentials failed too often, before any are verified. */
+  /** Refuses a caller whose credentials failed too often, before any credentials are verified. */
   check(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
-  /** Counts a failure; refuses where others came in at the same time and filled the limit. */
+  /** Counts a failure. Refuses if requests at the same time have reached the limit. */
   failed(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
 }
 
-/** What `authenticate` takes beside its authenticators. */
+/** Options of `authenticate`. */
 export interface AuthenticateOptions {
-  /** Lets a request without any credentials pass, without a principal. Bad ones are still refused. Default false. */
+  /** Admits a request without any credentials, and without a principal. Invalid credentials are still refused. Default false. */
   readonly optional?: boolean;
-  /** The protection space named in `WWW-Authenticate` (RFC 9110 section 11.5). Default `api`. */
+  /** The protection space in `WWW-Authenticate` (RFC 9110 section 11.5). Default `api`. */
   readonly realm?: string;
-  /** Refuses callers whose credentials keep failing, with 429 and before anything is looked up. Default none. */
+  /** Refuses callers whose credentials keep failing, with 429, before any credentials are verified. Default no limit. */
   readonly failedAuthLimit?: FailureLimit;
 }
 
-/** Credentials beyond this many characters are refused before anything is computed from them. */
+const OPTIONS: OptionNames<AuthenticateOptions> = { optional: true, realm: true, failedAuthLimit: true };
+/** Longer credentials are refused before anything is computed from them. In characters. */
 const MAX_TOKEN_LENGTH = 8192;
 const RETRY_AFTER_SECONDS = '5';
+/** Every scheme that read the credentials left them to another scheme. */
+const UNRECOGNIZED = invalid('unrecognized');
 
 /**
- * Writes `exchange.principal`, or refuses. The first scheme that knows the credentials decides: there is no falling
- * through from one that refuses them to a weaker one. Answers follow RFC 6750 section 3.1 and RFC 9110 section 15.5.2:
+ * Sets `exchange.principal`, or refuses. The first scheme that recognizes the credentials decides; if it refuses them, no
+ * weaker scheme is tried. The answers follow RFC 6750 section 3.1 and RFC 9110 section 15.5.2:
  *
  * | credentials | answer |
  * |---|---|
- * | none | 401 `credentials-missing`, bare challenge |
+ * | none | 401 `credentials-missing`, challenge without an error |
  * | malformed, repeated, or two that differ | 400 `credentials-malformed`, `invalid_request` |
  * | over 8192 characters | 431 `credentials-too-large` |
- * | unknown, expired, revoked, disabled: always alike | 401 `credentials-invalid`, `invalid_token` |
- * | failed too often from here | 429 `authentication-throttled`, `Retry-After` |
+ * | unknown, expired, revoked or disabled: the same answer for each | 401 `credentials-invalid`, `invalid_token` |
+ * | too many failures from this caller | 429 `authentication-throttled`, `Retry-After` |
  * | cannot be checked now | 503 `authentication-unavailable`, `Retry-After` |
  *
- * @throws OptionError for an empty list, something that is no authenticator, or a realm that is no printable text
+ * ```ts
+ * guard(authenticate([apiKeys({ keys }), sharedSecret({ secrets: [process.env.SECRET_KEY] })]))
+ * ```
+ * @throws OptionError for an empty list, an item that is not an authenticator, or a realm that is not printable ASCII
  */
 export function authenticate(
   authenticators: Authenticator | readonly Authenticator[],
   options: AuthenticateOptions = {},
 ): Guard {
-  checkOptionNames('authenticate', options, ['optional', 'realm', 'failedAuthLimit']);
-  const { optional = false, realm = 'api', failedAuthLimit: failures } = options;
+  checkOptionNames('authenticate', options, OPTIONS);
+  const { optional = false, realm = 'api', failedAuthLimit } = options;
+  boolean('authenticate', 'optional', optional);
   const schemes: readonly Authenticator[] = Array.isArray(authenticators) ? [...authenticators] : [authenticators];
-  if (schemes.length === 0) throw new OptionError('gatewarden: authenticate needs at least one authenticator');
+  if (schemes.length === 0) {
+    throw new OptionError('gatewarden: authenticate needs at least one authenticator, such as apiKeys(...)');
+  }
   for (const scheme of schemes) {
     if (typeof scheme?.read !== 'function' || typeof scheme.verify !== 'function') {
-      // Not shown: what stands here by mistake may be a secret, or options that hold one.
-      throw badSecret('authenticate', 'authenticators', 'must be made by sharedSecret(...) or the like');
+      // Not shown: it may be a secret, or options with a secret.
+      throw badSecret(
+        'authenticate',
+        'authenticators',
+        'must be an authenticator, such as sharedSecret(...) or apiKeys(...), or a list of them',
+      );
     }
   }
-  if (typeof optional !== 'boolean') throw badOption('authenticate', 'optional', 'must be true or false', optional);
-  if (failures !== undefined && (typeof failures?.check !== 'function' || typeof failures.failed !== 'function')) {
-    throw badOption('authenticate', 'failedAuthLimit', 'must be made by failedAuthLimit(...)', failures);
+  if (
+    failedAuthLimit !== undefined &&
+    (typeof failedAuthLimit?.check !== 'function' || typeof failedAuthLimit.failed !== 'function')
+  ) {
+    throw badOption('authenticate', 'failedAuthLimit', 'must come from failedAuthLimit(...)', failedAuthLimit);
   }
   checkRealm('authenticate', realm);
   const replies = repliesOf(schemes, realm);
@@ -80,25 +95,27 @@ export function authenticate(
         return refused(exchange, replies.tooLarge, 'too large', { scheme: schemes[i]?.scheme });
       }
       if (token !== undefined && token !== credentials.token) {
-        return refused(exchange, replies.malformed, 'contradicting', { scheme: schemes[i]?.scheme });
+        return refused(exchange, replies.malformed, 'conflicting', { scheme: schemes[i]?.scheme });
       }
       if (token === undefined) first = i;
       token = credentials.token;
     }
     if (token === undefined) return withoutCredentials(exchange);
-    return failures === undefined
+    return failedAuthLimit === undefined
       ? verify(exchange, token, first)
-      : verifyUnless(failures.check(exchange), exchange, token, first);
+      : verifyUnlessThrottled(failedAuthLimit.check(exchange), exchange, token, first);
   }
 
-  function verifyUnless(
+  function verifyUnlessThrottled(
     reply: Reply | undefined | Promise<Reply | undefined>,
     exchange: Exchange,
     token: string,
     i: number,
   ): ReturnType<Guard> {
     if (reply === undefined) return verify(exchange, token, i);
-    if (isThenable(reply)) return Promise.resolve(reply).then((late) => verifyUnless(late, exchange, token, i));
+    if (isThenable(reply)) {
+      return Promise.resolve(reply).then((resolved) => verifyUnlessThrottled(resolved, exchange, token, i));
+    }
     return refused(exchange, reply, 'throttled', { scheme: schemes[i]?.scheme, token });
   }
 
@@ -114,16 +131,18 @@ export function authenticate(
 
   function verify(exchange: Exchange, token: string, i: number): ReturnType<Guard> {
     const verdict = schemes[i]?.verify(token, exchange) ?? ABSENT;
-    if (isThenable(verdict)) return Promise.resolve(verdict).then((late) => weigh(exchange, token, i, late));
-    return weigh(exchange, token, i, verdict);
+    if (isThenable(verdict)) {
+      return Promise.resolve(verdict).then((resolved) => decideOrTryNext(exchange, token, i, resolved));
+    }
+    return decideOrTryNext(exchange, token, i, verdict);
   }
 
-  function weigh(exchange: Exchange, token: string, i: number, verdict: Verdict): ReturnType<Guard> {
+  function decideOrTryNext(exchange: Exchange, token: string, i: number, verdict: Verdict): ReturnType<Guard> {
     if (verdict.kind !== 'absent') return decide(exchange, token, schemes[i], verdict);
     for (let next = i + 1; next < schemes.length; next++) {
       if (schemes[next]?.read(exchange.request).kind === 'present') return verify(exchange, token, next);
     }
-    return decide(exchange, token, undefined, NO_SCHEME);
+    return decide(exchange, token, undefined, UNRECOGNIZED);
   }
 
   function decide(
@@ -135,43 +154,50 @@ export function authenticate(
     if (verdict.kind === 'authenticated') {
       return allow(exchange, verdict.principal, 'verified', token);
     }
-    const about = { scheme: scheme?.scheme, credentialId: verdict.credentialId, clientId: verdict.clientId, token };
-    if (verdict.kind === 'unavailable') return refused(exchange, replies.unavailable, verdict.reason, about);
-    if (verdict.kind === 'content-too-large') return refused(exchange, replies.contentTooLarge, verdict.kind, about);
-    // Whatever else a scheme of JavaScript's may give.
-    refused(exchange, replies.invalid, verdict.reason, about);
-    const throttled = failures?.failed(exchange);
-    if (isThenable(throttled)) return Promise.resolve(throttled).then((late) => late ?? replies.invalid);
+    const { credentialId, clientId } = verdict;
+    const details = { scheme: scheme?.scheme, credentialId, clientId, token };
+    if (verdict.kind === 'unavailable') return refused(exchange, replies.unavailable, verdict.reason, details);
+    if (verdict.kind === 'content-too-large') return refused(exchange, replies.contentTooLarge, verdict.kind, details);
+    // Any other kind, which a scheme in plain JavaScript may return, is refused as well.
+    refused(exchange, replies.invalid, verdict.reason, details);
+    const throttled = failedAuthLimit?.failed(exchange);
+    if (isThenable(throttled)) return Promise.resolve(throttled).then((resolved) => resolved ?? replies.invalid);
     return throttled ?? replies.invalid;
   }
 
   return authenticate;
 }
 
-const NO_SCHEME = invalid('of no scheme');
-
 function allow(exchange: Exchange, principal: Principal, reason: string, token: string | undefined): undefined {
-  // A scheme of JavaScript's may give anything: a promise, or scopes in one string, of which every part would count.
+  // A scheme in plain JavaScript may return anything, such as a promise, or scopes in one string, of which
+  // `includes` would find every part.
   if (typeof principal?.id !== 'string' || principal.id === '' || !Array.isArray(principal.scopes)) {
-    throw new TypeError('gatewarden: a principal needs an id and a list of scopes');
+    throw new TypeError(
+      'gatewarden: an authenticator returned an invalid principal; it needs a non-empty "id" and a list of "scopes"',
+    );
   }
   exchange.principal = principal;
   const { scheme, credentialId, id: clientId } = principal;
   exchange.authenticationListener?.({ outcome: 'allowed', reason, scheme, credentialId, clientId, token }, exchange);
 }
 
-function refused(exchange: Exchange, reply: Reply, reason: string, about: Partial<AuthenticationDecision> = {}): Reply {
+function refused(
+  exchange: Exchange,
+  reply: Reply,
+  reason: string,
+  details: Partial<AuthenticationDecision> = {},
+): Reply {
   exchange.authenticationListener?.(
-    { ...about, outcome: reply.status >= 500 ? 'unavailable' : 'refused', reason },
+    { ...details, outcome: reply.status >= 500 ? 'unavailable' : 'refused', reason },
     exchange,
   );
   return reply;
 }
 
 function repliesOf(schemes: readonly Authenticator[], realm: string) {
-  const names = [...new Set(schemes.map((scheme) => scheme.challenge))];
+  const challengeNames = [...new Set(schemes.map((scheme) => scheme.challenge))];
   const challenges = (error?: string): Reply['headers'] => [
-    ['WWW-Authenticate', names.map((name) => challenge(name, realm, error)).join(', ')],
+    ['WWW-Authenticate', challengeNames.map((name) => challenge(name, realm, error)).join(', ')],
   ];
   return {
     missing: refuse(problem('credentials-missing'), challenges()),

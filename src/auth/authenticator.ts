@@ -2,54 +2,69 @@ import type { Exchange } from '../core/exchange.js';
 import type { Principal } from '../core/principal.js';
 import type { RequestView } from '../core/request-view.js';
 
-/** What a request shows to one scheme, before anything is verified. */
+/** The credentials that one scheme finds in a request, before they are verified. */
 export type Credentials =
   | { readonly kind: 'absent' }
   | { readonly kind: 'malformed'; readonly reason: string }
   | { readonly kind: 'present'; readonly token: string };
 
 /**
- * What verifying a token came to.
- * - `absent`: the token is of another scheme's kind; the next scheme may look at it.
- * - `invalid`: it is this scheme's, and not accepted; no other scheme is asked.
- * - `unavailable`: it could not be checked; the caller gets 503.
- * - `content-too-large`: the body that it speaks for is more than the scheme reads; the caller gets 413.
+ * The result of verifying a token.
+ * - `absent`: the token belongs to another scheme. The next scheme may verify it.
+ * - `authenticated`: the token is valid.
+ * - `invalid`: the token belongs to this scheme and is refused. No other scheme is asked.
+ * - `unavailable`: the token cannot be checked now. The client gets 503.
+ * - `content-too-large`: the token signs a body that is larger than the scheme reads. The client gets 413.
  *
- * `reason` and the ids are for the audit; the client never sees them.
+ * `reason` and the ids are for the audit. The client never sees them.
  */
 export type Verdict =
   | { readonly kind: 'absent' }
   | { readonly kind: 'authenticated'; readonly principal: Principal }
-  | ({ readonly kind: 'invalid'; readonly reason: string } & Suspect)
-  | ({ readonly kind: 'unavailable'; readonly reason: string } & Suspect)
-  | ({ readonly kind: 'content-too-large' } & Suspect);
+  | ({ readonly kind: 'invalid'; readonly reason: string } & CredentialOwner)
+  | ({ readonly kind: 'unavailable'; readonly reason: string } & CredentialOwner)
+  | ({ readonly kind: 'content-too-large' } & CredentialOwner);
 
-/** Whose credential it would be, where that is known. */
-interface Suspect {
+/** The credential and the client that a refused token belongs to, if they are known. */
+interface CredentialOwner {
   readonly credentialId?: string;
   readonly clientId?: string;
 }
 
 /**
- * One way in. Reading is apart from verifying, so that `authenticate` sees two contradicting credentials, or one that is
- * too long, before any of them is hashed or looked up. A `verify` that throws counts as a fault.
+ * One way to authenticate. Reading is separate from verifying: `authenticate` refuses two different credentials, or one
+ * that is too long, before any of them is hashed or looked up. An error that `verify` throws is a fault.
+ *
+ * ```ts
+ * const scheme: Authenticator = {
+ *   scheme: 'session',
+ *   challenge: 'Session',
+ *   read: (request) => readSessionCookie(request),
+ *   verify: async (token) => {
+ *     const user = await sessions.get(token)
+ *     if (user === undefined) return { kind: 'invalid', reason: 'unknown' }
+ *     return { kind: 'authenticated', principal: { id: user, scheme: 'session', scopes: [], credentialId: 'session' } }
+ *   },
+ * }
+ * ```
  */
 export interface Authenticator {
-  /** Name of the scheme, as principals carry it. */
+  /** The scheme's name, which becomes `principal.scheme`. */
   readonly scheme: string;
-  /** The authentication scheme for `WWW-Authenticate` (RFC 9110 section 11.3), such as `Bearer`. */
+  /** The authentication scheme in `WWW-Authenticate` (RFC 9110 section 11.3), such as `Bearer`. */
   readonly challenge: string;
-  /** Finds the credentials; does no I/O and throws nothing. */
+  /** Finds the credentials. It does no I/O and never throws. */
   read(request: RequestView): Credentials;
+  /** Verifies a token that `read` returned. */
   verify(token: string, exchange: Exchange): Verdict | Promise<Verdict>;
-  /** Who a caller is that shows no credentials at all, where the scheme is set to let such in. */
+  /** The principal of a request without any credentials, if the scheme admits such requests. */
   anonymous?(exchange: Exchange): Principal | undefined;
 }
 
 export const ABSENT = Object.freeze({ kind: 'absent' } as const);
 
-export function invalid(reason: string, suspect: Suspect = {}): Verdict & { kind: 'invalid' } {
-  return Object.freeze({ kind: 'invalid', reason, ...suspect } as const);
+export function invalid(reason: string, owner: CredentialOwner = {}): Verdict & { kind: 'invalid' } {
+  return Object.freeze({ kind: 'invalid', reason, ...owner } as const);
 }
 
 export function malformed(reason: string): Credentials & { kind: 'malformed' } {

@@ -1,47 +1,49 @@
-import { badOption, checkOptionNames, OptionError } from '../core/option.js';
+import { boolean, checkOptionNames, OptionError, type OptionNames, text } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 import { openScopes } from './scope.js';
 
-/** What `developmentBypass` takes. */
+/** Options of `developmentBypass`. */
 export interface DevelopmentBypassOptions {
+  /** Whether requests without credentials are admitted. */
   readonly enabled: boolean;
-  /** `principal.id` of whoever is let in. Default `development`. */
+  /** `principal.id` of such requests. Default `development`. */
   readonly clientId?: string;
-  /** Scopes of that principal; `admin` and what begins with it cannot be bypassed. Default none. */
+  /** Scopes of the principal. A scope that begins with `admin` is refused. Default none. */
   readonly scopes?: readonly string[];
-  /** Where to look for `NODE_ENV` and `ENVIRONMENT`. Default `process.env`. */
+  /** The environment to read `NODE_ENV` and `ENVIRONMENT` from. Default `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-const NOT_IN = /^\s*prod/i;
+const FACTORY = 'developmentBypass';
+const OPTIONS: OptionNames<DevelopmentBypassOptions> = { enabled: true, clientId: true, scopes: true, env: true };
+const PRODUCTION = /^\s*prod/i;
 
 /**
- * Lets in callers without credentials while a service is being developed. Where it stands beside other authenticators,
- * bad credentials are still refused. The principal is marked `bypassed`. Warns at start when enabled.
+ * Admits requests without credentials while a service is being developed. Next to other authenticators, invalid
+ * credentials are still refused. The principal is marked `bypassed`. When enabled, it emits the warning
+ * `GATEWARDEN_DEVELOPMENT_BYPASS` at start.
  *
  * ```ts
  * authenticate(key ? apiKeys({ keys: [key] }) : developmentBypass({ enabled: process.env.ENVIRONMENT === 'development' }))
  * ```
- * @throws OptionError when enabled while `NODE_ENV` or `ENVIRONMENT` says production, and for an admin scope
+ * @throws OptionError if it is enabled while `NODE_ENV` or `ENVIRONMENT` says production, or for an admin scope
  */
 export function developmentBypass(options: DevelopmentBypassOptions): Authenticator {
-  checkOptionNames('developmentBypass', options, ['enabled', 'clientId', 'scopes', 'env']);
-  const { enabled, clientId = 'development', scopes = [], env = process.env } = options;
-  if (typeof enabled !== 'boolean') throw badOption('developmentBypass', 'enabled', 'must be true or false', enabled);
-  if (typeof clientId !== 'string' || clientId === '') {
-    throw badOption('developmentBypass', 'clientId', 'must be a non-empty string', clientId);
-  }
-  const granted = openScopes('developmentBypass', scopes);
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const { enabled, clientId = 'development', scopes, env = process.env } = options;
+  boolean(FACTORY, 'enabled', enabled);
+  text(FACTORY, 'clientId', clientId);
+  const granted = openScopes(FACTORY, 'scopes', scopes);
   for (const name of ['NODE_ENV', 'ENVIRONMENT']) {
-    if (enabled && NOT_IN.test(env[name] ?? '')) {
+    if (enabled && PRODUCTION.test(env[name] ?? '')) {
       throw new OptionError(
-        `gatewarden: developmentBypass must not be enabled in production, which ${name} says this is`,
+        `gatewarden: ${FACTORY} must not be enabled in production, and ${name} says production; set "enabled" to false`,
       );
     }
   }
   if (enabled) {
-    process.emitWarning('developmentBypass lets callers in without credentials', {
+    process.emitWarning('developmentBypass admits callers without credentials; disable it in production', {
       code: 'GATEWARDEN_DEVELOPMENT_BYPASS',
     });
   }

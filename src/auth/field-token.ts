@@ -4,13 +4,13 @@ import { ABSENT, type Credentials, malformed } from './authenticator.js';
 
 /** `token` of RFC 9110 section 5.6.2: the name of a header. */
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** Visible ASCII: what a credential may consist of that has a header of its own. */
+/** Visible ASCII: the characters of a credential that has its own header. */
 export const FIELD_TOKEN = /^[\x21-\x7e]+$/;
 
 const REPEATED = malformed('repeated');
 const MALFORMED = malformed('malformed');
 
-/** The credential in a header of its own, such as `X-API-Key`. A blank one is none at all. */
+/** The credential of a header such as `X-API-Key`. A blank value counts as absent. `name` is in lower case. */
 export function readFieldToken(request: RequestView, name: string): Credentials {
   const lines = request.fieldLines(name);
   if (lines.length > 1) return REPEATED;
@@ -19,10 +19,10 @@ export function readFieldToken(request: RequestView, name: string): Credentials 
   return FIELD_TOKEN.test(token) ? { kind: 'present', token } : MALFORMED;
 }
 
-/** A header's name as `readFieldToken` wants it. */
+/** A header's name in lower case, as `readFieldToken` expects it. @throws OptionError */
 export function fieldName(factory: string, option: string, value: unknown): string {
   if (typeof value !== 'string' || !FIELD_NAME.test(value)) {
-    throw badOption(factory, option, 'must be the name of a header', value);
+    throw badOption(factory, option, 'must be a header name, such as X-API-Key', value);
   }
   return value.toLowerCase();
 }

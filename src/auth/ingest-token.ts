@@ -1,66 +1,81 @@
-import { badOption, checkOptionNames, oneOf } from '../core/option.js';
+import { checkOptionNames, type OptionNames, oneOf, text } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 import { FIELD_TOKEN, fieldName, readFieldToken } from './field-token.js';
 import { openScopes } from './scope.js';
 import { type SharedSecretEntry, secretSet } from './secret-set.js';
 
-/** What `ingestToken` takes. */
+/** Options of `ingestToken`. */
 export interface IngestTokenOptions {
-  /** All accepted tokens, of at least 16 characters: the current one, and earlier ones while senders change over. */
-  readonly tokens: readonly (string | SharedSecretEntry)[];
+  /**
+   * All accepted tokens, each of at least 16 characters: the current one, and earlier ones until all senders have the new
+   * one. An `undefined` item, of an environment variable that is not set, is always an `OptionError`.
+   */
+  readonly tokens: readonly (string | undefined | SharedSecretEntry)[];
   /** The header that carries the token. Default `X-Ingest-Token`. */
   readonly header?: string;
-  /** What to do where no token is set (an empty list, or one of empty strings). Default `refuse`: the start fails. */
+  /**
+   * What happens if no token is set, that is, `tokens` is empty or has only empty strings. `refuse` throws an
+   * `OptionError`; `open` admits every request. Default `refuse`.
+   */
   readonly whenUnset?: 'refuse' | 'open';
-  /** `principal.id` of whoever knows a token. Default `ingest`. */
+  /** `principal.id` of callers with a token. Default `ingest`. */
   readonly clientId?: string;
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
-  /** Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
+const FACTORY = 'ingestToken';
+const OPTIONS: OptionNames<IngestTokenOptions> = {
+  tokens: true,
+  header: true,
+  whenUnset: true,
+  clientId: true,
+  scopes: true,
+  now: true,
+};
 const MIN_LENGTH = 16;
 
 /**
- * Lets in whoever sends one of the tokens in a header of its own. With `whenUnset: 'open'` and no token set, everybody
- * comes in, marked `bypassed`, and a warning says so at start.
+ * Authenticates callers that send one of the tokens in its own header. With `whenUnset: 'open'` and no token set, every
+ * request is admitted and its principal is marked `bypassed`; the warning `GATEWARDEN_INGEST_OPEN` is emitted at start.
  *
  * ```ts
- * authenticate(ingestToken({ tokens: [process.env.INGEST_TOKEN ?? ''], whenUnset: 'open' }))
+ * authenticate(ingestToken({ tokens: [process.env.INGEST_TOKEN] }))
  * ```
- * @throws OptionError for no token, unless open; one under 16 characters or with white space or beyond ASCII; one listed
- * twice. The message gives the place in the list, never the token.
+ * @throws OptionError if no token is set, unless open; if a token has under 16 characters, or a character that is not
+ * visible ASCII; or if one is listed twice. The message names the position in the list and never shows the token.
  */
 export function ingestToken(options: IngestTokenOptions): Authenticator {
-  checkOptionNames('ingestToken', options, ['tokens', 'header', 'whenUnset', 'clientId', 'scopes', 'now']);
-  const { tokens, clientId = 'ingest', scopes = [], now = Date.now } = options;
-  const name = options.header ?? 'X-Ingest-Token';
-  const header = fieldName('ingestToken', 'header', name);
-  const whenUnset = oneOf('ingestToken', 'whenUnset', options.whenUnset ?? 'refuse', ['refuse', 'open']);
-  const unset = Array.isArray(tokens) && tokens.every((token) => token === '');
-  if (unset && whenUnset === 'open') return openToAll(clientId, scopes, name);
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const { tokens, clientId = 'ingest', scopes, now } = options;
+  const headerName = options.header ?? 'X-Ingest-Token';
+  const field = fieldName(FACTORY, 'header', headerName);
+  const whenUnset = oneOf(FACTORY, 'whenUnset', options.whenUnset ?? 'refuse', ['refuse', 'open']);
+  const isUnset = Array.isArray(tokens) && tokens.every((token) => token === '');
+  if (isUnset && whenUnset === 'open') return openToAll(clientId, scopes, headerName);
   const verify = secretSet(tokens, {
-    factory: 'ingestToken',
+    factory: FACTORY,
     option: 'tokens',
     scheme: 'ingest-token',
     clientId,
     scopes,
     minLength: MIN_LENGTH,
     form: FIELD_TOKEN,
-    formRule: 'may hold only visible ASCII characters',
+    formRule: 'must have only visible ASCII characters',
     now,
   });
-  return { scheme: 'ingest-token', challenge: name, read: (request) => readFieldToken(request, header), verify };
+  return { scheme: 'ingest-token', challenge: headerName, read: (request) => readFieldToken(request, field), verify };
 }
 
-function openToAll(clientId: string, scopes: readonly string[], header: string): Authenticator {
-  if (typeof clientId !== 'string' || clientId === '') {
-    throw badOption('ingestToken', 'clientId', 'must be a non-empty string', clientId);
-  }
-  const granted = openScopes('ingestToken', scopes);
-  process.emitWarning('ingestToken has no token set and lets everybody in', { code: 'GATEWARDEN_INGEST_OPEN' });
+function openToAll(clientId: string, scopes: readonly string[] | undefined, headerName: string): Authenticator {
+  text(FACTORY, 'clientId', clientId);
+  const granted = openScopes(FACTORY, 'scopes', scopes);
+  process.emitWarning('ingestToken has no token and admits everybody; set a token to require one', {
+    code: 'GATEWARDEN_INGEST_OPEN',
+  });
   const principal: Principal = Object.freeze({
     id: clientId,
     scheme: 'ingest-token',
@@ -70,7 +85,7 @@ function openToAll(clientId: string, scopes: readonly string[], header: string):
   });
   return {
     scheme: 'ingest-token',
-    challenge: header,
+    challenge: headerName,
     read: () => ABSENT,
     verify: () => ABSENT,
     anonymous: () => principal,

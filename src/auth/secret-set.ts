@@ -1,111 +1,114 @@
-import { badOption, badSecret } from '../core/option.js';
+import { badSecret, clock, type OptionNames, text } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { type Time, time } from '../core/time.js';
 import { invalid, type Verdict } from './authenticator.js';
 import { digestBytes, digestOf, equalDigests } from './digest.js';
+import { checkEntryMembers } from './entry-members.js';
 import { scopeList } from './scope.js';
+import { checkSecret, SECRET_RECIPE } from './secret.js';
 
-/** A secret with an end, or a name for the audit. */
+/**
+ * A secret with an expiry time, or a name for the audit.
+ *
+ * ```ts
+ * sharedSecret({ secrets: [current, { secret: earlier, id: 'before-june', expiresAt: '2026-06-01T00:00:00Z' }] })
+ * ```
+ */
 export interface SharedSecretEntry {
-  readonly secret: string;
-  /** Names the secret in `principal.credentialId`. Default `secret-1`, `secret-2` and so on. */
+  /** The secret. An `undefined` value, of an environment variable that is not set, is an `OptionError`. */
+  readonly secret: string | undefined;
+  /** `principal.credentialId` and the name in the audit. Default `secret-1`, `secret-2` and so on. */
   readonly id?: string;
-  /** From this moment on the secret is refused. Default never. */
+  /** The secret is refused from this time on. Default never. */
   readonly expiresAt?: Time;
 }
 
-/** How one scheme takes its secrets, and whom they stand for. */
+/** Secrets as an option lists them. An `undefined` item is an `OptionError`. */
+export type SecretList = readonly (string | undefined | SharedSecretEntry)[];
+
+/** The form of one scheme's secrets, and the principal that they authenticate. */
 export interface SecretSetOptions {
   readonly factory: string;
-  /** The option that lists the secrets. */
+  /** The name of the option that lists the secrets. */
   readonly option: string;
   readonly scheme: string;
   readonly clientId: string;
-  readonly scopes: readonly string[];
+  readonly scopes: readonly string[] | undefined;
   readonly minLength: number;
-  /** What a secret may consist of, and how that is said. */
+  /** The characters of a secret, as a pattern and as an error message. */
   readonly form: RegExp;
   readonly formRule: string;
-  readonly now: () => number;
+  readonly now: (() => number) | undefined;
 }
 
 interface AcceptedSecret {
-  readonly text: string;
+  readonly hex: string;
   readonly digest: Buffer;
   readonly expiresAt: number;
   readonly accepted: Verdict;
   readonly expired: Verdict;
 }
 
-const ENTRY_NAMES: readonly string[] = ['secret', 'id', 'expiresAt'];
+const ENTRY_MEMBERS: OptionNames<SharedSecretEntry> = { secret: true, id: true, expiresAt: true };
 const UNKNOWN = invalid('unknown');
 
 /**
- * Verifies a token against each of a few secrets, in constant time, over digests of one length.
+ * Verifies a token against each of a few secrets in constant time, by comparing digests of equal length.
  * @throws OptionError
  */
-export function secretSet(
-  secrets: readonly (string | SharedSecretEntry)[],
-  options: SecretSetOptions,
-): (token: string) => Verdict {
-  const { factory, option, clientId, scopes, now } = options;
+export function secretSet(secrets: SecretList, options: SecretSetOptions): (token: string) => Verdict {
+  const { factory, option } = options;
   if (!Array.isArray(secrets) || secrets.length === 0) {
-    throw badSecret(factory, option, 'must be a list of at least one secret');
+    throw badSecret(factory, option, `must be a list of at least one secret, ${SECRET_RECIPE}`);
   }
-  if (typeof clientId !== 'string' || clientId === '') {
-    throw badOption(factory, 'clientId', 'must be a non-empty string', clientId);
-  }
-  scopeList(factory, 'scopes', scopes);
-  if (typeof now !== 'function') throw badOption(factory, 'now', 'must be a function', now);
-  const accepted = secrets.map((entry, i) => acceptedSecret(entry, i, options));
-  const digests = new Set(accepted.map(({ text }) => text));
+  text(factory, 'clientId', options.clientId);
+  const scopes = scopeList(factory, 'scopes', options.scopes);
+  const now = clock(factory, options.now);
+  const accepted = secrets.map((entry, i) => acceptedSecret(entry, i, scopes, options));
+  const digests = new Set(accepted.map(({ hex }) => hex));
   if (digests.size < accepted.length) throw badSecret(factory, option, 'must not list a secret twice');
 
   return function verify(token) {
     const digest = digestOf(token);
-    let found: AcceptedSecret | undefined;
-    for (const candidate of accepted) if (equalDigests(digest, candidate.digest)) found = candidate;
-    if (found === undefined) return UNKNOWN;
-    // Asked this way round, a clock that gives NaN refuses.
-    return now() < found.expiresAt ? found.accepted : found.expired;
+    let match: AcceptedSecret | undefined;
+    // No early return: the time must not depend on which secret matches.
+    for (const candidate of accepted) if (equalDigests(digest, candidate.digest)) match = candidate;
+    if (match === undefined) return UNKNOWN;
+    // Written so that NaN refuses.
+    return now() < match.expiresAt ? match.accepted : match.expired;
   };
 }
 
-function acceptedSecret(entry: string | SharedSecretEntry, index: number, options: SecretSetOptions): AcceptedSecret {
-  const { factory, scheme, clientId, scopes, minLength, form, formRule } = options;
+function acceptedSecret(
+  item: string | undefined | SharedSecretEntry,
+  index: number,
+  scopes: readonly string[],
+  options: SecretSetOptions,
+): AcceptedSecret {
+  const { factory, scheme, clientId, minLength, form, formRule } = options;
   const option = `${options.option}[${index}]`;
-  const {
-    secret,
-    id = `secret-${index + 1}`,
-    expiresAt,
-  }: SharedSecretEntry = typeof entry === 'string' || entry === null || typeof entry !== 'object'
-    ? { secret: entry }
-    : entry;
-  if (typeof entry === 'object' && entry !== null && Object.keys(entry).some((name) => !ENTRY_NAMES.includes(name))) {
-    // A misspelt `expiresAt` would keep an old secret alive for ever.
-    throw badSecret(factory, option, `knows only ${ENTRY_NAMES.join(', ')}`);
-  }
-  if (typeof secret !== 'string' || secret.length < minLength) {
-    throw badSecret(factory, option, `must be a string of at least ${minLength} characters`);
-  }
+  const entry: SharedSecretEntry = typeof item === 'object' && item !== null ? item : { secret: item };
+  checkEntryMembers(factory, option, entry, ENTRY_MEMBERS);
+  const secret = checkSecret(factory, option, entry.secret, minLength);
   if (!form.test(secret)) throw badSecret(factory, option, formRule);
   if (clientId === secret) throw badSecret(factory, 'clientId', 'must not be a secret');
+  const { id = `secret-${index + 1}` } = entry;
   if (typeof id !== 'string' || id === '' || id === secret) {
     throw badSecret(factory, `${option}.id`, 'must be a non-empty string, and not the secret');
   }
-  const text = digestOf(secret);
-  const ends = expiresAt === undefined ? {} : { expiresAt: time(factory, `${option}.expiresAt`, expiresAt) };
+  const expiresAt = time(factory, `${option}.expiresAt`, entry.expiresAt);
   const principal: Principal = Object.freeze({
     id: clientId,
     scheme,
-    scopes: Object.freeze([...scopes]),
+    scopes,
     credentialId: id,
-    ...ends,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
   });
+  const hex = digestOf(secret);
   return {
-    text,
-    digest: digestBytes(text),
-    expiresAt: ends.expiresAt ?? Number.POSITIVE_INFINITY,
+    hex,
+    digest: digestBytes(hex),
+    expiresAt: expiresAt ?? Number.POSITIVE_INFINITY,
     accepted: Object.freeze({ kind: 'authenticated', principal }),
     expired: invalid('expired', { credentialId: id, clientId }),
   };

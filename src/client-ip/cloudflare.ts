@@ -1,8 +1,8 @@
 import type { RequestView } from '../core/request-view.js';
 
 /**
- * From where Cloudflare calls, as published at https://www.cloudflare.com/ips-v4 and ips-v6 on 2026-11-01. Where the list
- * has grown, `trust` takes the place of it.
+ * The addresses from which Cloudflare connects, as published at https://www.cloudflare.com/ips-v4 and ips-v6 on
+ * 2026-11-01. If Cloudflare adds a range, the option `trust` can replace this list.
  */
 export const CLOUDFLARE_RANGES: readonly string[] = [
   '173.245.48.0/20',
@@ -29,12 +29,14 @@ export const CLOUDFLARE_RANGES: readonly string[] = [
   '2c0f:f248::/32',
 ];
 
-/** What `CF-Connecting-IP` says of requests that a Worker of another zone makes, whoever wrote it. */
+/** The value of `CF-Connecting-IP` for every request from a Worker in another zone. All such Workers share it. */
 export const WORKERS_ADDRESS = '2a06:98c0:3600::103';
 
 const ZONE = /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/;
 
-/** The partition key of a Worker: by the zone that Cloudflare names in `CF-Worker`, else one key for all of them. */
+/**
+ * The partition key of a Worker: its zone, which Cloudflare sets in `CF-Worker`. Without one, all Workers share a key.
+ */
 export function workerKey(request: RequestView): string {
   const lines = request.fieldLines('cf-worker');
   const zone = lines.length === 1 ? lines[0]?.toLowerCase() : undefined;

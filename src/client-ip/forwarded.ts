@@ -1,4 +1,6 @@
-/** Stands for an element that names no node, or for a line that does not follow the grammar: never an address. */
+/**
+ * The entry for an element without a node, and for a line that breaks the grammar. It is never parsed as an address.
+ */
 const MALFORMED = 'malformed';
 
 const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
@@ -6,7 +8,8 @@ const QUOTED = /"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\x
 
 /**
  * The `for` nodes of one `Forwarded` field line, left to right (RFC 7239 section 4). A line that breaks the grammar
- * anywhere yields one malformed entry: an unbalanced quote on the left could otherwise swallow what a proxy appended.
+ * anywhere results in one malformed entry. Otherwise a client's open quote on the left could hide the entry that a
+ * proxy appended on the right.
  */
 export function parseForwarded(line: string): readonly string[] {
   const nodes: string[] = [];
@@ -33,7 +36,7 @@ export function parseForwarded(line: string): readonly string[] {
     if (at < line.length && line[at] !== ',' && line[at] !== ';') return [MALFORMED];
     pairs++;
     if (name !== 'for') continue;
-    // Each parameter at most once per element.
+    // A parameter must not appear twice in an element (RFC 7239 section 4).
     if (node !== undefined) return [MALFORMED];
     node = value[1] === undefined ? value[0] : value[1].replace(/\\(.)/g, '$1');
   }

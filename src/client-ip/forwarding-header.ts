@@ -1,11 +1,11 @@
 import { parseForwarded } from './forwarded.js';
 
 /**
- * Up to `max` entries of a forwarding header, nearest hop first. Several field lines are one list, in order (RFC 9110
- * section 5.3). Blank members are no entries. What a client wrote further to the left is not looked at.
+ * Up to `max` entries of a forwarding header, nearest hop first. Several field lines form one list (RFC 9110 section
+ * 5.3). Blank members are skipped. Entries further to the left, which a client may have written, are not read.
  */
 export function hopsOf(name: string, lines: readonly string[], max: number): readonly string[] {
-  // One address and no list: whatever else comes was not written by Cloudflare, and is no address.
+  // Cloudflare sends this header once, with one address. The empty string is not an address, so the walk stops there.
   if (name === 'cf-connecting-ip') return lines.length === 1 ? [(lines[0] ?? '').trim()] : [''];
   const hops: string[] = [];
   for (let i = lines.length - 1; i >= 0 && hops.length < max; i--) {
@@ -26,7 +26,10 @@ function addList(hops: string[], line: string, max: number): void {
   }
 }
 
-/** Cuts spaces and tabs only: `trim()` would also cut what no HTTP parser takes for white space. */
+/**
+ * Trims spaces and tabs only. `trim()` also removes characters that are not white space in HTTP (RFC 9110 section
+ * 5.6.3).
+ */
 function trimOws(line: string, from: number, to: number): string {
   let start = from;
   let end = to;

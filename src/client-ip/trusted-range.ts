@@ -10,7 +10,7 @@ interface Range {
   readonly prefix: number;
 }
 
-/** Names for the usual private ranges, as Express and proxy-addr spell them, and for Cloudflare's. */
+/** Names for the private ranges, as Express and proxy-addr spell them, and for Cloudflare's ranges. */
 const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ['loopback', ['127.0.0.0/8', '::1/128']],
   ['linklocal', ['169.254.0.0/16', 'fe80::/10']],
@@ -19,12 +19,13 @@ const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
 ]);
 
 /**
- * Compiles `trust` into a test whether an address is a trusted proxy's. Entries are `loopback`, `linklocal`,
- * `uniquelocal`, `cloudflare`, addresses, and CIDR ranges written out in full.
- * @throws OptionError for `/0`, short or octal forms, host bits that are set, zones, and IPv4-mapped IPv6
+ * Compiles `trust` into a function that returns whether an address belongs to a trusted proxy. Entries are `loopback`,
+ * `linklocal`, `uniquelocal`, `cloudflare`, addresses, and CIDR ranges with all their bytes.
+ * @throws OptionError for `/0`, short or octal forms, bits after the prefix, zones, and IPv4-mapped IPv6
  */
 export function trustedRanges(factory: string, trust: readonly string[]): (address: Address) => boolean {
-  if (!Array.isArray(trust)) throw badOption(factory, 'trust', 'must be a list of addresses and ranges', trust);
+  if (!Array.isArray(trust))
+    throw badOption(factory, 'trust', 'must be a list of addresses, CIDR ranges and names', trust);
   const ranges = trust.flatMap((entry) => (NAMED.get(entry) ?? [entry]).map((range) => parseRange(factory, range)));
   return (address) => ranges.some((range) => contains(range, address));
 }
@@ -39,27 +40,29 @@ function contains(range: Range, address: Address): boolean {
 }
 
 function parseRange(factory: string, entry: unknown): Range {
-  const refuse = (rule: string) => badOption(factory, 'trust', rule, entry);
-  if (typeof entry !== 'string') throw refuse('entries must be strings');
+  const refuse = (rule: string, remedy?: string) => badOption(factory, 'trust', rule, entry, remedy);
+  if (typeof entry !== 'string') throw refuse('must hold strings');
   const match = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(entry);
   const host = match?.[1] ?? '';
   const family = isIP(host);
   if (match === null || family === 0) {
     throw refuse(
-      "entries must be an address, a range such as '10.0.0.0/8', or loopback, linklocal, uniquelocal, cloudflare",
+      "must hold addresses, ranges such as '10.0.0.0/8', or the names loopback, linklocal, uniquelocal, cloudflare",
     );
   }
   const parsed = parseHost(host);
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
-    throw refuse('must name IPv4 ranges as IPv4, not IPv4-mapped');
+    throw refuse('must write IPv4 as IPv4, not as IPv4-mapped IPv6');
   }
   const bytes = parsed.toByteArray();
   const size = bytes.length * 8;
   const prefix = match[2] === undefined ? size : Number(match[2]);
-  if (prefix === 0) throw refuse('must not trust every address (/0)');
-  if (prefix > size) throw refuse(`prefix must be at most ${size}`);
-  if (bytes.some((byte, i) => (byte & ~prefixMask(prefix, i)) !== 0)) {
-    throw refuse('has bits set beyond its prefix');
+  if (prefix === 0) throw refuse('must not trust every address');
+  if (prefix > size) throw refuse(`must not have a prefix longer than ${size} bits`);
+  const network = bytes.map((byte, i) => byte & prefixMask(prefix, i));
+  if (bytes.some((byte, i) => byte !== network[i])) {
+    const meant = `${ipaddr.fromByteArray(network).toString()}/${prefix}`;
+    throw refuse('must not have bits set after the prefix', `did you mean '${meant}' or '${host}'?`);
   }
   return { bytes, prefix };
 }

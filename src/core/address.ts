@@ -17,10 +17,10 @@ const MAX_LENGTH = 80;
 const PORT = /^:\d{1,5}$/;
 
 /**
- * Reads one address as a socket or a forwarding header gives it: a port, brackets and a zone are stripped. Returns
- * undefined for whatever is not exactly one address, and for the unspecified addresses, which nobody can call from.
- * `net.isIP` decides, as ipaddr.js also takes octal, hexadecimal and short forms (`010.8.8.8`, `127.1`), which other
- * software reads as other addresses.
+ * Reads one address from a socket or a forwarding header. A port, brackets and a zone are removed. Returns undefined for
+ * anything that is not exactly one address, and for the unspecified addresses, which no client can have. `net.isIP`
+ * decides, because ipaddr.js also accepts octal, hexadecimal and short forms (`010.8.8.8`, `127.1`), which other software
+ * reads as other addresses.
  */
 export function parseAddress(text: string): Address | undefined {
   if (text.length > MAX_LENGTH) return undefined;
@@ -49,7 +49,7 @@ function withoutPort(text: string): string | undefined {
   return PORT.test(text.slice(colon)) ? text.slice(0, colon) : undefined;
 }
 
-/** The partition key of an address: IPv4 as it is, IPv6 by its first `ipv6Prefix` bits, since one host holds a /64. */
+/** The partition key of an address: IPv4 unchanged, IPv6 by its first `ipv6Prefix` bits, since one host has a whole /64. */
 export function keyOf(address: Address, ipv6Prefix: number): string {
   if (address.bytes.length === 4 || ipv6Prefix === 128) return address.ip;
   const bytes = address.bytes.map((byte, i) => byte & prefixMask(ipv6Prefix, i));
@@ -62,25 +62,25 @@ export function prefixMask(length: number, i: number): number {
   return (0xff << (8 - bits)) & 0xff;
 }
 
-/** @throws OptionError for a prefix that is no integer from 32 to 128 */
+/** @throws OptionError unless the prefix is an integer from 32 to 128 */
 export function checkIpv6Prefix(factory: string, ipv6Prefix: number): void {
   if (!Number.isInteger(ipv6Prefix) || ipv6Prefix < 32 || ipv6Prefix > 128) {
     throw badOption(factory, 'ipv6Prefix', 'must be an integer from 32 to 128', ipv6Prefix);
   }
 }
 
-/** How long a resolver remembers what a text means: bounded, because anybody may send new texts. */
-const CACHE_SIZE = 8192;
+/** Addresses that are remembered at a time. Bounded, because anybody can send new ones. */
+const MAX_ENTRIES = 8192;
 
-/** `read`, remembered for the most recently used texts. What it gives for a text must never change. */
+/** Caches `read` for the most recently used texts. Its result for a text must never change. */
 export function remembered<T extends object>(read: (text: string) => T): (text: string) => T {
-  const cache = new LRUCache<string, T>({ max: CACHE_SIZE });
+  const cache = new LRUCache<string, T>({ max: MAX_ENTRIES });
   return (text) => {
     if (text.length > MAX_LENGTH) return read(text);
     let value = cache.get(text);
     if (value === undefined) {
       value = read(text);
-      // A copy: a piece cut from a long header would keep the whole header alive.
+      // A copy: V8 keeps a long header in memory as long as a slice of it is alive.
       cache.set(Buffer.from(text).toString(), value);
     }
     return value;
@@ -88,8 +88,12 @@ export function remembered<T extends object>(read: (text: string) => T): (text: 
 }
 
 /**
- * The partition key under which `clientIp` files this address, for looking up somebody's usage; undefined when `ip` is
- * not an address.
+ * The partition key that `clientIp` derives from this address, to look up the usage of a client. Undefined if `ip` is not an
+ * address.
+ *
+ * ```ts
+ * const left = await perMinute.peek(addressKey('203.0.113.7') ?? '')
+ * ```
  * @throws OptionError for an `ipv6Prefix` outside 32 to 128
  */
 export function addressKey(ip: string, ipv6Prefix = 64): string | undefined {

@@ -1,11 +1,11 @@
 /** What was decided about the credentials of a request. */
 export interface AuthenticationDecision {
   readonly outcome: 'allowed' | 'refused' | 'unavailable';
-  /** Why: `missing`, `malformed`, `expired`, `throttled` and so on. Not for the client. */
+  /** The reason, such as `missing`, `malformed`, `expired` or `throttled`. The client does not see it. */
   readonly reason: string;
   readonly scheme?: string | undefined;
   readonly credentialId?: string | undefined;
   readonly clientId?: string | undefined;
-  /** The credentials themselves. Never to be kept or shown. */
+  /** The credentials themselves. They must not be stored or shown. */
   readonly token?: string | undefined;
 }

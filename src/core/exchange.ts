@@ -5,45 +5,61 @@ import type { Outcome } from './outcome.js';
 import type { Principal } from './principal.js';
 import type { ProblemFormats } from './problem.js';
 import type { RequestView, ResponseHeaders } from './request-view.js';
-import { isThenable } from './thenable.js';
+import { ignoreRejection, isThenable } from './thenable.js';
 import type { Upload } from './uploaded-file.js';
 
-/** Told of every decision about credentials. */
+/** Receives every decision about credentials. */
 export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
 
-/** Told once how an exchange ended; may give a promise, which nobody waits for. */
+/** Runs once when an exchange ends. It may return a promise, which is not awaited; its rejection is reported as a fault. */
 export type EndHook = (outcome: Outcome, exchange: Exchange) => unknown;
 
-/** Told of everything that went wrong on the server's side: a guard that threw, a hook that failed. */
+/** Receives every error on the server's side, such as a guard that threw or a hook that failed. */
 export type FaultReporter = (error: unknown, exchange: Exchange) => void;
 
 const ABORTED: Outcome = Object.freeze({ kind: 'aborted' });
 
 /**
- * One request on its way through the guards, and what they found out about it. Adapters make it and settle it; guards
- * and handlers read and write the rest.
+ * One request and its response, with what the guards found out about them. Adapters create and end it. Guards and handlers
+ * read and write the rest.
  */
 export class Exchange {
   readonly request: RequestView;
-  /** Written by `requestId`. */
+  /** Set by `requestId`. */
   requestId: string | undefined = undefined;
-  /** Written by `clientIp`. */
+  /** Set by `clientIp`. */
   clientIp: ClientIp | undefined = undefined;
-  /** Written by `clientIp`: whether the other end of the socket is a proxy that it trusts. */
-  peerIsTrusted = false;
-  /** Written by `authenticate`. Handlers use `principalOf`, which is never undefined. */
+  /** Set by `authenticate`. Handlers use `principalOf`, which never returns undefined. */
   principal: Principal | undefined = undefined;
-  /** Written by `securityHeaders`: what the last one has set. */
-  securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
-  /** Written by `upload`. */
+  /** Set by `upload`. */
   upload: Upload | undefined = undefined;
-  /** Written by `audit`. */
-  authenticationListener: AuthenticationListener | undefined = undefined;
-  /** Written by `limit`; where several stand on a route, the last one's. */
+  /** Set by `limit`. If a route has several, this is the last one's. */
   admission: Admission | undefined = undefined;
-  /** Written by `problemFormat`. */
+
+  /**
+   * Set by `clientIp`: whether the other end of the socket is a trusted proxy.
+   * @internal
+   */
+  peerIsTrusted = false;
+  /**
+   * Set by `securityHeaders`: the headers that the last one has set.
+   * @internal
+   */
+  securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
+  /**
+   * Set by `audit` and `accessLog`.
+   * @internal
+   */
+  authenticationListener: AuthenticationListener | undefined = undefined;
+  /**
+   * Set by `problemFormat`.
+   * @internal
+   */
   problemFormats: ProblemFormats | undefined = undefined;
-  /** Written by `reportFaults`; standard error until then. */
+  /**
+   * Set by `reportFaults`. Standard error by default.
+   * @internal
+   */
   faultReporter: FaultReporter = reportToStandardError;
 
   readonly #headers: ResponseHeaders;
@@ -51,17 +67,18 @@ export class Exchange {
   #hooks: EndHook[] | undefined = undefined;
   #abort: AbortController | undefined = undefined;
 
+  /** For adapters. */
   constructor(request: RequestView, headers: ResponseHeaders) {
     this.request = request;
     this.#headers = headers;
   }
 
-  /** How the exchange ended, once it has. */
+  /** How the exchange ended; undefined until then. */
   get outcome(): Outcome | undefined {
     return this.#outcome;
   }
 
-  /** Aborted when the client leaves before the response is finished. Hand it to whatever works for this request. */
+  /** Aborted when the client leaves before the response is finished. Pass it to all work done for this request. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
@@ -70,22 +87,22 @@ export class Exchange {
     return this.#abort.signal;
   }
 
-  /** A response header as it stands. */
+  /** The current value of a response header. */
   get(name: string): string | undefined {
     return this.#headers.get(name);
   }
 
-  /** Sets a response header. What the handler sets itself afterwards stands. */
+  /** Sets a response header. The handler can still replace it. */
   set(name: string, value: string): void {
     this.#headers.set(name, value);
   }
 
-  /** Takes a response header back. */
+  /** Removes a response header. */
   remove(name: string): void {
     this.#headers.remove(name);
   }
 
-  /** Sets a response header unless it is there already; tells whether it has. */
+  /** Sets a response header unless it has a value. Returns whether it was set. */
   setDefault(name: string, value: string): boolean {
     if (this.#headers.get(name) !== undefined) return false;
     this.#headers.set(name, value);
@@ -98,7 +115,7 @@ export class Exchange {
     this.#headers.set(name, before === undefined ? value : `${before}, ${value}`);
   }
 
-  /** Runs `hook` just before the response's head goes out: the last moment at which a header may be set. */
+  /** Runs `hook` just before the response's head is sent. This is the last moment at which a header can be set. */
   onHead(hook: () => void): void {
     this.#headers.onHead(() => {
       try {
@@ -110,9 +127,9 @@ export class Exchange {
   }
 
   /**
-   * Runs `hook` once when the exchange ends, or at once when it has ended. Hooks run in reverse order of registration,
-   * so that what a later guard settles is seen by an earlier guard's log. A hook that fails is reported, and hides
-   * nothing from the client.
+   * Runs `hook` once when the exchange ends, or immediately if it has ended. Hooks run in reverse order of registration, so
+   * that the log of an early guard sees what later guards did at the end. A hook that fails is reported as a fault and does
+   * not change the response.
    */
   onEnd(hook: EndHook): void {
     if (this.#outcome !== undefined) this.#run(hook, this.#outcome);
@@ -120,7 +137,7 @@ export class Exchange {
     else this.#hooks.push(hook);
   }
 
-  /** For adapters: ends the exchange. The first call decides; later ones change nothing. */
+  /** For adapters: ends the exchange. Only the first call has an effect. */
   end(outcome: Outcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
@@ -134,17 +151,15 @@ export class Exchange {
     }
   }
 
-  /** For adapters: the connection closed before the response was finished. */
+  /** For adapters: ends the exchange because the connection closed before the response was finished. */
   abort(): void {
     this.end(ABORTED);
   }
 
-  /** Reports a fault. A reporter that fails itself changes nothing. */
+  /** Reports a fault. If the reporter itself fails, that failure is ignored: the request must not suffer for it. */
   fault(error: unknown): void {
-    // There is nobody left to tell of a reporter's own failure, and the request must not suffer for it.
     try {
-      const result: unknown = this.faultReporter(error, this);
-      if (isThenable(result)) Promise.resolve(result).catch(() => {});
+      ignoreRejection(this.faultReporter(error, this) as unknown);
     } catch {}
   }
 

@@ -14,7 +14,7 @@ export function badOption(factory: string, option: string, rule: string, value: 
   return new OptionError(`gatewarden: ${factory} "${option}" ${rule}, got ${shown(value)}${after}`);
 }
 
-/** A value as a message shows it: primitives and lists of them in full, objects by their type, since they may hold a secret. */
+/** A value as a message shows it: primitives and lists of them in full, objects only by type, since they may hold a secret. */
 export function shown(value: unknown): string {
   if (Array.isArray(value)) {
     if (value.length === 0) return '[]';
@@ -57,7 +57,7 @@ export function checkOptionNames(
 function closest(name: string, names: readonly string[]): string | undefined {
   const distances = names.map((known) => distance(name.toLowerCase(), known.toLowerCase()));
   const least = Math.min(...distances);
-  return least <= Math.min(2, name.length / 3) ? names[distances.indexOf(least)] : undefined;
+  return least <= Math.min(2, name.length / 2) ? names[distances.indexOf(least)] : undefined;
 }
 
 /** Levenshtein's edit distance. */

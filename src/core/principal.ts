@@ -1,31 +1,35 @@
-/** Who was let in. Limits, usage and ownership hang on `id`, so that rotating a key changes nothing. */
+/** The client that has authenticated. Limits, usage and ownership depend on `id`, so rotating a key changes nothing. */
 export interface Principal {
-  /** The client, not the key it used. */
+  /** The client, not the key that it used. */
   readonly id: string;
-  /** The authenticator that let it in. */
+  /** The authenticator that accepted the credentials. */
   readonly scheme: string;
   readonly scopes: readonly string[];
-  /** Which credential was used; never the credential or a part of it. */
+  /** Names the credential that was used. Never the credential itself or a part of it. */
   readonly credentialId: string;
-  /** When the credential ends, in epoch milliseconds. */
+  /** When the credential expires, in epoch milliseconds. */
   readonly expiresAt?: number;
-  /** The client's own figures, by a name that the service chose: what `limit({ policies: (exchange) => ... })` may read. */
+  /** The client's own limits, under names that the service chose, for `limit({ policies: (exchange) => ... })`. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** What the service keeps with the client. */
+  /** What the service stores with the client. */
   readonly metadata?: unknown;
   /** The claims of a verified token. */
   readonly claims?: Readonly<Record<string, unknown>>;
-  /** Let in without credentials, because the service is set so: by `developmentBypass`, or an open `ingestToken`. */
+  /** True if the caller was let in without credentials, by `developmentBypass` or an open `ingestToken`. */
   readonly bypassed?: true;
 }
 
 /**
  * The principal of an authenticated exchange. Never undefined.
- * @throws when no `authenticate` let the caller in: none stood before, or it was optional and found no credentials.
+ *
+ * ```ts
+ * app.get('/me', guard(authenticate(...)), (req, res) => res.json({ id: principalOf(req.exchange).id }))
+ * ```
+ * @throws if there is no principal: no `authenticate` ran before, or it was optional and the request had no credentials
  */
 export function principalOf(exchange: { readonly principal: Principal | undefined }): Principal {
   if (exchange.principal === undefined) {
-    throw new Error('gatewarden: no principal: put authenticate(...), not optional, before what calls principalOf');
+    throw new Error('gatewarden: there is no principal; put authenticate(...) before this, without "optional"');
   }
   return exchange.principal;
 }

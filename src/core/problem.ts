@@ -2,13 +2,13 @@ import type { QuotaState } from './quota-state.js';
 
 interface ProblemKind {
   readonly status: number;
-  /** The HTTP status phrase, as RFC 9457 section 4.2.1 asks of a problem without a `type` of its own. */
+  /** The HTTP status phrase, as RFC 9457 section 4.2.1 requires for a problem without a `type`. */
   readonly title: string;
   readonly detail: string;
   readonly type?: string;
 }
 
-/** Every refusal that gatewarden can give: its stable code, its status, its title and its ordinary detail. */
+/** Every refusal of gatewarden by its stable code: status, title and default detail. */
 const PROBLEMS = {
   'credentials-missing': {
     status: 401,
@@ -104,44 +104,46 @@ export type ProblemCode = keyof typeof PROBLEMS;
 
 export const PROBLEM_CODES: ReadonlySet<string> = new Set(Object.keys(PROBLEMS));
 
-/** What a problem of one code says beyond the members of RFC 9457. */
+/** The members of a problem of each code, beyond those of RFC 9457. */
 export interface ProblemMembers {
   'upload-malformed': {
-    /** What is wrong: `not multipart`, `no boundary`, `cut short`, `no file` and so on. */
+    /** What is wrong, in a few words. */
     readonly reason: string;
   };
   'upload-too-large': {
     /** What is too large: a `file`, a `field`, the `body`, the number of `parts`, or the `pixels` of an image. */
     readonly part: 'file' | 'field' | 'body' | 'parts' | 'pixels';
-    /** How much of it this resource takes. */
+    /** The largest value that this resource accepts. */
     readonly limit: number;
   };
   'upload-type-unsupported': {
-    /** The media type by the file's content; `unknown` where that tells none. */
+    /** The media type detected from the content, or `unknown`. */
     readonly found: string;
+    /** The media types that this resource accepts. */
     readonly allowed: readonly string[];
   };
   'upload-undecodable': {
+    /** What is wrong, in a few words. */
     readonly reason: string;
   };
   'quota-exceeded': {
-    /** Names of the policies that stood in the way (IETF RateLimit draft). */
+    /** Names of the policies that the request would exceed (IETF RateLimit draft). */
     readonly 'violated-policies': readonly string[];
-    /** The same policies with their figures. */
+    /** The same policies, each with its limit and what is left. */
     readonly policies: readonly QuotaState[];
-    /** The limit of the policy that holds the request back longest. */
+    /** The limit of the policy that blocks the request longest. */
     readonly limit: number;
-    /** What that policy has left: less than the request costs. */
+    /** Quota units left under that policy: fewer than the request costs. */
     readonly remaining: number;
-    /** When that policy has further units, in epoch milliseconds. */
+    /** When more units become available under that policy, in epoch milliseconds. */
     readonly resetAt: number;
-    /** The earliest time at which this request could pass, in epoch milliseconds; null where it never can. */
+    /** The earliest time at which this request could pass, in epoch milliseconds; null if it never can. */
     readonly retryAt: number | null;
   };
 }
 
 interface ProblemCore<C extends ProblemCode> {
-  /** The problem type, where one is registered (RFC 9457 section 3.1.1). */
+  /** The problem type, if one is registered (RFC 9457 section 3.1.1). */
   readonly type?: string;
   readonly title: string;
   readonly status: (typeof PROBLEMS)[C]['status'];
@@ -151,12 +153,18 @@ interface ProblemCore<C extends ProblemCode> {
 
 type MembersOf<C extends ProblemCode> = C extends keyof ProblemMembers ? ProblemMembers[C] : unknown;
 
-/** A refusal as a value (RFC 9457), told apart by `code`. */
+/** A refusal as a value (RFC 9457). Its `code` says which one. */
 export type Problem<C extends ProblemCode = ProblemCode> = C extends ProblemCode
   ? ProblemCore<C> & MembersOf<C>
   : never;
 
-/** A problem of the given code, with the members which that code asks for. */
+/**
+ * A problem of the given code, with the members that this code has.
+ *
+ * ```ts
+ * refuse(problem('upload-too-large', { part: 'file', limit: 1_048_576 }))
+ * ```
+ */
 export function problem<C extends ProblemCode>(
   code: C,
   ...members: C extends keyof ProblemMembers ? [ProblemMembers[C]] : []
@@ -165,19 +173,19 @@ export function problem(code: ProblemCode, members?: object): object {
   return { ...PROBLEMS[code], code, ...members };
 }
 
-/** A problem as one service's clients expect to read it. */
+/** A problem in a service's own wire format. */
 export interface WireProblem {
-  /** 400 to 599; the problem's own status when left out. */
+  /** 400 to 599. Default the problem's own status. */
   readonly status?: number;
-  /** What stands in the body, as JSON. */
+  /** The body, sent as JSON. */
   readonly body: unknown;
   /** Default `application/json`. */
   readonly contentType?: string;
 }
 
 /**
- * For each problem code, how a service words it; `default` for the codes not named. The id of the request is told where
- * `requestId` stood before.
+ * The wire format of each problem code, and `default` for codes that are not listed. The second argument is the id of the
+ * request if `requestId` ran before.
  */
 export type ProblemFormats = {
   readonly [C in ProblemCode]?: (problem: Problem<C>, requestId: string | undefined) => WireProblem;

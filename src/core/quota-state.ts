@@ -1,11 +1,11 @@
-/** How much of one quota policy is left for the caller. */
+/** What one quota policy has left for the caller. */
 export interface QuotaState {
   /** The policy's name, as in the `RateLimit` header. */
   readonly name: string;
-  /** Quota units that the policy grants. */
+  /** Quota units that the policy allows. */
   readonly limit: number;
   /** Quota units left, never below zero. */
   readonly remaining: number;
-  /** When further units become available, in epoch milliseconds; the time of the decision when none is in use. */
+  /** When more units become available, in epoch milliseconds. The time of the decision if none are in use. */
   readonly resetAt: number;
 }

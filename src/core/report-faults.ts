@@ -1,13 +1,21 @@
 import type { FaultReporter } from './exchange.js';
 import type { Guard } from './guard.js';
-import { OptionError } from './option.js';
+import { OptionError, shown } from './option.js';
 
 /**
  * Sends faults to `report` instead of standard error. Put it first.
- * @throws OptionError when `report` is no function
+ *
+ * ```ts
+ * guard(reportFaults((error, exchange) => logger.error({ error, id: exchange.requestId })))
+ * ```
+ * @throws OptionError if `report` is not a function
  */
 export function reportFaults(report: FaultReporter): Guard {
-  if (typeof report !== 'function') throw new OptionError('gatewarden: reportFaults takes a function');
+  if (typeof report !== 'function') {
+    throw new OptionError(
+      `gatewarden: reportFaults takes a function of the error and the exchange, got ${shown(report)}`,
+    );
+  }
   return function reportFaults(exchange) {
     exchange.faultReporter = report;
     return undefined;

@@ -1,43 +1,43 @@
 import type { Readable } from 'node:stream';
 
-/** What a guard may read of a request: a view of the framework's own, nothing is copied. */
+/** What a guard may read of a request: a view of the framework's own object, without a copy. */
 export interface RequestView {
   readonly method: string;
   /** Path and query as the client sent them. */
   readonly url: string;
-  /** Address of the socket's other end; absent on a Unix socket. */
+  /** Address of the other end of the socket. Undefined on a Unix socket. */
   readonly remoteAddress: string | undefined;
-  /** Whether the socket itself speaks TLS. */
+  /** Whether the socket itself uses TLS. */
   readonly encrypted: boolean;
-  /** Every field line of one header, by lower-case name, in order: a doubled `Authorization` shows as two. */
+  /** Every field line of one header, by lower-case name, in order. A repeated `Authorization` is two lines. */
   fieldLines(name: string): readonly string[];
   /**
-   * The whole body, for a guard that has to know it before it decides. It stays in the request: the framework's own body
-   * parser, or a handler that reads the request, finds all of it afterwards. Holds at most `maxBytes` in memory, and
-   * rejects for no fault of the client's. Absent where a framework cannot do it.
+   * Reads the whole body, for a guard that needs it to decide. The body stays in the request: the framework's body parser,
+   * or a handler that reads the request, still finds all of it. Holds at most `maxBytes` in memory. Rejects only for a
+   * fault of the server. Undefined if the framework cannot do it.
    */
   readBody?(maxBytes: number): Promise<RequestBody>;
   /**
-   * The body as it comes in, for a guard that takes it away from the framework: whoever asks must read it or throw it
-   * away, and says which: to `read` it tells a client to go on that waits for leave (RFC 9110 section 10.1.1). `consumed`
-   * where somebody has read of it before. Absent where a framework cannot do it.
+   * The body as a stream, for a guard that takes it away from the framework. The caller must read or discard it, and says
+   * which: `read` sends `100 Continue` to a client that waits for it (RFC 9110 section 10.1.1). Returns `consumed` if
+   * something has read from the body before. Undefined if the framework cannot do it.
    */
   openBody?(to: 'read' | 'discard'): Readable | 'consumed';
 }
 
 /**
- * What `readBody` came to: the bytes, none where there is no body, or
- * - `too-large`: more than was asked for, by `Content-Length` or as it came in. The body is lost: answer the request.
- * - `consumed`: somebody has read of it before, such as a body parser that stands too early.
- * - `aborted`: the client left before all of it was here.
+ * The result of `readBody`: the bytes (none if there is no body), or
+ * - `too-large`: the body is larger than `maxBytes`, by its `Content-Length` or as it arrived. It is lost: answer the request.
+ * - `consumed`: something has read from the body before, such as a body parser that comes too early.
+ * - `aborted`: the client left before the whole body had arrived.
  */
 export type RequestBody = Uint8Array | 'too-large' | 'consumed' | 'aborted';
 
-/** Where an adapter keeps the response headers until its framework takes them. */
+/** Holds the response headers until the framework sends them. Implemented by adapters. */
 export interface ResponseHeaders {
   get(name: string): string | undefined;
   set(name: string, value: string): void;
   remove(name: string): void;
-  /** Calls `hook` just before the head of the response goes out, whoever sends it. */
+  /** Calls `hook` just before the head of the response is sent. */
   onHead(hook: () => void): void;
 }

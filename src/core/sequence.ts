@@ -1,56 +1,75 @@
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
-import { OptionError } from './option.js';
+import { checkGuardOrder } from './guard-order.js';
+import { OptionError, shown } from './option.js';
 import { problem } from './problem.js';
 import { type Reply, refuse } from './reply.js';
 import { isThenable } from './thenable.js';
 
-/** For adapters: what answers a fault. */
+/** For adapters: the answer to a fault. */
 export const INTERNAL_ERROR = refuse(problem('internal-error'));
 
 /**
- * Guards as one guard: they run in order, and the first reply ends it. It answers without a promise where no guard is
- * asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is reported
- * and answered with 500. Once the client has gone, no further guard runs.
- * @throws OptionError for what is no guard
+ * Combines guards into one guard. They run in order, and the first reply ends the sequence. It returns a promise only if a
+ * guard is asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is
+ * reported and answered with 500. Once the client has left, no further guard runs.
+ *
+ * ```ts
+ * const entrance = sequence(authenticate(apiKeys({ keys })), requireScope('generate'))
+ * ```
+ * @throws OptionError for a value that is not a guard, and for guards in an order that cannot work
  */
 export function sequence(...guards: readonly Guard[]): Guard {
-  for (const guard of guards) {
-    if (typeof guard !== 'function') throw new OptionError('gatewarden: a guard must be a function');
-    if (guard.length > 1)
-      throw new OptionError('gatewarden: a guard takes one argument, an exchange; did you pass framework middleware?');
-  }
-  return function sequence(exchange) {
+  for (const guard of guards) checkGuard(guard);
+  function sequence(exchange: Exchange): ReturnType<Guard> {
     return run(guards, exchange, 0);
-  };
+  }
+  checkGuardOrder(guards, sequence);
+  return sequence;
+}
+
+function checkGuard(guard: unknown): void {
+  if (typeof guard !== 'function') {
+    const hint = isAuthenticator(guard) ? '; put authenticators into authenticate(...)' : '';
+    throw new OptionError(`gatewarden: a guard must be a function, got ${shown(guard)}${hint}`);
+  }
+  if (guard.length > 1) {
+    throw new OptionError('gatewarden: a guard takes one argument, an exchange; did you pass framework middleware?');
+  }
+}
+
+function isAuthenticator(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'verify' in value && 'challenge' in value;
 }
 
 function run(guards: readonly Guard[], exchange: Exchange, from: number): ReturnType<Guard> {
   try {
     for (let i = from; i < guards.length; i++) {
-      const result = guards[i]?.(exchange);
+      const guard = guards[i];
+      const result = guard?.(exchange);
       if (result === undefined) continue;
-      if (!isThenable(result)) return checked(result);
+      if (!isThenable(result)) return checkReply(result, guard);
       return Promise.resolve(result).then(
         (reply) => {
-          if (reply !== undefined) return checkedLate(reply, exchange);
+          if (reply !== undefined) return checkLateReply(reply, guard, exchange);
           return exchange.outcome === undefined ? run(guards, exchange, i + 1) : undefined;
         },
-        (error: unknown) => faulted(exchange, error),
+        (error: unknown) => faultReply(exchange, error),
       );
     }
     return undefined;
   } catch (error) {
-    return faulted(exchange, error);
+    return faultReply(exchange, error);
   }
 }
 
-function checked(reply: Reply): Reply {
-  // JavaScript callers may return anything; `true` or `null` must not read as "go on".
-  if (typeof reply !== 'object' || reply === null || !isStatus(reply.status) || !areHeaders(reply.headers)) {
-    throw new TypeError('gatewarden: a guard must return a reply or undefined');
-  }
-  return reply;
+/** JavaScript callers may return anything; `true` or `null` must not let the request pass. */
+function checkReply(reply: Reply, guard: Guard | undefined): Reply {
+  if (typeof reply === 'object' && reply !== null && isStatus(reply.status) && areHeaders(reply.headers)) return reply;
+  // A string is not shown: it may be a secret.
+  const kind = typeof reply === 'string' ? 'a string' : shown(reply);
+  const name = guard?.name ? `the guard "${guard.name}"` : 'a guard';
+  throw new TypeError(`gatewarden: ${name} must return a reply or undefined, got ${kind}`);
 }
 
 function isStatus(status: unknown): boolean {
@@ -65,15 +84,15 @@ function areHeaders(headers: unknown): boolean {
   return true;
 }
 
-function checkedLate(reply: Reply, exchange: Exchange): Reply {
+function checkLateReply(reply: Reply, guard: Guard | undefined, exchange: Exchange): Reply {
   try {
-    return checked(reply);
+    return checkReply(reply, guard);
   } catch (error) {
-    return faulted(exchange, error);
+    return faultReply(exchange, error);
   }
 }
 
-function faulted(exchange: Exchange, error: unknown): Reply {
+function faultReply(exchange: Exchange, error: unknown): Reply {
   exchange.fault(error);
   return INTERNAL_ERROR;
 }

@@ -1,31 +1,32 @@
 import type { Readable } from 'node:stream';
 
-/** A file that came with a request and was found to be what the service takes. */
+/** A file of a request that passed every check of `upload`. */
 export interface UploadedFile {
   /** The name of its form field. */
   readonly field: string;
-  /** What the client calls it, without any path or control character. Never a name to store it under. */
+  /** The name that the client gave it, without path and control characters. Never store the file under this name. */
   readonly filename: string | undefined;
-  /** The media type, by its content. */
+  /** The media type, detected from the content. */
   readonly type: string;
-  /** Its size. */
+  /** The size in bytes. */
   readonly bytes: number;
-  /** Of images: pixels of the largest page. */
+  /** Width of an image in pixels; of its largest page, if it has several. */
   readonly width?: number;
+  /** Height of an image in pixels; of its largest page, if it has several. */
   readonly height?: number;
-  /** Frames or pages of an image. */
+  /** Number of frames or pages of an image. */
   readonly pages?: number;
-  /** Where it is on the disk, until the exchange settles; undefined where it is in memory. */
+  /** Path of the temporary file, which is removed when the exchange ends. Undefined if the file is in memory. */
   readonly path: string | undefined;
-  /** What the `handOver` of `upload` gave for it. */
+  /** What `onFile` of `upload` returned for this file. */
   readonly result?: unknown;
-  /** Its content, from the beginning. Once the exchange has settled it is gone: then the stream fails. */
+  /** The content, from its beginning. After the exchange has ended the content is gone, and the stream fails. */
   stream(): Readable;
-  /** Its content. Once the exchange has settled it is gone: then this rejects. */
+  /** The content. After the exchange has ended the content is gone, and this rejects. */
   buffer(): Promise<Buffer>;
 }
 
-/** What a multipart request brought. */
+/** The files and text fields of a multipart request. */
 export interface Upload {
   /** The values of each text field, in order. */
   readonly fields: ReadonlyMap<string, readonly string[]>;

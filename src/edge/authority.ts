@@ -1,11 +1,11 @@
 import { isIPv6 } from 'node:net';
 import { parseHost } from '../core/ip-literal.js';
 
-/** A host and its port, in one form for all ways to write them. */
+/** A host and its port in canonical form. */
 export interface Authority {
-  /** Lower case, without a dot at its end; an IPv6 address in brackets. */
+  /** Lower case, without a trailing dot. An IPv6 address is in brackets. */
   readonly name: string;
-  /** Undefined where none is named and none is the default. */
+  /** Undefined if the text has no port and there is no default port. */
   readonly port: number | undefined;
 }
 
@@ -13,8 +13,8 @@ const FORM = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_
 const MAX_LENGTH = 260;
 
 /**
- * `uri-host [ ":" port ]` of RFC 9110 section 7.2, without the forms that nobody sends to an honest service: user info,
- * percent escapes, anything beyond ASCII. Not by `URL`, which makes `127.0.0.1` of `2130706433` and `b` of `a@b`.
+ * Parses `uri-host [ ":" port ]` (RFC 9110 section 7.2). Returns undefined for user info, percent escapes and non-ASCII
+ * characters, which no ordinary client sends. `URL` is not used: it reads `2130706433` as `127.0.0.1` and `a@b` as `b`.
  */
 export function parseAuthority(text: string, defaultPort: number | undefined): Authority | undefined {
   const match = text.length > MAX_LENGTH ? null : FORM.exec(text);

@@ -6,25 +6,31 @@ import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { originMatcher } from './origin.js';
 
-/** What `cors` takes. */
+/** The options of `cors`. */
 export interface CorsOptions {
   /**
-   * Whose pages may read the answers: origins such as `https://app.example.com`, or `https://*.example.com` for all its
-   * subdomains; `'*'` for everybody's, without credentials; or a function, asked for every well-formed origin. No regular
-   * expressions: one that is not anchored, or keeps state, lets strangers in.
+   * The origins whose pages may read the responses: one origin such as `https://app.example.com`, a list of them, `'*'`
+   * for all origins (without credentials), or a function that returns whether a well-formed origin is allowed.
+   * `https://*.example.com` allows all subdomains. Regular expressions are not accepted: one without anchors, or with
+   * the flag `g`, can allow a foreign origin.
    */
   readonly origin: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean);
-  /** In upper case, as browsers ask for them. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
+  /** The allowed methods, in upper case. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
   readonly methods?: readonly string[];
-  /** Request headers that pages may set; `'*'` for any. Default Authorization, Content-Type, X-API-Key, X-Request-ID. */
+  /**
+   * The request headers that pages may set, or `'*'` for any. Default Authorization, Content-Type, X-API-Key,
+   * X-Request-ID.
+   */
   readonly allowedHeaders?: '*' | readonly string[];
-  /** Response headers that pages may read. Default those that the guards of this package set. */
+  /** The response headers that pages may read. Default: the headers that the guards of this package set. */
   readonly exposedHeaders?: readonly string[];
-  /** Whether browsers may send cookies and the like. Default false. */
+  /** Whether browsers may send cookies and other credentials. Default false. */
   readonly credentials?: boolean;
-  /** How long browsers may keep the answer to a preflight. Default 10 min. */
+  /**
+   * How long browsers may cache the answer to a preflight. Default `'10m'`, at most 1 day. `'0s'` turns the cache off.
+   */
   readonly maxAge?: Duration;
-  /** Whether public pages may reach this service in a private network. Default false. */
+  /** Whether pages on the public web may call this service in a private network. Default false. */
   readonly privateNetwork?: boolean;
 }
 
@@ -49,56 +55,64 @@ const EXPOSED: readonly string[] = [
   'X-Request-ID',
   'X-Process-Time',
 ];
-/** `token` of RFC 9110 section 5.6.2: methods and names of headers. */
+/** Method or header name: `token` in RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const PREFLIGHT_VARY = 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers';
+const NAME_RULES = {
+  methods: "must be a list of methods, such as ['GET', 'POST']",
+  allowedHeaders: "must be '*' or a list of header names, such as ['Content-Type']",
+  exposedHeaders: "must be a list of header names, such as ['X-Request-ID']",
+};
+const MAX_AGE = 86_400_000;
 const REFUSED = refuse(problem('preflight-refused'));
 
 /**
- * Says which other origins' pages may call this service and read its answers (the Fetch standard, section 3.3). Answers
- * preflights itself: 204, or 403 without any allowance. Put it before whatever refuses, or pages cannot read the refusal.
- * An origin that is not allowed gets no header at all; its request goes on, as requests that need no preflight would
- * anyway: CORS protects the caller's browser, not the service.
+ * Sets which other origins' pages may call this service and read its responses (Fetch standard, section 3.3). It
+ * answers preflights itself, with 204, or with 403 and no `Access-Control-*` header. Put it before any guard that
+ * refuses: otherwise pages cannot read the refusal.
+ *
+ * A request from an origin that is not allowed passes without `Access-Control-*` headers, and its page cannot read the
+ * response. CORS protects the users of browsers, not the service.
  *
  * ```ts
  * guard(cors({ origin: ['https://app.example.com', 'https://*.example.org'], credentials: true }), authenticate(...))
  * ```
- * @throws OptionError for `'*'` with credentials, an origin that no browser sends (a path, a slash at its end, upper case,
- * a default port), and names that are none
+ * @throws OptionError for `'*'` with credentials, for an origin that no browser sends (with a path, a trailing slash,
+ * upper case or a default port), or for a bad option
  */
 export function cors(options: CorsOptions): Guard {
   checkOptionNames('cors', options, OPTIONS);
   const { origin, credentials = false, privateNetwork = false, allowedHeaders = HEADERS } = options;
   const methods = tokens('methods', options.methods ?? METHODS);
-  // Methods are case-sensitive, and browsers make `GET` of `get` (the Fetch standard, section 2.2.1).
-  const lower = methods.find((method) => method !== method.toUpperCase());
-  if (lower !== undefined) throw badOption('cors', 'methods', 'must be in upper case', lower);
+  // Methods are case-sensitive, and browsers send `get` as `GET` (Fetch standard, section 2.2.1).
+  const notUpperCase = methods.find((method) => method !== method.toUpperCase());
+  if (notUpperCase !== undefined) throw badOption('cors', 'methods', 'must be in upper case', notUpperCase);
   const exposed = tokens('exposedHeaders', options.exposedHeaders ?? EXPOSED).join(', ');
-  const known =
+  const allowedNames =
     allowedHeaders === '*'
       ? undefined
       : new Set(tokens('allowedHeaders', allowedHeaders).map((name) => name.toLowerCase()));
-  const allowHeaders = allowedHeaders === '*' ? undefined : allowedHeaders.join(', ');
-  const maxAge = String(Math.ceil(milliseconds('cors', 'maxAge', options.maxAge ?? '10m', 86_400_000) / 1000));
+  const configuredHeaders = allowedHeaders === '*' ? undefined : allowedHeaders.join(', ');
+  const maxAge = String(Math.ceil(milliseconds('cors', 'maxAge', options.maxAge ?? '10m', MAX_AGE, 0) / 1000));
   boolean('cors', 'credentials', credentials);
   boolean('cors', 'privateNetwork', privateNetwork);
-  const everybody = origin === '*';
-  if (everybody && credentials) {
-    throw new OptionError('gatewarden: cors "origin" cannot be \'*\' with credentials: name the origins');
+  const allowsAll = origin === '*';
+  if (allowsAll && credentials) {
+    throw new OptionError('gatewarden: cors "origin" must not be \'*\' with "credentials"; list the origins instead');
   }
-  const matches = everybody ? undefined : originMatcher('cors', origin);
+  const matches = allowsAll ? undefined : originMatcher('cors', origin);
   const allowedMethods = methods.join(', ');
   const preflightVary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY;
 
-  /** What `Access-Control-Allow-Origin` is to say; undefined where it is to be left out. */
-  function allowance(exchange: Exchange): string | undefined {
-    // Whatever Origin came, also none: only then does the answer not vary by it (the Fetch standard, "CORS protocol and
-    // HTTP caches").
+  /** The value of `Access-Control-Allow-Origin`, or undefined if the origin is not allowed. */
+  function allowedOrigin(exchange: Exchange): string | undefined {
+    // Sent with any `Origin` and without one, so that the response does not vary by it (Fetch standard, "CORS protocol
+    // and HTTP caches").
     if (matches === undefined) return '*';
     const lines = exchange.request.fieldLines('origin');
-    const [origin] = lines;
-    if (lines.length !== 1 || origin === undefined) return undefined;
-    return matches(origin, exchange) ? origin : undefined;
+    const [requestOrigin] = lines;
+    if (lines.length !== 1 || requestOrigin === undefined) return undefined;
+    return matches(requestOrigin, exchange) ? requestOrigin : undefined;
   }
 
   function allow(exchange: Exchange, allowed: string): void {
@@ -106,18 +120,18 @@ export function cors(options: CorsOptions): Guard {
     if (credentials) exchange.set('Access-Control-Allow-Credentials', 'true');
   }
 
-  function preflight(exchange: Exchange, asked: readonly string[]): Reply {
+  function preflight(exchange: Exchange, requestMethods: readonly string[]): Reply {
     const { request } = exchange;
     exchange.append('Vary', preflightVary);
-    const allowed = allowance(exchange);
-    const [method = ''] = asked;
-    if (allowed === undefined || asked.length !== 1 || !methods.includes(method)) return REFUSED;
-    const wanted = namesIn(request.fieldLines('access-control-request-headers'), known);
-    if (wanted === undefined) return REFUSED;
+    const allowed = allowedOrigin(exchange);
+    const [method = ''] = requestMethods;
+    if (allowed === undefined || requestMethods.length !== 1 || !methods.includes(method)) return REFUSED;
+    const requestHeaders = allowedNamesIn(request.fieldLines('access-control-request-headers'), allowedNames);
+    if (requestHeaders === undefined) return REFUSED;
     allow(exchange, allowed);
     exchange.set('Access-Control-Allow-Methods', allowedMethods);
-    const granted = allowHeaders ?? wanted.join(', ');
-    if (granted !== '') exchange.set('Access-Control-Allow-Headers', granted);
+    const allowHeaders = configuredHeaders ?? requestHeaders.join(', ');
+    if (allowHeaders !== '') exchange.set('Access-Control-Allow-Headers', allowHeaders);
     exchange.set('Access-Control-Max-Age', maxAge);
     if (privateNetwork && request.fieldLines('access-control-request-private-network')[0] === 'true') {
       exchange.set('Access-Control-Allow-Private-Network', 'true');
@@ -128,12 +142,12 @@ export function cors(options: CorsOptions): Guard {
   return function cors(exchange) {
     const { request } = exchange;
     if (request.method === 'OPTIONS' && request.fieldLines('origin').length > 0) {
-      const asked = request.fieldLines('access-control-request-method');
-      if (asked.length > 0) return preflight(exchange, asked);
+      const requestMethods = request.fieldLines('access-control-request-method');
+      if (requestMethods.length > 0) return preflight(exchange, requestMethods);
     }
-    // Also where nothing is allowed, or a cache would keep that answer for those to whom it is.
-    if (!everybody) exchange.append('Vary', 'Origin');
-    const allowed = allowance(exchange);
+    // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
+    if (!allowsAll) exchange.append('Vary', 'Origin');
+    const allowed = allowedOrigin(exchange);
     if (allowed === undefined) return undefined;
     allow(exchange, allowed);
     if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
@@ -141,25 +155,28 @@ export function cors(options: CorsOptions): Guard {
   };
 }
 
-/** The names that a preflight asks for, if all of them are known; undefined where one is not, or is no name. */
-function namesIn(lines: readonly string[], known: ReadonlySet<string> | undefined): readonly string[] | undefined {
+/** The header names that a preflight requests. Undefined if one is not allowed, or is not a header name. */
+function allowedNamesIn(
+  lines: readonly string[],
+  allowed: ReadonlySet<string> | undefined,
+): readonly string[] | undefined {
   const names: string[] = [];
   for (const line of lines) {
     for (const part of line.split(',')) {
       const name = part.trim();
       if (name === '') continue;
-      if (known === undefined ? !TOKEN.test(name) : !known.has(name.toLowerCase())) return undefined;
+      if (allowed === undefined ? !TOKEN.test(name) : !allowed.has(name.toLowerCase())) return undefined;
       names.push(name);
     }
   }
   return names;
 }
 
-function tokens(option: string, list: readonly string[]): readonly string[] {
+function tokens(option: keyof typeof NAME_RULES, list: readonly string[]): readonly string[] {
   if (!Array.isArray(list) || !list.every((name) => typeof name === 'string' && TOKEN.test(name))) {
-    throw badOption('cors', option, 'must be a list of names', list);
+    throw badOption('cors', option, NAME_RULES[option], list);
   }
-  if (list.includes('*'))
-    throw badOption('cors', option, "must name them: '*' means itself where there are credentials", list);
+  // Browsers read '*' as an ordinary name if the request has credentials (Fetch standard, section 3.3.2).
+  if (list.includes('*')) throw badOption('cors', option, "must list names, not '*'", list);
   return [...list];
 }

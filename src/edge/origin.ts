@@ -2,22 +2,22 @@ import type { Exchange } from '../core/exchange.js';
 import { badOption } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
 
-/** Whether the pages of an origin are meant. */
+/** Returns whether an origin is allowed. */
 export type OriginMatcher = (origin: string, exchange: Exchange) => boolean;
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = `(?:${LABEL}(?:\\.${LABEL})*|\\[[0-9a-f:.]+\\])`;
-/** An origin as browsers serialise it (RFC 6454 section 6.2): lower case, no path, no default port. */
+/** An origin as browsers serialize it (RFC 6454 section 6.2): lower case, no path, no default port. */
 const ORIGIN = new RegExp(`^([a-z][a-z0-9+.-]*)://(${HOST})(:[1-9]\\d{0,4})?$`);
 const PATTERN = new RegExp(`^([a-z][a-z0-9+.-]*)://\\*\\.(${LABEL}(?:\\.${LABEL})*)(:[1-9]\\d{0,4})?$`);
 const MAX_LENGTH = 512;
 const RULE =
-  "must hold origins as browsers send them, such as 'https://app.example.com', or 'https://*.example.com': lower case, " +
-  'no path, no slash at the end, no default port';
+  "must hold origins as browsers send them, such as 'https://app.example.com' or 'https://*.example.com': " +
+  'lower case, no path, no trailing slash, no default port';
 
 /**
- * A matcher for a list of origins, where `https://*.example.com` means every subdomain and not `https://example.com`
- * itself; or for a function, which is asked for well-formed origins only.
+ * Compiles an origin, a list of origins or a function. `https://*.example.com` matches every subdomain, but not
+ * `https://example.com` itself. A function is called for well-formed origins only.
  * @throws OptionError
  */
 export function originMatcher(
@@ -43,7 +43,7 @@ export function originMatcher(
     const exactly = typeof origin === 'string' ? ORIGIN.exec(origin) : null;
     const [, scheme = '', host = '', port = ''] = pattern ?? exactly ?? [];
     const example = pattern === null ? origin : `${scheme}://a.${host}${port}`;
-    if (scheme === '' || !isSerialised(scheme, example)) throw badOption(factory, 'origin', RULE, origin);
+    if (scheme === '' || !isSerialized(scheme, example)) throw badOption(factory, 'origin', RULE, origin);
     if (pattern === null) exact.add(origin);
     else subdomains.push({ start: `${scheme}://`, end: `.${host}${port}` });
   }
@@ -55,10 +55,11 @@ export function originMatcher(
 }
 
 /**
- * Whether a browser writes this origin so. `https://127.1` or a default port would stand in a list for nothing. `URL` knows
- * the origins of the web only; those of applications are left as they are.
+ * Whether a browser serializes this origin in the same way. If not, such as `https://127.1` or `https://a.com:443`, it
+ * would never match. `URL` serializes web origins only; other schemes, such as `tauri://localhost`, are accepted as
+ * given.
  */
-function isSerialised(scheme: string, origin: string): boolean {
+function isSerialized(scheme: string, origin: string): boolean {
   if (scheme !== 'http' && scheme !== 'https') return true;
   return URL.canParse(origin) && new URL(origin).origin === origin;
 }

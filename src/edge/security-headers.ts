@@ -1,6 +1,6 @@
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames, oneOf } from '../core/option.js';
+import { badOption, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
 import type { RequestView } from '../core/request-view.js';
 
 const HEADER_NAMES = {
@@ -16,18 +16,34 @@ const HEADER_NAMES = {
 
 type HeaderOption = keyof typeof HEADER_NAMES;
 
-/** A value for each header, or false to leave it out. What is not named keeps the preset's value. */
+/**
+ * The options of `securityHeaders`: a value for each header, or false to omit it. Other headers keep the preset's
+ * value.
+ */
 export type SecurityHeadersOptions = {
   readonly [option in HeaderOption]?: string | false;
 } & {
   /**
-   * - `api` (default): for responses that no browser shows as a page. No framing, no embedding, nothing loaded. HSTS is
-   *   sent over https only (RFC 6797 section 7.2).
-   * - `classic`: the headers that many older services promise, `X-XSS-Protection: 1; mode=block` and HSTS on every
-   *   response among them.
+   * - `api` (default): for responses that are not shown as a page. They cannot be framed or embedded, and load nothing.
+   *   HSTS is sent over https only (RFC 6797 section 7.2).
+   * - `classic`: the headers that many older services send, such as `X-XSS-Protection: 1; mode=block`, and HSTS on
+   *   every response.
    */
   readonly preset?: 'api' | 'classic';
 };
+
+const OPTIONS: OptionNames<SecurityHeadersOptions> = {
+  preset: true,
+  xContentTypeOptions: true,
+  xFrameOptions: true,
+  contentSecurityPolicy: true,
+  xXssProtection: true,
+  strictTransportSecurity: true,
+  referrerPolicy: true,
+  permissionsPolicy: true,
+  crossOriginResourcePolicy: true,
+};
+const HEADER_OPTIONS = Object.keys(HEADER_NAMES) as readonly HeaderOption[];
 
 interface Preset {
   readonly values: Readonly<Partial<Record<HeaderOption, string | false>>>;
@@ -40,7 +56,7 @@ const PRESETS: Readonly<Record<'api' | 'classic', Preset>> = {
       xContentTypeOptions: 'nosniff',
       xFrameOptions: 'DENY',
       contentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
-      // The filter that the header controlled opened holes of its own; 0 switches it off where it still exists.
+      // The filter that this header controls has vulnerabilities. 0 turns it off in browsers that still have it.
       xXssProtection: '0',
       strictTransportSecurity: 'max-age=31536000',
       referrerPolicy: 'no-referrer',
@@ -62,30 +78,34 @@ const PRESETS: Readonly<Record<'api' | 'classic', Preset>> = {
   },
 };
 
-/** Visible ASCII, spaces and tabs: no CR, LF or NUL can split the response (RFC 9110 section 5.5). */
+/** Visible ASCII, spaces and tabs. Without CR, LF and NUL, a value cannot split the response (RFC 9110 section 5.5). */
 const FIELD_VALUE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
 
 /**
- * Sets headers that switch off what browsers would otherwise allow. A header that the service sets itself is left as it
- * is. Where several stand on the way of a request, the last one counts, all of it: a page that needs more than the rest of
- * the service has one of its own.
+ * Sets security headers, which restrict what browsers may do with a response. A header that the service sets itself is
+ * kept. If a request passes several of these guards, only the last one counts, so that one route can have its own
+ * headers.
  *
  * ```ts
  * guard(securityHeaders({ contentSecurityPolicy: "default-src 'self'", crossOriginResourcePolicy: false }))
  * ```
- * @throws OptionError for a value that is neither false nor one line of printable ASCII
+ * @throws OptionError for an unknown preset, or a value that is neither false nor one line of printable ASCII
  */
 export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
-  const names = Object.keys(HEADER_NAMES) as HeaderOption[];
-  checkOptionNames('securityHeaders', options, ['preset', ...names]);
+  checkOptionNames('securityHeaders', options, OPTIONS);
   const preset = PRESETS[oneOf('securityHeaders', 'preset', options.preset ?? 'api', ['api', 'classic'])];
   const overHttp: [name: string, value: string][] = [];
   const overHttps: [name: string, value: string][] = [];
-  for (const option of names) {
+  for (const option of HEADER_OPTIONS) {
     const value = options[option] ?? preset.values[option] ?? false;
     if (value === false) continue;
     if (typeof value !== 'string' || !FIELD_VALUE.test(value)) {
-      throw badOption('securityHeaders', option, 'must be false or one line of printable ASCII', value);
+      throw badOption(
+        'securityHeaders',
+        option,
+        'must be false or one line of printable ASCII without spaces at its ends',
+        value,
+      );
     }
     overHttps.push([HEADER_NAMES[option], value]);
     if (option !== 'strictTransportSecurity' || preset.strictTransportSecurityOverHttp) {
@@ -94,26 +114,26 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   }
 
   return function securityHeaders(exchange: Exchange) {
-    const before = exchange.securityHeaders;
-    if (before !== undefined) takeBack(exchange, before);
+    const earlier = exchange.securityHeaders;
+    if (earlier !== undefined) removeUnchanged(exchange, earlier);
     const headers = overHttp.length < overHttps.length && isHttps(exchange.request) ? overHttps : overHttp;
-    let own: typeof headers = headers;
+    let added: typeof headers = headers;
     for (const header of headers) {
-      if (!exchange.setDefault(header[0], header[1])) own = own.filter((other) => other !== header);
+      if (!exchange.setDefault(header[0], header[1])) added = added.filter((other) => other !== header);
     }
-    exchange.securityHeaders = own;
+    exchange.securityHeaders = added;
     return undefined;
   };
 }
 
-/** What the service has set in the meantime stays, unless it is the same. */
-function takeBack(exchange: Exchange, headers: readonly (readonly [name: string, value: string])[]): void {
+/** Removes the headers of an earlier guard, unless the service has changed them since. */
+function removeUnchanged(exchange: Exchange, headers: readonly (readonly [name: string, value: string])[]): void {
   for (const [name, value] of headers) if (exchange.get(name) === value) exchange.remove(name);
 }
 
 /**
- * Whether the client came over https, as far as is known. A forwarding header is believed from anybody here: it decides
- * only about HSTS, and browsers ignore that on a response that did not come over https (RFC 6797 section 8.1).
+ * Whether the client's request was sent over https, as far as is known. `X-Forwarded-Proto` is believed from any peer:
+ * only HSTS depends on it, and browsers ignore HSTS in a response over http (RFC 6797 section 8.1).
  */
 function isHttps(request: RequestView): boolean {
   if (request.encrypted) return true;

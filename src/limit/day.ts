@@ -1,14 +1,17 @@
-/** A calendar day: from `start`, included, to `end`, excluded, in epoch milliseconds. */
+/** A calendar day, from `start` to before `end`, in epoch milliseconds. */
 export interface Day {
   readonly start: number;
   readonly end: number;
 }
 
 const DAY = 86_400_000;
-/** Longer than any calendar day, a skipped date included. */
+/** Longer than any calendar day, even beside a skipped date. */
 const REACH = 50 * 3_600_000;
 
-/** Finds the calendar day of a moment in one time zone, remembering the latest; undefined for an unknown zone. */
+/**
+ * Returns a function that finds the calendar day of a moment in one time zone, and remembers the latest. Undefined for an
+ * unknown time zone.
+ */
 export function dayCalendar(timeZone: string): ((now: number) => Day) | undefined {
   if (typeof timeZone !== 'string') return undefined;
   const find = timeZone === 'UTC' ? utcDay : zonedDay(timeZone);
@@ -37,18 +40,19 @@ function zonedDay(timeZone: string): ((now: number) => Day) | undefined {
   } catch {
     return undefined;
   }
+  /** The date as a number: 20250615. */
   const dateAt = (time: number): number => {
     const part: Record<string, number> = {};
     for (const { type, value } of format.formatToParts(time)) part[type] = Number(value);
     return (part.year ?? 0) * 10_000 + (part.month ?? 0) * 100 + (part.day ?? 0);
   };
-  // The zone's rules are asked, not computed with: a day may start at 01:00, last 23 or 25 hours, or be skipped.
-  const firstAfter = (before: number, at: number, reached: (date: number) => boolean): number => {
+  // A day may start at 01:00, last 23 or 25 hours, or be skipped. So its edges are searched for, not computed.
+  const firstTime = (before: number, after: number, isReached: (date: number) => boolean): number => {
     let low = before;
-    let high = at;
+    let high = after;
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
-      if (reached(dateAt(middle))) high = middle;
+      if (isReached(dateAt(middle))) high = middle;
       else low = middle;
     }
     return high;
@@ -56,8 +60,8 @@ function zonedDay(timeZone: string): ((now: number) => Day) | undefined {
   return (now) => {
     const today = dateAt(now);
     return {
-      start: firstAfter(now - REACH, now, (date) => date >= today),
-      end: firstAfter(now, now + REACH, (date) => date > today),
+      start: firstTime(now - REACH, now, (date) => date >= today),
+      end: firstTime(now, now + REACH, (date) => date > today),
     };
   };
 }

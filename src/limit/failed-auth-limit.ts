@@ -1,81 +1,95 @@
 import type { Duration } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { badOption, checkOptionNames, type OptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';
-import { secondsUntil } from './headers.js';
-import { partitionKey, partitionName } from './partition.js';
+import { memoryStore } from './memory/memory-store.js';
+import { partitionKeys, partitionName } from './partition.js';
 import { type PartitionBy, partitionBy, slidingWindow } from './policy.js';
+import { retryAfter } from './quota-refusal.js';
 import type { Decision, LimitStore } from './store.js';
 import { checkStore, storeFailure } from './store-failure.js';
 
-/** What `failedAuthLimit` takes. */
+/** Options of `failedAuthLimit`. */
 export interface FailedAuthLimitOptions {
-  readonly store: LimitStore;
-  /** Failures that one address may have in the window. */
+  /** The most failures of one address in the window. */
   readonly limit: number;
+  /** The length of the window, such as `'10m'`. */
   readonly window: Duration;
-  /** What failures are counted by. Default `client-ip`, which needs `clientIp` before `authenticate`. */
+  /** Where to count. Default: a memory store of its own. Several processes need one store that they share. */
+  readonly store?: LimitStore;
+  /**
+   * What failures are counted by. Default `client-ip`: what `clientIp` found, or without a `clientIp` guard the socket's
+   * address, which behind a proxy is the proxy's. Put `clientIp` before `authenticate`.
+   */
   readonly by?: Exclude<PartitionBy, 'principal'>;
-  /** Default `failed-auth`. Limits of one name and window share their count. */
+  /** Default `failed-auth`. Limits with the same name, window and store share their count. */
   readonly name?: string;
 }
 
-/** Slows down guessing: see `failedAuthLimit`. */
+/** Slows down the guessing of credentials. Made by `failedAuthLimit`, called by `authenticate`. */
 export interface FailedAuthLimit {
+  /** Called before credentials are verified. Returns the refusal if the limit is reached. */
   check(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
+  /** Called after credentials were refused. Counts the failure, and returns the refusal if there was no room for it. */
   failed(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
 }
 
 type Answer = Reply | undefined | Promise<Reply | undefined>;
 
+const OPTIONS: OptionNames<FailedAuthLimitOptions> = { limit: true, window: true, store: true, by: true, name: true };
+
 /**
- * For `authenticate({ failedAuthLimit })`: after `limit` credentials from one address were not accepted within the
- * window, further ones from there are refused with 429 `authentication-throttled` and `Retry-After`, before any is
- * verified or looked up. Missing and malformed credentials do not count. A store that fails is answered with 503.
+ * Slows down the guessing of credentials, for `authenticate({ failedAuthLimit })`. Once `limit` credentials from one
+ * address were refused within the window, further ones from that address get 429 `authentication-throttled` with
+ * `Retry-After`, and are neither verified nor looked up. Missing and malformed credentials do not count. If the store
+ * fails, the reply is 503 `store-unavailable`.
  *
- * Schemes that verify at once are held to the limit exactly. Of those that wait for a key source, as many guesses as
- * arrive together are looked at; only the first `limit` of them are told that they were wrong.
+ * For schemes that verify at once the limit is exact. Schemes that wait for a key source verify all guesses that arrive
+ * together, but only the first `limit` of them learn that they were wrong.
  *
  * ```ts
- * authenticate(apiKeys({ keys }), { failedAuthLimit: failedAuthLimit({ store: memoryStore(), limit: 10, window: '10m' }) })
+ * authenticate(apiKeys({ keys }), { failedAuthLimit: failedAuthLimit({ limit: 10, window: '10m' }) })
  * ```
  * @throws OptionError
  */
 export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimit {
-  checkOptionNames('failedAuthLimit', options, ['store', 'limit', 'window', 'by', 'name']);
-  const { store, limit, window, name = 'failed-auth' } = options;
-  checkStore('failedAuthLimit', store);
-  const by = partitionBy('failedAuthLimit', options.by ?? 'client-ip') as PartitionBy;
-  if (by === 'principal') throw badOption('failedAuthLimit', 'by', 'must not be principal: there is none yet', by);
+  checkOptionNames('failedAuthLimit', options, OPTIONS);
+  const { limit, window, name = 'failed-auth' } = options;
+  const by: PartitionBy = partitionBy('failedAuthLimit', options.by) ?? 'client-ip';
+  if (by === 'principal') {
+    throw badOption('failedAuthLimit', 'by', 'must not be principal', by, 'there is none before authentication');
+  }
   const policy = slidingWindow({ limit, window, name });
   const policies = Object.freeze([Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` })]);
+  const store = options.store === undefined ? memoryStore() : checkStore('failedAuthLimit', options.store);
+  const partitionKey = partitionKeys({ factory: 'failedAuthLimit', before: 'authenticate' });
 
   function check(exchange: Exchange): Answer {
     const keys = [partitionKey(by, exchange)];
     try {
       const states = store.peek(policies, keys);
-      if (!isThenable(states)) return checked(exchange, keys, states[0]?.remaining);
+      if (!isThenable(states)) return afterPeek(exchange, keys, states[0]?.remaining);
       return Promise.resolve(states)
-        .then((late) => checked(exchange, keys, late[0]?.remaining))
+        .then((late) => afterPeek(exchange, keys, late[0]?.remaining))
         .catch((error: unknown) => storeFailure(exchange, error));
     } catch (error) {
       return storeFailure(exchange, error);
     }
   }
 
-  function checked(exchange: Exchange, keys: readonly string[], remaining: number | undefined): Answer {
-    // Asked this way round, a store that knows nothing refuses nobody by this and is asked again below.
+  function afterPeek(exchange: Exchange, keys: readonly string[], remaining: number | undefined): Answer {
+    // If the store does not know what remains, the admission below decides.
     if (remaining !== undefined && remaining > 0) return undefined;
-    // Only a refusal tells by the store's own clock when to come back.
+    // Only a refusal says, by the store's own clock, when to retry.
     const decision = store.admit(policies, keys, 1);
     return isThenable(decision)
-      ? Promise.resolve(decision).then((late) => refusalUnlessOver(exchange, late))
-      : refusalUnlessOver(exchange, decision);
+      ? Promise.resolve(decision).then((late) => refuseOrRefund(exchange, late))
+      : refuseOrRefund(exchange, decision);
   }
 
-  function refusalUnlessOver(exchange: Exchange, decision: Decision): Answer {
+  function refuseOrRefund(exchange: Exchange, decision: Decision): Answer {
     if (decision.kind === 'refused') return throttled(decision);
     const settled = store.settle(decision.receipt, 0);
     if (isThenable(settled)) Promise.resolve(settled).catch((error: unknown) => exchange.fault(error));
@@ -98,6 +112,5 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
 }
 
 function throttled({ violations, at }: Decision & { kind: 'refused' }): Reply {
-  const retryAt = violations[0]?.retryAt ?? at;
-  return refuse(problem('authentication-throttled'), [['Retry-After', String(Math.max(1, secondsUntil(retryAt, at)))]]);
+  return refuse(problem('authentication-throttled'), [retryAfter(violations[0]?.retryAt ?? at, at)]);
 }

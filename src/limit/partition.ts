@@ -1,43 +1,47 @@
 import { hash } from 'node:crypto';
 import type { Exchange } from '../core/exchange.js';
-import { principalOf } from '../core/principal.js';
 import { ignoreRejection } from '../core/thenable.js';
 import type { PartitionBy } from './policy.js';
+import { type MissingClientIp, socketKeys } from './socket-key.js';
 
-/** Longer keys are replaced by their digest: nobody shall fill the store's memory with one long header. */
+/** Longer keys are replaced by their digest, so that a long header cannot fill the store's memory. */
 const MAX_KEY_LENGTH = 128;
 
-/** Keeps counters of one name apart that are counted by different things. */
+/** The part of a counter's name that separates counters of one policy by what they count. */
 export function partitionName(by: PartitionBy): string {
   return typeof by === 'function' ? 'custom' : by;
 }
 
 /**
- * The partition key of an exchange.
- * @throws where nothing before this guard has found out what is asked for: a request without a key must not pass
+ * Returns a function that finds the partition key of an exchange. That function throws if there is no key, since a request
+ * that cannot be counted must not pass.
  */
-export function partitionKey(by: PartitionBy, exchange: Exchange): string {
-  switch (by) {
-    case 'global':
-      return 'global';
-    case 'principal':
-      return storedKey(principalOf(exchange).id);
-    case 'client-ip':
-      if (exchange.clientIp === undefined) {
-        throw new Error('gatewarden: limit by "client-ip" needs clientIp(...) before it');
-      }
-      return exchange.clientIp.key;
-    default:
-      return storedKey(by(exchange));
-  }
+export function partitionKeys(guard: MissingClientIp): (by: PartitionBy, exchange: Exchange) => string {
+  const socketKey = socketKeys(guard);
+  return (by, exchange) => {
+    switch (by) {
+      case 'global':
+        return 'global';
+      case 'principal':
+        if (exchange.principal === undefined) throw new Error(NO_PRINCIPAL);
+        return storedKey(exchange.principal.id);
+      case 'client-ip':
+        return exchange.clientIp === undefined ? socketKey(exchange) : exchange.clientIp.key;
+      default:
+        return storedKey(by(exchange));
+    }
+  };
 }
 
-/** A partition key as stores see it. */
+const NO_PRINCIPAL =
+  'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional"';
+
+/** A partition key as stores see it. @throws TypeError if it is not a non-empty string */
 export function storedKey(key: unknown): string {
   ignoreRejection(key);
   if (typeof key !== 'string' || key === '') {
-    throw new TypeError('gatewarden: limit needs a non-empty string as partition key');
+    throw new TypeError('gatewarden: limit needs a non-empty string as partition key; check what "by" returns');
   }
-  // Longer than any key that stands for itself, so that none can be made to equal it.
+  // The digest is longer than any key that is stored as it is, so no short key can equal it.
   return key.length <= MAX_KEY_LENGTH ? key : `sha512:${hash('sha512', key, 'hex')}`;
 }

@@ -1,48 +1,51 @@
 import type { QuotaState } from '../core/quota-state.js';
 import type { QuotaPolicy } from './policy.js';
 
-/** Names one admission to the store that made it. */
+/** Identifies one admission to the store that made it. */
 export type Receipt = object;
 
-/** A policy that stood in the way. */
+/** A policy that had no room for a request. */
 export interface Violation {
   readonly state: QuotaState;
-  /** The earliest time at which this policy would let the request pass, in epoch milliseconds; null where it never can. */
+  /** The earliest time at which the policy could admit the request, in epoch milliseconds; null if it never can. */
   readonly retryAt: number | null;
 }
 
-/** What a store decided about one admission. */
+/** A store's decision about one admission. */
 export type Decision =
   | {
       readonly kind: 'admitted';
-      /** The store's time of the decision, in epoch milliseconds. */
+      /** When the store decided, by its own clock, in epoch milliseconds. */
       readonly at: number;
-      /** For each policy, after the charge. */
+      /** The state of each policy after the charge. Empty if the store admitted without knowing it. */
       readonly states: readonly QuotaState[];
+      /** For `settle`. */
       readonly receipt: Receipt;
     }
   | {
       readonly kind: 'refused';
+      /** When the store decided, by its own clock, in epoch milliseconds. */
       readonly at: number;
-      /** For each policy, unchanged. */
+      /** The state of each policy, which the refusal did not change. */
       readonly states: readonly QuotaState[];
       /** At least one, in the order of the policies. */
       readonly violations: readonly Violation[];
     };
 
 /**
- * Where quotas are counted. Policy `i` is counted under `keys[i]`; the pair of `policy.id` and key names a counter, which
- * no call may name twice; the policy's `limit` may differ from call to call. A store that cannot decide throws or
- * rejects; it never admits.
+ * Counts quotas. Policy `i` is counted under `keys[i]`. A counter is named by `policy.id` and its key, and no call may
+ * name one twice. A policy's `limit` may change from call to call. A store that cannot decide throws or rejects, and never
+ * admits. Every method may return a promise.
  */
 export interface LimitStore {
-  /** Charges `units` to every policy, or to none where one of them stands in the way, in one atomic step. */
+  /** Charges `units` to every policy, or to none if one of them has no room, in one atomic step. */
   admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision | Promise<Decision>;
   /**
-   * Corrects an admission's charge to `units`: exactly once, never below zero, and only in the window it was made in.
+   * Corrects the charge of an admission to `units`. Only the first call for a receipt counts. The result is never below
+   * zero, and only the window or day of the admission changes.
    */
   settle(receipt: Receipt, units: number): void | Promise<void>;
-  /** How much is left, without charging. */
+  /** Returns the state of each policy, without charging it. */
   peek(
     policies: readonly QuotaPolicy[],
     keys: readonly string[],
@@ -52,8 +55,8 @@ export interface LimitStore {
 }
 
 /**
- * A store that cannot decide. `GATEWARDEN_STORE_UNAVAILABLE`: it does not answer, and has told so itself, once.
- * `GATEWARDEN_STORE_DATA`: what it holds cannot be used; the message names the key.
+ * Thrown by a store that cannot decide. `GATEWARDEN_STORE_UNAVAILABLE`: the store does not answer, and has already reported
+ * that. `GATEWARDEN_STORE_DATA`: the stored data cannot be used; the message names the key.
  */
 export class StoreError extends Error {
   override readonly name = 'StoreError';
@@ -67,6 +70,7 @@ export class StoreError extends Error {
   }
 }
 
+/** A `StoreError` for a store that does not answer. */
 export function unavailable(message: string, cause?: unknown): StoreError {
   return new StoreError('GATEWARDEN_STORE_UNAVAILABLE', message, cause);
 }

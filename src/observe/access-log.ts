@@ -1,83 +1,87 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { badOption, callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import type { Outcome } from '../core/outcome.js';
 import { ignoreRejection } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
 import { requestPath } from './request-path.js';
 
-/** Of pino's shape: pino itself, and whatever else takes an object and a line. */
+/** A logger with pino's interface: each method accepts an object and a message. */
 export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
 
-/** What a line tells of one exchange. Nothing in it holds a line break or another control character. */
+/** The fields that are logged for one exchange. No value contains a line break or another control character. */
 export interface AccessLogFields {
   readonly requestId: string | undefined;
   readonly method: string;
-  /** Without the query, which may hold what is nobody's business. */
+  /** Without the query, which may contain secrets. */
   readonly path: string;
-  /** Of the response; absent where the client left before it had all of it. */
+  /** The status of the response. Undefined if the client left before the response was complete. */
   readonly status: number | undefined;
   readonly outcome: Outcome['kind'];
-  /** The code of a refusal. */
+  /** The problem code, if a guard refused. */
   readonly code: string | undefined;
-  /** Milliseconds. */
+  /** From this guard to the end of the exchange, in milliseconds. */
   readonly duration: number;
-  /** The partition key of the client's address. */
+  /** The partition key of the client's address, or the address of the socket without `clientIp`. */
   readonly ip: string | undefined;
+  /** The id of the principal. */
   readonly principal: string | undefined;
-  /** Stands for the credentials, as in the audit. */
+  /** A keyed hash of the credentials, as in `AuditRecord`. */
   readonly keyHash: string | undefined;
-  /** `CF-Ray`, where the request came through Cloudflare. */
+  /** `CF-Ray`, if the request came through Cloudflare. */
   readonly cfRay: string | undefined;
 }
 
-/** What `accessLog` takes. */
+/** The options of `accessLog`. */
 export interface AccessLogOptions {
+  /** Receives one call for each exchange. */
   readonly logger: Logger;
-  /** Leaves exchanges out, such as health checks. Default none. */
+  /** Returns true for an exchange that is not logged, such as a health check. Default: all are logged. */
   readonly skip?: (exchange: Exchange) => boolean;
-  /** Makes `keyHash` comparable from process to process: at least 32 characters. Default a new key at every start. */
+  /**
+   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
+   */
   readonly hashKey?: string;
 }
 
+const OPTIONS: OptionNames<AccessLogOptions> = { logger: true, skip: true, hashKey: true };
 const LEVELS = ['info', 'warn', 'error'] as const;
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const MAX_LENGTH = 2048;
 const CF_RAY = /^[0-9a-f]{16}-[A-Z]{3}$/;
 
 /**
- * Logs one line for each exchange, when it has ended: what was asked, how it was answered, how long it took and who it
- * was. Refusals are warnings, answers from 500 errors. A logger that fails changes no answer. Put it first, after
- * `requestId`.
+ * Logs one line for each exchange when it ends: the request, the status, the duration and the client. The level is
+ * `warn` for a refusal, `error` for a status of 500 or above, otherwise `info`. A logger that fails does not change the
+ * response. Put it first, after `requestId`.
  *
  * ```ts
  * guard(requestId(), accessLog({ logger: pino(), skip: ({ request }) => request.url === '/health' }))
  * ```
- * @throws OptionError
+ * @throws OptionError for a logger without the three methods, a short hash key, or any other bad option
  */
 export function accessLog(options: AccessLogOptions): Guard {
-  checkOptionNames('accessLog', options, ['logger', 'skip', 'hashKey']);
+  checkOptionNames('accessLog', options, OPTIONS);
   const { logger, skip } = options;
   if (!LEVELS.every((level) => typeof logger?.[level] === 'function')) {
-    throw badOption('accessLog', 'logger', 'must have info, warn and error', logger);
+    throw badOption('accessLog', 'logger', 'must have the methods info, warn and error', logger);
   }
-  if (skip !== undefined && typeof skip !== 'function')
-    throw badOption('accessLog', 'skip', 'must be a function', skip);
+  callback('accessLog', 'skip', skip);
   const keyHash = keyHasher('accessLog', options.hashKey);
 
   return function accessLog(exchange) {
     const start = performance.now();
     const { remoteAddress } = exchange.request;
     let credentials: string | undefined;
-    const earlier = exchange.authenticationListener;
-    exchange.authenticationListener = (decision: AuthenticationDecision, of) => {
+    const earlierListener = exchange.authenticationListener;
+    exchange.authenticationListener = (decision: AuthenticationDecision, subject) => {
       credentials = decision.token ?? credentials;
-      earlier?.(decision, of);
+      earlierListener?.(decision, subject);
     };
     exchange.onEnd((outcome) => {
       const skipped: unknown = skip?.(exchange);
@@ -98,7 +102,7 @@ export function accessLog(options: AccessLogOptions): Guard {
         cfRay: clientIp?.source === 'cf-connecting-ip' ? rayOf(exchange) : undefined,
       };
       const { method, path, status } = fields;
-      // Given back, so that a promise that fails is a fault and ends nothing.
+      // Returned so that a rejected promise of the logger is reported as a fault.
       return logger[levelOf(outcome)](fields, `${method} ${path} ${status ?? 'aborted'}`) as unknown;
     });
     return undefined;
@@ -117,7 +121,7 @@ function rayOf({ request }: Exchange): string | undefined {
   return lines.length === 1 && ray !== undefined && CF_RAY.test(ray) ? ray : undefined;
 }
 
-/** What a terminal or a log file could take for the end of a line, or for a command, becomes a question mark. */
+/** Replaces characters that could end a log line or control a terminal with a question mark. */
 function printable(text: string): string {
   return text.slice(0, MAX_LENGTH).replace(CONTROL, '?');
 }

@@ -1,61 +1,70 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { badOption, checkOptionNames, clock, type OptionNames } from '../core/option.js';
 import { isThenable } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
 import { requestPath } from './request-path.js';
 
-/** One decision about credentials. Holds no credential and no part of one. */
+/** One decision about credentials. It contains no credential and no part of one. */
 export interface AuditRecord {
-  /** Epoch milliseconds. */
+  /** When the decision was made, in epoch milliseconds. */
   readonly at: number;
+  /** `unavailable` means that the credentials could not be checked. */
   readonly outcome: 'allowed' | 'refused' | 'unavailable';
-  /** Why: `verified`, `missing`, `unknown`, `expired`, `revoked`, `throttled` and so on. */
+  /** The reason, such as `verified`, `missing`, `unknown`, `expired`, `revoked` or `throttled`. */
   readonly reason: string;
+  /** The scheme whose credentials were presented. */
   readonly scheme: string | undefined;
+  /** The id of the key or token, if it is known. */
   readonly credentialId: string | undefined;
-  /** The credentials under a key: 12 hexadecimal digits, the same for the same credentials. */
+  /** A keyed hash of the credentials: 12 hexadecimal digits. Equal credentials have equal hashes. */
   readonly keyHash: string | undefined;
+  /** The id of the client, if it is known. */
   readonly clientId: string | undefined;
+  /** The client's address, or the address of the socket without `clientIp`. */
   readonly ip: string | undefined;
   readonly requestId: string | undefined;
   readonly method: string;
-  /** Without the query, which may hold what is nobody's business. */
+  /** Without the query, which may contain secrets. */
   readonly path: string;
 }
 
-/** What `audit` takes. */
+/** The options of `audit`. */
 export interface AuditOptions {
-  /** Gets every record. What it throws, or rejects with, is reported as a fault and changes no answer. */
+  /** Receives every record. If it throws or rejects, a fault is reported and the response does not change. */
   readonly sink: (record: AuditRecord) => unknown;
-  /** Makes `keyHash` comparable from process to process: at least 32 characters. Default a new key at every start. */
+  /**
+   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
+   */
   readonly hashKey?: string;
-  /** Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
+const OPTIONS: OptionNames<AuditOptions> = { sink: true, hashKey: true, now: true };
+
 /**
- * Records every decision of `authenticate` and `requireScope` that comes after it. Put it before them, and after
+ * Records every decision of the `authenticate` and `requireScope` guards that follow it. Put it before them, and after
  * `requestId` and `clientIp`.
  *
  * ```ts
  * guard(audit({ sink: (record) => logger.info(record, 'auth') }), authenticate(...))
  * ```
- * @throws OptionError
+ * @throws OptionError if there is no sink, for a short hash key, or for any other bad option
  */
 export function audit(options: AuditOptions): Guard {
-  checkOptionNames('audit', options, ['sink', 'hashKey', 'now']);
-  const { sink, now = Date.now } = options;
+  checkOptionNames('audit', options, OPTIONS);
+  const { sink } = options;
+  const now = clock('audit', options.now);
   const keyHash = keyHasher('audit', options.hashKey);
   if (typeof sink !== 'function') throw badOption('audit', 'sink', 'must be a function', sink);
-  if (typeof now !== 'function') throw badOption('audit', 'now', 'must be a function', now);
 
   function record(decision: AuthenticationDecision, exchange: Exchange): void {
     const { outcome, reason, scheme, credentialId, clientId, token } = decision;
     const { method, url } = exchange.request;
     try {
-      const kept: unknown = sink({
+      const written: unknown = sink({
         at: now(),
         outcome,
         reason,
@@ -68,20 +77,20 @@ export function audit(options: AuditOptions): Guard {
         method,
         path: requestPath(url),
       });
-      if (isThenable(kept)) Promise.resolve(kept).catch((error: unknown) => exchange.fault(error));
+      if (isThenable(written)) Promise.resolve(written).catch((error: unknown) => exchange.fault(error));
     } catch (error) {
       exchange.fault(error);
     }
   }
 
   return function audit(exchange) {
-    const earlier = exchange.authenticationListener;
+    const earlierListener = exchange.authenticationListener;
     exchange.authenticationListener =
-      earlier === undefined
+      earlierListener === undefined
         ? record
-        : (decision, of) => {
-            earlier(decision, of);
-            record(decision, of);
+        : (decision, subject) => {
+            earlierListener(decision, subject);
+            record(decision, subject);
           };
     return undefined;
   };

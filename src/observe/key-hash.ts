@@ -1,16 +1,16 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { badSecret } from '../core/option.js';
 
-/** Stands for credentials in logs: 12 hexadecimal digits, the same for the same credentials. */
+/** A keyed hash of credentials, for logs: 12 hexadecimal digits. Equal credentials have equal hashes. */
 export type KeyHash = (credentials: string) => string;
 
 const MIN_KEY_LENGTH = 32;
 const HASH_DIGITS = 12;
 
 /**
- * Hashes credentials under a key, without which nobody can try guesses on what a log holds. Without a key given, one is
- * made up: then hashes of two processes cannot be compared.
- * @throws OptionError for a key under 32 characters
+ * Returns a function that hashes credentials. The key prevents a reader of the log from guessing credentials by their
+ * hash. By default the key is random, so that hashes of two processes cannot be compared.
+ * @throws OptionError for a key shorter than 32 characters
  */
 export function keyHasher(factory: string, key = randomBytes(32).toString('hex')): KeyHash {
   if (typeof key !== 'string' || key.length < MIN_KEY_LENGTH) {

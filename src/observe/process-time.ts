@@ -1,29 +1,33 @@
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 
-/** What `processTime` takes. */
+/** The options of `processTime`. */
 export interface ProcessTimeOptions {
-  /** Also says it as `Server-Timing`, which browsers' tools show. Default false. */
+  /** Whether to send `Server-Timing` too, which the developer tools of browsers show. Default false. */
   readonly serverTiming?: boolean;
 }
 
+const OPTIONS: OptionNames<ProcessTimeOptions> = { serverTiming: true };
+
 /**
- * Says in `X-Process-Time` how long the request took from here until the head of its response, in seconds such as
- * `0.012345`; of refusals and errors too. Put it first.
+ * Sets `X-Process-Time` to the time from this guard to the head of the response, in seconds, such as `0.012345`.
+ * Refusals and errors have the header too. Put it first.
+ *
+ * ```ts
+ * guard(processTime({ serverTiming: true }))
+ * ```
  * @throws OptionError
  */
 export function processTime(options: ProcessTimeOptions = {}): Guard {
-  checkOptionNames('processTime', options, ['serverTiming']);
+  checkOptionNames('processTime', options, OPTIONS);
   const { serverTiming = false } = options;
-  if (typeof serverTiming !== 'boolean') {
-    throw badOption('processTime', 'serverTiming', 'must be true or false', serverTiming);
-  }
+  boolean('processTime', 'serverTiming', serverTiming);
   return function processTime(exchange) {
     const start = performance.now();
     exchange.onHead(() => {
-      const took = performance.now() - start;
-      exchange.set('X-Process-Time', (took / 1000).toFixed(6));
-      if (serverTiming) exchange.append('Server-Timing', `app;dur=${took.toFixed(3)}`);
+      const elapsed = performance.now() - start;
+      exchange.set('X-Process-Time', (elapsed / 1000).toFixed(6));
+      if (serverTiming) exchange.append('Server-Timing', `app;dur=${elapsed.toFixed(3)}`);
     });
     return undefined;
   };

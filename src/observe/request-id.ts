@@ -1,37 +1,43 @@
 import { randomUUID } from 'node:crypto';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
 
-/** What `requestId` takes. */
+/** The options of `requestId`. */
 export interface RequestIdOptions {
-  /** Makes an id for a request that brings none: 1 to 128 of `A-Za-z0-9._=-`. Default a random UUID. */
+  /** Returns an id for a request without one: 1 to 128 characters of `A-Za-z0-9._=-`. Default a random UUID. */
   readonly generate?: () => string;
 }
 
+const OPTIONS: OptionNames<RequestIdOptions> = { generate: true };
 const FORM = /^[A-Za-z0-9._=-]{1,128}$/;
 
 /**
- * Gives every exchange an id, in `exchange.requestId` and in the response's `X-Request-ID`. The caller's own
- * `X-Request-ID` is kept where it comes once and is 1 to 128 of `A-Za-z0-9._=-`; anything else is replaced.
+ * Sets an id for every exchange, in `exchange.requestId` and in the response header `X-Request-ID`. It keeps the
+ * request's `X-Request-ID` if there is exactly one, with 1 to 128 characters of `A-Za-z0-9._=-`. Otherwise it generates
+ * an id.
+ *
+ * ```ts
+ * guard(requestId(), accessLog({ logger }))
+ * ```
  * @throws OptionError
  */
 export function requestId(options: RequestIdOptions = {}): Guard {
-  checkOptionNames('requestId', options, ['generate']);
+  checkOptionNames('requestId', options, OPTIONS);
   const { generate = randomUUID } = options;
-  if (typeof generate !== 'function') throw badOption('requestId', 'generate', 'must be a function', generate);
+  callback('requestId', 'generate', generate);
 
-  function own(): string {
+  function generatedId(): string {
     const id = generate();
     if (typeof id === 'string' && FORM.test(id)) return id;
     ignoreRejection(id);
-    throw new TypeError('gatewarden: "generate" of requestId must give 1 to 128 of A-Za-z0-9._=-');
+    throw new TypeError('gatewarden: requestId "generate" must return 1 to 128 characters of A-Za-z0-9._=-');
   }
 
   return function requestId(exchange) {
     const lines = exchange.request.fieldLines('x-request-id');
-    const given = lines[0];
-    const id = lines.length === 1 && given !== undefined && FORM.test(given) ? given : own();
+    const [received] = lines;
+    const id = lines.length === 1 && received !== undefined && FORM.test(received) ? received : generatedId();
     exchange.requestId = id;
     exchange.set('X-Request-ID', id);
     return undefined;

@@ -1,8 +1,8 @@
 const ABSOLUTE_FORM = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/;
 
 /**
- * The path of a request's target, for logs: without the query, and without what stands before the path in the absolute form
- * (RFC 9112 section 3.2.2), which may hold a password.
+ * The path of a request target, for logs. The query is removed, and so are the scheme and authority of the absolute
+ * form (RFC 9112 section 3.2.2): they may contain secrets.
  */
 export function requestPath(target: string): string {
   const query = target.indexOf('?');

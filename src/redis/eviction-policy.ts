@@ -1,11 +1,11 @@
-/** What is used of a Redis client to read the server's memory settings. */
+/** The part of a Redis client that reads the server's memory settings. */
 export interface InfoClient {
   info(section: string): Promise<string>;
 }
 
 /**
- * Warns, and calls `onRisk`, if the server may evict keys that still count. Some hosted services do not allow the question:
- * then nothing is known, and nothing is said.
+ * Warns, and calls `onRisk`, if the server may evict keys that are still needed. Some hosted services forbid `INFO`: then
+ * the setting is unknown, and no warning is printed. `evicted` names what would be lost, such as `quota counters`.
  */
 export async function warnOfEviction(
   client: InfoClient,

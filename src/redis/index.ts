@@ -5,9 +5,5 @@ export {
   redisReplayStore,
 } from '../auth/redis/replay-store.js';
 export type { RedisClient } from '../limit/redis/client.js';
-export {
-  type RedisStore,
-  type RedisStoreEvent,
-  type RedisStoreOptions,
-  redisStore,
-} from '../limit/redis/redis-store.js';
+export { type RedisStore, redisStore } from '../limit/redis/redis-store.js';
+export type { RedisStoreEvent, RedisStoreOptions } from '../limit/redis/redis-store-options.js';

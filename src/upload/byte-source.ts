@@ -1,37 +1,37 @@
 import type { FileHandle } from 'node:fs/promises';
 
-/** Bytes that can be read anywhere, in memory or in a file, few at a time. */
+/** Bytes in memory or in a file, readable at any offset. */
 export interface ByteSource {
   readonly size: number;
-  /** The bytes from `offset` on: `length` of them, or fewer where they end. */
+  /** Reads `length` bytes from `offset` on, or fewer at the end. */
   read(offset: number, length: number): Promise<Buffer>;
-  /** Bytes from `offset` on, as many as are at hand; none only where they end. */
-  some(offset: number): Promise<Buffer>;
+  /** Reads as many bytes as are available without further I/O, at least one unless `offset` is the end. */
+  readAvailable(offset: number): Promise<Buffer>;
 }
 
-/** How much is read at once. */
-export const WINDOW = 65_536;
-const NONE = Buffer.alloc(0);
+/** How many bytes one read of a file fetches. */
+export const WINDOW_BYTES = 65_536;
+const EMPTY = Buffer.alloc(0);
 
 export function bufferSource(bytes: Uint8Array): ByteSource {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
     size: buffer.length,
     read: async (offset, length) => buffer.subarray(offset, offset + length),
-    some: async (offset) => buffer.subarray(offset, offset + WINDOW),
+    readAvailable: async (offset) => buffer.subarray(offset, offset + WINDOW_BYTES),
   };
 }
 
-/** Over an open file, one window of which is kept: what is read next is mostly near. */
+/** Reads an open file through one cached window, since header readers mostly read near the previous offset. */
 export function fileSource(file: FileHandle, size: number): ByteSource {
   let start = 0;
-  let window = NONE;
+  let window = EMPTY;
 
   async function read(offset: number, length: number): Promise<Buffer> {
-    if (offset >= size) return NONE;
+    if (offset >= size) return EMPTY;
     const end = Math.min(size, offset + length);
     if (offset < start || end > start + window.length) {
-      const fresh = Buffer.alloc(Math.min(size - offset, Math.max(WINDOW, end - offset)));
+      const fresh = Buffer.alloc(Math.min(size - offset, Math.max(WINDOW_BYTES, end - offset)));
       const { bytesRead } = await file.read(fresh, 0, fresh.length, offset);
       start = offset;
       window = fresh.subarray(0, bytesRead);
@@ -42,9 +42,9 @@ export function fileSource(file: FileHandle, size: number): ByteSource {
   return {
     size,
     read,
-    some: (offset) =>
+    readAvailable: (offset) =>
       offset < start || offset >= start + window.length
-        ? read(offset, WINDOW)
+        ? read(offset, WINDOW_BYTES)
         : Promise.resolve(window.subarray(offset - start)),
   };
 }

@@ -1,16 +1,16 @@
 import { fileTypeFromBuffer } from 'file-type';
 import { TIFF } from './formats/tiff.js';
 
-/** How much of a file tells its type. */
+/** How many bytes at the start of a file are needed to detect its type. */
 export const HEAD_BYTES = 4100;
 
-/** The media type of a file, by its beginning and nothing else; `unknown` where that tells none. */
-export async function contentType(beginning: Buffer): Promise<string> {
-  // However it came in pieces, a file is of one type.
-  const head = beginning.subarray(0, HEAD_BYTES);
+/** Detects the media type of a file from its first bytes alone. Returns `unknown` if they match no known type. */
+export async function contentType(firstBytes: Buffer): Promise<string> {
+  // A fixed length: the result must not depend on how the file was split into chunks.
+  const head = firstBytes.subarray(0, HEAD_BYTES);
   const mime = (await fileTypeFromBuffer(head))?.mime;
-  // An animated PNG is a PNG to whoever takes them.
+  // An APNG is a valid PNG. Whether its frames are accepted is decided by `animated`.
   if (mime === 'image/apng') return 'image/png';
-  // file-type looks for a TIFF's first directory, which most writers put behind the pixels.
-  return mime ?? (TIFF.begins(head.toString('latin1', 0, 4)) ? 'image/tiff' : 'unknown');
+  // file-type needs the first directory of a TIFF, which most writers put after the pixels.
+  return mime ?? (TIFF.matches(head.toString('latin1', 0, 4)) ? 'image/tiff' : 'unknown');
 }

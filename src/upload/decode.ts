@@ -1,9 +1,9 @@
 import { type Duration, milliseconds } from '../core/duration.js';
-import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
-import { problem } from '../core/problem.js';
+import { badOption, boolean, checkOptionNames, type OptionNames, positiveInteger } from '../core/option.js';
+import { DecodeQueue } from './decode-queue.js';
 import type { ImageFormat } from './formats/format.js';
 import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';
-import { aborted, refused, UploadError } from './upload-error.js';
+import { UploadError, undecodable } from './upload-error.js';
 
 interface SharpImage {
   timeout(options: { readonly seconds: number }): SharpImage;
@@ -19,7 +19,7 @@ interface SharpImage {
   toBuffer(): Promise<Buffer>;
 }
 
-/** As much of the function that sharp exports as is used here. */
+/** The part of sharp's default export that `decode` uses. */
 export interface SharpFunction {
   (
     input: string | Buffer,
@@ -36,142 +36,129 @@ export interface SharpFunction {
 
 /** How images are decoded. */
 export interface DecodeOptions {
-  /** What `import sharp from 'sharp'` gives: the service has it, and its version. */
+  /** The default export of sharp: `import sharp from 'sharp'`. The service installs it and chooses the version. */
   readonly sharp: SharpFunction;
-  /** How long one image may take. Default 10 s, at most 5 min. */
+  /** How long decoding one image may take, rounded up to whole seconds. Default `'10s'`, at most `'5m'`. */
   readonly timeout?: Duration;
-  /** How many are decoded at the same time; others wait. Default 2. */
+  /** How many images are decoded at the same time, at most 64. The others wait their turn. Default 2. */
   readonly concurrency?: number;
   /**
-   * Writes the image anew, in its own format: upright, without metadata, and without whatever stood behind it. Default
-   * false: it is only looked at.
+   * Replaces each image with a new one in the same format: upright, without metadata, and without any data appended to the
+   * original. Default false, which leaves the content unchanged.
    */
   readonly reencode?: boolean;
   /**
-   * Switches off all loaders of libvips but those of the images that are taken. For the whole process, as libvips knows no
-   * other way: whatever else uses sharp there reads only these, too. Default false; what is not of the type found is refused
-   * either way, but only after its loader has looked at its header.
+   * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all other
+   * code that uses sharp can read only these types, too. Default false: a file that another loader claims is still refused,
+   * but only after that loader has read its header.
    */
   readonly blockOtherLoaders?: boolean;
 }
 
-/** What is to be decoded, and how much of it at most. */
-export interface Decoding {
+const OPTIONS: OptionNames<DecodeOptions> = {
+  sharp: true,
+  timeout: true,
+  concurrency: true,
+  reencode: true,
+  blockOtherLoaders: true,
+};
+
+/** The limits for decoding one image. */
+export interface DecodeLimits {
   readonly type: ImageType;
   readonly maxPixels: number;
   readonly animated: boolean;
-  /** Ends the wait for a turn. */
+  /** Ends the wait in the queue. */
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Decodes an image to its last row; gives it anew where that was asked for.
- * @throws UploadError where it does not decode, or not in time, or its turn has not come when the signal says to stop;
- *   an ordinary error where sharp reads no image of the type at all, which is not the client's fault
+ * Decodes an image to its last row. Returns the new content if `reencode` is set.
+ * @throws UploadError if the image does not decode, takes too long, or `signal` aborts while it waits in the queue
+ * @throws Error if sharp cannot read any image of the type, which is a fault of the server
  */
-export type Decoder = (input: string | Buffer, decoding: Decoding) => Promise<Buffer | undefined>;
+export type Decoder = (input: string | Buffer, limits: DecodeLimits) => Promise<Buffer | undefined>;
 
-/** Where loaders have been switched off: what one guard needs, another must not switch off again. */
-const restricted = new WeakSet<SharpFunction>();
+/** Every sharp whose loaders are blocked. Guards add their loaders and never block those of another guard. */
+const sharpsWithBlockedLoaders = new WeakSet<SharpFunction>();
 
 /**
- * For images of these types.
+ * Creates the decoder for images of these types.
  * @throws OptionError
  */
 export function imageDecoder(options: DecodeOptions, types: readonly string[]): Decoder {
-  checkOptionNames('upload "decode"', options, ['sharp', 'timeout', 'concurrency', 'reencode', 'blockOtherLoaders']);
-  const { sharp, reencode = false, blockOtherLoaders = false } = options;
-  if (typeof blockOtherLoaders !== 'boolean') {
-    throw badOption('upload', 'decode.blockOtherLoaders', 'must be true or false', blockOtherLoaders);
-  }
-  if (typeof reencode !== 'boolean') throw badOption('upload', 'decode.reencode', 'must be true or false', reencode);
+  checkOptionNames('upload "decode"', options, OPTIONS);
+  const { sharp } = options;
+  const blockOtherLoaders = boolean('upload', 'decode.blockOtherLoaders', options.blockOtherLoaders ?? false);
+  const reencode = boolean('upload', 'decode.reencode', options.reencode ?? false);
   if (typeof sharp !== 'function') {
-    throw badOption('upload', 'decode.sharp', "must be what `import sharp from 'sharp'` gives", sharp);
+    throw badOption(
+      'upload',
+      'decode.sharp',
+      "must be the default export of sharp: `import sharp from 'sharp'`",
+      sharp,
+    );
   }
-  if (blockOtherLoaders && !restricted.has(sharp)) {
-    if (sharp.block === undefined || sharp.unblock === undefined) {
-      throw badOption(
-        'upload',
-        'decode.sharp',
-        'must be a version with `block` and `unblock` for `blockOtherLoaders`',
-        sharp,
-      );
-    }
-    sharp.block({ operation: ['VipsForeignLoad'] });
-    restricted.add(sharp);
-  }
-  if (restricted.has(sharp))
-    sharp.unblock?.({ operation: types.filter(isImageType).map((type) => IMAGE_FORMATS[type].loader) });
-  // sharp counts in whole seconds.
+  allowLoaders(sharp, types.filter(isImageType), blockOtherLoaders);
+  // sharp accepts only whole seconds.
   const seconds = Math.ceil(milliseconds('upload', 'decode.timeout', options.timeout ?? '10s', 300_000) / 1000);
-  let free = positiveInteger('upload', 'decode.concurrency', options.concurrency ?? 2, 64);
-  /** In the order in which they came. */
-  const waiting = new Set<() => void>();
+  const queue = new DecodeQueue(positiveInteger('upload', 'decode.concurrency', options.concurrency ?? 2, 64));
 
-  function turn(signal: AbortSignal | undefined): Promise<void> | undefined {
-    if (signal?.aborted === true) throw aborted(signal.reason);
-    if (free > 0) {
-      free--;
-      return undefined;
-    }
-    return new Promise((resolve, reject) => {
-      const begin = () => {
-        signal?.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = () => {
-        waiting.delete(begin);
-        reject(aborted(signal?.reason));
-      };
-      waiting.add(begin);
-      signal?.addEventListener('abort', leave, { once: true });
-    });
-  }
-
-  function done(): void {
-    const [next] = waiting;
-    if (next === undefined) {
-      free++;
-      return;
-    }
-    waiting.delete(next);
-    next();
-  }
-
-  /** Whose fault it was: an image of the type that is whole tells. */
+  /** Throws if sharp cannot even read a valid image of the type: then the failure is not the client's. */
   async function readSample(type: ImageType): Promise<void> {
     try {
       const options = { limitInputPixels: 1, failOn: 'error', pages: 1, sequentialRead: true } as const;
       const image = sharp(IMAGE_FORMATS[type].sample, options).timeout({ seconds });
       await image.resize({ width: 1, height: 1, fit: 'fill' }).raw().toBuffer();
     } catch (error) {
-      throw new Error(`gatewarden: sharp cannot read any ${type} here`, { cause: error });
+      throw new Error(
+        `gatewarden: sharp cannot read any ${type}; check its installation and whether the loader is blocked`,
+        { cause: error },
+      );
     }
   }
 
   return async (input, { type, maxPixels, animated, signal }) => {
     const { name: expected } = IMAGE_FORMATS[type];
-    await turn(signal);
+    await queue.acquire(signal);
     try {
       const pages = animated ? -1 : 1;
       const image = sharp(input, { limitInputPixels: maxPixels, failOn: 'error', pages, sequentialRead: true });
-      // libvips chooses among its loaders by rules of its own: none but that of the type found may get to the pixels.
+      // libvips chooses a loader by its own rules. Only the loader of the detected type may read the pixels.
       const { format, height = 0, pageHeight = height } = await image.metadata();
-      if (format !== expected) throw refused(problem('upload-undecodable', { reason: 'it is two things at once' }));
+      if (format !== expected) throw undecodable('ambiguous');
       const limited = image.timeout({ seconds });
       if (reencode) return await limited.rotate().toFormat(expected).toBuffer();
-      // A column of mean colors needs every pixel, row by row, and little memory; metadata alone would pass a file that is
-      // cut short, and statistics would know no time limit.
+      // Reducing each row to one pixel reads every pixel with little memory. `metadata` would accept a truncated file, and
+      // `stats` has no timeout.
       await limited.resize({ width: 1, height: pageHeight, fit: 'fill' }).raw().toBuffer();
       return undefined;
     } catch (error) {
       if (error instanceof UploadError) throw error;
-      const late = error instanceof Error && /timeout/i.test(error.message);
-      if (!late) await readSample(type);
-      const reason = late ? 'it takes too long to decode' : 'it does not decode';
-      throw refused(problem('upload-undecodable', { reason }));
+      if (error instanceof Error && /timeout/i.test(error.message)) throw undecodable('decodeTimeout');
+      await readSample(type);
+      throw undecodable('corrupt');
     } finally {
-      done();
+      queue.release();
     }
   };
+}
+
+/** Blocks all loaders on the first request to do so. From then on, every guard unblocks the loaders of its own types. */
+function allowLoaders(sharp: SharpFunction, types: readonly ImageType[], blockOthers: boolean): void {
+  if (blockOthers && !sharpsWithBlockedLoaders.has(sharp)) {
+    if (sharp.block === undefined || sharp.unblock === undefined) {
+      throw badOption(
+        'upload',
+        'decode.sharp',
+        'must be a version of sharp with `block` and `unblock`, which `blockOtherLoaders` needs',
+        sharp,
+      );
+    }
+    sharp.block({ operation: ['VipsForeignLoad'] });
+    sharpsWithBlockedLoaders.add(sharp);
+  }
+  if (sharpsWithBlockedLoaders.has(sharp)) {
+    sharp.unblock?.({ operation: types.map((type) => IMAGE_FORMATS[type].loader) });
+  }
 }

@@ -6,7 +6,7 @@ import { PNG } from './formats/png.js';
 import { TIFF } from './formats/tiff.js';
 import { WEBP } from './formats/webp.js';
 
-/** Media types of the images whose headers can be read. */
+/** The media types of the images whose headers can be read. */
 export type ImageType = 'image/png' | 'image/jpeg' | 'image/webp' | 'image/gif' | 'image/tiff';
 
 export const IMAGE_FORMATS: Readonly<Record<ImageType, ImageFormat>> = {
@@ -22,15 +22,15 @@ export function isImageType(type: string): type is ImageType {
 }
 
 /**
- * Reads width, height and pages from an image's header, whatever its file is like: few bytes at a time, in bounded time,
- * and nothing is decoded.
+ * Reads width, height and page count from an image's header. Nothing is decoded, and time and memory are bounded for any
+ * content.
  * @throws BrokenImage
  */
 export async function readImageHeader(type: ImageType, source: ByteSource): Promise<ImageHeader> {
-  const { begins, read } = IMAGE_FORMATS[type];
-  // What tells types looks behind marks at the beginning that decoders of images do not know.
-  if (!begins((await source.read(0, 12)).toString('latin1'))) throw new BrokenImage('it does not begin as one');
+  const { matches, read } = IMAGE_FORMATS[type];
+  // Type detection skips leading marks such as ID3 tags and byte order marks. Image decoders do not.
+  if (!matches((await source.read(0, 12)).toString('latin1'))) throw new BrokenImage('wrongSignature');
   const header = await read(source);
-  if (header.width < 1 || header.height < 1 || header.pages < 1) throw new BrokenImage('it has no size');
+  if (header.width < 1 || header.height < 1 || header.pages < 1) throw new BrokenImage('zeroSize');
   return header;
 }

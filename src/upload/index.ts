@@ -4,10 +4,11 @@ export type { ImageType } from './image-header.js';
 export {
   type ImageInspection,
   type ImageInspector,
-  type InspectImageOptions,
+  type ImageInspectorOptions,
   imageInspector,
-} from './inspect-image.js';
-export type { FieldOptions, FileOptions, SpoolOptions } from './limits.js';
-export type { OnFile, ProvisionalFile } from './provisional.js';
+} from './image-inspector.js';
+export type { IncomingFile, OnFile } from './incoming-file.js';
+export type { FieldOptions, FileOptions } from './limits.js';
+export type { SpoolOptions } from './spool.js';
 export { type UploadOptions, upload } from './upload.js';
 export { UploadError } from './upload-error.js';

@@ -1,43 +1,49 @@
 import { supportedMimeTypes } from 'file-type';
-import { badOption, checkOptionNames, positiveInteger } from '../core/option.js';
+import { badOption, boolean, checkOptionNames, type OptionNames, positiveInteger } from '../core/option.js';
 import { bytes, type Size } from '../core/size.js';
 import { isImageType } from './image-header.js';
 
-/** Which files are taken. */
+/** Which files an upload accepts. */
 export interface FileOptions {
-  /** Media types by content, such as `image/png`: those that file-type knows, which text such as CSV or SVG is not of. */
+  /**
+   * The accepted media types, such as `image/png`. The type of a file is detected from its content, with file-type, so text
+   * formats such as CSV and SVG cannot be listed.
+   */
   readonly types: readonly string[];
-  /** Of each file. */
+  /** The largest size of each file. */
   readonly maxBytes: Size;
-  /** Default 1. */
+  /** The largest number of files, at most 1000. Default 1. */
   readonly maxCount?: number;
-  /** Default 1. */
+  /** The smallest number of files. Default 1; 0 makes files optional. */
   readonly minCount?: number;
-  /** Names of the fields in which files may come. Default any. */
+  /** The names of the form fields that accept files. Default: every field. */
   readonly fields?: readonly string[];
-  /** Width x height x pages of an image. Default 40,000,000. */
+  /** The largest number of pixels of an image: width x height x pages. Default 40,000,000. */
   readonly maxPixels?: number;
-  /** Whether images may have several frames or pages. Default false. */
+  /** Whether images with several frames or pages are accepted. Default false. */
   readonly animated?: boolean;
 }
 
-/** Which text fields are taken beside the files. */
+/** Which text fields an upload accepts beside its files. */
 export interface FieldOptions {
-  /** Default 20. */
+  /** The largest number of text fields, from 0 to 1000. Default 20. */
   readonly maxCount?: number;
-  /** Of each field's value. Default `64kb`. */
+  /** The largest size of each value. Default `'64kb'`. */
   readonly maxBytes?: Size;
 }
 
-/** Where files are while the request lasts. */
-export interface SpoolOptions {
-  /** Up to this size a file stays in memory. Default `1mb`. */
-  readonly memoryBytes?: Size;
-  /** Where larger ones go: a folder that is there. Default the system's folder for temporary files. */
-  readonly directory?: string;
-}
+const FILE_OPTIONS: OptionNames<FileOptions> = {
+  types: true,
+  maxBytes: true,
+  maxCount: true,
+  minCount: true,
+  fields: true,
+  maxPixels: true,
+  animated: true,
+};
+const FIELD_OPTIONS: OptionNames<FieldOptions> = { maxCount: true, maxBytes: true };
 
-/** All limits, checked. */
+/** The limits of `upload`, checked and in bytes. */
 export interface Limits {
   readonly types: readonly string[];
   readonly fileBytes: number;
@@ -48,53 +54,39 @@ export interface Limits {
   readonly animated: boolean;
   readonly maxFields: number;
   readonly fieldBytes: number;
-  /** Of the whole body, what stands between the parts included. */
+  /** The whole body, with part headers and boundaries. */
   readonly bodyBytes: number;
 }
 
-/** An animated PNG is an `image/png` here, with `animated`. */
-const isKnownByContent = (type: string) => supportedMimeTypes.has(type) && type !== 'image/apng';
+/** An animated PNG is detected as `image/png`, and accepted if `animated` is set. */
+const isDetectable = (type: string) => supportedMimeTypes.has(type) && type !== 'image/apng';
 
-/** Headers of a part, and what parts them. */
+/** For the headers and the boundary of each part. */
 const PART_BYTES = 4096;
-const MAX_FILE = 2 ** 40;
+const LARGEST_FILE = 2 ** 40;
 
 /** @throws OptionError */
 export function uploadLimits(files: FileOptions, fields: FieldOptions = {}): Limits {
-  const factory = 'upload';
-  checkOptionNames(`${factory} "files"`, files, [
-    'types',
-    'maxBytes',
-    'maxCount',
-    'minCount',
-    'fields',
-    'maxPixels',
-    'animated',
-  ]);
-  checkOptionNames(`${factory} "fields"`, fields, ['maxCount', 'maxBytes']);
-  const { types, animated = false } = files;
+  checkOptionNames('upload "files"', files, FILE_OPTIONS);
+  checkOptionNames('upload "fields"', fields, FIELD_OPTIONS);
+  const { types } = files;
   if (!Array.isArray(types) || types.length === 0) {
-    throw badOption(factory, 'files.types', "must be a list of media types such as 'image/png'", types);
+    throw badOption('upload', 'files.types', "must be a non-empty list of media types such as 'image/png'", types);
   }
   for (const type of types) {
-    if (!isKnownByContent(type)) {
-      throw badOption(
-        factory,
-        'files.types',
-        "must hold media types that content can be known by, such as 'image/jpeg'",
-        type,
-      );
+    if (!isDetectable(type)) {
+      const rule = "must contain only media types that can be detected from content, such as 'image/jpeg'";
+      throw badOption('upload', 'files.types', rule, type);
     }
   }
-  if (typeof animated !== 'boolean') throw badOption(factory, 'files.animated', 'must be true or false', animated);
-  const fileBytes = bytes(factory, 'files.maxBytes', files.maxBytes, MAX_FILE);
-  const maxFiles = positiveInteger(factory, 'files.maxCount', files.maxCount ?? 1, 1000);
-  const minFiles = files.minCount === 0 ? 0 : positiveInteger(factory, 'files.minCount', files.minCount ?? 1, maxFiles);
-  const maxFields =
-    fields.maxCount === 0 ? 0 : positiveInteger(factory, 'fields.maxCount', fields.maxCount ?? 20, 1000);
-  const fieldBytes = bytes(factory, 'fields.maxBytes', fields.maxBytes ?? '64kb', 2 ** 30);
+  const animated = boolean('upload', 'files.animated', files.animated ?? false);
+  const fileBytes = bytes('upload', 'files.maxBytes', files.maxBytes, LARGEST_FILE);
+  const maxFiles = positiveInteger('upload', 'files.maxCount', files.maxCount ?? 1, 1000);
+  const minFiles = zeroOrMore('files.minCount', files.minCount ?? 1, maxFiles);
+  const maxFields = zeroOrMore('fields.maxCount', fields.maxCount ?? 20, 1000);
+  const fieldBytes = bytes('upload', 'fields.maxBytes', fields.maxBytes ?? '64kb', 2 ** 30);
   if (files.fields !== undefined && (!Array.isArray(files.fields) || files.fields.length === 0)) {
-    throw badOption(factory, 'files.fields', 'must be a list of names', files.fields);
+    throw badOption('upload', 'files.fields', 'must be a non-empty list of field names', files.fields);
   }
   return {
     types: [...types],
@@ -102,10 +94,14 @@ export function uploadLimits(files: FileOptions, fields: FieldOptions = {}): Lim
     maxFiles,
     minFiles,
     fileFields: files.fields === undefined ? undefined : new Set(files.fields),
-    maxPixels: positiveInteger(factory, 'files.maxPixels', files.maxPixels ?? 40_000_000),
+    maxPixels: positiveInteger('upload', 'files.maxPixels', files.maxPixels ?? 40_000_000),
     animated: animated || !types.some(isImageType),
     maxFields,
     fieldBytes,
     bodyBytes: maxFiles * (fileBytes + PART_BYTES) + maxFields * (fieldBytes + PART_BYTES) + PART_BYTES,
   };
+}
+
+function zeroOrMore(option: string, value: number, max: number): number {
+  return value === 0 ? 0 : positiveInteger('upload', option, value, max);
 }

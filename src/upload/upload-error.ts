@@ -1,36 +1,42 @@
 import { type Problem, problem } from '../core/problem.js';
+import { type MalformedReason, type UndecodableReason, UPLOAD_REASONS } from './reasons.js';
 
 /**
- * What a stream that was handed over provisionally fails with, so that nobody takes what came for the whole file, and what
- * reading a file fails with that is gone.
- * - `GATEWARDEN_UPLOAD_REFUSED`: the upload was found not to be what the service takes; `problem` says why.
- * - `GATEWARDEN_UPLOAD_ABORTED`: the client left, or the exchange ended, before all of it was here and checked, or before
- *   somebody came to read it.
+ * Fails the stream of an `onFile` callback when the upload does not pass every check, and any read of a file that has been
+ * removed. Without it, an incomplete file would look like a complete one. `code` is one of:
+ * - `GATEWARDEN_UPLOAD_REFUSED`: the upload broke a rule. `problem` says which.
+ * - `GATEWARDEN_UPLOAD_ABORTED`: the client disconnected, or the exchange ended, before the upload was received and checked
+ *   or before the file was read.
  */
 export class UploadError extends Error {
   override readonly name = 'UploadError';
 
   constructor(
     readonly code: 'GATEWARDEN_UPLOAD_REFUSED' | 'GATEWARDEN_UPLOAD_ABORTED',
-    /** What the client is answered; where it left, nobody reads it. */
+    /** The answer to the client. If the client has disconnected, it is never sent. */
     readonly problem: Problem,
     cause?: unknown,
   ) {
-    super(code === 'GATEWARDEN_UPLOAD_REFUSED' ? `gatewarden: the upload was not taken: ${problem.detail}` : GONE, {
+    super(code === 'GATEWARDEN_UPLOAD_REFUSED' ? `gatewarden: the upload was refused: ${problem.detail}` : ABORTED, {
       cause,
     });
   }
 }
 
-const GONE =
-  'gatewarden: the upload is gone: its client left, or it was answered; its files are there until the exchange has settled';
+const ABORTED =
+  'gatewarden: the uploaded file is no longer available: the client disconnected or the exchange has ended. ' +
+  'Read files before the response is finished.';
 
 export function refused(problem: Problem): UploadError {
   return new UploadError('GATEWARDEN_UPLOAD_REFUSED', problem);
 }
 
-export function malformed(reason: string): UploadError {
-  return refused(problem('upload-malformed', { reason }));
+export function malformed(reason: MalformedReason): UploadError {
+  return refused(problem('upload-malformed', { reason: UPLOAD_REASONS['upload-malformed'][reason] }));
+}
+
+export function undecodable(reason: UndecodableReason): UploadError {
+  return refused(problem('upload-undecodable', { reason: UPLOAD_REASONS['upload-undecodable'][reason] }));
 }
 
 export function tooLarge(part: 'file' | 'field' | 'body' | 'parts' | 'pixels', limit: number): UploadError {
@@ -38,5 +44,6 @@ export function tooLarge(part: 'file' | 'field' | 'body' | 'parts' | 'pixels', l
 }
 
 export function aborted(cause?: unknown): UploadError {
-  return new UploadError('GATEWARDEN_UPLOAD_ABORTED', problem('upload-malformed', { reason: 'cut short' }), cause);
+  const reason = UPLOAD_REASONS['upload-malformed'].incomplete;
+  return new UploadError('GATEWARDEN_UPLOAD_ABORTED', problem('upload-malformed', { reason }), cause);
 }

@@ -1,176 +1,153 @@
-import { accessSync, constants, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames } from '../core/option.js';
+import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import { refuse } from '../core/reply.js';
 import type { RequestView } from '../core/request-view.js';
-import { bytes } from '../core/size.js';
 import type { UploadedFile } from '../core/uploaded-file.js';
 import { boundaryOf } from './boundary.js';
+import { checkImage } from './check-image.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
 import { isImageType } from './image-header.js';
-import { inspect } from './inspect.js';
-import { type FieldOptions, type FileOptions, type Limits, type SpoolOptions, uploadLimits } from './limits.js';
-import { type OnFile, Provisional } from './provisional.js';
-import { type OnTaken, type ReceivedFile, receive } from './receive.js';
-import { StoredFile } from './stored-file.js';
+import { IncomingFiles, type OnFile } from './incoming-file.js';
+import { type FieldOptions, type FileOptions, type Limits, uploadLimits } from './limits.js';
+import { type OnFileStart, type ReceivedFile, receive } from './receive.js';
+import { type SpoolOptions, spool } from './spool.js';
+import type { SpooledFile } from './spooled-file.js';
 import { aborted, malformed, tooLarge, UploadError } from './upload-error.js';
 
-/** What `upload` takes. */
+/** Options of `upload`. */
 export interface UploadOptions {
+  /** Which files are accepted: their types, sizes and number. */
   readonly files: FileOptions;
+  /** Which text fields are accepted. Default: up to 20, of up to 64 KiB each. */
   readonly fields?: FieldOptions;
+  /** Where files are kept until the exchange ends. Default: up to 1 MiB in memory, larger ones in temporary files. */
   readonly spool?: SpoolOptions;
-  /** Decodes images to their last row, which is the only way to know that they are whole. Default not. */
+  /** Decodes images to their last row, the only way to know that they are complete. Default: only headers are read. */
   readonly decode?: DecodeOptions;
   /**
-   * Called with each file as soon as its type is known and taken, for a worker that is to have it while it still comes: its
-   * stream ends only when every check has passed, and fails with an `UploadError` otherwise. The guard still waits for all
-   * of it before the handler runs, which finds what this gave as `result` of the file. Not together with
+   * Called with each file as soon as its type is accepted, so that a worker can receive it while the client still sends it.
+   * The stream ends only after every check has passed, and otherwise fails with an `UploadError`. The handler still runs
+   * after the whole upload is checked, and finds the return value as `result` of the file. Cannot be combined with
    * `decode.reencode`. Default none.
    */
   readonly onFile?: OnFile;
 }
 
+const OPTIONS: OptionNames<UploadOptions> = { files: true, fields: true, spool: true, decode: true, onFile: true };
+
 /**
- * Takes a multipart upload (RFC 7578) while it streams, and refuses it as soon as it is known that it will not do: by
- * `Content-Length` before a byte is read, by size, by the number of parts, by type (of the content, whatever name and type
- * the client gives), by the pixels that an image's header tells of. Handlers find it in `exchange.upload`. Small files stay
- * in memory, larger ones in a private temporary file that is removed when the exchange settles. Put it last: what is
- * refused before costs no body.
+ * Creates a guard that receives a multipart upload (RFC 7578) and checks it while it streams in. It refuses at the first
+ * violation: by `Content-Length` before the body is read, by size, by number of parts, by type (detected from the content,
+ * whatever name and type the client sends), and by the pixels that an image's header declares. Handlers read the files
+ * from `exchange.upload`. Small files stay in memory, larger ones go to private temporary files; both are removed when the
+ * exchange ends. Put this guard last: if an earlier guard refuses, the body is never read.
  *
  * ```ts
  * guard(authenticate(...), limit({ ... }), upload({ files: { types: ['image/png', 'image/jpeg'], maxBytes: '50mb' } }))
  * ```
  * | upload | answer |
  * |---|---|
- * | not multipart, malformed, cut short, no file or too many | 400 `upload-malformed`, with the `reason` |
- * | file, field, body, number of parts or of pixels too large | 413 `upload-too-large` |
- * | a type that is not taken, an animation where none is | 415 `upload-type-unsupported`, with what was `found` |
- * | no image of its type, or (with `decode`) not a whole one | 422 `upload-undecodable` |
+ * | not multipart, malformed, incomplete, no file, or too many files | 400 `upload-malformed`, with the `reason` |
+ * | file, field, body, number of parts or number of pixels too large | 413 `upload-too-large`, with `part` and `limit` |
+ * | a type that is not accepted, or several pages without `animated` | 415 `upload-type-unsupported`, with `found` |
+ * | not a valid image of its type, or (with `decode`) incomplete | 422 `upload-undecodable`, with the `reason` |
  *
  * @throws OptionError
  */
 export function upload(options: UploadOptions): Guard {
-  checkOptionNames('upload', options, ['files', 'fields', 'spool', 'decode', 'onFile']);
+  checkOptionNames('upload', options, OPTIONS);
   const limits = uploadLimits(options.files, options.fields);
-  const largest = options.decode?.reencode === true ? Number.POSITIVE_INFINITY : limits.fileBytes;
-  const newStored = storedFileMaker(options.spool, largest);
+  const reencode = options.decode?.reencode === true;
+  // A re-encoded image can be larger than the file that came.
+  const newSpooledFile = spool(options.spool, reencode ? Number.POSITIVE_INFINITY : limits.fileBytes);
   const decode = options.decode === undefined ? undefined : imageDecoder(options.decode, limits.types);
-  const onFile = onFileOf(options);
+  const onFile = callback('upload', 'onFile', options.onFile);
+  if (onFile !== undefined && reencode) {
+    throw new OptionError(
+      'gatewarden: upload "onFile" cannot be combined with "decode.reencode": it streams the original file, not the new one',
+    );
+  }
 
   return async function upload(exchange) {
     const { request } = exchange;
     const boundary = boundaryOf(request.fieldLines('content-type'));
-    const unseen = typeof boundary === 'string' ? tooLong(request, limits) : boundary;
-    // A client that waits for leave to send is told before it has sent anything.
-    const body = request.openBody?.(unseen === undefined ? 'read' : 'discard');
-    if (body === undefined) throw new Error('gatewarden: upload cannot read bodies on this server');
-    if (unseen !== undefined || typeof boundary !== 'string') {
+    const refusal = typeof boundary === 'string' ? announcedTooLarge(request, limits) : boundary;
+    // 'discard' sends no `100 Continue`, so a client that waits for one is refused before it sends the body.
+    const body = request.openBody?.(refusal === undefined ? 'read' : 'discard');
+    if (body === undefined) {
+      throw new Error('gatewarden: upload cannot read the request body: its adapter has no openBody');
+    }
+    if (refusal !== undefined || typeof boundary !== 'string') {
       if (body !== 'consumed') drain(body);
-      return refuse((unseen ?? malformed('no boundary')).problem);
+      return refuse((refusal ?? malformed('noBoundary')).problem);
     }
     if (body === 'consumed') {
-      throw new Error('gatewarden: something has read the body before upload; put it before body parsers');
+      throw new Error('gatewarden: the request body was read before upload; put upload before body parsers');
     }
     const newFile = () => {
-      const file = newStored();
+      const file = newSpooledFile();
       exchange.onEnd(() => file.remove());
       return file;
     };
-    const provisional = onFile === undefined ? undefined : new Provisional(onFile, exchange);
+    const incoming = onFile === undefined ? undefined : new IncomingFiles(onFile, exchange);
     try {
-      const onTaken: OnTaken | undefined = provisional && ((file, fields) => provisional.take(file, fields));
-      const { fields, files } = await receive(body, boundary, limits, newFile, onTaken);
+      const onFileStart: OnFileStart | undefined = incoming && ((file, fields) => incoming.start(file, fields));
+      const { fields, files } = await receive(body, boundary, limits, newFile, onFileStart);
       const signal = decode === undefined ? undefined : exchange.signal;
       const uploaded: UploadedFile[] = [];
-      // One after the other: the files of one upload take one turn at the decoder at a time.
+      // In sequence, so that one upload occupies one slot of the decoder at a time.
       for (const file of files) {
-        const found = await inspected(file, limits, decode, newFile, signal);
-        uploaded.push(provisional === undefined ? found : { ...found, result: provisional.given(file.stored) });
+        const checked = await checkFile(file, limits, decode, newFile, signal);
+        uploaded.push(incoming === undefined ? checked : { ...checked, result: incoming.resultOf(file.spooled) });
       }
-      provisional?.release();
+      incoming?.accept();
       exchange.upload = { fields, files: uploaded };
       return undefined;
     } catch (error) {
-      // Where the client left, its files are gone while they are looked into; nobody reads the answer, and no handler runs.
+      // Once the exchange has ended, its files are removed and reading them fails. That is not a fault.
       const reason = exchange.outcome === undefined || error instanceof UploadError ? error : aborted(error);
-      provisional?.fail(reason instanceof UploadError ? reason : aborted(reason));
+      incoming?.fail(reason instanceof UploadError ? reason : aborted(reason));
       if (reason instanceof UploadError) return refuse(reason.problem);
       throw reason;
     }
   };
 }
 
-/** By what the request announces, before a byte of it is read. */
-function tooLong(request: RequestView, { bodyBytes }: Limits): UploadError | undefined {
+/** Checks the length that the request announces. */
+function announcedTooLarge(request: RequestView, { bodyBytes }: Limits): UploadError | undefined {
   const announced = Number(request.fieldLines('content-length')[0] ?? 0);
   return announced > bodyBytes ? tooLarge('body', bodyBytes) : undefined;
 }
 
-/** The file as the handler gets it; written anew, it is another one, which `newFile` made. */
-async function inspected(
+/** Checks a received file. If the decoder re-encodes it, `newFile` creates the file that replaces it. */
+async function checkFile(
   file: ReceivedFile,
   limits: Limits,
   decode: Decoder | undefined,
-  newFile: () => StoredFile,
+  newFile: () => SpooledFile,
   signal: AbortSignal | undefined,
 ): Promise<UploadedFile> {
-  const { type, stored } = file;
-  if (!isImageType(type)) return kept(file, stored);
-  const source = stored.source();
-  const input = stored.path ?? (await stored.buffer());
-  const { header, anew } = await inspect(type, { source, input }, limits, decode, signal);
-  if (anew === undefined) return { ...kept(file, stored), ...header };
-  const fresh = newFile();
-  await fresh.write(anew);
-  await stored.remove();
-  return { ...kept(file, fresh), ...header };
+  const { type, spooled } = file;
+  if (!isImageType(type)) return uploadedFile(file, spooled);
+  const source = spooled.source();
+  const input = spooled.path ?? (await spooled.buffer());
+  const { header, reencoded } = await checkImage(type, { source, input }, limits, decode, signal);
+  if (reencoded === undefined) return { ...uploadedFile(file, spooled), ...header };
+  const replacement = newFile();
+  await replacement.write(reencoded);
+  await spooled.remove();
+  return { ...uploadedFile(file, replacement), ...header };
 }
 
-function kept({ field, filename, type }: ReceivedFile, stored: StoredFile): UploadedFile {
+function uploadedFile({ field, filename, type }: ReceivedFile, content: SpooledFile): UploadedFile {
   return {
     field,
     filename,
     type,
-    bytes: stored.size,
-    path: stored.path,
-    stream: () => stored.stream(),
-    buffer: () => stored.buffer(),
+    bytes: content.size,
+    path: content.path,
+    stream: () => content.stream(),
+    buffer: () => content.buffer(),
   };
-}
-
-/** `largest`: of the files that may have to be stored, in bytes. */
-function storedFileMaker(options: SpoolOptions = {}, largest: number): () => StoredFile {
-  checkOptionNames('upload "spool"', options, ['memoryBytes', 'directory']);
-  const { directory = tmpdir() } = options;
-  const memoryBytes = bytes('upload', 'spool.memoryBytes', options.memoryBytes ?? '1mb', 2 ** 30);
-  if (typeof directory !== 'string' || directory === '' || (memoryBytes < largest && !isWritable(directory))) {
-    throw badOption('upload', 'spool.directory', 'must be a directory in which this process may write', directory);
-  }
-  return () => new StoredFile(directory, memoryBytes);
-}
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.W_OK | constants.X_OK);
-    return statSync(directory).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
-function onFileOf({ onFile, decode }: UploadOptions): OnFile | undefined {
-  if (onFile === undefined) return undefined;
-  if (typeof onFile !== 'function') throw badOption('upload', 'onFile', 'must be a function', onFile);
-  if (decode?.reencode === true) {
-    throw badOption(
-      'upload',
-      'onFile',
-      'hands over what came, not what `decode.reencode` makes of it: use one of them',
-      onFile,
-    );
-  }
-  return onFile;
 }

@@ -4,12 +4,13 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { gatewarden, guard } from '../../src/adapters/fastify.js';
 import { reportFaults } from '../../src/index.js';
 import { upload } from '../../src/upload/index.js';
-import { BOUNDARY, uploadAttacks } from '../upload/attacks.js';
+import { BOUNDARY } from '../upload/multipart.js';
+import { uploadCases } from '../upload/upload-cases.js';
 
 describe('Fastify, where others look for the body of an upload', () => {
   let body: Buffer;
   beforeAll(async () => {
-    body = (await uploadAttacks()).find(({ what }) => what === 'a PNG')?.body ?? Buffer.alloc(0);
+    body = (await uploadCases()).find(({ what }) => what === 'a PNG')?.body ?? Buffer.alloc(0);
   });
 
   async function sent(register: (app: FastifyInstance) => Promise<unknown>, url = '/upload') {

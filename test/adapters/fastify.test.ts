@@ -4,10 +4,10 @@ import fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify'
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { gatewarden, guard } from '../../src/adapters/fastify.js';
 import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
-import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
-import { adapterAttacks } from '../contracts/auth-attacks.js';
-import { edgeAttacks } from '../contracts/edge-attacks.js';
-import { signedRequestAttacks } from '../contracts/signed-request.js';
+import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter/index.js';
+import { adapterAuthCases } from '../contracts/auth-cases.js';
+import { edgeCases } from '../contracts/edge-cases.js';
+import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
 
@@ -65,9 +65,9 @@ async function serve(service: Service): Promise<Serving> {
 }
 
 adapterContract('Fastify', serve);
-adapterAttacks('Fastify', serve);
-signedRequestAttacks('Fastify', serve);
-edgeAttacks('Fastify', serve);
+adapterAuthCases('Fastify', serve);
+signedRequestCases('Fastify', serve);
+edgeCases('Fastify', serve);
 uploadContract('Fastify', serve);
 uploadLoad('Fastify', serve);
 

@@ -18,10 +18,10 @@ import {
   sharedSecret,
   trustedHosts,
 } from '../../src/index.js';
-import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter.js';
-import { adapterAttacks } from '../contracts/auth-attacks.js';
-import { edgeAttacks } from '../contracts/edge-attacks.js';
-import { signedRequestAttacks } from '../contracts/signed-request.js';
+import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter/index.js';
+import { adapterAuthCases } from '../contracts/auth-cases.js';
+import { edgeCases } from '../contracts/edge-cases.js';
+import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
 
@@ -90,9 +90,9 @@ async function listening(app: Hono<Env>): Promise<Serving> {
 const serve = (service: Service) => listening(translated(service));
 
 adapterContract('Hono on Node', serve);
-adapterAttacks('Hono on Node', serve);
-signedRequestAttacks('Hono on Node', serve);
-edgeAttacks('Hono on Node', serve);
+adapterAuthCases('Hono on Node', serve);
+signedRequestCases('Hono on Node', serve);
+edgeCases('Hono on Node', serve);
 uploadContract('Hono on Node', serve);
 uploadLoad('Hono on Node', serve);
 

@@ -19,7 +19,8 @@ import {
   trustedHosts,
 } from '../../src/index.js';
 import { upload } from '../../src/upload/index.js';
-import { ATTACKED_UPLOAD, BOUNDARY, uploadAttacks } from '../upload/attacks.js';
+import { BOUNDARY } from '../upload/multipart.js';
+import { UPLOAD_OPTIONS, uploadCases } from '../upload/upload-cases.js';
 
 const SECRET = 'c4n4ry-secret-of-the-http2-tests-0123';
 const MULTIPART = { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` };
@@ -55,7 +56,7 @@ async function start(...guards: readonly Guard[]) {
   app.post(
     '/upload',
     {
-      onRequest: guard(upload({ ...ATTACKED_UPLOAD, spool: { directory: folder, memoryBytes: 10 } })),
+      onRequest: guard(upload({ ...UPLOAD_OPTIONS, spool: { directory: folder, memoryBytes: 10 } })),
     },
     async (request) => ({ bytes: (await request.exchange.upload?.files[0]?.buffer())?.length }),
   );
@@ -121,7 +122,7 @@ describe('over HTTP/2', () => {
   it('exchanges of one connection end each for itself', async () => {
     const { session, release, outcomes, faults } = await start();
     const client = session();
-    const png = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+    const png = (await uploadCases())[0]?.body ?? Buffer.alloc(0);
     const slow = get(client, '/slow');
     await expect.poll(() => release.length).toBe(1);
     expect((await get(client, '/fast')).headers).toMatchObject({ ':status': 200, 'x-content-type-options': 'nosniff' });
@@ -240,8 +241,8 @@ describe('over HTTP/2', () => {
   it('uploads come to the same as over HTTP/1, and leave nothing where they break off', async () => {
     const { session, outcomes, faults } = await start();
     const client = session();
-    for (const { what, body, contentType, status, code } of await uploadAttacks()) {
-      const type = contentType === undefined && what !== 'no type' ? MULTIPART['content-type'] : contentType;
+    for (const { what, body, contentType, status, code } of await uploadCases()) {
+      const type = contentType === undefined && what !== 'no Content-Type' ? MULTIPART['content-type'] : contentType;
       // No header of HTTP/2 that node:http2 would send.
       if (type !== undefined && /[^ -~]/.test(type)) continue;
       const { headers, body: answered } = await post(client, body, type === undefined ? {} : { 'content-type': type });
@@ -250,7 +251,7 @@ describe('over HTTP/2', () => {
     expect(outcomes.length).toBeGreaterThan(50);
     const stream = client.request({ ':path': '/upload', ':method': 'POST', ...MULTIPART });
     stream.on('error', () => undefined);
-    const large = (await uploadAttacks()).find(({ what }) => what === 'a PNG of the largest size')?.body;
+    const large = (await uploadCases()).find(({ what }) => what === 'a PNG of the largest size')?.body;
     stream.write(large?.subarray(0, 50_000));
     await expect.poll(() => readdir(folder)).toHaveLength(1);
     stream.close(8);

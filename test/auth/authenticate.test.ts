@@ -19,11 +19,11 @@ const INVALID: Verdict = { kind: 'invalid', reason: 'revoked' };
 const UNAVAILABLE: Verdict = { kind: 'unavailable', reason: 'the key store is down' };
 
 interface Stub extends Authenticator {
-  /** The tokens it was asked to verify. */
+  /** The tokens that it verified. */
   readonly asked: string[];
 }
 
-/** Reads one header as its credential, and gives a set verdict, at once or later. */
+/** Reads one header as its credential, and returns a fixed verdict, with or without a promise. */
 function stub(header: string, verdict: Verdict | (() => Verdict | Promise<Verdict>), challenge = 'Bearer'): Stub {
   const asked: string[] = [];
   return {
@@ -55,9 +55,9 @@ describe('a refusal', () => {
     code: string,
     replyHeaders: Readonly<Record<string, string>>,
   ])[] = [
-    ['of no credentials', [], INVALID, 401, 'credentials-missing', { 'WWW-Authenticate': 'Bearer realm="api"' }],
+    ['of missing credentials', [], INVALID, 401, 'credentials-missing', { 'WWW-Authenticate': 'Bearer realm="api"' }],
     [
-      'of malformed ones',
+      'of malformed credentials',
       [['Authorization', 'Bearer']],
       INVALID,
       400,
@@ -65,16 +65,16 @@ describe('a refusal', () => {
       { 'WWW-Authenticate': 'Bearer realm="api", error="invalid_request"' },
     ],
     [
-      'of bad ones',
+      'of invalid credentials',
       [bearer('T')],
       INVALID,
       401,
       'credentials-invalid',
       { 'WWW-Authenticate': 'Bearer realm="api", error="invalid_token"' },
     ],
-    ['of overlong ones', [bearer('T'.repeat(8193))], INVALID, 431, 'credentials-too-large', {}],
+    ['of overlong credentials', [bearer('T'.repeat(8193))], INVALID, 431, 'credentials-too-large', {}],
     [
-      'of what cannot be checked now',
+      'of credentials that cannot be checked now',
       [bearer('T')],
       UNAVAILABLE,
       503,
@@ -84,21 +84,21 @@ describe('a refusal', () => {
   ];
 
   it.each(cases)(
-    '%s carries status, code and headers to the letter',
-    async (_what, headers, verdict, status, code, own) => {
+    '%s has exactly the documented status, code and headers',
+    async (_what, headers, verdict, status, code, expectedHeaders) => {
       for (const given of [verdict, later(verdict)]) {
         const answer = await ask(authenticate(stub('authorization', given)), { headers });
         expect(answer.status).toBe(status);
         expect(answer.contentType).toBe('application/problem+json');
         expect(JSON.parse(answer.body)).toMatchObject({ status, code });
-        expect(answer.replyHeaders).toEqual(own);
+        expect(answer.replyHeaders).toEqual(expectedHeaders);
         expect(answer.exchange.principal).toBeUndefined();
         expect(answer.faults).toEqual([]);
       }
     },
   );
 
-  it('tells no client the reason', async () => {
+  it('never shows the reason to the client', async () => {
     for (const verdict of [INVALID, UNAVAILABLE]) {
       const { body, replyHeaders } = await ask(authenticate(stub('authorization', verdict)), {
         headers: [bearer('T')],
@@ -107,7 +107,7 @@ describe('a refusal', () => {
     }
   });
 
-  it('names every challenge, each once', async () => {
+  it('lists every challenge once', async () => {
     const guard = authenticate([
       stub('authorization', INVALID),
       stub('x-other', INVALID),
@@ -129,57 +129,62 @@ describe('several schemes', () => {
     headers: readonly HeaderLine[],
     expected: { readonly id?: string; readonly status?: number; readonly asked: readonly [string[], string[]] },
   ])[] = [
-    ['the first lets in', [authenticated('a'), authenticated('b')], [bearer('T')], { id: 'a', asked: [['T'], []] }],
     [
-      'one whose credentials are absent is passed over',
+      'the first one accepts the token',
+      [authenticated('a'), authenticated('b')],
+      [bearer('T')],
+      { id: 'a', asked: [['T'], []] },
+    ],
+    [
+      'a scheme without credentials in the request is skipped',
       [authenticated('a'), authenticated('b')],
       [apiKey('T')],
       { id: 'b', asked: [[], ['T']] },
     ],
     [
-      'one that does not know the token leaves it to the next',
+      'a scheme that does not recognize the token leaves it to the next',
       [ABSENT, authenticated('b')],
       [bearer('T'), apiKey('T')],
       { id: 'b', asked: [['T'], ['T']] },
     ],
     [
-      'one that refuses stops: nothing falls through to a weaker one',
+      'a scheme that refuses the token decides: no weaker scheme is tried',
       [INVALID, authenticated('b')],
       [bearer('T'), apiKey('T')],
       { status: 401, asked: [['T'], []] },
     ],
     [
-      'one that cannot tell stops as well',
+      'a scheme that is unavailable decides as well',
       [UNAVAILABLE, authenticated('b')],
       [bearer('T'), apiKey('T')],
       { status: 503, asked: [['T'], []] },
     ],
     [
-      'a later one may be the one that cannot tell',
+      'a later scheme may be unavailable',
       [ABSENT, UNAVAILABLE],
       [bearer('T'), apiKey('T')],
       { status: 503, asked: [['T'], ['T']] },
     ],
     [
-      'credentials that no scheme knows are bad ones, not missing ones',
+      'credentials that no scheme recognizes are invalid, not missing',
       [ABSENT, ABSENT],
       [bearer('T'), apiKey('T')],
       { status: 401, asked: [['T'], ['T']] },
     ],
     [
-      'a token is handed to no scheme that did not read it',
+      'a token is verified only by schemes that read it',
       [ABSENT, authenticated('b')],
       [bearer('T')],
       { status: 401, asked: [['T'], []] },
     ],
     [
-      'the same credential in two places is one',
+      'the same credential in two headers counts as one',
       [authenticated('a'), authenticated('b')],
       [bearer('T'), apiKey('T')],
       { id: 'a', asked: [['T'], []] },
     ],
     [
-      'two different credentials are refused before either is looked at',
+      'two different credentials are refused before either is verified',
       [authenticated('a'), authenticated('b')],
       [bearer('T'), apiKey('U')],
       { status: 400, asked: [[], []] },
@@ -191,26 +196,31 @@ describe('several schemes', () => {
       { status: 400, asked: [[], []] },
     ],
     [
-      'a malformed credential spoils a good one',
+      'a malformed credential is refused, even next to a valid one',
       [authenticated('a'), authenticated('b')],
       [['Authorization', 'Bearer "T"'], apiKey('T')],
       { status: 400, asked: [[], []] },
     ],
     [
-      'an overlong credential is refused before another is looked at',
+      'an overlong credential is refused before another is verified',
       [authenticated('a'), authenticated('b')],
       [bearer('T'), apiKey('T'.repeat(8193))],
       { status: 431, asked: [[], []] },
     ],
-    ['no credential at all is missing', [authenticated('a'), authenticated('b')], [], { status: 401, asked: [[], []] }],
+    [
+      'a request without any credential is refused as missing',
+      [authenticated('a'), authenticated('b')],
+      [],
+      { status: 401, asked: [[], []] },
+    ],
   ];
 
-  for (const [when, give] of [
-    ['at once', (verdict: Verdict) => verdict],
-    ['later', later],
+  for (const [how, given] of [
+    ['without a promise', (verdict: Verdict) => verdict],
+    ['with a promise', later],
   ] as const) {
-    it.each(cases)(`deciding ${when}: %s`, async (_promise, verdicts, headers, expected) => {
-      const schemes = [stub('authorization', give(verdicts[0])), stub('x-api-key', give(verdicts[1]))] as const;
+    it.each(cases)(`verifying ${how}: %s`, async (_promise, verdicts, headers, expected) => {
+      const schemes = [stub('authorization', given(verdicts[0])), stub('x-api-key', given(verdicts[1]))] as const;
       const { passed, status, exchange, faults } = await ask(authenticate(schemes), { headers });
       expect({ passed, id: exchange.principal?.id, status, faults }).toEqual({
         passed: expected.id !== undefined,
@@ -222,7 +232,7 @@ describe('several schemes', () => {
     });
   }
 
-  it('are asked in order while one decides at once and one later', async () => {
+  it('are asked in order, whether they return promises or not', async () => {
     const schemes = [stub('x-a', later(ABSENT)), stub('x-b', ABSENT), stub('x-c', later(authenticated('c')))];
     const headers: readonly HeaderLine[] = schemes.map(({ scheme }) => [scheme, 'T']);
     const { exchange } = await ask(authenticate(schemes), { headers });
@@ -240,11 +250,16 @@ describe('several schemes', () => {
 
 describe('optional', () => {
   it.each([
-    ['lets a request without credentials pass', [], authenticated('a'), undefined],
-    ['lets Basic pass, which is no credential here', [['Authorization', 'Basic eDp5']], authenticated('a'), undefined],
+    ['admits a request without credentials', [], authenticated('a'), undefined],
+    [
+      'admits Basic credentials, which no scheme here reads',
+      [['Authorization', 'Basic eDp5']],
+      authenticated('a'),
+      undefined,
+    ],
     ['refuses malformed credentials', [['Authorization', 'Bearer']], authenticated('a'), 400],
-    ['refuses bad credentials', [bearer('T')], INVALID, 401],
-    ['refuses credentials that nobody knows', [bearer('T')], ABSENT, 401],
+    ['refuses invalid credentials', [bearer('T')], INVALID, 401],
+    ['refuses credentials that no scheme recognizes', [bearer('T')], ABSENT, 401],
     ['refuses credentials that cannot be checked', [bearer('T')], UNAVAILABLE, 503],
     ['refuses overlong credentials', [bearer('T'.repeat(8193))], authenticated('a'), 431],
   ] as const)('%s', async (_promise, headers, verdict, status) => {
@@ -254,7 +269,7 @@ describe('optional', () => {
     }
   });
 
-  it('still takes good credentials', async () => {
+  it('still accepts valid credentials', async () => {
     const guard = authenticate(stub('authorization', authenticated('a')), { optional: true });
     const { passed, exchange } = await ask(guard, { headers: [bearer('T')] });
     expect({ passed, id: exchange.principal?.id }).toEqual({ passed: true, id: 'a' });
@@ -271,12 +286,12 @@ describe('an authenticator at fault', () => {
       },
     ],
     ['rejects', () => Promise.reject(fault)],
-    ['lets in nobody', () => ({ kind: 'authenticated' }) as unknown as Verdict],
-    ['lets in nobody later', async () => ({ kind: 'authenticated' }) as unknown as Verdict],
-    ['gives nothing later', async () => undefined as unknown as Verdict],
+    ['returns no principal', () => ({ kind: 'authenticated' }) as unknown as Verdict],
+    ['promises no principal', async () => ({ kind: 'authenticated' }) as unknown as Verdict],
+    ['promises undefined', async () => undefined as unknown as Verdict],
   ];
 
-  it.each(broken)('that %s is a 500, reported, and never a pass', async (_what, verify) => {
+  it.each(broken)('that %s gets 500, is reported, and never admits a request', async (_what, verify) => {
     for (const optional of [false, true]) {
       const next = stub('x-api-key', authenticated('b'));
       const guard = authenticate([stub('authorization', verify), next], { optional });
@@ -289,15 +304,15 @@ describe('an authenticator at fault', () => {
   });
 
   it.each([
-    ['gives nothing', () => undefined as unknown as Verdict],
-    ['gives a kind that does not exist', () => ({ kind: 'ok' }) as unknown as Verdict],
-    ['gives true', () => true as unknown as Verdict],
-  ])('that %s lets nobody in', async (_what, verify) => {
+    ['returns undefined', () => undefined as unknown as Verdict],
+    ['returns an unknown kind', () => ({ kind: 'ok' }) as unknown as Verdict],
+    ['returns true', () => true as unknown as Verdict],
+  ])('that %s never admits a request', async (_what, verify) => {
     const { status, exchange } = await ask(authenticate(stub('authorization', verify)), { headers: [bearer('T')] });
     expect({ status, principal: exchange.principal }).toEqual({ status: 401, principal: undefined });
   });
 
-  it('that throws while reading is a 500 as well', async () => {
+  it('that throws while reading gets 500 as well', async () => {
     const scheme: Authenticator = {
       ...stub('authorization', authenticated('a')),
       read() {
@@ -310,14 +325,14 @@ describe('an authenticator at fault', () => {
 });
 
 describe('timing', () => {
-  it('answers without a promise where the scheme does', () => {
+  it('answers without a promise if the scheme does', () => {
     const guard = authenticate([stub('authorization', ABSENT), stub('x-api-key', authenticated('b'))]);
     expect(guard(testExchange({ headers: [bearer('T'), apiKey('T')] }).exchange)).toBeUndefined();
     expect(guard(testExchange({ headers: [bearer('T')] }).exchange)).toMatchObject({ status: 401 });
     expect(guard(testExchange().exchange)).toMatchObject({ status: 401 });
   });
 
-  it('writes the principal before the promise resolves, not before the verdict', async () => {
+  it('sets the principal after the verdict and before the promise resolves', async () => {
     const { exchange } = testExchange({ headers: [bearer('T')] });
     const waiting = authenticate(stub('authorization', later(authenticated('a'))))(exchange);
     expect(waiting).toBeInstanceOf(Promise);
@@ -334,14 +349,14 @@ describe('the realm', () => {
     ['', 'Bearer realm=""'],
     ['a "b" \\c', 'Bearer realm="a \\"b\\" \\\\c"'],
     ['x", Basic realm="y', 'Bearer realm="x\\", Basic realm=\\"y"'],
-  ])('%j is sent as %s', async (realm, challenge) => {
+  ])('of %j is sent as %s', async (realm, challenge) => {
     const options = realm === undefined ? {} : { realm };
     const { replyHeaders } = await ask(authenticate(stub('authorization', INVALID), options));
     expect(replyHeaders['WWW-Authenticate']).toBe(challenge);
   });
 
   it.each([['a\r\nSet-Cookie: x=1'], ['a\n'], ['a\0'], ['a\tb'], ['caf\u00e9'], [5], [null], [['api']]])(
-    '%j is refused at construction',
+    'of %j is refused at construction',
     (realm) => {
       const act = () => authenticate(stub('authorization', INVALID), { realm } as unknown as AuthenticateOptions);
       expect(act).toThrow(OptionError);
@@ -351,12 +366,12 @@ describe('the realm', () => {
 });
 
 describe('construction', () => {
-  const good = stub('authorization', INVALID);
+  const scheme = stub('authorization', INVALID);
 
   it.each([
     ['an empty list', [], {}, 'at least one'],
-    ['nothing', undefined, {}, 'authenticators'],
-    ['null in the list', [good, null], {}, 'authenticators'],
+    ['undefined', undefined, {}, 'authenticators'],
+    ['null in the list', [scheme, null], {}, 'authenticators'],
     ['a guard', () => undefined, {}, 'authenticators'],
     ['an authenticator without verify', { scheme: 'x', challenge: 'Bearer', read: readBearer }, {}, 'authenticators'],
     [
@@ -365,10 +380,11 @@ describe('construction', () => {
       {},
       'authenticators',
     ],
-    ['a misspelt option', good, { optionel: true }, 'optionel'],
-    ['optional that is no boolean', good, { optional: 'yes' }, "'yes'"],
-    ['optional of 1', good, { optional: 1 }, 'optional'],
-    ['a second authenticator in the place of options', good, [good], 'options'],
+    ['a misspelt option', scheme, { optionel: true }, 'optionel'],
+    ['optional as a string', scheme, { optional: 'yes' }, "'yes'"],
+    ['optional of null', scheme, { optional: null }, 'optional'],
+    ['optional of 1', scheme, { optional: 1 }, 'optional'],
+    ['a second authenticator instead of options', scheme, [scheme], 'options'],
   ])('refuses %s', (_what, schemes, options, named) => {
     const act = () => authenticate(schemes as Authenticator, options as AuthenticateOptions);
     expect(act).toThrow(OptionError);
@@ -379,8 +395,8 @@ describe('construction', () => {
     ['the options of sharedSecret', { secrets: [SECRET] }],
     ['the bare secret', SECRET],
     ['a list of secrets', [SECRET]],
-    ['something that holds it', { read: SECRET }],
-  ])('shows nothing of the secret when handed %s', (_what, schemes) => {
+    ['an object that contains it', { read: SECRET }],
+  ])('shows nothing of a secret in the error for %s', (_what, schemes) => {
     try {
       authenticate(schemes as unknown as Authenticator);
       expect.unreachable();
@@ -392,13 +408,13 @@ describe('construction', () => {
 });
 
 describe('principalOf', () => {
-  it('gives who was let in', async () => {
+  it('returns the principal of an authenticated exchange', async () => {
     const guard = authenticate(sharedSecret({ secrets: [SECRET], clientId: 'main-server' }));
     const { exchange } = await ask(guard, { headers: [bearer(SECRET)] });
     expect(principalOf(exchange).id).toBe('main-server');
   });
 
-  it('throws where nobody was', async () => {
+  it('throws without a principal', async () => {
     expect(() => principalOf(testExchange().exchange)).toThrow(/authenticate/);
     const { passed, exchange } = await ask(authenticate(stub('authorization', INVALID), { optional: true }));
     expect(passed).toBe(true);
@@ -406,25 +422,31 @@ describe('principalOf', () => {
   });
 });
 
-describe('a scheme that lets in callers without credentials', () => {
+describe('a scheme that admits callers without credentials', () => {
   const open = (header: string, id: string | undefined): Stub => ({
     ...stub(header, INVALID),
     anonymous: () => (id === undefined ? undefined : principal(id)),
   });
 
   it.each([
-    ['is asked where there are none', [open('authorization', 'a')], [], 'a', undefined],
-    ['is asked in its turn', [open('authorization', undefined), open('x-api-key', 'b')], [], 'b', undefined],
+    ['is asked if the request has none', [open('authorization', 'a')], [], 'a', undefined],
+    ['is asked in order', [open('authorization', undefined), open('x-api-key', 'b')], [], 'b', undefined],
     ['may decline', [open('authorization', undefined)], [], undefined, 401],
-    ['is not asked where there are some', [open('authorization', 'a')], [bearer('T')], undefined, 401],
+    ['is not asked if the request has credentials', [open('authorization', 'a')], [bearer('T')], undefined, 401],
     [
-      'is not asked where they are malformed',
+      'is not asked if credentials are malformed',
       [open('authorization', 'a')],
       [['Authorization', 'Bearer']],
       undefined,
       400,
     ],
-    ['is not asked where they are too long', [open('authorization', 'a')], [bearer('T'.repeat(8193))], undefined, 431],
+    [
+      'is not asked if credentials are too long',
+      [open('authorization', 'a')],
+      [bearer('T'.repeat(8193))],
+      undefined,
+      431,
+    ],
   ] as readonly (readonly [string, readonly Stub[], readonly HeaderLine[], string | undefined, number | undefined])[])(
     '%s',
     async (_promise, schemes, headers, id, status) => {
@@ -433,7 +455,7 @@ describe('a scheme that lets in callers without credentials', () => {
     },
   );
 
-  it('and throws is a fault, also where credentials are optional', async () => {
+  it('and throws is a fault, even if credentials are optional', async () => {
     const broken: Authenticator = {
       ...stub('authorization', INVALID),
       anonymous() {
@@ -444,25 +466,25 @@ describe('a scheme that lets in callers without credentials', () => {
   });
 });
 
-it('answers 413 where the body is more than the scheme reads', async () => {
+it('answers 413 if the body is larger than the scheme reads', async () => {
   const answer = await ask(authenticate(stub('authorization', { kind: 'content-too-large' })), {
     headers: [bearer('T')],
   });
   expect([answer.status, JSON.parse(answer.body).code]).toEqual([413, 'content-too-large']);
 });
 
-describe('what JavaScript may give instead of what is promised', () => {
-  /** A promise that is none of this realm's. */
+describe('an authenticator in plain JavaScript', () => {
+  /** A promise of another realm, which is not an instance of this realm's `Promise`. */
   const foreign = <T>(value: T) => runInNewContext('(value) => Promise.resolve(value)')(value) as Promise<T>;
-  // biome-ignore lint/suspicious/noThenProperty: that is what is tried
-  const thenable = <T>(value: T) => ({ then: (done: (late: T) => void) => done(value) }) as Promise<T>;
-  const late = [
+  // biome-ignore lint/suspicious/noThenProperty: the test needs a thenable
+  const thenable = <T>(value: T) => ({ then: (resolve: (value: T) => void) => resolve(value) }) as Promise<T>;
+  const promises = [
     ['a promise of another realm', foreign],
     ['a thenable', thenable],
   ] as const;
   const authorization: HeaderLine = ['Authorization', 'Bearer nonsense'];
 
-  it.each(late)('waits for %s, and lets nobody in by it', async (_what, later) => {
+  it.each(promises)('may return %s, which is waited for and is not a pass', async (_what, later) => {
     for (const failedAuthLimit of [
       { check: () => later(undefined), failed: () => undefined },
       { check: () => undefined, failed: () => later(undefined) },
@@ -472,18 +494,18 @@ describe('what JavaScript may give instead of what is promised', () => {
     }
     const invalid = sequence(authenticate(stub('authorization', () => later(INVALID))));
     expect((await ask(invalid, { headers: [authorization] })).status).toBe(401);
-    const good = sequence(authenticate(stub('authorization', () => later(authenticated('alice')))));
-    expect((await ask(good, { headers: [authorization] })).exchange.principal?.id).toBe('alice');
+    const valid = sequence(authenticate(stub('authorization', () => later(authenticated('alice')))));
+    expect((await ask(valid, { headers: [authorization] })).exchange.principal?.id).toBe('alice');
   });
 
   it.each<[string, unknown]>([
     ['a promise', Promise.resolve(principal('alice'))],
     ['a name', 'alice'],
-    ['nobody', { ...principal('alice'), id: '' }],
-    ['somebody with scopes in one string', { ...principal('alice'), scopes: 'administrator' }],
+    ['a principal with an empty id', { ...principal('alice'), id: '' }],
+    ['a principal with scopes in one string', { ...principal('alice'), scopes: 'administrator' }],
     ['true', true],
     ['null', null],
-  ])('is a fault where a scheme gives %s for a principal', async (_what, given) => {
+  ])('is a fault if it returns %s as the principal', async (_what, given) => {
     const scheme = { ...stub('authorization', INVALID), anonymous: () => given as Principal };
     const anonymous = await ask(sequence(authenticate(scheme)));
     expect([anonymous.status, anonymous.exchange.principal]).toEqual([500, undefined]);

@@ -18,7 +18,7 @@ const enabled = (more: Partial<DevelopmentBypassOptions> = {}) =>
   developmentBypass({ enabled: true, env: {}, ...more });
 
 describe('developmentBypass', () => {
-  it('lets in who shows no credentials, marked', async () => {
+  it('admits a request without credentials, marked as bypassed', async () => {
     const { passed, exchange } = await ask(authenticate(enabled({ scopes: ['jobs'] })));
     expect(passed).toBe(true);
     expect(exchange.principal).toEqual({
@@ -30,20 +30,20 @@ describe('developmentBypass', () => {
     });
   });
 
-  it('lets in who shows any, where it stands alone', async () => {
+  it('admits a request with any credentials if it is the only authenticator', async () => {
     expect((await ask(authenticate(enabled()), { headers: [bearer('whatever')] })).passed).toBe(true);
     expect((await ask(authenticate(enabled()), { headers: [['X-API-Key', 'whatever']] })).passed).toBe(true);
   });
 
   it.each([
-    ['refuses bad credentials beside a real scheme', [bearer('x'.repeat(40))], 401],
-    ['refuses malformed credentials beside a real scheme', [['Authorization', 'Bearer']] as HeaderLine[], 400],
+    ['refuses invalid credentials next to another scheme', [bearer('x'.repeat(40))], 401],
+    ['refuses malformed credentials next to another scheme', [['Authorization', 'Bearer']] as HeaderLine[], 400],
   ])('%s', async (_promise, headers, status) => {
     const guard = authenticate([sharedSecret({ secrets: [SECRET] }), enabled()]);
     expect((await ask(guard, { headers })).status).toBe(status);
   });
 
-  it('takes good credentials for what they are', async () => {
+  it('leaves valid credentials to the other scheme', async () => {
     const guard = authenticate([sharedSecret({ secrets: [SECRET] }), enabled()]);
     const { exchange } = await ask(guard, { headers: [bearer(SECRET)] });
     expect(exchange.principal).toMatchObject({ scheme: 'shared-secret' });
@@ -70,13 +70,13 @@ describe('developmentBypass', () => {
     [{ ENVIRONMENT: ' Production\n' }, 'ENVIRONMENT'],
     [{ ENVIRONMENT: 'production-eu' }, 'ENVIRONMENT'],
     [{ NODE_ENV: 'prod' }, 'NODE_ENV'],
-  ])('cannot be enabled with %j', (env, name) => {
+  ])('refuses to be enabled with %j', (env, name) => {
     expect(() => enabled({ env })).toThrow(OptionError);
     expect(() => enabled({ env })).toThrow(name);
     expect(() => developmentBypass({ enabled: false, env })).not.toThrow();
   });
 
-  it('looks into the environment of the process by itself', () => {
+  it('reads the environment of the process by default', () => {
     vi.stubEnv('ENVIRONMENT', 'production');
     expect(() => developmentBypass({ enabled: true })).toThrow(/ENVIRONMENT/);
   });
@@ -94,6 +94,9 @@ describe('developmentBypass', () => {
     ['"enabled"', {}],
     ['"clientId"', { enabled: true, clientId: '' }],
     ['"scopes"', { enabled: true, scopes: 'jobs' }],
+    ['"scopes"', { enabled: true, scopes: ['a b'] }],
+    ['"scopes"', { enabled: false, scopes: ['a b'] }],
+    ['"clientId"', { enabled: true, clientId: null }],
     ['"enable"', { enable: true }],
   ])('refuses a bad %s', (name, options) => {
     expect(() => developmentBypass({ env: {}, ...options } as unknown as DevelopmentBypassOptions)).toThrow(name);

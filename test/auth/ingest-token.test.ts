@@ -7,6 +7,7 @@ import { ask, type HeaderLine } from '../exchange-fixture.js';
 
 const TOKEN = 'my-secret-ingestion-token';
 const OLD = 'the-c4n4ry-token-before-it';
+const NOW = 1_760_000_000_000;
 const header = (token: string): HeaderLine => ['X-Ingest-Token', token];
 const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
 
@@ -15,38 +16,42 @@ beforeEach(() => warned.mockClear());
 describe('ingestToken', () => {
   const guard = authenticate(ingestToken({ tokens: [TOKEN, { secret: OLD, id: 'old' }] }));
   it.each([
-    ['lets in with the token', [header(TOKEN)], undefined],
-    ['lets in with an earlier token', [header(OLD)], undefined],
-    ['refuses another', [header('another-secret-ingest-token')], 401],
-    ['refuses one that is cut', [header(TOKEN.slice(0, -1))], 401],
-    ['refuses one that goes on', [header(`${TOKEN}x`)], 401],
-    ['minds the case', [header(TOKEN.toUpperCase())], 401],
-    ['refuses none', [], 401],
-    ['takes a blank one for none', [header('  ')], 401],
-    ['refuses two lines', [header(TOKEN), header(TOKEN)], 400],
-    ['refuses one with a space', [header('my secret ingestion token')], 400],
-    ['refuses one beyond ASCII', [header('my-s\u00e9cret-ingestion-token')], 400],
-    ['refuses one over 8 KB', [header('x'.repeat(8193))], 431],
-    ['does not look into Authorization', [['Authorization', `Bearer ${TOKEN}`] as HeaderLine], 401],
+    ['accepts the token', [header(TOKEN)], undefined],
+    ['accepts an earlier token', [header(OLD)], undefined],
+    ['refuses another token', [header('another-secret-ingest-token')], 401],
+    ['refuses a token without its last character', [header(TOKEN.slice(0, -1))], 401],
+    ['refuses a token with one more character', [header(`${TOKEN}x`)], 401],
+    ['refuses the token in another case', [header(TOKEN.toUpperCase())], 401],
+    ['refuses a request without a token', [], 401],
+    ['treats a blank token as missing', [header('  ')], 401],
+    ['refuses two header lines', [header(TOKEN), header(TOKEN)], 400],
+    ['refuses a token with a space', [header('my secret ingestion token')], 400],
+    ['refuses a token with a character outside ASCII', [header('my-s\u00e9cret-ingestion-token')], 400],
+    ['refuses a token over 8 KB', [header('x'.repeat(8193))], 431],
+    ['does not read Authorization', [['Authorization', `Bearer ${TOKEN}`] as HeaderLine], 401],
   ])('%s', async (_promise, headers, status) => {
     expect((await ask(guard, { headers })).status).toBe(status);
   });
 
-  it('tells which token was used', async () => {
+  it('names the token that was used in the principal', async () => {
     const { exchange } = await ask(guard, { headers: [header(OLD)] });
     expect(exchange.principal).toEqual({ id: 'ingest', scheme: 'ingest-token', scopes: [], credentialId: 'old' });
   });
 
-  it('refuses an ended token from its end on', async () => {
-    let now = 999;
-    const ending = ingestToken({ tokens: [TOKEN, { secret: OLD, expiresAt: new Date(1000) }], now: () => now });
-    const answer = () => ask(authenticate(ending), { headers: [header(OLD)] });
+  it.each([
+    ['a Date', new Date(NOW)],
+    ['an ISO 8601 string', new Date(NOW).toISOString()],
+    ['epoch milliseconds', NOW],
+  ])('refuses a token from its expiry on, given as %s', async (_what, expiresAt) => {
+    let now = NOW - 1;
+    const expiring = ingestToken({ tokens: [TOKEN, { secret: OLD, expiresAt }], now: () => now });
+    const answer = () => ask(authenticate(expiring), { headers: [header(OLD)] });
     expect((await answer()).passed).toBe(true);
-    now = 1000;
+    now = NOW;
     expect((await answer()).status).toBe(401);
   });
 
-  it('reads the header that it is told, and names it in its challenge', async () => {
+  it('reads the configured header, and names it in its challenge', async () => {
     const named = authenticate(ingestToken({ tokens: [TOKEN], header: 'X-Feed-Key' }));
     expect((await ask(named, { headers: [['x-feed-key', TOKEN]] })).passed).toBe(true);
     expect((await ask(named)).replyHeaders).toEqual({ 'WWW-Authenticate': 'X-Feed-Key realm="api"' });
@@ -54,12 +59,12 @@ describe('ingestToken', () => {
 });
 
 describe('an ingest token that is not set', () => {
-  it.each([[[]], [['']], [['', '']]])('%j stops the start', (tokens) => {
+  it.each([[[]], [['']], [['', '']]])('is an OptionError: %j', (tokens) => {
     expect(() => ingestToken({ tokens })).toThrow(OptionError);
     expect(() => ingestToken({ tokens, whenUnset: 'refuse' })).toThrow(/ingestToken "tokens/);
   });
 
-  it.each([[[]], [['']], [['', '']]])('%j lets everybody in where that is asked for, and warns', async (tokens) => {
+  it.each([[[]], [['']], [['', '']]])("admits every request with whenUnset: 'open', and warns: %j", async (tokens) => {
     const guard = authenticate(ingestToken({ tokens, whenUnset: 'open' }));
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('everybody'), {
       code: 'GATEWARDEN_INGEST_OPEN',
@@ -70,7 +75,7 @@ describe('an ingest token that is not set', () => {
     }
   });
 
-  it('is not open where a token is set', async () => {
+  it('does not open a service that has a token', async () => {
     const guard = authenticate(ingestToken({ tokens: [TOKEN], whenUnset: 'open' }));
     expect((await ask(guard)).status).toBe(401);
     expect(warned).not.toHaveBeenCalled();
@@ -79,19 +84,34 @@ describe('an ingest token that is not set', () => {
 
 describe('construction', () => {
   it.each([
-    ['an empty token beside another', { tokens: [TOKEN, ''] }, 'tokens[1]'],
-    ['an empty token beside another, open', { tokens: [TOKEN, ''], whenUnset: 'open' }, 'tokens[1]'],
+    ['an empty token next to another', { tokens: [TOKEN, ''] }, 'tokens[1]'],
+    [
+      'an unset variable',
+      { tokens: [undefined] },
+      'tokens[0]" is not set; it must be a string of at least 16 characters',
+    ],
+    ['an unset variable, open', { tokens: [undefined], whenUnset: 'open' }, 'tokens[0]" is not set'],
+    [
+      'an unset variable next to a token, open',
+      { tokens: [TOKEN, undefined], whenUnset: 'open' },
+      'tokens[1]" is not set',
+    ],
+    ['no token at all', { tokens: [] }, 'openssl rand -hex 32'],
+    ['an empty token next to another, open', { tokens: [TOKEN, ''], whenUnset: 'open' }, 'tokens[1]'],
     ['a token under 16 characters', { tokens: ['x'.repeat(15)] }, 'tokens[0]'],
     ['a token with a space', { tokens: ['my secret ingestion token'] }, 'tokens[0]'],
     ['a token twice', { tokens: [TOKEN, TOKEN] }, 'twice'],
-    ['no list', { tokens: TOKEN }, 'tokens'],
-    ['no tokens', {}, 'tokens'],
-    ['no tokens, open', { whenUnset: 'open' }, 'tokens'],
-    ['no client, open', { tokens: [], whenUnset: 'open', clientId: '' }, 'clientId'],
+    ['tokens that are not a list', { tokens: TOKEN }, 'tokens'],
+    ['missing tokens', {}, 'tokens'],
+    ['missing tokens, open', { whenUnset: 'open' }, 'tokens'],
+    ['an empty client, open', { tokens: [], whenUnset: 'open', clientId: '' }, 'clientId'],
+    ['a scope of two words', { tokens: [TOKEN], scopes: ['a b'] }, 'scopes'],
+    ['a scope of two words, open', { tokens: [], whenUnset: 'open', scopes: ['a b'] }, 'scopes'],
+    ['an expiry in seconds', { tokens: [{ secret: TOKEN, expiresAt: 1_760_000_000 }] }, 'tokens[0].expiresAt'],
     ['an admin scope, open', { tokens: [], whenUnset: 'open', scopes: ['administrator'] }, 'scopes'],
     ['a token as its own client', { tokens: [TOKEN], clientId: TOKEN }, 'clientId'],
-    ['whenUnset of another kind', { tokens: [], whenUnset: true }, 'whenUnset'],
-    ['a header that is no name', { tokens: [TOKEN], header: 'X Token' }, 'header'],
+    ['a whenUnset of true', { tokens: [], whenUnset: true }, 'whenUnset'],
+    ['a header that is not a name', { tokens: [TOKEN], header: 'X Token' }, 'header'],
     ['a misspelt option', { tokens: [TOKEN], whenunset: 'open' }, 'whenunset'],
   ])('refuses %s and shows no token', (_what, options, named) => {
     let thrown: unknown;

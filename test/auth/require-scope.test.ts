@@ -8,22 +8,22 @@ const principal = (...scopes: string[]): Principal => ({ id: 'a', scheme: 'test'
 
 describe('requireScope', () => {
   it.each([
-    ['passes with the scope', 'admin', ['admin'], true],
-    ['passes with the scope among others', 'admin', ['read', 'admin'], true],
-    ['passes with all of several', ['read', 'admin'], ['admin', 'read'], true],
-    ['refuses without any', 'admin', [], false],
-    ['refuses with another', 'admin', ['read'], false],
-    ['refuses with one of two', ['read', 'admin'], ['read'], false],
-    ['does not take a longer scope for it', 'admin', ['administrator'], false],
-    ['does not take a shorter scope for it', 'admin', ['adm'], false],
-    ['minds the case', 'admin', ['Admin'], false],
-    ['does not find it within another', 'admin', ['read admin'], false],
+    ['admits a principal with the scope', 'admin', ['admin'], true],
+    ['admits a principal with the scope among others', 'admin', ['read', 'admin'], true],
+    ['admits a principal with all required scopes', ['read', 'admin'], ['admin', 'read'], true],
+    ['refuses a principal without scopes', 'admin', [], false],
+    ['refuses a principal with another scope', 'admin', ['read'], false],
+    ['refuses a principal with one of two required scopes', ['read', 'admin'], ['read'], false],
+    ['refuses a longer scope that begins with the required one', 'admin', ['administrator'], false],
+    ['refuses a shorter scope', 'admin', ['adm'], false],
+    ['refuses the scope in another case', 'admin', ['Admin'], false],
+    ['refuses the scope as a word within another', 'admin', ['read admin'], false],
   ])('%s', async (_promise, needed, granted, passes) => {
     const { passed, status } = await ask(requireScope(needed), { principal: principal(...granted) });
     expect({ passed, status }).toEqual({ passed: passes, status: passes ? undefined : 403 });
   });
 
-  it('says what is needed, as RFC 6750 has it, and nothing of what was granted', async () => {
+  it('names the required scopes in the challenge of RFC 6750, and not the granted ones', async () => {
     const answer = await ask(requireScope(['read', 'admin'], { realm: 'jobs' }), { principal: principal('read', 'x') });
     expect(answer.replyHeaders).toEqual({
       'WWW-Authenticate': 'Bearer realm="jobs", error="insufficient_scope", scope="read admin"',
@@ -36,20 +36,20 @@ describe('requireScope', () => {
     });
   });
 
-  it('is a fault, not a pass, where nobody was authenticated', async () => {
+  it('is a fault, not a pass, without a principal', async () => {
     const { status, faults } = await ask(requireScope('admin'));
     expect(status).toBe(500);
     expect(String(faults[0])).toMatch(/no principal/);
   });
 
   it.each([[''], [[]], ['two words'], ['quo"te'], ['back\\slash'], [['admin', '']], [5], [undefined], [['admin', 5]]])(
-    'cannot be made for %j',
+    'refuses the scopes %j at construction',
     (scopes) => {
       expect(() => requireScope(scopes as string)).toThrow(OptionError);
     },
   );
 
-  it('refuses a realm that is no printable text, and options that it does not know', () => {
+  it('refuses a realm that is not printable, and unknown options', () => {
     expect(() => requireScope('admin', { realm: 'a\r\n' })).toThrow(/requireScope "realm"/);
     expect(() => requireScope('admin', { scopes: [] } as RequireScopeOptions)).toThrow(/no option "scopes"/);
   });

@@ -18,7 +18,7 @@ const bearer = (token: string): readonly HeaderLine[] => [['Authorization', `Bea
 const authorization = (...lines: readonly string[]): readonly HeaderLine[] =>
   lines.map((line) => ['Authorization', line]);
 
-/** A shared secret that counts how often it is asked to compute anything. */
+/** A shared secret that counts the calls of its `verify`. */
 function counted(options: SharedSecretOptions): { scheme: Authenticator; calls: () => number } {
   const scheme = sharedSecret(options);
   let calls = 0;
@@ -64,10 +64,10 @@ describe('a bearer credential', () => {
     ['bearer T', authorization(`bearer ${SECRET}`)],
     ['BEARER T', authorization(`BEARER ${SECRET}`)],
     ['bEaReR T', authorization(`bEaReR ${SECRET}`)],
-    ['Bearer, two spaces, T', authorization(`Bearer  ${SECRET}`)],
-    ['Bearer, nine spaces, T', authorization(`Bearer         ${SECRET}`)],
+    ['Bearer and T, separated by two spaces', authorization(`Bearer  ${SECRET}`)],
+    ['Bearer and T, separated by nine spaces', authorization(`Bearer         ${SECRET}`)],
     ['a header name in lower case', [['authorization', `Bearer ${SECRET}`]]],
-    ['another X-API-Key, which is no credential here', [...bearer(SECRET), ['X-API-Key', WRONG]]],
+    ['Bearer T next to an X-API-Key, which this scheme does not read', [...bearer(SECRET), ['X-API-Key', WRONG]]],
   ];
 
   it.each(accepted)('is accepted as %s', async (_sent, headers) => {
@@ -82,7 +82,7 @@ describe('a bearer credential', () => {
   });
 
   const refused: readonly (readonly [sent: string, headers: readonly HeaderLine[], expected: Refusal])[] = [
-    ['nothing', [], MISSING],
+    ['no header', [], MISSING],
     ['a blank header', authorization(''), MISSING],
     ['Basic', authorization(`Basic ${Buffer.from(`user:${SECRET}`).toString('base64')}`), MISSING],
     ['Digest', authorization(`Digest username="${SECRET}"`), MISSING],
@@ -110,19 +110,19 @@ describe('a bearer credential', () => {
     ['Bearer with a NUL', authorization(`Bearer ${SECRET}\0`), MALFORMED],
     ['Bearer with a line feed', authorization(`Bearer ${SECRET}\n`), MALFORMED],
     ['Bearer with a letter of Latin-1', authorization(`Bearer ${WRONG}\u00e9`), MALFORMED],
-    ['two Authorization lines alike', authorization(`Bearer ${SECRET}`, `Bearer ${SECRET}`), MALFORMED],
+    ['two equal Authorization lines', authorization(`Bearer ${SECRET}`, `Bearer ${SECRET}`), MALFORMED],
     ['the secret, then Basic', authorization(`Bearer ${SECRET}`, 'Basic eDp5'), MALFORMED],
     ['Basic, then the secret', authorization('Basic eDp5', `Bearer ${SECRET}`), MALFORMED],
     ['a blank line, then the secret', authorization('', `Bearer ${SECRET}`), MALFORMED],
     ['another secret', bearer(WRONG), INVALID],
-    ['a secret less its last character', bearer(EARLIER.slice(0, -1)), INVALID],
-    ['a secret less its first character', bearer(EARLIER.slice(1)), INVALID],
-    ['a secret and one character more', bearer(`${EARLIER}E`), INVALID],
-    ['a secret and one character before it', bearer(`E${EARLIER}`), INVALID],
+    ['a secret without its last character', bearer(EARLIER.slice(0, -1)), INVALID],
+    ['a secret without its first character', bearer(EARLIER.slice(1)), INVALID],
+    ['a secret with one more character', bearer(`${EARLIER}E`), INVALID],
+    ['a secret after one more character', bearer(`E${EARLIER}`), INVALID],
     ['a secret with one more =', bearer(`${SECRET}=`), INVALID],
-    ['a secret with one = less', bearer(SECRET.slice(0, -1)), INVALID],
+    ['a secret with one fewer =', bearer(SECRET.slice(0, -1)), INVALID],
     ['a secret in the other case', bearer(EARLIER.toUpperCase()), INVALID],
-    ['its digest', bearer('0'.repeat(64)), INVALID],
+    ['a digest', bearer('0'.repeat(64)), INVALID],
     ['__proto__', bearer('__proto__'), INVALID],
     ['8,192 characters', bearer('A'.repeat(8192)), INVALID],
     ['8,193 characters', bearer('A'.repeat(8193)), TOO_LARGE],
@@ -136,16 +136,16 @@ describe('a bearer credential', () => {
     expect(refusalOf(answer)).toEqual(expected);
     expect(answer.exchange.principal).toBeUndefined();
     expect(answer.faults).toEqual([]);
-    // Only what reads as one credential of bearable length is worth a hash.
+    // Only one well-formed credential of acceptable length is hashed.
     expect(calls()).toBe(expected === INVALID ? 1 : 0);
   });
 
-  it.each(['access_token', 'token', 'api_key'])('is not looked for in the query as %s', async (name) => {
+  it.each(['access_token', 'token', 'api_key'])('is not read from the query parameter %s', async (name) => {
     const url = `/generate?${name}=${encodeURIComponent(SECRET)}`;
     expect(refusalOf(await ask(authenticate(sharedSecret({ secrets: [SECRET] })), { url }))).toEqual(MISSING);
   });
 
-  it('is refused with any one character of it in the other case', async () => {
+  it('is refused if any one character is in the other case', async () => {
     const guard = authenticate(sharedSecret({ secrets: [SECRET, EARLIER] }));
     for (const secret of [SECRET, EARLIER]) {
       for (let i = 0; i < secret.length; i++) {
@@ -158,7 +158,7 @@ describe('a bearer credential', () => {
     }
   });
 
-  it('is let in if and only if it is one of the secrets', async () => {
+  it('is accepted if and only if it is one of the secrets', async () => {
     const guard = authenticate(sharedSecret({ secrets: [SECRET, EARLIER] }));
     const token = fc.oneof(
       fc.constantFrom(SECRET, EARLIER),
@@ -200,27 +200,40 @@ describe('rotation', () => {
   });
 
   it.each([
-    ['one millisecond before its end', NOW - 1, true],
-    ['exactly at its end', NOW, false],
-    ['one millisecond after its end', NOW + 1, false],
-  ])('decides on an earlier secret %s', async (_when, now, passes) => {
+    ['accepts an earlier secret one millisecond before it expires', NOW - 1, true],
+    ['refuses an earlier secret exactly when it expires', NOW, false],
+    ['refuses an earlier secret one millisecond after it expired', NOW + 1, false],
+  ])('%s', async (_promise, now, passes) => {
     const answer = await ask(guardAt(now), { headers: bearer(EARLIER) });
     expect(answer.passed).toBe(passes);
     if (!passes) expect(refusalOf(answer)).toEqual(INVALID);
     expect((await ask(guardAt(now), { headers: bearer(SECRET) })).passed).toBe(true);
   });
 
-  it.each([SECRET, EARLIER])('accepts no secret by a clock that gives NaN: %#', async (secret) => {
+  it.each([SECRET, EARLIER])('accepts no secret while the clock returns NaN: %#', async (secret) => {
     expect((await ask(guardAt(Number.NaN), { headers: bearer(secret) })).status).toBe(401);
   });
 
-  it('goes by the ordinary clock unless given one', async () => {
+  it('uses the system clock by default', async () => {
     const ending = (expiresAt: Date) => authenticate(sharedSecret({ secrets: [{ secret: SECRET, expiresAt }] }));
     expect((await ask(ending(new Date(Date.now() + 3_600_000)), { headers: bearer(SECRET) })).passed).toBe(true);
     expect((await ask(ending(new Date(Date.now() - 1)), { headers: bearer(SECRET) })).status).toBe(401);
   });
 
-  it('answers an expired secret and an unknown one alike, to the byte', async () => {
+  it.each([
+    ['a Date', new Date(NOW)],
+    ['an ISO 8601 string', new Date(NOW).toISOString()],
+    ['epoch milliseconds', NOW],
+  ])('accepts %s as the expiry', async (_what, expiresAt) => {
+    let time = NOW - 1;
+    const guard = authenticate(sharedSecret({ secrets: [{ secret: SECRET, expiresAt }], now: () => time }));
+    const { passed, exchange } = await ask(guard, { headers: bearer(SECRET) });
+    expect([passed, exchange.principal?.expiresAt]).toEqual([true, NOW]);
+    time = NOW;
+    expect((await ask(guard, { headers: bearer(SECRET) })).status).toBe(401);
+  });
+
+  it('answers an expired secret and an unknown one with the same bytes', async () => {
     const unknown = await ask(guardAt(NOW), { headers: bearer(WRONG) });
     const expired = await ask(guardAt(NOW), { headers: bearer(EARLIER) });
     const wire = ({ status, replyHeaders, body, contentType, headers }: Answer) =>
@@ -229,7 +242,7 @@ describe('rotation', () => {
     expect(refusalOf(expired)).toEqual(INVALID);
   });
 
-  it('numbers the secrets by their place, and gives a principal that nobody can change', async () => {
+  it('names the secrets by their position, and returns a frozen principal', async () => {
     const scopes = ['generate'];
     const guard = authenticate(sharedSecret({ secrets: [SECRET, EARLIER], scopes }));
     scopes.push('admin');
@@ -253,14 +266,16 @@ describe('construction', () => {
   const at = (i: number, entry: unknown) => [...Array.from({ length: i }, (_, n) => `${n}${SECRET}`), entry];
 
   const refused: readonly (readonly [what: string, options: unknown, ...named: string[]])[] = [
-    ['no secrets', {}, 'secrets'],
-    ['an empty list', { secrets: [] }, 'secrets'],
+    ['missing secrets', {}, 'secrets'],
+    ['an empty list', { secrets: [] }, 'secrets', 'openssl rand -hex 32'],
     ['a secret that is not in a list', { secrets: SECRET }, 'secrets'],
     ['a list instead of options', [SECRET], 'sharedSecret'],
     ['a secret instead of options', SECRET, 'sharedSecret'],
-    ['an empty secret', { secrets: [''] }, 'secrets[0]', '32'],
-    ['31 characters', { secrets: at(1, SECRET.slice(0, 31)) }, 'secrets[1]', '32'],
-    ['undefined, as of an unset variable', { secrets: [undefined] }, 'secrets[0]', '32'],
+    ['an empty secret', { secrets: [''] }, 'secrets[0]" is empty', '32', 'openssl rand -hex 32'],
+    ['31 characters', { secrets: at(1, SECRET.slice(0, 31)) }, 'secrets[1]', '32', 'openssl rand -hex 32'],
+    ['undefined, from an unset variable', { secrets: [undefined] }, 'secrets[0]" is not set', 'openssl rand -hex 32'],
+    ['undefined next to a secret', { secrets: at(1, undefined) }, 'secrets[1]" is not set', '32'],
+    ['an entry with an unset variable', { secrets: [{ secret: undefined, id: 'a' }] }, 'secrets[0]" is not set', '32'],
     ['null', { secrets: at(2, null) }, 'secrets[2]', '32'],
     ['a number', { secrets: [1234567890123456] }, 'secrets[0]'],
     ['an entry without a secret', { secrets: at(1, { id: 'a' }) }, 'secrets[1]', '32'],
@@ -270,22 +285,42 @@ describe('construction', () => {
     ['a line end', { secrets: at(1, `${WRONG}\n`) }, 'secrets[1]'],
     ['a quotation mark', { secrets: [`"${WRONG}"`] }, 'secrets[0]'],
     ['a letter beyond ASCII', { secrets: [`${WRONG}\u00e9`] }, 'secrets[0]'],
-    ['a = in its middle', { secrets: [`${WRONG}=${WRONG}`] }, 'secrets[0]'],
+    ['a = in the middle', { secrets: [`${WRONG}=${WRONG}`] }, 'secrets[0]'],
     ['a secret twice', { secrets: [SECRET, WRONG, SECRET] }, 'secrets', 'twice'],
-    ['a secret twice, once with an end', { secrets: [SECRET, { secret: SECRET, expiresAt: new Date(NOW) }] }, 'twice'],
-    ['an end that is a number', { secrets: [{ secret: SECRET, expiresAt: NOW }] }, 'secrets[0].expiresAt', `${NOW}`],
-    ['an end that is no date', { secrets: at(1, { secret: WRONG, expiresAt: new Date('x') }) }, 'secrets[1].expiresAt'],
-    ['an end of null', { secrets: [{ secret: SECRET, expiresAt: null }] }, 'secrets[0].expiresAt', 'null'],
-    ['a misspelt end', { secrets: at(1, { secret: WRONG, expires: new Date(NOW) }) }, 'secrets[1]', 'expiresAt'],
+    [
+      'a secret twice, once with an expiry',
+      { secrets: [SECRET, { secret: SECRET, expiresAt: new Date(NOW) }] },
+      'twice',
+    ],
+    [
+      'an expiry in seconds',
+      { secrets: [{ secret: SECRET, expiresAt: NOW / 1000 }] },
+      'secrets[0].expiresAt',
+      `${NOW / 1000}`,
+    ],
+    [
+      'an expiry without a zone',
+      { secrets: [{ secret: SECRET, expiresAt: '2026-01-01T00:00:00' }] },
+      'secrets[0].expiresAt',
+    ],
+    [
+      'an expiry that is an invalid Date',
+      { secrets: at(1, { secret: WRONG, expiresAt: new Date('x') }) },
+      'secrets[1].expiresAt',
+    ],
+    ['an expiry of null', { secrets: [{ secret: SECRET, expiresAt: null }] }, 'secrets[0].expiresAt', 'null'],
+    ['a misspelt expiry', { secrets: at(1, { secret: WRONG, expires: new Date(NOW) }) }, 'secrets[1]', 'expiresAt'],
     ['an empty id', { secrets: [{ secret: SECRET, id: '' }] }, 'secrets[0].id'],
     ['an id that is a number', { secrets: [{ secret: SECRET, id: 7 }] }, 'secrets[0].id'],
     ['the secret as its own id', { secrets: [{ secret: SECRET, id: SECRET }] }, 'secrets[0].id'],
     ['a misspelt option', { secrets: [SECRET], scope: ['a'] }, 'scope'],
     ['an empty clientId', { secrets: [SECRET], clientId: '' }, 'clientId', "''"],
     ['a clientId that is a number', { secrets: [SECRET], clientId: 5 }, 'clientId', '5'],
-    ['scopes that are no list', { secrets: [SECRET], scopes: 'admin' }, 'scopes', "'admin'"],
-    ['scopes that are no strings', { secrets: [SECRET], scopes: [1] }, 'scopes', '1'],
-    ['a clock that is no function', { secrets: [SECRET], now: NOW }, 'now', `${NOW}`],
+    ['scopes that are not a list', { secrets: [SECRET], scopes: 'admin' }, 'scopes', "'admin'"],
+    ['a scope of two words', { secrets: [SECRET], scopes: ['a b'] }, 'scopes', "[ 'a b' ]"],
+    ['an empty scope', { secrets: [SECRET], scopes: [''] }, 'scopes'],
+    ['scopes that are not strings', { secrets: [SECRET], scopes: [1] }, 'scopes', '1'],
+    ['a clock that is not a function', { secrets: [SECRET], now: NOW }, 'now', `${NOW}`],
   ];
 
   it.each(refused)('refuses %s', (_what, options, ...named) => {
@@ -295,12 +330,19 @@ describe('construction', () => {
     for (const secret of [SECRET, WRONG, 'short', '1234567890']) expectNothingOf(secret, inspect(error));
   });
 
-  it('takes 32 characters, and every character that a bearer token may hold', () => {
+  it('accepts 32 characters, and every character of a bearer token', () => {
     expect(sharedSecret({ secrets: ['a'.repeat(32), '0123456789-._~+/ABCDEFGHIJKLMNOPQRSTUVWXYZ===='] })).toBeDefined();
   });
 
+  it('says exactly what is missing and how to make it if the variable is not set', () => {
+    const secrets: readonly (string | undefined)[] = [process.env.GATEWARDEN_TEST_UNSET_SECRET];
+    expect(() => sharedSecret({ secrets })).toThrow(
+      'gatewarden: sharedSecret "secrets[0]" is not set; it must be a string of at least 32 characters, such as the output of `openssl rand -hex 32`',
+    );
+  });
+
   it('never shows a secret or a part of it in an error', () => {
-    // Of characters that occur in none of the messages, so that each one of them would give a leak away.
+    // These characters occur in no message, so any of them in a message is a leak.
     const alphabet = fc.constantFrom(...'6789QZXJKV#!$%&^\u00a3\u20ac\u00fc@');
     const bad = fc.oneof(
       fc.string({ unit: alphabet, minLength: 1, maxLength: 31 }),
@@ -326,7 +368,7 @@ describe('construction', () => {
   });
 });
 
-/** No eight characters in a row of `secret` stand in `text`. */
+/** Expects that `text` contains no eight consecutive characters of `secret`. */
 function expectNothingOf(secret: string, text: string): void {
   const size = Math.min(8, secret.length);
   for (let i = 0; i + size <= secret.length; i++) expect(text).not.toContain(secret.slice(i, i + size));
@@ -345,8 +387,8 @@ describe('a secret', () => {
     authorization(`Bearer ${SECRET}`, `Bearer ${SECRET}`),
   ];
 
-  it('stands in no reply, no response header, no principal and no reported fault', async () => {
-    const scheme = sharedSecret({ secrets: [SECRET, { secret: EARLIER, expiresAt: new Date(0) }] });
+  it('appears in no reply, no response header, no principal and no reported fault', async () => {
+    const scheme = sharedSecret({ secrets: [SECRET, { secret: EARLIER, expiresAt: new Date(NOW) }] });
     const failing: Authenticator = {
       ...scheme,
       verify() {
@@ -373,7 +415,7 @@ describe('a secret', () => {
     expect(refusals).toBe(25);
   });
 
-  it('stands nowhere in the authenticator that a log might print', () => {
+  it('does not appear when the authenticator is printed', () => {
     const shown = inspect(sharedSecret({ secrets: [SECRET, EARLIER] }), { depth: 10, showHidden: true });
     for (const secret of [SECRET, EARLIER]) expectNothingOf(secret, shown);
   });

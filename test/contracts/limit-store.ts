@@ -17,7 +17,7 @@ export interface LimitStoreSetup {
   close?(): void | Promise<void>;
 }
 
-/** A clock that stands still until it is told otherwise. */
+/** A clock that moves only when it is set or advanced. */
 export class ManualClock implements StoreClock {
   #now: number;
 
@@ -44,7 +44,7 @@ const MIDNIGHT = Date.UTC(2025, 5, 16);
 const SECOND = 1000;
 const HOUR = 3_600_000;
 
-/** Policies of one name share their count, whatever their limit. */
+/** Policies of one name and window share their count, whatever their limit. */
 const perSecond = (limit: number) => slidingWindow({ limit, window: `${SECOND}ms`, name: 'second' });
 const perMinute = (limit: number) => slidingWindow({ limit, window: `${60 * SECOND}ms`, name: 'minute' });
 const perDay = (limit: number, timeZone = 'UTC') => dailyQuota({ limit, timeZone });
@@ -69,24 +69,24 @@ const BAD_UNITS = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY];
 const BAD_SETTLED_UNITS = [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY];
 
 const ZONES: readonly [zone: string, what: string, start: string, end: string][] = [
-  ['UTC', 'an ordinary day', '2025-03-30T00:00Z', '2025-03-31T00:00Z'],
+  ['UTC', 'a day of 24 hours', '2025-03-30T00:00Z', '2025-03-31T00:00Z'],
   ['UTC', 'a leap day', '2024-02-29T00:00Z', '2024-03-01T00:00Z'],
   ['Europe/Berlin', '23 hours', '2025-03-29T23:00Z', '2025-03-30T22:00Z'],
   ['Europe/Berlin', '25 hours', '2025-10-25T22:00Z', '2025-10-26T23:00Z'],
   ['America/New_York', '23 hours', '2025-03-09T05:00Z', '2025-03-10T04:00Z'],
   ['America/New_York', '25 hours', '2025-11-02T04:00Z', '2025-11-03T05:00Z'],
   ['Australia/Lord_Howe', '24 hours and a half', '2025-04-05T13:00Z', '2025-04-06T13:30Z'],
-  ['Asia/Kolkata', 'midnight at half past', '2025-06-14T18:30Z', '2025-06-15T18:30Z'],
+  ['Asia/Kolkata', 'a day that begins at half past the UTC hour', '2025-06-14T18:30Z', '2025-06-15T18:30Z'],
   ['Africa/Cairo', 'a day that begins at 01:00', '2024-04-25T22:00Z', '2024-04-26T21:00Z'],
-  ['Africa/Cairo', 'a day whose last hour comes twice', '2024-10-30T21:00Z', '2024-10-31T22:00Z'],
+  ['Africa/Cairo', 'a day whose last hour is repeated', '2024-10-30T21:00Z', '2024-10-31T22:00Z'],
   ['America/Asuncion', 'a day that begins at 01:00', '2023-10-01T04:00Z', '2023-10-02T03:00Z'],
   ['Pacific/Apia', 'the day before the skipped one', '2011-12-29T10:00Z', '2011-12-30T10:00Z'],
   ['Pacific/Apia', 'the day after the skipped one', '2011-12-30T10:00Z', '2011-12-31T10:00Z'],
 ];
 
 /**
- * What every limit store promises. Every verb is awaited, and time passes only by the clock that `setup` gives: a store
- * behind a real server has to take its time from there while the suite runs.
+ * What every limit store promises. Every method is awaited. Time passes only by the clock that `setup` returns: a store
+ * on a real server must use that clock while the suite runs.
  */
 export function limitStoreContract(name: string, setup: () => LimitStoreSetup | Promise<LimitStoreSetup>): void {
   describe(`${name}, as a limit store`, () => {
@@ -121,9 +121,9 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
     }
 
     async function state(policy: QuotaPolicy, key = 'key'): Promise<QuotaState> {
-      const [found] = await store.peek([policy], [key]);
-      if (found === undefined) throw new Error('peek gave no state');
-      return found;
+      const [peeked] = await store.peek([policy], [key]);
+      if (peeked === undefined) throw new Error('peek returned no state');
+      return peeked;
     }
 
     async function remaining(policy: QuotaPolicy, key = 'key'): Promise<number> {
@@ -133,7 +133,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
     const violationsOf = ({ violations }: Refused) => violations.map(({ state, retryAt }) => [state.name, retryAt]);
 
     describe('at the edge of a sliding window', () => {
-      it('counts a unit until the last millisecond of its window, and no longer', async () => {
+      it('counts a unit up to the last millisecond of its window, and no longer', async () => {
         await admitted(perSecond(1));
         clock.set(NOON + SECOND - 1);
         await refused(perSecond(1));
@@ -141,7 +141,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(1));
       });
 
-      it('lets units go one by one, each when its own window has passed', async () => {
+      it('forgets each unit when its own window has passed', async () => {
         for (const at of [0, 300, 301]) {
           clock.set(NOON + at);
           await admitted(perSecond(3));
@@ -165,7 +165,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await refused(perSecond(5));
       });
 
-      it('keeps a window of one millisecond', async () => {
+      it('supports a window of one millisecond', async () => {
         const policy = slidingWindow({ limit: 1, window: '1ms' });
         await admitted(policy);
         await refused(policy);
@@ -173,7 +173,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(policy);
       });
 
-      it('keeps 512 units at 512 times apart', async () => {
+      it('counts 512 units at 512 different times exactly', async () => {
         for (let i = 0; i < 512; i++) {
           clock.set(NOON + i);
           await admitted(perSecond(512));
@@ -185,7 +185,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
     });
 
-    describe('tells how a policy stands', () => {
+    describe('returns the state of a policy', () => {
       it('after each admission, with the time at which the oldest unit leaves', async () => {
         const first = await admitted(perSecond(3));
         expect(first.at).toBe(NOON);
@@ -203,14 +203,14 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         });
       });
 
-      it('with the present as reset time where no unit is in use, and the day’s end for a daily quota', async () => {
+      it('with a reset time of now if no unit is in use, or of the day’s end for a daily quota', async () => {
         expect(await store.peek([perSecond(3), perDay(5)], ['key', 'key'])).toEqual([
           { name: 'second', limit: 3, remaining: 3, resetAt: NOON },
           { name: 'daily', limit: 5, remaining: 5, resetAt: MIDNIGHT },
         ]);
       });
 
-      it('again as new once the window has passed', async () => {
+      it('as unused again after the window has passed', async () => {
         await admitted(perSecond(3), 3);
         clock.advance(SECOND);
         expect(await state(perSecond(3))).toEqual({ name: 'second', limit: 3, remaining: 3, resetAt: NOON + SECOND });
@@ -229,7 +229,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         });
       });
 
-      it('with a reset time at which units are really left, also where more is in use than the limit', async () => {
+      it('with a reset time at which units are available, even if more than the limit is in use', async () => {
         await admitted(perSecond(9));
         clock.advance(500);
         const { receipt } = await admitted(perSecond(9));
@@ -241,7 +241,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(9))).toBe(9);
       });
 
-      it('by peek without charging', async () => {
+      it('from peek without charging it', async () => {
         await admitted(perSecond(3));
         for (let i = 0; i < 20; i++) expect(await remaining(perSecond(3))).toBe(2);
         for (let i = 0; i < 20; i++) expect(await remaining(perDay(3), 'never seen')).toBe(3);
@@ -261,7 +261,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       const three = () => [perSecond(2), perMinute(2), perDay(2)] as const;
 
-      it.each([0, 1, 2])('charges none where policy %i of three has no room', async (full) => {
+      it.each([0, 1, 2])('charges none if policy %i of three has no room', async (full) => {
         const policy = three()[full];
         if (policy === undefined) throw new Error('no such policy');
         await admitted(policy, 2);
@@ -270,11 +270,11 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
           if (decision.kind !== 'refused') throw new Error('admitted');
           expect(decision.violations.map(({ state }) => state.name)).toEqual([policy.name]);
         }
-        const left = (await store.peek(three(), ['key', 'key', 'key'])).map((found) => found.remaining);
+        const left = (await store.peek(three(), ['key', 'key', 'key'])).map(({ remaining }) => remaining);
         expect(left).toEqual([0, 1, 2].map((i) => (i === full ? 0 : 2)));
       });
 
-      it('names every policy that stood in the way, in order, and the earliest time at which each would pass', async () => {
+      it('names every violated policy in order, each with the earliest time at which it would admit', async () => {
         await admitted(perSecond(1));
         clock.advance(10);
         await admitted(perDay(1));
@@ -288,12 +288,12 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         ]);
       });
 
-      it('keeps two policies of one key apart', async () => {
+      it('counts two policies of one key separately', async () => {
         await admitted(perSecond(2), 2);
         expect(await remaining(perMinute(2))).toBe(2);
       });
 
-      it('keeps two keys of one policy apart, in one call too', async () => {
+      it('counts two keys of one policy separately, even in one call', async () => {
         await admitted(perSecond(2), 2, 'a');
         expect(await remaining(perSecond(2), 'b')).toBe(2);
         await store.admit([perMinute(2), perMinute(2)], ['a', 'b'], 1);
@@ -304,7 +304,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         ]);
       });
 
-      it('charges neither key of one policy where one of them has no room', async () => {
+      it('charges neither of two keys of one policy if one of them has no room', async () => {
         await admitted(perSecond(1), 1, 'b');
         expect((await store.admit([perSecond(1), perSecond(1)], ['a', 'b'], 1)).kind).toBe('refused');
         await admitted(perSecond(1), 1, 'a');
@@ -319,7 +319,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(10), 3);
       });
 
-      it('says when enough earlier units will have left, and not before', async () => {
+      it('returns the time at which enough earlier units have left', async () => {
         for (const [at, units] of [
           [0, 2],
           [100, 1],
@@ -350,14 +350,14 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       it.each([
         ['sliding window', perSecond(3)],
         ['daily quota', perDay(3)],
-      ])('gives no time at which a cost above the limit of a %s could pass', async (_, policy) => {
+      ])('returns no time for a cost above the limit of a %s', async (_, policy) => {
         expect(violationsOf(await refused(policy, 4))).toEqual([[policy.name, null]]);
         await admitted(policy);
         expect(violationsOf(await refused(policy, 4))).toEqual([[policy.name, null]]);
         expect(await remaining(policy)).toBe(2);
       });
 
-      it('tells the policies that would pass later from those that never will', async () => {
+      it('returns a time only for those policies that can admit later', async () => {
         await admitted(perSecond(3), 3);
         const decision = await store.admit([perSecond(3), perMinute(2)], ['key', 'key'], 3);
         if (decision.kind !== 'refused') throw new Error('admitted');
@@ -376,7 +376,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
     describe('settles an admission', () => {
       const both = () => [perSecond(10), perDay(10)] as const;
-      const left = async () => (await store.peek(both(), ['key', 'key'])).map((found) => found.remaining);
+      const left = async () => (await store.peek(both(), ['key', 'key'])).map(({ remaining }) => remaining);
 
       async function admittedByBoth(units: number): Promise<Admitted> {
         const decision = await store.admit(both(), ['key', 'key'], units);
@@ -397,7 +397,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await left()).toEqual(expected);
       });
 
-      it('and lets what was refunded be used again, and what was added stand in the way', async () => {
+      it('so that refunded units are available and added units are not', async () => {
         const first = await admitted(perSecond(10), 10);
         await store.settle(first.receipt, 6);
         const second = await admitted(perSecond(10), 1);
@@ -414,14 +414,14 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await left()).toEqual([3, 3]);
       });
 
-      it('once, when it is settled twice at the same time', async () => {
+      it('once if two calls arrive at the same time', async () => {
         const { receipt } = await admittedByBoth(4);
         await admittedByBoth(4);
         await Promise.all([store.settle(receipt, 0), store.settle(receipt, 0)]);
         expect(await left()).toEqual([6, 6]);
       });
 
-      it('each by its own receipt, where two were admitted in one tick', async () => {
+      it('by its own receipt if two were made in one tick', async () => {
         const first = await admittedByBoth(3);
         const second = await admittedByBoth(4);
         await store.settle(first.receipt, 1);
@@ -438,7 +438,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await left()).toEqual([9, 9]);
       });
 
-      it.each(BAD_SETTLED_UNITS)('not to %d units, and leaves it to be settled rightly', async (units) => {
+      it.each(BAD_SETTLED_UNITS)('but not to %d units, and can then settle it correctly', async (units) => {
         const { receipt } = await admittedByBoth(4);
         await expect((async () => store.settle(receipt, units))()).rejects.toThrow();
         expect(await left()).toEqual([6, 6]);
@@ -446,7 +446,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await left()).toEqual([9, 9]);
       });
 
-      it.each([0, 9])('to %i without touching a later window', async (actual) => {
+      it.each([0, 9])('to %i without changing a later window', async (actual) => {
         const { receipt } = await admitted(perSecond(10), 4);
         clock.advance(SECOND);
         await admitted(perSecond(10), 5);
@@ -456,28 +456,25 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(10))).toBe(10);
       });
 
-      it.each([0, 9])(
-        'to %i without touching the next window, also where nothing was asked in between',
-        async (actual) => {
-          const { receipt } = await admitted(perSecond(10), 4);
-          clock.advance(SECOND);
-          await store.settle(receipt, actual);
-          expect(await remaining(perSecond(10))).toBe(10);
-        },
-      );
+      it.each([0, 9])('to %i without changing the next window, with no call in between', async (actual) => {
+        const { receipt } = await admitted(perSecond(10), 4);
+        clock.advance(SECOND);
+        await store.settle(receipt, actual);
+        expect(await remaining(perSecond(10))).toBe(10);
+      });
 
-      it.each([0, 9])('to %i without touching the next day', async (actual) => {
+      it.each([0, 9])('to %i without changing the next day', async (actual) => {
         clock.set(MIDNIGHT - 1);
         for (let i = 0; i < 10; i++) await admitted(perDay(10), 1, `another ${i}`);
         const before = await admittedByBoth(4);
         clock.set(MIDNIGHT);
         await admittedByBoth(3);
         await store.settle(before.receipt, actual);
-        // The sliding window of both admissions is still open; the day of the first is over.
+        // The sliding window of both admissions is still open. The day of the first is over.
         expect(await left()).toEqual([Math.max(0, 7 - actual), 7]);
       });
 
-      it('over midnight where nothing was asked in between', async () => {
+      it('after midnight without changing the new day, with no call in between', async () => {
         clock.set(MIDNIGHT - 1);
         const { receipt } = await admitted(perDay(10), 4);
         clock.set(MIDNIGHT);
@@ -492,7 +489,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(10), 7);
       });
 
-      it('without moving the time at which the rest leaves', async () => {
+      it('without changing when the rest leaves', async () => {
         const { receipt } = await admitted(perSecond(10), 10);
         clock.advance(500);
         await store.settle(receipt, 5);
@@ -501,24 +498,24 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(10))).toBe(10);
       });
 
-      it('to zero of some, and lets each of the others leave in its own time', async () => {
-        const kept: number[] = [];
+      it('to zero for some, and lets each of the others leave at its own time', async () => {
+        const remainingTimes: number[] = [];
         for (let i = 0; i < 300; i++) {
           clock.set(NOON + i);
           const { receipt } = await admitted(perSecond(500));
-          if (i % 7 === 0 || i % 3 === 0) kept.push(i);
+          if (i % 7 === 0 || i % 3 === 0) remainingTimes.push(i);
           else await store.settle(receipt, 0);
         }
-        for (const [gone, at] of kept.entries()) {
+        for (const [gone, at] of remainingTimes.entries()) {
           clock.set(NOON + SECOND + at - 1);
           expect(await state(perSecond(500))).toMatchObject({
-            remaining: 500 - kept.length + gone,
+            remaining: 500 - remainingTimes.length + gone,
             resetAt: NOON + SECOND + at,
           });
         }
       });
 
-      it('to zero again and again, and counts on', async () => {
+      it('to zero repeatedly, and keeps counting', async () => {
         await admitted(perSecond(3));
         for (let i = 0; i < 400; i++) {
           clock.advance(1);
@@ -543,12 +540,12 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it('a key that was never seen', async () => {
-        await store.reset([perSecond(2), perDay(2)], ['nobody', 'nobody']);
-        await admitted(perSecond(2), 2, 'nobody');
+        await store.reset([perSecond(2), perDay(2)], ['unseen', 'unseen']);
+        await admitted(perSecond(2), 2, 'unseen');
       });
     });
 
-    describe('where the limit of a policy differs from call to call', () => {
+    describe('if the limit of a policy changes between calls', () => {
       it('counts what was charged under a lower one', async () => {
         await admitted(perSecond(2), 2);
         await refused(perSecond(2));
@@ -557,7 +554,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await refused(perSecond(5));
       });
 
-      it('counts what was charged under a higher one, and waits until enough of it has left', async () => {
+      it('counts what was charged under a higher one, until enough of it has left', async () => {
         for (const at of [0, 100, 200, 300]) {
           clock.set(NOON + at);
           await admitted(perSecond(5));
@@ -570,7 +567,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(2));
       });
 
-      it('counts a day the same way', async () => {
+      it('counts a daily quota the same way', async () => {
         await admitted(perDay(5), 4);
         expect(violationsOf(await refused(perDay(2)))).toEqual([['daily', MIDNIGHT]]);
         expect(await remaining(perDay(2))).toBe(0);
@@ -599,8 +596,8 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
     });
 
-    describe('where the clock jumps backwards', () => {
-      it('forgets no unit early, and lets it go at the time first promised', async () => {
+    describe('if the clock jumps backwards', () => {
+      it('forgets no unit early, and forgets it at the time it first returned', async () => {
         await admitted(perSecond(2), 2);
         clock.set(NOON - HOUR);
         expect(violationsOf(await refused(perSecond(2)))).toEqual([['second', NOON + SECOND]]);
@@ -610,7 +607,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(2), 2);
       });
 
-      it('counts what is admitted then as if admitted with the newest unit', async () => {
+      it('counts a later admission as if it were made with the newest unit', async () => {
         await admitted(perSecond(3));
         clock.set(NOON - 500);
         await admitted(perSecond(3), 2);
@@ -622,7 +619,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(3))).toBe(3);
       });
 
-      it('settles what was admitted then', async () => {
+      it('settles an admission made then', async () => {
         await admitted(perSecond(3));
         clock.set(NOON - 500);
         const { receipt } = await admitted(perSecond(3), 2);
@@ -630,7 +627,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(3))).toBe(1);
       });
 
-      it('stays in the later day, so that no day is granted twice', async () => {
+      it('stays in the later day, so that no day is counted twice', async () => {
         clock.set(MIDNIGHT + 1);
         await admitted(perDay(2));
         clock.set(MIDNIGHT - 1);
@@ -683,7 +680,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(policy)).toBe(0);
       });
 
-      it('settles each of two admissions of one tick by its own receipt', async () => {
+      it('settles each of two admissions in one tick by its own receipt', async () => {
         const policy = slidingWindow({ limit: 1000, window: '64000ms' });
         clock.set(NOON + 1);
         const first = await admitted(policy, 300);
@@ -695,7 +692,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(policy)).toBe(900);
       });
 
-      it('settles nothing of a later window', async () => {
+      it('does not settle into a later window', async () => {
         const policy = slidingWindow({ limit: 1000, window: '64000ms' });
         const { receipt } = await admitted(policy, 1000);
         clock.advance(65_000);
@@ -723,13 +720,13 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         });
       }
 
-      it('keeps the days of two time zones apart', async () => {
+      it('counts the days of two time zones separately', async () => {
         await admitted(perDay(2, 'Europe/Berlin'), 2);
         await admitted(perDay(2, 'UTC'), 2);
         await refused(perDay(2, 'Europe/Berlin'));
       });
 
-      it('grants a new day after days without a request', async () => {
+      it('starts a new day after days without a request', async () => {
         await admitted(perDay(2), 2);
         clock.advance(10 * 24 * HOUR);
         expect((await admitted(perDay(2))).states).toMatchObject([
@@ -750,7 +747,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(2), 2, key);
       });
 
-      it('mixes none of them up', async () => {
+      it('counts each of them separately', async () => {
         for (const [, key] of STRANGE_KEYS) await admitted(perSecond(1), 1, key);
         for (const [what, key] of STRANGE_KEYS) expect(await remaining(perSecond(1), key), what).toBe(0);
         expect(await remaining(perSecond(1), 'another')).toBe(1);

@@ -3,11 +3,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ReplayStore } from '../../src/auth/signed-request/replay-store.js';
 
 export interface ReplayStoreSetup {
-  /** Empty. */
+  /** An empty store. */
   readonly store: ReplayStore;
-  /** Other processes' view of the same store, where there can be one; else the same again. */
+  /** The same store as other processes see it; empty if processes cannot share it. */
   readonly others: readonly ReplayStore[];
-  /** The store's clock, in epoch milliseconds: it stands still. */
+  /** The store's clock, in epoch milliseconds. It does not advance. */
   readonly now: number;
   close?(): void | Promise<void>;
 }
@@ -17,12 +17,12 @@ const MINUTE = 60_000;
 const STRANGE_KEYS: readonly (readonly [what: string, key: string])[] = [
   ['__proto__', '__proto__'],
   ['constructor', 'constructor'],
-  ['nothing', ''],
-  ['one zero byte', '\0'],
+  ['an empty key', ''],
+  ['a zero byte', '\0'],
   ['braces and stars', '{a}*?[b]:c\\'],
   ['line breaks', 'a\r\nb'],
   ['200 characters', 'x'.repeat(200)],
-  ['200 characters, the last one different', `${'x'.repeat(199)}y`],
+  ['200 characters with another last one', `${'x'.repeat(199)}y`],
 ];
 
 /** What every replay store promises. */
@@ -42,7 +42,7 @@ export function replayStoreContract(name: string, setup: () => ReplayStoreSetup 
       await current.close?.();
     });
 
-    it('tells a key that is new from one that it has seen', async () => {
+    it('reports a new key as new, and a known key as seen', async () => {
       expect(await store.remember('a', until)).toBe('new');
       expect(await store.remember('a', until)).toBe('seen');
       expect(await store.remember('b', until)).toBe('new');
@@ -50,7 +50,7 @@ export function replayStoreContract(name: string, setup: () => ReplayStoreSetup 
       expect(await store.remember('a', until)).toBe('seen');
     });
 
-    it('says what it remembers, and remembers nothing by being asked', async () => {
+    it('reports remembered keys by has, which remembers nothing', async () => {
       for (const one of [store, ...current.others]) expect(await one.has?.('a')).not.toBe(true);
       expect(await store.remember('a', until)).toBe('new');
       for (const one of [store, ...current.others]) expect([undefined, true]).toContain(await one.has?.('a'));
@@ -58,13 +58,13 @@ export function replayStoreContract(name: string, setup: () => ReplayStoreSetup 
       expect(await store.remember('b', until)).toBe('new');
     });
 
-    it('has seen a key whatever end it comes with', async () => {
+    it('reports a known key as seen, whatever expiry it comes with', async () => {
       expect(await store.remember('a', until)).toBe('new');
       expect(await store.remember('a', until + MINUTE)).toBe('seen');
       expect(await store.remember('a', until - MINUTE / 2)).toBe('seen');
     });
 
-    it('tells exactly one of 200 calls at once that a key is new, from wherever they come', async () => {
+    it('reports a key as new to exactly one of 200 concurrent calls, from several processes', async () => {
       const stores = [store, ...current.others];
       for (const key of ['a', 'b', 'c']) {
         const answers = await Promise.all(
@@ -75,25 +75,25 @@ export function replayStoreContract(name: string, setup: () => ReplayStoreSetup 
       }
     });
 
-    it('keeps 1,000 keys apart, and remembers all of them', async () => {
+    it('distinguishes 1,000 keys, and remembers all of them', async () => {
       const keys = Array.from({ length: 1000 }, () => randomBytes(16).toString('base64url'));
-      const told = (answer: string) => keys.map(() => answer);
-      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(told('new'));
-      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(told('seen'));
+      const answers = (answer: string) => keys.map(() => answer);
+      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(answers('new'));
+      expect(await Promise.all(keys.map((key) => store.remember(key, until)))).toEqual(answers('seen'));
     });
 
-    it.each(STRANGE_KEYS)('keeps %s apart from other keys', async (_what, key) => {
+    it.each(STRANGE_KEYS)('distinguishes a key of %s from other keys', async (_what, key) => {
       for (const [, other] of STRANGE_KEYS) if (other !== key) await store.remember(other, until);
       expect(await store.remember(key, until)).toBe('new');
       expect(await store.remember(key, until)).toBe('seen');
     });
 
     it.each([
-      ['now', 0],
-      ['a second ago', -1000],
-      ['long ago', Number.NEGATIVE_INFINITY],
-      ['at no time', Number.NaN],
-    ])('vouches for no key that ends %s', async (_when, offset) => {
+      ['has expired just now', 0],
+      ['expired a second ago', -1000],
+      ['expired long ago', Number.NEGATIVE_INFINITY],
+      ['expires at NaN', Number.NaN],
+    ])('never reports a key as new that %s', async (_when, offset) => {
       expect(await store.remember('a', current.now + offset)).toBe('seen');
       expect(await store.remember('a', until)).toBe('new');
     });

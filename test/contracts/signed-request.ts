@@ -8,19 +8,19 @@ import {
   LEGITIMATE,
   type SignedRequestCase,
   service,
-} from '../auth/signed-request/attacks.js';
+} from '../auth/signed-request/signed-request-cases.js';
 import { Client } from '../raw-client.js';
-import type { Route, Serve } from './adapter.js';
+import type { Route, Serve } from './adapter/index.js';
 
-/** The attacks on signed requests over real sockets, through an adapter that can read bodies. */
-export function signedRequestAttacks(name: string, serve: Serve): void {
+/** The cases of signed requests over real sockets, through an adapter that can read bodies. */
+export function signedRequestCases(name: string, serve: Serve): void {
   const routes = (['GET', 'POST'] as const).flatMap((method) =>
     ['/', '/generate'].map(
       (path): Route => ({ method, path, guards: [], handler: { does: 'answer', status: 200, body: {} } }),
     ),
   );
 
-  /** Sends the requests one after the other, each on a connection of its own. */
+  /** Sends the requests one after the other, each on its own connection. */
   async function run({ send, expected }: SignedRequestCase): Promise<void> {
     const faults: unknown[] = [];
     let entered = 0;
@@ -48,7 +48,7 @@ export function signedRequestAttacks(name: string, serve: Serve): void {
   }
 
   describe(`signed requests, through ${name}`, () => {
-    it.each(LEGITIMATE)('pass as $name', run);
-    it.each(ATTACKS)('are refused as $name, and the handler never runs', run);
+    it.each(LEGITIMATE)('accepts $name', run);
+    it.each(ATTACKS)('refuses $name, and never runs the handler for it', run);
   });
 }

@@ -5,50 +5,42 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type UploadOptions, upload } from '../../src/upload/index.js';
 import type { Client } from '../raw-client.js';
-import { FILE_BYTES, MAX_PIXELS, multipart, uploadAttacks } from '../upload/attacks.js';
+import { MULTIPART, multipart } from '../upload/multipart.js';
 import { mutated } from '../upload/mutations.js';
-import {
-  chunk,
-  connect,
-  expectSettled,
-  LAST_CHUNK,
-  MULTIPART,
-  serveUploads,
-  uploadHead,
-  write,
-} from '../upload/service.js';
-import type { Serve } from './adapter.js';
+import { caseBody, FILE_BYTES, MAX_PIXELS, uploadCases } from '../upload/upload-cases.js';
+import { chunk, connect, expectEnded, LAST_CHUNK, serveUploads, uploadHead, write } from '../upload/upload-service.js';
+import type { Serve } from './adapter/index.js';
 
 const LARGE = 50 * 1024 * 1024;
 const PIECE = 1024 * 1024;
 const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 20_000) / 4);
 
-/** Uploads that are large, many or mutated, over real sockets through an adapter. */
+/** Large, concurrent and mutated uploads, over real sockets through an adapter. */
 export function uploadLoad(name: string, serve: Serve): void {
-  describe(`large, many and mutated uploads, through ${name}`, () => {
-    let folder: string;
+  describe(`large, concurrent and mutated uploads, through ${name}`, () => {
+    let directory: string;
     let png: Buffer;
     beforeEach(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
-      png = (await uploadAttacks()).find(({ what }) => what === 'a PNG')?.body ?? Buffer.alloc(0);
+      directory = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
+      png = await caseBody('a PNG');
       png = png.subarray(png.indexOf('\x89PNG', 'latin1'), png.lastIndexOf('\r\n--'));
     });
-    afterEach(() => rm(folder, { recursive: true }));
+    afterEach(() => rm(directory, { recursive: true }));
 
     const start = (options: Partial<UploadOptions> = {}) => {
       const sizes: number[] = [];
       const guard = upload({
         files: { types: ['image/png', 'image/jpeg'], maxBytes: LARGE },
-        spool: { directory: folder, memoryBytes: 1000 },
+        spool: { directory, memoryBytes: 1000 },
         ...options,
       });
       return serveUploads(serve, guard, async ({ upload }) => {
         sizes.push(upload?.files[0]?.bytes ?? 0);
       }).then((service) => ({ ...service, sizes }));
     };
-    const empty = () => expect.poll(() => readdir(folder)).toEqual([]);
+    const expectEmptyDirectory = () => expect.poll(() => readdir(directory)).toEqual([]);
 
-    /** The parts of a body whose file has `size` bytes. */
+    /** A body with one file of `size` bytes, in chunks. */
     function bodyOf(size: number): Iterable<Buffer> {
       const [head, end] = [multipart([{ name: 'file', filename: 'a.png', body: '' }], ''), multipart([])];
       const filling = Buffer.alloc(PIECE, 0x5a);
@@ -61,9 +53,9 @@ export function uploadLoad(name: string, serve: Serve): void {
     }
 
     it.each([
-      ['of exactly 50 MiB is taken', LARGE, 200],
-      ['of one byte more is not', LARGE + 1, 413],
-    ])('a file %s, with a length and without', async (_what, size, status) => {
+      ['accepts a file of exactly 50 MiB', LARGE, 200],
+      ['refuses a file of one byte more', LARGE + 1, 413],
+    ])('%s, with a length and without', async (_promise, size, status) => {
       const service = await start();
       for (const chunked of [false, true]) {
         const client = await connect(service.port);
@@ -78,11 +70,11 @@ export function uploadLoad(name: string, serve: Serve): void {
         client.socket.destroy();
       }
       expect(service.sizes).toEqual(status === 200 ? [LARGE, LARGE] : []);
-      await expectSettled(service, 2);
-      await empty();
+      await expectEnded(service, 2);
+      await expectEmptyDirectory();
     });
 
-    it('a client that leaves after 5 MB leaves no file, and begins no work', async () => {
+    it('leaves no file and runs no handler if a client disconnects after 5 MB', async () => {
       const service = await start();
       for (let i = 0; i < 3; i++) {
         const client = await connect(service.port);
@@ -93,18 +85,18 @@ export function uploadLoad(name: string, serve: Serve): void {
           await write(client, piece);
           sent += piece.length;
         }
-        await expect.poll(() => readdir(folder)).toHaveLength(1);
+        await expect.poll(() => readdir(directory)).toHaveLength(1);
         client.socket.resetAndDestroy();
-        await empty();
+        await expectEmptyDirectory();
       }
-      await expectSettled(service, 3);
+      await expectEnded(service, 3);
       expect([service.sizes, service.outcomes.map(({ kind }) => kind)]).toEqual([
         [],
         ['aborted', 'aborted', 'aborted'],
       ]);
     });
 
-    it('a part whose header line goes on for ten million bytes is refused, and nothing of it is kept', async () => {
+    it('refuses a part with a header line of ten million bytes, and keeps no file', async () => {
       const service = await start();
       for (const line of ['x'.repeat(10_000_000), `Content-Disposition: form-data; name="${'x'.repeat(10_000_000)}"`]) {
         const client = await connect(service.port);
@@ -116,11 +108,11 @@ export function uploadLoad(name: string, serve: Serve): void {
         expect([answer.status, answer.json()]).toMatchObject([400, { code: 'upload-malformed' }]);
         client.socket.destroy();
       }
-      await expectSettled(service, 2);
-      await empty();
+      await expectEnded(service, 2);
+      await expectEmptyDirectory();
     });
 
-    it('a client that waits for leave to send, and is refused, sends no more than others', async () => {
+    it('refuses a client that waits for 100 Continue, and cuts it off if it sends anyway', async () => {
       const service = await start();
       const client = await connect(service.port);
       client.socket.write(uploadHead(MULTIPART, 'Content-Length: 100000000000', 'Expect: 100-continue'));
@@ -136,10 +128,10 @@ export function uploadLoad(name: string, serve: Serve): void {
         sent += PIECE;
       }
       expect(sent).toBeLessThan(128 * PIECE);
-      await expectSettled(service, 1);
+      await expectEnded(service, 1);
     });
 
-    it('clients that leave when all is sent are no fault, while their image is looked into', async () => {
+    it('reports no fault if clients disconnect while their image is checked', async () => {
       const filler = Buffer.alloc(70_012);
       filler.writeUInt32BE(70_000, 0);
       filler.write('teXt', 4, 'latin1');
@@ -154,11 +146,11 @@ export function uploadLoad(name: string, serve: Serve): void {
         await new Promise((turn) => setTimeout(turn, i));
         client.socket.resetAndDestroy();
       }
-      await expectSettled(service, 20);
-      await empty();
+      await expectEnded(service, 20);
+      await expectEmptyDirectory();
     });
 
-    it('fifty slow clients at once are each answered, and those who leave leave nothing', async () => {
+    it('answers each of fifty slow clients, and keeps no file of those that disconnect', async () => {
       const service = await start();
       const body = Buffer.concat([...bodyOf(40_000)]);
       const clients: Client[] = [];
@@ -172,19 +164,19 @@ export function uploadLoad(name: string, serve: Serve): void {
       for (let n = 0; n < steps; n++) {
         for (const client of clients) await write(client, body.subarray(n * step, (n + 1) * step));
         if (n === 10) {
-          await expect.poll(async () => (await readdir(folder)).length).toBe(50);
+          await expect.poll(async () => (await readdir(directory)).length).toBe(50);
           for (const client of clients.splice(0, 25)) client.socket.destroy();
-          await expect.poll(async () => (await readdir(folder)).length).toBe(25);
+          await expect.poll(async () => (await readdir(directory)).length).toBe(25);
         }
         await new Promise((turn) => setTimeout(turn, 5));
       }
       for (const client of clients) expect((await client.answer()).status).toBe(200);
       expect(service.sizes).toEqual(Array.from({ length: 25 }, () => 40_000));
-      await expectSettled(service, 50);
-      await empty();
+      await expectEnded(service, 50);
+      await expectEmptyDirectory();
     });
 
-    it(`${RUNS} mutated bodies are each answered, without a fault, an endless wait or a file left behind`, async () => {
+    it(`answers each of ${RUNS} mutated bodies, without a fault, a hang or a leftover file`, async () => {
       const service = await start({
         files: {
           types: ['image/png', 'image/jpeg', 'image/gif', 'image/webp'],
@@ -193,9 +185,9 @@ export function uploadLoad(name: string, serve: Serve): void {
           animated: true,
         },
         fields: { maxCount: 3, maxBytes: 1000 },
-        spool: { memoryBytes: 50, directory: folder },
+        spool: { memoryBytes: 50, directory },
       });
-      const bodies = (await uploadAttacks()).map(({ body }) => body).filter(({ length }) => length < 20_000);
+      const bodies = (await uploadCases()).map(({ body }) => body).filter(({ length }) => length < 20_000);
       const statuses = new Set<number>();
       let count = 0;
       let client: Client | undefined;
@@ -204,13 +196,13 @@ export function uploadLoad(name: string, serve: Serve): void {
           client ??= await connect(service.port);
           const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`;
           const last = chunked ? [...(body.length > 0 ? [chunk(body)] : []), Buffer.from(LAST_CHUNK)] : [body];
-          // In one piece: two would wait for each other's acknowledgement.
+          // In one write: a second one would wait for the acknowledgement of the first.
           client.socket.write(Buffer.concat([Buffer.from(uploadHead(MULTIPART, framing)), ...last]));
           count++;
           const answer = await client.answer();
           statuses.add(answer.status);
           expect([200, 400, 413, 415, 422]).toContain(answer.status);
-          // A connection is kept for the next bodies: what is left of one would be found in the next.
+          // The connection is reused: bytes left over from one body would corrupt the next request.
           if (answer.field('connection') === 'close' || count % 50 === 0) {
             client.socket.destroy();
             client = undefined;
@@ -219,8 +211,8 @@ export function uploadLoad(name: string, serve: Serve): void {
         { numRuns: RUNS },
       );
       expect([...statuses].sort()).toEqual([200, 400, 413, 415, 422]);
-      await expectSettled(service, count);
-      await empty();
+      await expectEnded(service, count);
+      await expectEmptyDirectory();
     }, 600_000);
   });
 }

@@ -7,77 +7,77 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { UploadedFile } from '../../src/index.js';
 import { type UploadOptions, upload } from '../../src/upload/index.js';
-import { ATTACKED_UPLOAD, FILE_BYTES, multipart, uploadAttacks } from '../upload/attacks.js';
+import { MULTIPART, multipart } from '../upload/multipart.js';
+import { caseBody, FILE_BYTES, UPLOAD_OPTIONS, uploadCases } from '../upload/upload-cases.js';
 import {
   chunk,
   connect,
-  expectSettled,
+  expectEnded,
   LAST_CHUNK,
-  MULTIPART,
   serveUploads,
   type UploadService,
   uploadHead,
   write,
-} from '../upload/service.js';
-import type { Serve } from './adapter.js';
+} from '../upload/upload-service.js';
+import type { Serve } from './adapter/index.js';
 
-/** The table of attacks on uploads, and what becomes of their files, over real sockets through an adapter. */
+/** The table of uploads, and the lifetime of their files, over real sockets through an adapter. */
 export function uploadContract(name: string, serve: Serve): void {
   describe(`uploads, through ${name}`, () => {
-    let folder: string;
+    let directory: string;
     beforeEach(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
+      directory = await mkdtemp(join(tmpdir(), 'gatewarden-upload-'));
     });
-    afterEach(() => rm(folder, { recursive: true }));
+    afterEach(() => rm(directory, { recursive: true }));
 
     function start(
       memoryBytes: number,
       after: (files: readonly UploadedFile[]) => Promise<unknown> = async () => undefined,
       more: Partial<UploadOptions> = {},
     ): Promise<UploadService> {
-      const guard = upload({ ...ATTACKED_UPLOAD, spool: { memoryBytes, directory: folder }, ...more });
+      const guard = upload({ ...UPLOAD_OPTIONS, spool: { memoryBytes, directory }, ...more });
       return serveUploads(serve, guard, async (exchange) => after(exchange.upload?.files ?? []));
     }
 
-    const empty = () => expect.poll(() => readdir(folder)).toEqual([]);
+    const expectEmptyDirectory = () => expect.poll(() => readdir(directory)).toEqual([]);
 
     it.each([
       ['in memory', 1_000_000],
       ['on the disk', 10],
-    ])('come to what the table says, %s, and leave no file', async (_where, memoryBytes) => {
-      const seen: (readonly [UploadedFile, Buffer])[] = [];
+    ])('are answered as the table says, and leave no file: %s', async (_where, memoryBytes) => {
+      const handled: (readonly [UploadedFile, Buffer])[] = [];
       const { port, faults, exchange } = await start(memoryBytes, async (files) => {
-        for (const file of files) seen.push([file, await file.buffer()]);
+        for (const file of files) handled.push([file, await file.buffer()]);
       });
-      for (const { what, body, contentType, status, code, members, found } of await uploadAttacks()) {
-        seen.length = 0;
+      for (const { what, body, contentType, status, code, members, file } of await uploadCases()) {
+        handled.length = 0;
         const client = await connect(port);
-        const type = contentType === undefined && what !== 'no type' ? MULTIPART : contentType;
+        const type = contentType === undefined && what !== 'no Content-Type' ? MULTIPART : contentType;
         client.socket.write(Buffer.from(uploadHead(type, `Content-Length: ${body.length}`), 'latin1'));
         client.socket.write(body);
         const answer = await client.answer();
         const problem = status === 200 ? undefined : (answer.json() as Record<string, unknown>);
         expect({ what, status: answer.status, code: problem?.code }).toEqual({ what, status, code });
         if (members !== undefined) expect([what, problem]).toMatchObject([what, members]);
-        if (found !== undefined) expect([what, seen[0]?.[0]]).toMatchObject([what, found]);
-        expect([what, seen.length]).toEqual([what, status === 200 ? 1 : 0]);
-        if (seen[0] !== undefined) {
-          const [file, content] = seen[0];
+        if (file !== undefined) expect([what, handled[0]?.[0]]).toMatchObject([what, file]);
+        expect([what, handled.length]).toEqual([what, status === 200 ? 1 : 0]);
+        if (handled[0] !== undefined) {
+          const [{ bytes, path }, content] = handled[0];
           expect(body.includes(content)).toBe(true);
-          expect([file.bytes, file.path === undefined]).toEqual([content.length, memoryBytes > content.length]);
+          expect([bytes, path === undefined]).toEqual([content.length, memoryBytes > content.length]);
         }
         client.socket.destroy();
       }
       expect(faults).toEqual([]);
       expect(exchange()).toBeDefined();
-      await empty();
+      await expectEmptyDirectory();
     });
 
     it.each([
       ['image/gif', 'gif'],
       ['image/webp', 'webp'],
       ['image/tiff', 'tiff'],
-    ] as const)('of several pages are taken where they are asked for: %s', async (type, format) => {
+    ] as const)('with several pages are accepted only with `animated`: %s', async (type, format) => {
       const frames = Buffer.alloc(20 * 30 * 3).map((_, i) => (i * 7) % 256);
       const image = (pageHeight: number) =>
         sharp(frames, { raw: { width: 20, height: 30, channels: 3, pageHeight } as never })
@@ -104,20 +104,20 @@ export function uploadContract(name: string, serve: Serve): void {
           const answer = await client.answer();
           expect({ status: answer.status, found: found[0], problem: answer.json() }).toMatchObject(expected);
           client.socket.destroy();
-          await expectSettled(service, 1);
+          await expectEnded(service, 1);
         }
       }
-      await empty();
+      await expectEmptyDirectory();
     });
 
     it.each([
-      ['a JPEG, where only PNG is taken', { files: { types: ['image/png'], maxBytes: FILE_BYTES } }, 0, '', 415, 415],
-      ['an image that is cut short', { decode: { sharp } }, 300, '', 422, 422],
-      ['an image with a ZIP behind it', { decode: { sharp } }, 0, 'PK\x03\x04', 200, 200],
-      ['an image with HTML behind it', { decode: { sharp } }, 0, '<script>alert(1)</script>', 200, 200],
-      ['a PDF within an image', { decode: { sharp } }, 0, '%PDF-1.7\n1 0 obj', 200, 200],
-      ['an image that is written anew', { decode: { sharp, reencode: true } }, 0, '<script>', 200, 200],
-    ] as const)('with %s come to what they must', async (_what, options, cut, tail, ofJpeg, ofPng) => {
+      ['a JPEG, if only PNG is accepted', { files: { types: ['image/png'], maxBytes: FILE_BYTES } }, 0, '', 415, 415],
+      ['a truncated image', { decode: { sharp } }, 300, '', 422, 422],
+      ['an image with a ZIP appended', { decode: { sharp } }, 0, 'PK\x03\x04', 200, 200],
+      ['an image with HTML appended', { decode: { sharp } }, 0, '<script>alert(1)</script>', 200, 200],
+      ['an image with a PDF appended', { decode: { sharp } }, 0, '%PDF-1.7\n1 0 obj', 200, 200],
+      ['an image that is re-encoded', { decode: { sharp, reencode: true } }, 0, '<script>', 200, 200],
+    ] as const)('%s is answered the same in memory and on disk', async (_what, options, cut, tail, ofJpeg, ofPng) => {
       const noise = Buffer.alloc(120 * 90 * 3).map((_, i) => (i * i * 17) % 253);
       const image = sharp(noise, { raw: { width: 120, height: 90, channels: 3 } });
       const [jpeg, png] = [await image.clone().jpeg().toBuffer(), await image.clone().png().toBuffer()];
@@ -144,26 +144,26 @@ export function uploadContract(name: string, serve: Serve): void {
           else if (status === 200) expect(taken[0]).toEqual(whole);
           client.socket.destroy();
         }
-        await expectSettled(service, 2);
+        await expectEnded(service, 2);
       }
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('leave no file where the handler fails', async () => {
+    it('leave no file if the handler fails', async () => {
       const { port, outcomes } = await start(10, async () => {
-        expect(await readdir(folder)).toHaveLength(1);
+        expect(await readdir(directory)).toHaveLength(1);
         throw new Error('the handler failed');
       });
-      const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const body = await caseBody('a PNG');
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
       client.socket.write(body);
       expect((await client.answer()).status).toBe(500);
       await expect.poll(() => outcomes).toEqual([{ kind: 'completed', status: 500 }]);
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('are handed to a worker while they come, which never takes what is refused for a whole file', async () => {
+    it('stream to a worker, which never sees a refused file as complete', async () => {
       const bodies: { size: number; whole: boolean }[] = [];
       const worker = createServer((request, response) => {
         const body = { size: 0, whole: false };
@@ -196,20 +196,18 @@ export function uploadContract(name: string, serve: Serve): void {
           },
         },
       );
-      const table = await uploadAttacks();
-      const bodyOf = (which: string) => table.find(({ what }) => what === which)?.body ?? Buffer.alloc(0);
       for (const [which, status, cut] of [
         ['a PNG of the largest size', 200, 0],
         ['a file one byte too large', 413, 0],
         ['a PNG of the largest size', 400, 20],
         ['a PNG of the largest size', 0, -1],
       ] as const) {
-        const body = bodyOf(which);
+        const body = await caseBody(which);
         const client = await connect(service.port);
         client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
         client.socket.write(chunk(body.subarray(0, 100_000)));
         const before = bodies.length;
-        // It has begun before the client has sent the rest.
+        // The worker receives bytes before the client has sent the rest.
         await expect.poll(() => bodies[before]?.size).toBeGreaterThan(50_000);
         if (cut === -1) {
           client.socket.destroy();
@@ -223,15 +221,14 @@ export function uploadContract(name: string, serve: Serve): void {
       }
       expect(bodies.map(({ whole }) => whole)).toEqual([true, false, false, false]);
       expect(answers).toEqual([`${FILE_BYTES}`]);
-      await expectSettled(service, 4);
-      await empty();
+      await expectEnded(service, 4);
+      await expectEmptyDirectory();
     });
 
-    it('are read in pieces as well as at once, with and without a length, and the next request follows', async () => {
-      const [good] = await uploadAttacks();
+    it('are accepted in small chunks or in one piece, and the connection serves the next request', async () => {
       const { port, faults } = await start(10);
       const client = await connect(port);
-      const body = good?.body ?? Buffer.alloc(0);
+      const body = await caseBody('a PNG');
       client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
       for (let at = 0; at < body.length; at += 7) {
         const piece = body.subarray(at, at + 7);
@@ -243,28 +240,28 @@ export function uploadContract(name: string, serve: Serve): void {
       client.socket.write(body);
       expect((await client.answer()).status).toBe(200);
       expect(faults).toEqual([]);
-      await empty();
+      await expectEmptyDirectory();
     });
 
     it.each([
-      ['the largest size', 'a PNG of the largest size', 200],
-      ['one byte more', 'a file one byte too large', 413],
-    ])('of %s come to the same without a length', async (_size, which, status) => {
+      ['accepts the largest size', 'a PNG of the largest size', 200],
+      ['refuses one byte more', 'a file one byte too large', 413],
+    ])('%s without a Content-Length', async (_promise, which, status) => {
       const { port } = await start(10);
-      const body = (await uploadAttacks()).find(({ what }) => what === which)?.body ?? Buffer.alloc(0);
+      const body = await caseBody(which);
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
       client.socket.write(Buffer.concat([chunk(body), Buffer.from(LAST_CHUNK)]));
       expect((await client.answer()).status).toBe(status);
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('that are shorter than they say are not taken', async () => {
+    it('shorter than their Content-Length are not accepted', async () => {
       let worked = 0;
       const { port, outcomes } = await start(10, async () => {
         worked++;
       });
-      const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const body = await caseBody('a PNG');
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length + 100}`));
       await new Promise((sent) => client.socket.write(body.subarray(0, -4), sent));
@@ -272,12 +269,12 @@ export function uploadContract(name: string, serve: Serve): void {
       await expect.poll(() => outcomes.length).toBe(1);
       expect([worked, outcomes[0]?.kind]).not.toEqual([1, 'completed']);
       expect(worked).toBe(0);
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('show the fields beside the file, whatever they are called', async () => {
+    it('keep every text field, whatever its name', async () => {
       const { port, exchange } = await start(1_000_000);
-      const png = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const png = await caseBody('a PNG');
       const fields = multipart(
         [
           { name: 'a', body: '1' },
@@ -297,22 +294,22 @@ export function uploadContract(name: string, serve: Serve): void {
       ]);
     });
 
-    it('are in a file that only this user may read, until the exchange settles', async () => {
+    it('are in a file that only this user can read, until the exchange ends', async () => {
       const modes: number[] = [];
       const { port } = await start(10, async (files) => {
         for (const { path } of files) modes.push((await stat(path ?? '')).mode & 0o777);
-        expect(await readdir(folder)).toHaveLength(1);
+        expect(await readdir(directory)).toHaveLength(1);
       });
-      const body = (await uploadAttacks())[0]?.body ?? Buffer.alloc(0);
+      const body = await caseBody('a PNG');
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
       client.socket.write(body);
       expect((await client.answer()).status).toBe(200);
       expect(modes).toEqual([0o600]);
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('that are announced too large are refused before a byte of them is read', async () => {
+    it('with a Content-Length over the limit are refused before the body is read', async () => {
       const { port, outcomes } = await start(10);
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, 'Content-Length: 300000000'));
@@ -321,7 +318,7 @@ export function uploadContract(name: string, serve: Serve): void {
       await expect.poll(() => outcomes.length).toBe(1);
     });
 
-    it('that lie about being small are refused while they come, and cut off when they go on', async () => {
+    it('without a length are refused while they stream in, and cut off if they continue', async () => {
       const { port } = await start(10);
       const client = await connect(port);
       client.socket.write(uploadHead(MULTIPART, 'Transfer-Encoding: chunked'));
@@ -341,24 +338,23 @@ export function uploadContract(name: string, serve: Serve): void {
       }
       expect((await answered).status).toBe(415);
       expect(sent).toBeLessThan(128 * 1024 * 1024);
-      await empty();
+      await expectEmptyDirectory();
     });
 
-    it('that break off leave nothing behind, and begin no work', async () => {
+    it('that break off leave no file, and the handler does not run', async () => {
       let worked = 0;
       const { port, outcomes, faults } = await start(10, async () => {
         worked++;
       });
-      const body =
-        (await uploadAttacks()).find(({ what }) => what === 'a PNG of the largest size')?.body ?? Buffer.alloc(0);
+      const body = await caseBody('a PNG of the largest size');
       for (let i = 0; i < 5; i++) {
         const client = await connect(port);
         client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
         await new Promise((sent) => client.socket.write(body.subarray(0, 100_000), sent));
-        await expect.poll(() => readdir(folder)).not.toEqual([]);
+        await expect.poll(() => readdir(directory)).not.toEqual([]);
         client.socket.destroy();
         await expect.poll(() => outcomes.length).toBe(i + 1);
-        await empty();
+        await expectEmptyDirectory();
       }
       expect(outcomes.map(({ kind }) => kind)).toEqual(Array.from({ length: 5 }, () => 'aborted'));
       expect([worked, faults]).toEqual([0, []]);

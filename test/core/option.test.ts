@@ -1,101 +1,16 @@
-import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { type Duration, milliseconds } from '../../src/core/duration.js';
-import { badOption, badSecret, checkOptionNames, OptionError, oneOf, positiveInteger } from '../../src/core/option.js';
-
-describe('a duration', () => {
-  it.each([
-    [1, 1],
-    [1500, 1500],
-    [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
-    ['1ms', 1],
-    ['500ms', 500],
-    ['30s', 30_000],
-    ['15m', 900_000],
-    ['24h', 86_400_000],
-    ['7d', 604_800_000],
-    ['090s', 90_000],
-    ['999999999999999ms', 999_999_999_999_999],
-    ['104249991d', 104_249_991 * 86_400_000],
-  ])('of %j is %d ms', (value, expected) => {
-    expect(milliseconds('limit', 'window', value)).toBe(expected);
-  });
-
-  it.each([
-    [0],
-    [-0],
-    [-1],
-    [1.5],
-    [0.1],
-    [Number.NaN],
-    [Number.POSITIVE_INFINITY],
-    [Number.NEGATIVE_INFINITY],
-    [2 ** 53],
-    ['0s'],
-    ['0d'],
-    ['-1s'],
-    ['+1s'],
-    ['1.5h'],
-    ['1e3ms'],
-    ['1 h'],
-    [' 1h'],
-    ['1h '],
-    ['1h\n'],
-    ['1h30m'],
-    ['1,5h'],
-    [''],
-    ['h'],
-    ['1'],
-    ['1000'],
-    ['1w'],
-    ['1y'],
-    ['1H'],
-    ['1Ms'],
-    ['1min'],
-    ['1sec'],
-    ['\u0661h'],
-    ['1constructor'],
-    ['999999999999999d'],
-    ['104249992d'],
-    ['1000000000000000ms'],
-    [true],
-    [null],
-    [undefined],
-    [[5]],
-    [['1h']],
-    [{}],
-    [5n],
-    [new Date(5)],
-  ])('of %o is refused', (value) => {
-    const act = () => milliseconds('limit', 'window', value as Duration);
-    expect(act).toThrow(OptionError);
-    expect(act).toThrow(/^gatewarden: limit "window" must be a positive duration: .*, got ./);
-  });
-
-  it('may have a greatest value', () => {
-    expect(milliseconds('limit', 'window', '1s', 1000)).toBe(1000);
-    expect(() => milliseconds('limit', 'window', 1001, 1000)).toThrow(
-      'gatewarden: limit "window" must be at most 1000 ms, got 1001',
-    );
-    expect(() => milliseconds('limit', 'window', '2s', 1000)).toThrow("at most 1000 ms, got '2s'");
-  });
-
-  it('is a positive whole number or refused, whatever is given', () => {
-    fc.assert(
-      fc.property(fc.oneof(fc.anything(), fc.string({ unit: fc.constantFrom(...'0123456789.-msdh ') })), (value) => {
-        let result: number;
-        try {
-          result = milliseconds('limit', 'window', value as Duration);
-        } catch (error) {
-          expect(error).toBeInstanceOf(OptionError);
-          return;
-        }
-        expect(Number.isSafeInteger(result) && result > 0).toBe(true);
-      }),
-      { numRuns: 2000 },
-    );
-  });
-});
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import {
+  badOption,
+  badSecret,
+  boolean,
+  callback,
+  checkOptionNames,
+  clock,
+  OptionError,
+  oneOf,
+  positiveInteger,
+  text,
+} from '../../src/core/option.js';
 
 describe('a positive integer', () => {
   it.each([[1], [5], [Number.MAX_SAFE_INTEGER]])('may be %d', (value) => {
@@ -145,20 +60,83 @@ describe('one of several values', () => {
   });
 });
 
-describe('option names', () => {
-  it('are taken where they are known', () => {
-    expect(() => checkOptionNames('limit', {}, ['store'])).not.toThrow();
-    expect(() => checkOptionNames('limit', { store: undefined }, ['store', 'by'])).not.toThrow();
+describe('checkOptionNames', () => {
+  const NAMES = { store: true, by: true, refusalCache: true, timeout: true } as const;
+
+  it('accepts the names that the factory has', () => {
+    expect(() => checkOptionNames('limit', {}, NAMES)).not.toThrow();
+    expect(() => checkOptionNames('limit', { store: undefined, by: 1 }, NAMES)).not.toThrow();
   });
 
-  it('are refused where they are not, with those that are', () => {
-    const act = () => checkOptionNames('limit', { store: 1, stroe: 1 }, ['store', 'by']);
+  it.each([
+    ['stroe', 'store'],
+    ['stores', 'store'],
+    ['Store', 'store'],
+    ['TIMEOUT', 'timeout'],
+    ['timeOut', 'timeout'],
+    ['refusalcache', 'refusalCache'],
+    ['refusal', undefined],
+    ['b', undefined],
+    ['to', undefined],
+    ['deadline', undefined],
+    ['constructor', undefined],
+    ['', undefined],
+  ])('refuses the name %j and suggests %s', (name, meant) => {
+    const hint = meant === undefined ? '' : ` Did you mean "${meant}"?`;
+    const act = () => checkOptionNames('limit', { store: 1, [name]: 1 }, NAMES);
     expect(act).toThrow(OptionError);
-    expect(act).toThrow('gatewarden: limit has no option "stroe". Did you mean "store"? It takes store, by');
+    expect(act).toThrow(
+      new OptionError(`gatewarden: limit has no option "${name}".${hint} It takes store, by, refusalCache, timeout`),
+    );
   });
 
-  it.each([[null], [undefined], [5], ['store'], [true], [[]], [() => undefined]])('are not those of %o', (options) => {
-    expect(() => checkOptionNames('limit', options, [])).toThrow('gatewarden: limit takes an object of options');
+  it.each([[null], [undefined], [5], ['store'], [true], [[]], [() => undefined]])(
+    'refuses %o as options',
+    (options) => {
+      expect(() => checkOptionNames('limit', options, NAMES)).toThrow('gatewarden: limit takes an object of options');
+    },
+  );
+});
+
+describe('the checks of single options', () => {
+  it('return what they accept', () => {
+    const now = () => 5;
+    expect(boolean('cors', 'credentials', false)).toBe(false);
+    expect(callback('limit', 'skip', now)).toBe(now);
+    expect(callback('limit', 'skip', undefined)).toBeUndefined();
+    expect(clock('limit', now)).toBe(now);
+    expect(text('authenticate', 'realm', 'api')).toBe('api');
+  });
+
+  it.each<[string, () => unknown, string]>([
+    [
+      'text for a boolean',
+      () => boolean('cors', 'credentials', 'true'),
+      '"credentials" must be true or false, got \'true\'',
+    ],
+    [
+      'no boolean',
+      () => boolean('cors', 'credentials', undefined),
+      '"credentials" must be true or false, got undefined',
+    ],
+    ['a number for a function', () => callback('cors', 'skip', 5 as never), '"skip" must be a function, got 5'],
+    ['null for a function', () => callback('cors', 'skip', null as never), '"skip" must be a function, got null'],
+    ['a time for a clock', () => clock('cors', 5 as never), '"now" must be a function, got 5'],
+    ['empty text', () => text('cors', 'realm', ''), '"realm" must be a non-empty string, got \'\''],
+    ['a list for text', () => text('cors', 'realm', ['a']), '"realm" must be a non-empty string, got [ \'a\' ]'],
+  ])('refuse %s', (_what, act, message) => {
+    expect(act).toThrow(OptionError);
+    expect(act).toThrow(`gatewarden: cors ${message}`);
+  });
+
+  describe('clock', () => {
+    afterEach(() => vi.useRealTimers());
+
+    it('without an option follows fake timers that start later', () => {
+      const now = clock('limit', undefined);
+      vi.useFakeTimers({ now: 1_000_000_000_000 });
+      expect(now()).toBe(1_000_000_000_000);
+    });
   });
 });
 

@@ -12,9 +12,9 @@ const KEY = 'sk-test-key-ai-factory-2025';
 const NAME = 'api.yourdomain.com';
 const READY = /^AI Factory server listening on ([^\s,]+)/;
 
-type Steps = (of: readonly Step[]) => Promise<void>;
+type Steps = (list: readonly Step[]) => Promise<void>;
 
-/** `npm run example:ai-factory`, called from real pages in Chromium, and through nginx. */
+/** Runs `npm run example:ai-factory`, and calls it from pages in Chromium and through nginx. */
 export async function aiFactory(steps: Steps): Promise<void> {
   await fromPages(steps);
   await throughNginx(steps);
@@ -52,7 +52,7 @@ async function fromPages(steps: Steps): Promise<void> {
         },
       ],
       [
-        'AI Factory: the same from a page of another origin is blocked by the browser',
+        'AI Factory: the browser blocks the same calls from a page of another origin',
         async () => {
           const outcome = await pageOf(browser, foreign.origin, (page) =>
             page.evaluate(
@@ -68,12 +68,12 @@ async function fromPages(steps: Steps): Promise<void> {
         },
       ],
       [
-        'AI Factory: the lock of /docs takes the key, and /redoc shows itself, with no other host asked',
+        'AI Factory: the lock of /docs accepts the key, and /redoc is shown, without requests to other hosts',
         async () => {
-          const asked = new Set<string>();
+          const respondingOrigins = new Set<string>();
           await pageOf(browser, `${server.origin}/docs`, async (page) => {
-            // ReDoc's own logo lies elsewhere: the page's policy keeps the browser from asking for it.
-            page.on('response', (response) => asked.add(new URL(response.url()).origin));
+            // ReDoc's logo is on another host. The page's policy stops the browser from requesting it.
+            page.on('response', (response) => respondingOrigins.add(new URL(response.url()).origin));
             await page.reload();
             await page.click('button.authorize');
             await page.fill('.auth-container input[type=text]', KEY);
@@ -86,19 +86,19 @@ async function fromPages(steps: Steps): Promise<void> {
               .locator('#operations-default-get_protected .live-responses-table .microlight')
               .first()
               .textContent();
-            check(answer?.includes('Access granted') === true, `the lock gave ${answer}`);
+            check(answer?.includes('Access granted') === true, `after authorizing, /protected returned ${answer}`);
             await page.goto(`${server.origin}/redoc`);
             await page.waitForSelector('text=AI Factory Testing Server');
           });
           same(
-            [...asked].filter((origin) => origin.startsWith('http')),
+            [...respondingOrigins].filter((origin) => origin.startsWith('http')),
             [server.origin],
             'hosts',
           );
         },
       ],
       [
-        'AI Factory: the body of a 429 is readable in the page',
+        'AI Factory: a page can read the body of a 429',
         async () => {
           const answer = await pageOf(browser, allowed.origin, (page) =>
             page.evaluate(
@@ -130,7 +130,7 @@ async function fromPages(steps: Steps): Promise<void> {
   }
 }
 
-/** The guide's "JavaScript/Fetch", with its answers given back instead of logged. */
+/** The guide's "JavaScript/Fetch" example, which returns the responses instead of logging them. */
 async function guideExample({ base, key }: { base: string; key: string }) {
   const API_KEY = key;
   const BASE_URL = base;
@@ -163,7 +163,7 @@ async function pageOf<T>(
   }
 }
 
-/** An origin of its own, with an empty page. */
+/** A server with an empty page, for an origin of its own. */
 async function blankPages() {
   const server = createServer(
     (_request, response) => void response.setHeader('Content-Type', 'text/html').end('<!doctype html>'),
@@ -200,7 +200,7 @@ async function throughNginx(steps: Steps): Promise<void> {
   try {
     await steps([
       [
-        'AI Factory behind nginx: the client is who called nginx, whatever it says of itself',
+        'AI Factory behind nginx: the client address is the one that called nginx, whatever headers it sends',
         async () => {
           same((await ask({ 'X-Request-ID': 'n-1' })).status, 200, 'status');
           check((await lineOf('n-1')).includes('ip="127.0.0.2"'), await lineOf('n-1'));
@@ -210,7 +210,7 @@ async function throughNginx(steps: Steps): Promise<void> {
         },
       ],
       [
-        'AI Factory behind nginx: a client is limited by its own address',
+        'AI Factory behind nginx: each client is limited by its own address',
         async () => {
           const statuses = async (address: string) => {
             const got: (number | undefined)[] = [];
@@ -225,13 +225,13 @@ async function throughNginx(steps: Steps): Promise<void> {
         },
       ],
       [
-        'AI Factory behind nginx: hosts and request ids come out right',
+        'AI Factory behind nginx: host names are checked, and request ids are kept or generated',
         async () => {
           const answer = await ask({ 'X-Request-ID': 'n-3' });
           same([answer.status, answer.headers['x-request-id']], [200, 'n-3'], 'the served name');
           same((await ask({ Host: 'evil.test' })).status, 400, 'a foreign name');
-          const made = await ask({});
-          check(/^[0-9a-f-]{36}$/.test(String(made.headers['x-request-id'])), 'no request id');
+          const generated = await ask({});
+          check(/^[0-9a-f-]{36}$/.test(String(generated.headers['x-request-id'])), 'no request id');
         },
       ],
     ]);
@@ -254,17 +254,17 @@ async function answerOf(options: {
   return { status: response.statusCode, headers: response.headers };
 }
 
-/** nginx with the guide's `location`, on a free port of this machine, everything it writes in a folder of its own. */
+/** Starts nginx with the guide's `location` on a free port. It writes only to a temporary directory. */
 async function startNginx(upstream: string) {
   const command = needs('nginx', ['nginx', '/usr/sbin/nginx'], 'nginx');
   const port = await freePort();
-  const folder = mkdtempSync(join(tmpdir(), 'nginx-e2e-'));
+  const directory = mkdtempSync(join(tmpdir(), 'nginx-e2e-'));
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${folder}/${name};`,
+    (name) => `${name}_temp_path ${directory}/${name};`,
   );
   writeFileSync(
-    join(folder, 'nginx.conf'),
-    `daemon off; pid ${folder}/pid; error_log ${folder}/error.log;
+    join(directory, 'nginx.conf'),
+    `daemon off; pid ${directory}/pid; error_log ${directory}/error.log;
 events {}
 http {
   access_log off;
@@ -283,9 +283,13 @@ http {
 }
 `,
   );
-  const child = spawn(command, ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')], {
-    stdio: 'inherit',
-  });
+  const child = spawn(
+    command,
+    ['-p', directory, '-c', join(directory, 'nginx.conf'), '-e', join(directory, 'error.log')],
+    {
+      stdio: 'inherit',
+    },
+  );
   const closed = once(child, 'close');
   for (let i = 0; ; i++) {
     const answer = await answerOf({ port, path: '/health', localAddress: '127.0.0.1', headers: { Host: NAME } }).catch(
@@ -300,7 +304,7 @@ http {
     async stop() {
       child.kill('SIGTERM');
       await closed;
-      rmSync(folder, { recursive: true });
+      rmSync(directory, { recursive: true });
     },
   };
 }

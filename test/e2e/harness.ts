@@ -5,24 +5,24 @@ import { createInterface } from 'node:readline';
 const START_LIMIT_MS = 120_000;
 const STEP_LIMIT_MS = 60_000;
 
-/** One thing that is tried, and throws where it does not hold. */
+/** One check with its name. The check throws if it fails. */
 export type Step = readonly [name: string, step: () => unknown];
 
-/** An example as a newcomer starts it. */
+/** An example that is running. */
 export interface Running {
   readonly origin: string;
-  /** What it has printed so far. */
+  /** Everything that it has printed so far. */
   printed(): string;
   stop(): Promise<void>;
 }
 
-/** Variables of ours that would change what is started. */
-const OWN =
-  /^(POINT_E_|API_|ADMIN_API_KEY$|JWT_SECRET$|AUTH_|ALLOW_|DEFAULT_RATE_|MAX_FILE_|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|DEBUG$|DATA_FILE$)/;
+/** Environment variables that configure the examples. Those of this process are not passed on. */
+const EXAMPLE_VARIABLES =
+  /^(POINT_E_|API_|ADMIN_API_KEY$|JWT_SECRET$|AUTH_|ALLOW_|DEFAULT_RATE_|AUTHENTICATED_RATE_|MAX_FILE_|MAX_GPU_|ENABLE_USAGE_|LOG_LEVEL$|REDIS_URL$|PUBLIC_URL$|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|DEBUG$|DATA_FILE$)/;
 
-/** Runs an npm script with these settings only; resolves once it says where it listens. */
+/** Runs an npm script with only these settings. Resolves once the script prints its URL. */
 export async function npmRun(args: readonly string[], env: Record<string, string>, ready: RegExp): Promise<Running> {
-  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN.test(name)));
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !EXAMPLE_VARIABLES.test(name)));
   const child = spawn('npm', args, {
     env: { ...inherited, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -37,7 +37,7 @@ export async function npmRun(args: readonly string[], env: Record<string, string
       const found = ready.exec(line)?.[1];
       if (found !== undefined) resolve(found);
     });
-    child.once('close', () => reject(new Error(`npm ${args.join(' ')} ended before it served:\n${printed}`)));
+    child.once('close', () => reject(new Error(`npm ${args.join(' ')} ended before it was ready:\n${printed}`)));
   }).finally(() => clearTimeout(timer));
   return {
     origin,
@@ -49,13 +49,13 @@ export async function npmRun(args: readonly string[], env: Record<string, string
   };
 }
 
-/** npm and all that it started are one process group of our own making. */
+/** npm and all processes that it started are one process group. */
 function kill(child: ChildProcess): void {
   if (child.pid === undefined || child.exitCode !== null) return;
   try {
     process.kill(-child.pid, 'SIGTERM');
   } catch {
-    // The group has gone already.
+    // The process group has already ended.
   }
 }
 
@@ -79,7 +79,7 @@ export function same(got: unknown, expected: unknown, what: string): void {
   check(one === other, `${what}: got ${one}, expected ${other}`);
 }
 
-/** The first of these that is on this machine. */
+/** The first of these commands that is installed. */
 export function needs(what: string, commands: readonly string[], debian: string): string {
   const found = commands.find((command) => spawnSync(command, ['--version']).error === undefined);
   if (found === undefined) throw new Error(`test:e2e needs ${what} (Debian: apt-get install ${debian})`);

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, npmRun, run, type Step, same } from './harness.js';
 
-/** `npm run example:live-ingest`, driven by the guide's curl lines. */
-export async function liveIngest(steps: (of: readonly Step[]) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'live-ingest-e2e-'));
-  const env = { INGEST_TOKEN: 'your-token-here-0', DATA_FILE: join(folder, 'bets.jsonl') };
+/** Runs `npm run example:live-ingest`, and calls it with the guide's curl commands. */
+export async function liveIngest(steps: (list: readonly Step[]) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'live-ingest-e2e-'));
+  const env = { INGEST_TOKEN: 'your-token-here-0', DATA_FILE: join(directory, 'bets.jsonl') };
   const api = await npmRun(['run', 'example:live-ingest'], env, /^Live-ingest API listening on (\S+)$/);
   const url = `${api.origin}/live/ingest`;
   const bash = (script: string) => run('bash', ['-euo', 'pipefail', '-c', script], { URL: url });
@@ -14,25 +14,28 @@ export async function liveIngest(steps: (of: readonly Step[]) => Promise<void>):
   try {
     await steps([
       [
-        'live ingest: the settings are printed, and not the token',
+        'live ingest: the settings are printed, but not the token',
         () => {
           check(/INGEST_TOKEN +set/.test(api.printed()), `no settings:\n${api.printed()}`);
           check(!api.printed().includes(env.INGEST_TOKEN), 'the token is printed');
         },
       ],
       [
-        "live ingest: the guide's lines without a token, and with it",
+        "live ingest: the guide's commands without and with a token",
         () => {
           const line = `curl -s -w ' %{http_code}' -X POST "$URL" -H "Content-Type: application/json" -d '{"id": "test", "nonce": 1}'`;
           check(bash(line).endsWith(' 401'), 'no 401 without a token');
           const answer = bash(`${line} ${header}`);
-          check(answer.endsWith(' 422') && answer.includes('"loc":["body","difficulty"]'), `no helpful 422: ${answer}`);
+          check(
+            answer.endsWith(' 422') && answer.includes('"loc":["body","difficulty"]'),
+            `the 422 does not name the missing field: ${answer}`,
+          );
         },
       ],
       [
-        "live ingest: the guide's test of the limit",
+        "live ingest: the guide's test of the rate limit",
         () => {
-          // Two of the minute's sixty have been used above.
+          // Two of the sixty requests per minute were sent above.
           const loop = `for i in {1..70}; do curl -s -o /dev/null -w '%{http_code}\\n' -X POST "$URL" ${header} -d '{"id": "test'$i'", "nonce": '$i'}'; done`;
           const codes = bash(loop).trim().split('\n');
           same(
@@ -46,6 +49,6 @@ export async function liveIngest(steps: (of: readonly Step[]) => Promise<void>):
     ]);
   } finally {
     await api.stop();
-    rmSync(folder, { recursive: true });
+    rmSync(directory, { recursive: true });
   }
 }

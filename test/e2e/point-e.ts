@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, npmRun, pythonWithRequests, run, type Step } from './harness.js';
 
-/** `npm start`, driven by the guide's Python functions and by the curl lines that it prints. */
-export async function pointE(steps: (of: readonly Step[]) => Promise<void>): Promise<void> {
+/** Runs `npm start`, and calls it with the guide's Python functions and the curl commands that it prints. */
+export async function pointE(steps: (list: readonly Step[]) => Promise<void>): Promise<void> {
   const python = pythonWithRequests();
   const gateway = await npmRun(['start'], {}, /^Point-E gateway listening on (\S+)$/);
   const secret = /POINT_E_SECRET_KEY=(\w{64})$/m.exec(gateway.printed())?.[1] ?? '';
@@ -18,25 +18,28 @@ export async function pointE(steps: (of: readonly Step[]) => Promise<void>): Pro
           process.stdout.write(run(python, [client], env));
         },
       ],
-      ['Point-E: the printed curl lines, pasted', () => pasteCurlLines(gateway.printed())],
+      ['Point-E: the printed curl commands work when pasted', () => pasteCurlLines(gateway.printed())],
     ]);
   } finally {
     await gateway.stop();
   }
 }
 
-/** The lines that the start-up message offers, pasted as they stand. */
+/** Runs the commands of the start-up message without any change. */
 function pasteCurlLines(printed: string): void {
   const lines = printed.split('\n').filter((line) => /^ {2}(export|curl) /.test(line));
-  check(lines.length === 5, `expected five lines to paste, got ${lines.length}:\n${printed}`);
-  const folder = mkdtempSync(join(tmpdir(), 'point-e-e2e-'));
+  check(lines.length === 5, `expected five commands to paste, got ${lines.length}:\n${printed}`);
+  const directory = mkdtempSync(join(tmpdir(), 'point-e-e2e-'));
   try {
-    const answers = run('bash', ['-euo', 'pipefail', '-c', lines.join('\necho\n')], {}, folder);
+    const answers = run('bash', ['-euo', 'pipefail', '-c', lines.join('\necho\n')], {}, directory);
     check(answers.includes('"success":true'), `no model:\n${answers}`);
     check(answers.includes('"used":2'), `no usage:\n${answers}`);
     check(answers.includes('"status":"healthy"'), `no health:\n${answers}`);
-    check(readFileSync(join(folder, 'model.ply')).subarray(0, 4).toString() === 'ply\n', 'model.ply is no PLY');
+    check(
+      readFileSync(join(directory, 'model.ply')).subarray(0, 4).toString() === 'ply\n',
+      'model.ply is not a PLY file',
+    );
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(directory, { recursive: true });
   }
 }

@@ -1,4 +1,4 @@
-"""The client functions of the Point-E guide, with only URL and secret changed, driven through one day's quota."""
+"""The client functions of the Point-E guide, with only URL and secret changed, called until the daily quota is spent."""
 
 import os
 import time

@@ -1,6 +1,6 @@
 /**
- * End to end: the examples as a newcomer starts them, driven by what their users have: the guides' Python functions and
- * curl lines, a real browser, nginx. Names what is missing on a machine without them.
+ * End-to-end tests: starts the examples as the README does, and calls them with the clients of their users: the guides'
+ * Python functions and curl commands, a browser, nginx. Reports any program that is not installed.
  */
 import { aiFactory } from './ai-factory.js';
 import { needs, type Step } from './harness.js';
@@ -11,7 +11,7 @@ import { samService } from './sam-service.js';
 let passed = 0;
 let failed = 0;
 
-async function tried(name: string, step: () => unknown): Promise<void> {
+async function runStep(name: string, step: () => unknown): Promise<void> {
   try {
     await step();
     passed++;
@@ -22,8 +22,8 @@ async function tried(name: string, step: () => unknown): Promise<void> {
   }
 }
 
-async function steps(of: readonly Step[]): Promise<void> {
-  for (const [name, step] of of) await tried(name, step);
+async function steps(list: readonly Step[]): Promise<void> {
+  for (const [name, step] of list) await runStep(name, step);
 }
 
 needs('bash', ['bash'], 'bash');

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { npmRun, pythonWithRequests, run, type Step } from './harness.js';
 
-/** `npm run example:sam-service`, driven by the guide's Python client with a picture like a photograph. */
-export async function samService(steps: (of: readonly Step[]) => Promise<void>): Promise<void> {
+/** Runs `npm run example:sam-service`, and calls it with the guide's Python client and an image like a photograph. */
+export async function samService(steps: (list: readonly Step[]) => Promise<void>): Promise<void> {
   const python = pythonWithRequests();
-  const folder = mkdtempSync(join(tmpdir(), 'sam-e2e-'));
-  const image = join(folder, 'image.jpg');
+  const directory = mkdtempSync(join(tmpdir(), 'sam-e2e-'));
+  const image = join(directory, 'image.jpg');
   await photograph(image);
   const service = await npmRun(['run', 'example:sam-service'], {}, /^SAM service listening on (\S+)$/);
   const key = /export SAM_KEY=(\S+)/.exec(service.printed())?.[1] ?? '';
@@ -24,11 +24,11 @@ export async function samService(steps: (of: readonly Step[]) => Promise<void>):
     ]);
   } finally {
     await service.stop();
-    rmSync(folder, { recursive: true });
+    rmSync(directory, { recursive: true });
   }
 }
 
-/** Drops of different brightness on a dark ground that is uneven and noisy, blurred a little, as a JPEG. */
+/** Drops of different brightness on an uneven, noisy, dark background, slightly blurred, as a JPEG. */
 async function photograph(path: string): Promise<void> {
   const [width, height] = [800, 600];
   const drops = [

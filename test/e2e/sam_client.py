@@ -1,4 +1,4 @@
-"""The guide's SecureSAMClient: only URL and key are changed."""
+"""The guide's SecureSAMClient, with only URL and key changed."""
 
 import json
 import os
@@ -49,7 +49,7 @@ assert 0 < bright['num_masks'] < everything['num_masks'] == bright['original_cou
 assert bright['filters_applied'] == {"mean_min": 140}
 assert all(mask['pixel_stats']['mean'] >= 140 for mask in bright['masks'])
 try:
-    SecureSAMClient(os.environ['SAM_URL'], 'not-a-key-of-anybody').segment_file(image)
-    raise SystemExit("a wrong key was taken")
+    SecureSAMClient(os.environ['SAM_URL'], 'not-a-valid-key').segment_file(image)
+    raise SystemExit("a wrong key was accepted")
 except Exception as error:
     assert str(error) == "Invalid API key", error

@@ -2,29 +2,29 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
 import { type HeaderLine, testExchange } from '../exchange-fixture.js';
-import { ATTACKED_CORS } from './cors-attacks.js';
+import { CORS_OPTIONS } from './cors-cases.js';
 
 const origin = (value: string): HeaderLine => ['Origin', value];
 const PREFLIGHT: HeaderLine = ['Access-Control-Request-Method', 'POST'];
-const asking = (names: string): HeaderLine => ['Access-Control-Request-Headers', names];
+const requesting = (names: string): HeaderLine => ['Access-Control-Request-Headers', names];
 
 describe('cors', () => {
-  describe('reads 100 KB in linear time:', () => {
+  describe('takes linear time for 100 KB of', () => {
     const A = origin('https://a.com');
-    const ANY = { origin: ['https://a.com', 'https://*.example.com'], headers: '*' } as const;
-    const OF_FUNCTION = { origin: () => true };
+    const ANY = { origin: ['https://a.com', 'https://*.example.com'], allowedHeaders: '*' } as const;
+    const FUNCTION = { origin: () => true };
     /** A header line of `length` characters. */
     const shapes: readonly (readonly [string, CorsOptions, (length: number) => readonly HeaderLine[]])[] = [
-      ['names', ATTACKED_CORS, (n) => [A, PREFLIGHT, asking('x-api-key,'.repeat(n / 10))]],
-      ['any names', ANY, (n) => [A, PREFLIGHT, asking('x-any-key,'.repeat(n / 10))]],
-      ['one name', ANY, (n) => [A, PREFLIGHT, asking('x'.repeat(n))]],
-      ['one name that is none at its end', ANY, (n) => [A, PREFLIGHT, asking(`${'x'.repeat(n)}:`)]],
-      ['commas', ANY, (n) => [A, PREFLIGHT, asking(','.repeat(n))]],
-      ['white space', ANY, (n) => [A, PREFLIGHT, asking(`x${' '.repeat(n)}x`)]],
-      ['lines', ANY, (n) => [A, PREFLIGHT, ...Array.from({ length: n / 100 }, () => asking('x-any-key'))]],
+      ['names', CORS_OPTIONS, (n) => [A, PREFLIGHT, requesting('x-api-key,'.repeat(n / 10))]],
+      ['any names', ANY, (n) => [A, PREFLIGHT, requesting('x-any-key,'.repeat(n / 10))]],
+      ['one name', ANY, (n) => [A, PREFLIGHT, requesting('x'.repeat(n))]],
+      ['one name that ends with an invalid character', ANY, (n) => [A, PREFLIGHT, requesting(`${'x'.repeat(n)}:`)]],
+      ['commas', ANY, (n) => [A, PREFLIGHT, requesting(','.repeat(n))]],
+      ['white space', ANY, (n) => [A, PREFLIGHT, requesting(`x${' '.repeat(n)}x`)]],
+      ['lines', ANY, (n) => [A, PREFLIGHT, ...Array.from({ length: n / 100 }, () => requesting('x-any-key'))]],
       ['an origin of labels', ANY, (n) => [origin(`https://${'a.'.repeat(n / 2)}example.com`)]],
       ['an origin of one label', ANY, (n) => [origin(`https://${'a-'.repeat(n / 2)}example.com`)]],
-      ['an origin for a function', OF_FUNCTION, (n) => [origin(`https://${'a.'.repeat(n / 2)}com`)]],
+      ['an origin, for a function', FUNCTION, (n) => [origin(`https://${'a.'.repeat(n / 2)}com`)]],
     ];
     const SMALL = 12_800;
     it.each(shapes)('%s', async (_what, options, lines) => {
@@ -40,15 +40,15 @@ describe('cors', () => {
       };
       shortest(SMALL);
       const [small, large] = [shortest(SMALL), shortest(8 * SMALL)];
-      // Eight times as long: quadratic would be sixty-four. What is over in no time at all is too short to compare.
+      // The input is eight times as long; quadratic time would be 64 times as long. Very short times are too noisy.
       expect(large / Math.max(small, 0.02)).toBeLessThan(32);
     });
   });
 
-  it('allows exactly the origin that a slow reading of the list does', async () => {
+  it('allows exactly the origins that a character-by-character oracle allows', async () => {
     const list = ['https://*.example.com', 'http://*.local:3000', 'https://a.com:8443', 'https://b.com'];
     const guard = cors({ origin: list });
-    /** RFC 6454 section 6.2 and the list, a character and a label at a time. */
+    /** RFC 6454 section 6.2 and the list, one character and one label at a time. */
     const isAllowed = (from: string) => {
       if (list.includes(from) && !from.includes('*')) return true;
       const [scheme = '', authority = '', ...more] = from.split('://');
@@ -92,8 +92,8 @@ describe('cors', () => {
         fc.constantFrom('', '', ':3000', ':8443', ':443', ':', '/', '.', '@x.example.com', ' ', '\n'),
       )
       .map((parts) => parts.join(''));
-    /** A good one with one character put in or changed. */
-    const spoilt = fc
+    /** An allowed origin with one character inserted or changed. */
+    const mutated = fc
       .tuple(
         fc.constantFrom('https://x.example.com', 'http://x.local:3000', 'https://a.com:8443', 'https://b.com'),
         fc.nat(24),
@@ -103,7 +103,7 @@ describe('cors', () => {
       .map(([good, at, cut, put]) => good.slice(0, at) + put + good.slice(at + cut));
     let allowed = 0;
     await fc.assert(
-      fc.asyncProperty(fc.oneof(composed, spoilt), async (from) => {
+      fc.asyncProperty(fc.oneof(composed, mutated), async (from) => {
         const { exchange, headers } = testExchange({ headers: [origin(from)] });
         expect(await guard(exchange)).toBeUndefined();
         const expected = isAllowed(from);
@@ -116,7 +116,7 @@ describe('cors', () => {
     expect(allowed).toBeGreaterThan(100);
   });
 
-  it('allows by default exactly the preflights of its methods and headers', async () => {
+  it('allows exactly the preflights for the default methods and headers', async () => {
     const guard = cors({ origin: ['https://a.com'] });
     const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
     const known = ['authorization', 'content-type', 'x-api-key', 'x-request-id'];
@@ -138,7 +138,7 @@ describe('cors', () => {
         async (method, names) => {
           const { exchange } = testExchange({
             method: 'OPTIONS',
-            headers: [origin('https://a.com'), ['Access-Control-Request-Method', method], asking(names.join(','))],
+            headers: [origin('https://a.com'), ['Access-Control-Request-Method', method], requesting(names.join(','))],
           });
           const wanted = names.map((one) => one.trim().toLowerCase()).filter((one) => one !== '');
           const expected = methods.includes(method) && wanted.every((one) => known.includes(one));

@@ -2,31 +2,31 @@ import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/core/option.js';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
-import { ATTACKED_CORS, CORS_ATTACKS } from './cors-attacks.js';
+import { CORS_CASES, CORS_OPTIONS } from './cors-cases.js';
 
 const origin = (value: string): HeaderLine => ['Origin', value];
 const PREFLIGHT: HeaderLine = ['Access-Control-Request-Method', 'POST'];
-const asking = (names: string): HeaderLine => ['Access-Control-Request-Headers', names];
+const requesting = (names: string): HeaderLine => ['Access-Control-Request-Headers', names];
 const send = async (options: CorsOptions, method: string, ...headers: HeaderLine[]) => {
   const answer = await ask(cors(options), { method, headers });
   return { ...answer, sent: answer.headers.all() };
 };
 
-describe('cors, by its table', () => {
-  it.each(CORS_ATTACKS.map((attack) => [attack.what, attack] as const))('%s', async (_what, attack) => {
-    const { passed, status, sent, faults } = await send(ATTACKED_CORS, attack.method, ...attack.headers);
+describe('cors, for the table of requests,', () => {
+  it.each(CORS_CASES.map((row) => [row.promise, row] as const))('%s', async (_promise, row) => {
+    const { passed, status, sent, faults } = await send(CORS_OPTIONS, row.method, ...row.headers);
     expect(faults).toEqual([]);
     expect([passed ? 200 : status, sent['Access-Control-Allow-Origin'], sent.Vary]).toEqual([
-      attack.status,
-      attack.allowed,
-      attack.vary,
+      row.status,
+      row.allowed,
+      row.vary,
     ]);
-    if (attack.allowed === undefined) expect(Object.keys(sent)).toEqual(['Vary']);
+    if (row.allowed === undefined) expect(Object.keys(sent)).toEqual(['Vary']);
   });
 });
 
 describe('cors', () => {
-  it('answers a request with what its page may do and read', async () => {
+  it('allows an origin and exposes the headers of this package to it', async () => {
     const { sent } = await send({ origin: ['https://a.com'] }, 'GET', origin('https://a.com'));
     expect(sent).toEqual({
       Vary: 'Origin',
@@ -36,7 +36,7 @@ describe('cors', () => {
     });
   });
 
-  it('answers a preflight with what is allowed at all', async () => {
+  it('answers a preflight with the allowed methods and headers', async () => {
     const { sent, status, body } = await send(
       { origin: ['https://a.com'] },
       'OPTIONS',
@@ -53,7 +53,25 @@ describe('cors', () => {
     });
   });
 
-  it('lets everybody read where that is asked for, and says it whatever Origin came, so that caches need not tell', async () => {
+  it('accepts one origin as a string', async () => {
+    const options = { origin: 'https://a.com' };
+    const { sent } = await send(options, 'GET', origin('https://a.com'));
+    expect([sent['Access-Control-Allow-Origin'], sent.Vary]).toEqual(['https://a.com', 'Origin']);
+    const foreign = await send(options, 'GET', origin('https://b.com'));
+    expect([foreign.passed, foreign.sent]).toEqual([true, { Vary: 'Origin' }]);
+    const preflight = await send(options, 'OPTIONS', origin('https://b.com'), PREFLIGHT);
+    expect(preflight.status).toBe(403);
+  });
+
+  it('accepts subdomains of one origin as a string', async () => {
+    const options = { origin: 'https://*.a.com' };
+    const { sent } = await send(options, 'GET', origin('https://x.a.com'));
+    expect(sent['Access-Control-Allow-Origin']).toBe('https://x.a.com');
+    const foreign = await send(options, 'GET', origin('https://a.com'));
+    expect(foreign.sent['Access-Control-Allow-Origin']).toBeUndefined();
+  });
+
+  it('sends * for any Origin and without one, so that the response does not vary', async () => {
     for (const headers of [
       [],
       [origin('https://a.com')],
@@ -65,9 +83,9 @@ describe('cors', () => {
     }
   });
 
-  it('answers preflights of everybody, for what is allowed only', async () => {
-    const ofAll = { origin: '*', methods: ['POST'], allowedHeaders: ['X-A'] } as const;
-    const { status, sent } = await send(ofAll, 'OPTIONS', origin('null'), PREFLIGHT, asking('x-a'));
+  it('answers preflights of any origin, but only for allowed methods and headers', async () => {
+    const options = { origin: '*', methods: ['POST'], allowedHeaders: ['X-A'] } as const;
+    const { status, sent } = await send(options, 'OPTIONS', origin('null'), PREFLIGHT, requesting('x-a'));
     expect([status, sent]).toEqual([
       204,
       {
@@ -78,11 +96,11 @@ describe('cors', () => {
         'Access-Control-Max-Age': '600',
       },
     ]);
-    const bad = await send(ofAll, 'OPTIONS', origin('null'), PREFLIGHT, asking('x-b'));
+    const bad = await send(options, 'OPTIONS', origin('null'), PREFLIGHT, requesting('x-b'));
     expect([bad.status, Object.keys(bad.sent)]).toEqual([403, ['Vary']]);
   });
 
-  it('names no header in the answer to a preflight where none is allowed', async () => {
+  it('omits Access-Control-Allow-Headers if no header is allowed', async () => {
     const none = { origin: ['https://a.com'], allowedHeaders: [] };
     const { status, sent } = await send(none, 'OPTIONS', origin('https://a.com'), PREFLIGHT);
     expect([status, sent['Access-Control-Allow-Headers']]).toEqual([204, undefined]);
@@ -92,13 +110,14 @@ describe('cors', () => {
     ['90s', '90'],
     ['1500ms', '2'],
     ['24h', '86400'],
-  ] as const)('lets browsers keep the answer to a preflight for %s', async (maxAge, said) => {
+    ['0s', '0'],
+  ] as const)('lets browsers cache the answer to a preflight for %s', async (maxAge, seconds) => {
     const { sent } = await send({ origin: ['https://a.com'], maxAge }, 'OPTIONS', origin('https://a.com'), PREFLIGHT);
-    expect(sent['Access-Control-Max-Age']).toBe(said);
+    expect(sent['Access-Control-Max-Age']).toBe(seconds);
   });
 
-  it('refuses a preflight with a problem that tells nothing of what is allowed', async () => {
-    const { body, contentType } = await send(ATTACKED_CORS, 'OPTIONS', origin('https://evil.example'), PREFLIGHT);
+  it('refuses a preflight with a problem that does not reveal what is allowed', async () => {
+    const { body, contentType } = await send(CORS_OPTIONS, 'OPTIONS', origin('https://evil.example'), PREFLIGHT);
     expect(contentType).toBe('application/problem+json');
     expect(JSON.parse(body)).toEqual({
       title: 'Forbidden',
@@ -108,13 +127,13 @@ describe('cors', () => {
     });
   });
 
-  it('gives any header back by its name where all are allowed', async () => {
+  it('returns the requested header names if any header is allowed', async () => {
     const { sent } = await send(
       { origin: ['https://a.com'], allowedHeaders: '*' },
       'OPTIONS',
       origin('https://a.com'),
       PREFLIGHT,
-      asking('X-Any, x-thing'),
+      requesting('X-Any, x-thing'),
     );
     expect(sent['Access-Control-Allow-Headers']).toBe('X-Any, x-thing');
     const bad = await send(
@@ -122,7 +141,7 @@ describe('cors', () => {
       'OPTIONS',
       origin('https://a.com'),
       PREFLIGHT,
-      asking('X-Any: 1\u00e9'),
+      requesting('X-Any: 1\u00e9'),
     );
     expect([bad.status, Object.keys(bad.sent)]).toEqual([403, ['Vary']]);
   });
@@ -131,19 +150,22 @@ describe('cors', () => {
     [true, 'true', 'true'],
     [true, 'false', undefined],
     [false, 'true', undefined],
-  ])('with privateNetwork %s, asked %s, says %s', async (privateNetwork, asked, said) => {
-    const { sent } = await send(
-      { origin: ['https://a.com'], privateNetwork },
-      'OPTIONS',
-      origin('https://a.com'),
-      PREFLIGHT,
-      ['Access-Control-Request-Private-Network', asked],
-    );
-    expect(sent['Access-Control-Allow-Private-Network']).toBe(said);
-    expect(sent.Vary?.endsWith(', Access-Control-Request-Private-Network')).toBe(privateNetwork);
-  });
+  ])(
+    'with privateNetwork %s, answers a request for a private network of %s with %s',
+    async (privateNetwork, requested, allowed) => {
+      const { sent } = await send(
+        { origin: ['https://a.com'], privateNetwork },
+        'OPTIONS',
+        origin('https://a.com'),
+        PREFLIGHT,
+        ['Access-Control-Request-Private-Network', requested],
+      );
+      expect(sent['Access-Control-Allow-Private-Network']).toBe(allowed);
+      expect(sent.Vary?.endsWith(', Access-Control-Request-Private-Network')).toBe(privateNetwork);
+    },
+  );
 
-  it('joins an earlier Vary', async () => {
+  it('keeps an earlier Vary', async () => {
     const { exchange, headers } = await ask((exchange) => {
       exchange.set('Vary', 'Accept');
       return cors({ origin: ['https://a.com'] })(exchange);
@@ -151,11 +173,11 @@ describe('cors', () => {
     expect([exchange.outcome, headers.get('Vary')]).toEqual([undefined, 'Accept, Origin']);
   });
 
-  describe('asks a function', () => {
-    const asked: string[] = [];
+  describe('with a function as origin', () => {
+    const calls: string[] = [];
     const byFunction: CorsOptions = {
       origin(from) {
-        asked.push(from);
+        calls.push(from);
         return from.endsWith('.com');
       },
     };
@@ -170,23 +192,23 @@ describe('cors', () => {
       ['https://[]', false, 0],
       ['https://b.org@a.com', false, 0],
       [`https://${'a.'.repeat(400)}com`, false, 0],
-    ])('about %s', async (from, allowed, times) => {
-      asked.length = 0;
+    ])('for %s, allows it: %s, after %d calls', async (from, allowed, times) => {
+      calls.length = 0;
       const { sent } = await send(byFunction, 'GET', origin(from));
       expect(sent['Access-Control-Allow-Origin'] === from).toBe(allowed);
-      expect(asked).toHaveLength(times);
+      expect(calls).toHaveLength(times);
     });
 
     it.each([
       ['a promise', async () => true],
       ['1', () => 1],
       ['text', () => 'yes'],
-    ])('and takes %s for no', async (_what, decide) => {
+    ])('does not allow an origin for which it returns %s', async (_what, decide) => {
       const { sent } = await send({ origin: decide as unknown as () => boolean }, 'GET', origin('https://a.com'));
       expect(sent['Access-Control-Allow-Origin']).toBeUndefined();
     });
 
-    it('that fails, and refuses the request', async () => {
+    it('refuses the request with a fault if it throws', async () => {
       const broken: CorsOptions = {
         origin() {
           throw new Error('no such table');
@@ -196,14 +218,14 @@ describe('cors', () => {
     });
   });
 
-  it('ends no process where a function of JavaScript gives a promise that fails', async () => {
+  it('survives a rejected promise of the function', async () => {
     const failing = (() => Promise.reject(new Error('no table'))) as unknown as () => boolean;
     const { sent } = await send({ origin: failing }, 'GET', origin('https://a.com'));
     expect(sent['Access-Control-Allow-Origin']).toBeUndefined();
     await new Promise((turn) => setImmediate(turn));
   });
 
-  it('allows what it was made with, whatever happens to the lists afterwards', async () => {
+  it('is not affected by later changes of the lists', async () => {
     const lists = { origin: ['https://a.com'], methods: ['GET'], allowedHeaders: ['X-A'] };
     const guard = cors(lists);
     lists.origin.push('https://b.com');
@@ -213,7 +235,7 @@ describe('cors', () => {
     for (const headers of [
       [origin('https://b.com'), GET],
       [origin('https://a.com'), PREFLIGHT],
-      [origin('https://a.com'), GET, asking('X-B')],
+      [origin('https://a.com'), GET, requesting('X-B')],
     ]) {
       expect((await ask(guard, { method: 'OPTIONS', headers })).status).toBe(403);
     }
@@ -227,7 +249,7 @@ describe('cors', () => {
     'https://a_b.example.com',
     'tauri://localhost',
     'chrome-extension://abcdefghijklmnop',
-  ])('takes %s for an origin', async (from) => {
+  ])('accepts the origin %s', async (from) => {
     const { sent } = await send({ origin: [from] }, 'GET', origin(from));
     expect(sent['Access-Control-Allow-Origin']).toBe(from);
   });
@@ -235,11 +257,12 @@ describe('cors', () => {
   it.each<[string, object, string]>([
     ['no origin', {}, 'origin'],
     ['an empty list', { origin: [] }, 'origin'],
-    ['everybody with credentials', { origin: '*', credentials: true }, 'credentials'],
-    ['everybody among others', { origin: ['*'] }, 'origin'],
-    ['a pattern', { origin: /a\.com/ }, 'origin'],
-    ['a pattern in the list', { origin: [/^https:\/\/a\.com$/] }, 'origin'],
-    ['a slash at the end', { origin: ['https://a.com/'] }, 'origin'],
+    ['* with credentials', { origin: '*', credentials: true }, 'list the origins instead'],
+    ['a string with a trailing slash', { origin: 'https://a.com/' }, 'no trailing slash'],
+    ['* in a list', { origin: ['*'] }, 'origin'],
+    ['a regular expression', { origin: /a\.com/ }, 'origin'],
+    ['a regular expression in a list', { origin: [/^https:\/\/a\.com$/] }, 'origin'],
+    ['a trailing slash', { origin: ['https://a.com/'] }, 'origin'],
     ['a path', { origin: ['https://a.com/app'] }, 'origin'],
     ['no scheme', { origin: ['a.com'] }, 'origin'],
     ['null', { origin: ['null'] }, 'origin'],
@@ -249,29 +272,34 @@ describe('cors', () => {
     ['a star inside', { origin: ['https://a.*.com'] }, 'origin'],
     ['a star as part of a label', { origin: ['https://a*.example.com'] }, 'origin'],
     ['a star alone', { origin: ['https://*'] }, 'origin'],
-    ['text before a star', { origin: ['x https://*.a.com'] }, 'origin'],
+    ['text before a scheme', { origin: ['x https://*.a.com'] }, 'origin'],
     ['a query', { origin: ['https://a.com?x'] }, 'origin'],
     ['an upper-case scheme', { origin: ['HTTPS://a.com'] }, 'HTTPS://a.com'],
     ['a short IPv4 address', { origin: ['https://127.1'] }, 'https://127.1'],
     ['an IPv6 address in its long form', { origin: ['http://[0:0:0:0:0:0:0:1]:3000'] }, 'origin'],
     ['subdomains of an address', { origin: ['https://*.127.0.0.1'] }, 'origin'],
     ['subdomains at a default port', { origin: ['https://*.a.com:443'] }, 'origin'],
-    ['a port beyond all', { origin: ['https://a.com:65536'] }, 'origin'],
+    ['a port over 65535', { origin: ['https://a.com:65536'] }, 'origin'],
     ['Unicode', { origin: ['https://ex\u00e4mple.com'] }, 'origin'],
-    ['no text', { origin: [5] }, 'got 5'],
+    ['a number', { origin: [5] }, 'got 5'],
     ['a method in lower case', { origin: ['https://a.com'], methods: ['GET', 'post'] }, "got 'post'"],
-    ['headers that are no list', { origin: ['https://a.com'], headers: 'X-A' }, 'headers'],
-    ['any header to read in a list', { origin: ['https://a.com'], exposedHeaders: ['*'] }, 'exposedHeaders'],
-    ['privateNetwork that is no boolean', { origin: ['https://a.com'], privateNetwork: 1 }, 'privateNetwork'],
-    ['an age of more than a day', { origin: ['https://a.com'], maxAge: '25h' }, 'maxAge'],
-    ['a method that is none', { origin: ['https://a.com'], methods: ['GET POST'] }, 'methods'],
-    ['any method', { origin: ['https://a.com'], methods: ['*'] }, 'methods'],
-    ['any header in a list', { origin: ['https://a.com'], allowedHeaders: ['*'] }, 'allowedHeaders'],
-    ['a header that is none', { origin: ['https://a.com'], exposedHeaders: ['X-A:'] }, 'exposedHeaders'],
-    ['credentials that are no boolean', { origin: ['https://a.com'], credentials: 'true' }, 'credentials'],
-    ['no age', { origin: ['https://a.com'], maxAge: 0 }, 'maxAge'],
-    ['a misspelt option', { origin: ['https://a.com'], origins: 'x' }, 'did you mean "origin"'],
-  ])('cannot be made with %s', (_what, options, named) => {
+    ['allowed headers that are not a list', { origin: ['https://a.com'], headers: 'X-A' }, 'headers'],
+    ['* in a list of exposed headers', { origin: ['https://a.com'], exposedHeaders: ['*'] }, 'exposedHeaders'],
+    ['privateNetwork that is not a boolean', { origin: ['https://a.com'], privateNetwork: 1 }, 'privateNetwork'],
+    ['a maxAge of more than a day', { origin: ['https://a.com'], maxAge: '25h' }, 'maxAge'],
+    ['text that is not a method', { origin: ['https://a.com'], methods: ['GET POST'] }, 'methods'],
+    ['* as method', { origin: ['https://a.com'], methods: ['*'] }, 'methods'],
+    ['* in a list of allowed headers', { origin: ['https://a.com'], allowedHeaders: ['*'] }, 'allowedHeaders'],
+    ['text that is not a header name', { origin: ['https://a.com'], exposedHeaders: ['X-A:'] }, 'exposedHeaders'],
+    ['credentials that are not a boolean', { origin: ['https://a.com'], credentials: 'true' }, 'credentials'],
+    [
+      'a maxAge without a unit',
+      { origin: ['https://a.com'], maxAge: 600 },
+      "needs a unit, got 600; write '600s' or '600ms'",
+    ],
+    ['a maxAge of 0 without a unit', { origin: ['https://a.com'], maxAge: 0 }, 'needs a unit'],
+    ['a misspelt option', { origin: ['https://a.com'], origins: 'x' }, 'Did you mean "origin"?'],
+  ])('refuses at construction: %s', (_what, options, named) => {
     const act = () => cors(options as CorsOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(named);

@@ -13,7 +13,6 @@ const API = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 
-/** The table of the AI Factory server's guide. */
 const CLASSIC = {
   'X-Content-Type-Options': 'nosniff',
   'X-Frame-Options': 'DENY',
@@ -39,7 +38,7 @@ describe('the presets', () => {
     ['api over https', { preset: 'api' }, true, { ...API, ...HSTS }],
     ['classic', { preset: 'classic' }, false, CLASSIC],
     ['classic over https', { preset: 'classic' }, true, CLASSIC],
-  ] as const)('%s: these headers and no others', (_name, options, encrypted, expected) => {
+  ] as const)('%s sends exactly its headers', (_name, options, encrypted, expected) => {
     expect(sent(options, { encrypted })).toEqual(expected);
   });
 });
@@ -55,8 +54,8 @@ const OPTIONS = [
   ['crossOriginResourcePolicy', 'Cross-Origin-Resource-Policy'],
 ] as const;
 
-describe('several on the way of one request', () => {
-  it('come to what the last one says, all of it', () => {
+describe('several securityHeaders on one route', () => {
+  it('send exactly the headers of the last one', () => {
     const { exchange, headers } = testExchange({ encrypted: true });
     securityHeaders()(exchange);
     securityHeaders({ preset: 'classic', xFrameOptions: 'SAMEORIGIN', referrerPolicy: false })(exchange);
@@ -66,7 +65,7 @@ describe('several on the way of one request', () => {
     expect(headers.all()).toEqual({ ...API, ...HSTS });
   });
 
-  it('leave what the service had set before them, though it was the same', () => {
+  it('keep a header that the service set before them, although the value is the same', () => {
     const { exchange, headers } = testExchange();
     exchange.set('X-Content-Type-Options', 'nosniff');
     securityHeaders()(exchange);
@@ -74,7 +73,7 @@ describe('several on the way of one request', () => {
     expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
   });
 
-  it('leave what the service has set between them', () => {
+  it('keep a header that the service set between them', () => {
     const { exchange, headers } = testExchange();
     securityHeaders()(exchange);
     exchange.set('X-Frame-Options', 'of the service');
@@ -90,18 +89,18 @@ describe.each(OPTIONS)('%s', (option, name) => {
     ['classic', CLASSIC],
   ] as const;
 
-  it.each(presets)('sets its header, and the rest stays as %s has it', (preset, usual) => {
-    const expected = { ...usual, [name]: 'own-value; x=1' };
+  it.each(presets)('sets its header and keeps the others of preset %s', (preset, headers) => {
+    const expected = { ...headers, [name]: 'own-value; x=1' };
     expect(sent({ preset, [option]: 'own-value; x=1' }, { encrypted: true })).toEqual(expected);
   });
 
-  it.each(presets)('leaves its header out when false, and the rest stays as %s has it', (preset, usual) => {
-    const expected: Record<string, string> = { ...usual };
+  it.each(presets)('omits its header if false and keeps the others of preset %s', (preset, headers) => {
+    const expected: Record<string, string> = { ...headers };
     delete expected[name];
     expect(sent({ preset, [option]: false }, { encrypted: true })).toEqual(expected);
   });
 
-  it('leaves a header alone that is there already', () => {
+  it('keeps a header that the service has set', () => {
     for (const preset of ['api', 'classic'] as const) {
       const { exchange, headers } = testExchange({ encrypted: true });
       headers.set(name.toLowerCase(), 'of the handler');
@@ -119,13 +118,13 @@ describe.each(OPTIONS)('%s', (option, name) => {
     ['DEL', 'a\x7fb'],
     ['a letter beyond ASCII', 'caf\u00e9'],
     ['a line separator', 'a\u2028b'],
-    ['a space at the end', 'a '],
-    ['a tab in front', '\ta'],
+    ['a trailing space', 'a '],
+    ['a leading tab', '\ta'],
     ['an empty string', ''],
     ['true', true],
     ['a number', 1],
     ['a list', ['a']],
-  ])('refuses %s at construction and shows it', (_what, value) => {
+  ])('refuses %s at construction and shows the value', (_what, value) => {
     const act = () => securityHeaders({ [option]: value } as SecurityHeadersOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(`gatewarden: securityHeaders "${option}" must be`);
@@ -141,14 +140,14 @@ describe('Strict-Transport-Security', () => {
   it.each([
     ['a TLS socket', { encrypted: true }, true],
     ['a plain socket', {}, false],
-    ['a proxy that took the request over https', proto('https'), true],
-    ['a proxy that writes HTTPS', proto('HTTPS'), true],
-    ['a proxy that took the request over http', proto('http'), false],
-    ['a list of schemes', proto('https, http'), false],
-    ['two lines', proto('https', 'https'), false],
-    ['a blank line', proto(''), false],
-    ['a TLS socket behind a proxy that says http', { encrypted: true, ...proto('http') }, true],
-  ])('in preset api over %s', (_what, request, expected) => {
+    ['plain HTTP behind a proxy that reports https', proto('https'), true],
+    ['plain HTTP behind a proxy that reports HTTPS', proto('HTTPS'), true],
+    ['plain HTTP behind a proxy that reports http', proto('http'), false],
+    ['plain HTTP with a list of schemes', proto('https, http'), false],
+    ['plain HTTP with two lines', proto('https', 'https'), false],
+    ['plain HTTP with a blank line', proto(''), false],
+    ['a TLS socket behind a proxy that reports http', { encrypted: true, ...proto('http') }, true],
+  ])('in preset api over %s, is sent: %s', (_connection, request, expected) => {
     expect('Strict-Transport-Security' in sent({ preset: 'api' }, request)).toBe(expected);
     expect('Strict-Transport-Security' in sent({ strictTransportSecurity: 'max-age=1' }, request)).toBe(expected);
     expect('Strict-Transport-Security' in sent({ preset: 'classic' }, request)).toBe(true);
@@ -161,9 +160,9 @@ describe('Strict-Transport-Security', () => {
 describe('securityHeaders', () => {
   it.each([
     ['an unknown option', { hsts: false }, 'hsts'],
-    ['a header by its own name', { 'X-Frame-Options': 'DENY' }, 'X-Frame-Options'],
+    ['a header name instead of its option', { 'X-Frame-Options': 'DENY' }, 'X-Frame-Options'],
     ['an unknown preset', { preset: 'strict' }, "'strict'"],
-    ['a preset out of Object.prototype', { preset: 'constructor' }, "'constructor'"],
+    ['a preset with a name of Object.prototype', { preset: 'constructor' }, "'constructor'"],
     ['a preset instead of options', 'classic', 'securityHeaders'],
     ['a list of options', [{}], 'securityHeaders'],
     ['null', null, 'securityHeaders'],
@@ -173,14 +172,14 @@ describe('securityHeaders', () => {
     expect(act).toThrow(named);
   });
 
-  it('takes a value with a tab within and of one character', () => {
+  it('accepts a tab inside a value, and a value of one character', () => {
     expect(sent({ referrerPolicy: 'a\tb', xFrameOptions: 'D' })).toMatchObject({
       'Referrer-Policy': 'a\tb',
       'X-Frame-Options': 'D',
     });
   });
 
-  it('is built once: later changes of the options change nothing', () => {
+  it('is not affected by later changes of the options', () => {
     const options: { xFrameOptions: string | false } = { xFrameOptions: 'SAMEORIGIN' };
     const guard = securityHeaders(options);
     options.xFrameOptions = false;

@@ -6,14 +6,14 @@ import { type HeaderLine, testExchange } from '../exchange-fixture.js';
 const host = (value: string): HeaderLine => ['Host', value];
 
 describe('trustedHosts', () => {
-  it('serves exactly the hosts that a slow reading of the list does', async () => {
+  it('serves exactly the hosts that a character-by-character oracle serves', async () => {
     const guard = trustedHosts({
       hosts: ['example.com', '*.example.com', 'ported.test:8443', 'plain.test:80', '[::1]'],
     });
-    /** RFC 9110 section 7.2 and the list, a character and a label at a time. */
+    /** RFC 9110 section 7.2 and the list, one character and one label at a time. */
     const isServed = (text: string) => {
       const chars = [...text.toLowerCase()];
-      // Case is folded within ASCII only: the Kelvin sign is no k.
+      // Case is folded within ASCII only: the Kelvin sign does not match k.
       if (chars.some((char) => char > '~') || [...text].some((char) => char > '~')) return false;
       const bracket = chars.lastIndexOf(']');
       const colon = chars.lastIndexOf(':');
@@ -55,7 +55,7 @@ describe('trustedHosts', () => {
         ),
       )
       .map(([labels, name, rest]) => [...labels, name].join('.') + rest);
-    const spoilt = fc
+    const mutated = fc
       .tuple(
         fc.constantFrom('www.example.com', 'example.com:80', 'ported.test:8443', '[::1]:80'),
         fc.nat(16),
@@ -68,7 +68,7 @@ describe('trustedHosts', () => {
       .map(([good, at, cut, put]) => good.slice(0, at) + put + good.slice(at + cut));
     let served = 0;
     fc.assert(
-      fc.property(fc.oneof(composed, spoilt), (name) => {
+      fc.property(fc.oneof(composed, mutated), (name) => {
         const { exchange } = testExchange({ headers: [host(name)] });
         const expected = isServed(name);
         if (expected) served++;

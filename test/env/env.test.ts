@@ -23,23 +23,25 @@ import {
 
 const one = <T>(setting: Setting<T>, value: string | undefined): T =>
   readEnv({ NAME: setting }, { NAME: value }).values.NAME;
-const mistake = (settings: Settings, env: Readonly<Record<string, string | undefined>>): string => {
+const messageOf = (act: () => unknown): string => {
   try {
-    readEnv(settings, env);
+    act();
   } catch (error) {
     if (error instanceof OptionError) return error.message;
     throw error;
   }
-  throw new Error('nothing was wrong');
+  throw new Error('there was no OptionError');
 };
+const mistake = (settings: Settings, env: Readonly<Record<string, string | undefined>>): string =>
+  messageOf(() => readEnv(settings, env));
 
-describe('a variable', () => {
+describe('a setting', () => {
   it.each<[string, Setting<unknown>, string, unknown]>([
     ['text', text(), ' a b ', 'a b'],
     ['a whole number', integer(), '60', 60],
-    ['a negative one', integer({ min: -5 }), '-5', -5],
+    ['a negative number', integer({ min: -5 }), '-5', -5],
     ['a port', port(), '0', 0],
-    ['the greatest port', port(), '65535', 65_535],
+    ['the highest port', port(), '65535', 65_535],
     ...['true', '1', 'YES', 'On'].map((word): [string, Setting<unknown>, string, unknown] => [
       word,
       boolean(),
@@ -52,69 +54,77 @@ describe('a variable', () => {
       word,
       false,
     ]),
-    ['a word', choice(['INFO', 'DEBUG']), 'info', 'INFO'],
+    ['a word in another case', choice(['INFO', 'DEBUG']), 'info', 'INFO'],
     ['a length of time', duration(), '24h', '24h'],
     ['bare seconds', duration({ bare: 's' }), '60', '60s'],
-    ['hours', duration({ bare: 'h' }), '24', '24h'],
+    ['a unit, although bare numbers are seconds', duration({ bare: 's' }), '500ms', '500ms'],
+    ['bare hours', duration({ bare: 'h' }), '24', '24h'],
     ['a size', size(), '64kb', 65_536],
-    ['bytes', size(), '1500', 1500],
-    ['megabytes', size({ bare: 'mb' }), '50', 52_428_800],
+    ['bare bytes', size(), '1500', 1500],
+    ['bare megabytes', size({ bare: 'mb' }), '50', 52_428_800],
     ['a URL', url(), 'https://a.example/x', 'https://a.example/x'],
     [
-      'a URL of another kind',
+      'a URL with another accepted protocol',
       url({ protocols: ['redis', 'rediss'] }),
       'redis://localhost:6379',
       'redis://localhost:6379',
     ],
     ['a list', list(), ' a, b ,,c', ['a', 'b', 'c']],
     ['a secret', secret({ minLength: 3 }), 'abc', 'abc'],
-  ])('may be %s', (_what, setting, value, expected) => {
+  ])('reads %s', (_what, setting, value, expected) => {
     expect(one(setting, value)).toEqual(expected);
   });
 
   it.each<[string, Setting<unknown>, string, string]>([
-    ['no number', integer(), 'ten', "must be a whole number from 0 to 9007199254740991, got 'ten'"],
-    ['half a number', integer(), '1.5', 'whole number'],
-    ['a number in another form', integer(), '1e3', 'whole number'],
-    ['a number in another base', integer(), '0x10', 'whole number'],
-    ['too small', integer({ min: 1 }), '0', 'from 1'],
-    ['too large', integer({ max: 5 }), '6', 'to 5'],
-    ['no port', port(), '65536', 'to 65535'],
-    ['no port, whatever else is said of it', port({ min: -1, max: 70_000 } as object), '65536', 'to 65535'],
-    ['half a word', boolean(), 'n', "must be true or false, got 'n'"],
-    ['neither true nor false', boolean(), 'maybe', "must be true or false, got 'maybe'"],
-    ['a part of a word', choice(['INFO', 'DEBUG']), 'inf', "must be one of INFO, DEBUG, got 'inf'"],
-    ['no such word', choice(['INFO', 'DEBUG']), 'WARN', "must be one of INFO, DEBUG, got 'WARN'"],
-    ['no length of time', duration(), 'soon', 'duration'],
-    ['no size', size(), '5 MB', 'size'],
-    ['no URL', url(), 'a.example', 'http:// or https://'],
-    ['another URL', url(), 'ftp://a.example', 'http:// or https://'],
-    ['a URL with a password', url(), 'https://u:c4n4ry@a.example', 'credentials'],
-    ['a URL with a password alone', url(), 'https://:c4n4ry@a.example', 'credentials'],
-    ['a URL with a name alone', url(), 'https://c4n4ry@a.example', 'credentials'],
-    ['another URL with a password', url(), 'ftp://u:c4n4ry@a.example', 'http:// or https://'],
+    ['a word as a number', integer(), 'ten', "must be a whole number from 0 to 9007199254740991, got 'ten'"],
+    ['a fraction', integer(), '1.5', 'whole number'],
+    ['a number with an exponent', integer(), '1e3', 'whole number'],
+    ['a hexadecimal number', integer(), '0x10', 'whole number'],
+    ['a number below the minimum', integer({ min: 1 }), '0', 'from 1'],
+    ['a number above the maximum', integer({ max: 5 }), '6', 'to 5'],
+    ['a port that does not exist', port(), '65536', 'to 65535'],
+    ['an abbreviated boolean', boolean(), 'n', "must be true or false, got 'n'"],
+    ['a word that is neither true nor false', boolean(), 'maybe', "must be true or false, got 'maybe'"],
+    ['a part of an accepted word', choice(['INFO', 'DEBUG']), 'inf', "must be one of INFO, DEBUG, got 'inf'"],
+    ['a word that is not in the list', choice(['INFO', 'DEBUG']), 'WARN', "must be one of INFO, DEBUG, got 'WARN'"],
+    ['a word as a duration', duration(), 'soon', "must be a length of time such as '500ms', '30s'"],
+    ['a bare number as a duration', duration(), '60', "needs a unit, got '60'; write '60s' or '60ms'"],
+    ['a duration of zero', duration({ bare: 's' }), '0', "must be at least '1ms'"],
+    ['a size with a space', size(), '5 MB', 'size'],
+    ['a host name as a URL', url(), 'a.example', 'http:// or https://'],
+    ['a URL with another protocol', url(), 'ftp://a.example', 'http:// or https://'],
     [
-      'of another form',
-      text({ pattern: /^[a-z]+$/, rule: 'must be small letters' }),
-      'A1',
-      "must be small letters, got 'A1'",
+      'a URL with user name and password',
+      url(),
+      'https://u:c4n4ry@a.example',
+      'must not contain a user name or password',
     ],
+    ['a URL with only a password', url(), 'https://:c4n4ry@a.example', 'must not contain a user name or password'],
+    ['a URL with only a user name', url(), 'https://c4n4ry@a.example', 'must not contain a user name or password'],
+    ['a URL with another protocol and a password', url(), 'ftp://u:c4n4ry@a.example', 'http:// or https://'],
+    [
+      'text that does not match its pattern',
+      text({ pattern: /^[a-z]+$/, rule: 'must be lower-case letters' }),
+      'A1',
+      "must be lower-case letters, got 'A1'",
+    ],
+    ['text against a pattern without a rule', text({ pattern: /^[a-z]+$/ }), 'A1', "must match /^[a-z]+$/, got 'A1'"],
     ['a short secret', secret({ minLength: 40 }), 'c4n4ry', 'at least 40 characters'],
-  ])('may not be %s', (_what, setting, value, said) => {
+  ])('refuses %s', (_what, setting, value, expected) => {
     const message = mistake({ NAME: setting }, { NAME: value });
     expect(message).toContain('"NAME"');
-    expect(message).toContain(said);
+    expect(message).toContain(expected);
     expect(message).not.toContain('c4n4ry');
   });
 
-  it.each([undefined, '', '  ', '\t\n'])('that is %j is not set', (value) => {
+  it.each([undefined, '', '  ', '\t\n'])('treats %j as not set', (value) => {
     expect(one(text({ default: 'x' }), value)).toBe('x');
     expect(one(text({ optional: true }), value)).toBeUndefined();
-    expect(one(duration({ default: '60s' }), value)).toBe(60_000);
+    expect(one(duration({ default: '60s' }), value)).toBe('60s');
     expect(mistake({ NAME: text() }, { NAME: value })).toContain('"NAME" must be set');
   });
 
-  it('has the type that it is read as', () => {
+  it('types its value', () => {
     const { values } = readEnv(
       {
         A: text({ default: 'a' }),
@@ -132,9 +142,15 @@ describe('a variable', () => {
     expect(() => Object.assign(values, { A: 'b' })).toThrow(TypeError);
   });
 
-  it('whose default is bad stops the start as well', () => {
+  it('refuses a bad default', () => {
     expect(() => duration({ default: 'soon' as Duration })).toThrow(OptionError);
     expect(() => duration({ default: `${Number.NaN}ms` })).toThrow(OptionError);
+    expect(messageOf(() => duration({ default: 60 as unknown as Duration, bare: 's' }))).toBe(
+      `gatewarden: duration "default" needs a unit, got 60; write '60s' or '60ms'`,
+    );
+    expect(() => list({ default: 'loopback' as unknown as string[] })).toThrow(
+      /list "default" must be a list of strings/,
+    );
     expect(() => integer({ min: 1, default: 0 })).toThrow(OptionError);
     expect(() => port({ default: 70_000 })).toThrow(OptionError);
     expect(() => size({ default: -1 })).toThrow(OptionError);
@@ -146,22 +162,24 @@ describe('a variable', () => {
     expect(one(size({ default: 1500, bare: 'mb' }), '')).toBe(1500);
   });
 
-  it('is read alike each time, also by a pattern that keeps state', () => {
+  it('reads the same text alike each time, even if its pattern has the flag g', () => {
     const setting = text({ pattern: /^a+$/g });
     for (let i = 0; i < 3; i++) expect(one(setting, 'aaa')).toBe('aaa');
   });
 
-  it('that is a secret is not shown by its setting either', () => {
-    expect(secret().show('c4n4ry-key')).toBe('set');
+  it('shows no secret, even if a guard checks it', () => {
+    const settings = { KEY: secret(), CHECKED: checked(secret(), () => undefined) };
+    const { describe: described } = readEnv(settings, { KEY: 'c4n4ry-key', CHECKED: 'c4n4ry-key' });
+    expect(described().map(({ value }) => value)).toEqual(['set', 'set']);
   });
 
-  it('may be judged by the guard that will use it', () => {
+  it('lets the guard that will use a value check it', () => {
     const trust = checked(list({ default: [] }), (entries) => clientIp({ trust: entries }));
     expect(one(trust, 'loopback, 10.0.0.0/8')).toEqual(['loopback', '10.0.0.0/8']);
     expect(mistake({ NAME: trust }, { NAME: 'loopback,everywhere' })).toMatch(
       /"NAME" is not accepted: clientIp "trust" .*'everywhere'/,
     );
-    // An empty list is for services that do without.
+    // With an empty list as the default, a service leaves the guard out.
     expect(
       one(
         checked(list({ default: [] }), (origin) => cors({ origin })),
@@ -180,8 +198,69 @@ describe('a variable', () => {
   });
 });
 
+describe('a setting factory', () => {
+  it.each<[string, () => unknown, string]>([
+    // @ts-expect-error: no such option
+    ['text', () => text({ patern: /a/ }), 'text has no option "patern". Did you mean "pattern"?'],
+    // @ts-expect-error: no such option
+    ['integer', () => integer({ minimum: 1 }), 'integer has no option "minimum".'],
+    // @ts-expect-error: no such option
+    ['port', () => port({ default: 80, max: 70_000 }), 'port has no option "max".'],
+    // @ts-expect-error: no such option
+    ['boolean', () => boolean({ defualt: true }), 'boolean has no option "defualt". Did you mean "default"?'],
+    // @ts-expect-error: no such option
+    ['choice', () => choice(['a'], { fallback: 'a' }), 'choice has no option "fallback".'],
+    // @ts-expect-error: no such option
+    ['duration', () => duration({ unit: 's', default: '60s' }), 'duration has no option "unit".'],
+    // @ts-expect-error: no such option
+    ['size', () => size({ unit: 'mb', default: '50mb' }), 'size has no option "unit".'],
+    // @ts-expect-error: no such option
+    ['url', () => url({ protocol: 'https' }), 'url has no option "protocol". Did you mean "protocols"?'],
+    // @ts-expect-error: no such option
+    ['list', () => list({ separator: ';' }), 'list has no option "separator".'],
+    // @ts-expect-error: a secret has no default
+    ['secret', () => secret({ default: 'c4n4ry' }), 'secret has no option "default".'],
+  ])('%s refuses an unknown option', (_factory, create, expected) => {
+    const message = messageOf(create);
+    expect(message).toContain(`gatewarden: ${expected}`);
+    expect(message).not.toContain('c4n4ry');
+  });
+
+  it.each<[string, () => unknown, string]>([
+    [
+      'a pattern that is a string',
+      () => text({ pattern: '^a' as never }),
+      'text "pattern" must be a regular expression',
+    ],
+    ['a rule that is empty', () => text({ rule: '' }), 'text "rule" must be a non-empty string'],
+    ['a minimum that is not a number', () => integer({ min: '1' as never }), 'integer "min" must be a whole number'],
+    ['a minimum above the maximum', () => integer({ min: 5, max: 4 }), 'integer "min" must be at most "max", 4, got 5'],
+    ['no words', () => choice([]), 'choice "words" must be a list of one or more non-empty strings'],
+    ['an unknown unit of durations', () => duration({ bare: 'sec' as never }), 'duration "bare" must be one of ms, s'],
+    ['an unknown unit of sizes', () => size({ bare: 'tb' as never }), 'size "bare" must be one of b, kb, mb, gb'],
+    ['a protocol with its colon', () => url({ protocols: ['https:'] }), 'url "protocols" must be a list of protocols'],
+    ['a minimum length of zero', () => secret({ minLength: 0 }), 'secret "minLength" must be a positive integer'],
+    ['"optional" as a word', () => port({ optional: 'yes' as never }), 'port "optional" must be true or false'],
+    ['a check that is not a function', () => checked(text(), 'x' as never), 'checked "check" must be a function'],
+    ['options that are a string', () => text('x' as never), 'text takes an object of options'],
+  ])('refuses %s', (_what, create, expected) => {
+    expect(messageOf(create)).toContain(`gatewarden: ${expected}`);
+  });
+});
+
 describe('readEnv', () => {
-  it('tells of all mistakes together', () => {
+  it('reports a single mistake on one line', () => {
+    expect(mistake({ RATE_LIMIT_PERIOD_SECONDS: duration() }, { RATE_LIMIT_PERIOD_SECONDS: '60' })).toBe(
+      `gatewarden: bad settings: "RATE_LIMIT_PERIOD_SECONDS" needs a unit, got '60'; write '60s' or '60ms'`,
+    );
+  });
+
+  it('refuses a setting that is not one', () => {
+    expect(mistake({ PORT: 8000 } as unknown as Settings, {})).toContain('readEnv "PORT" must be a setting');
+    expect(mistake({ PORT: port } as unknown as Settings, {})).toContain('readEnv "PORT" must be a setting');
+  });
+
+  it('reports all mistakes at once', () => {
     const settings = {
       PORT: port(),
       API_KEY: secret({ minLength: 16 }),
@@ -198,7 +277,7 @@ describe('readEnv', () => {
     );
   });
 
-  it('describes every variable without a secret', () => {
+  it('describes every variable as it was set, without secrets', () => {
     const { describe: described } = readEnv(
       {
         INGEST_TOKEN: secret({ optional: true }),
@@ -206,25 +285,41 @@ describe('readEnv', () => {
         API_HOST: text({ default: '127.0.0.1' }),
         ORIGINS: list({ default: [] }),
         PROXIES: list({ default: [] }),
+        HOSTS: list({ default: ['a.example', 'b.example'] }),
         PERIOD: duration({ default: '60s' }),
+        PERIOD_SECONDS: duration({ bare: 's' }),
         SIZE: size({ default: '1mb' }),
+        SIZE_MB: size({ bare: 'mb' }),
+        BYTES: size({ default: 1500 }),
+        LEVEL: choice(['INFO', 'DEBUG']),
         URL: url({ optional: true }),
       },
-      { API_KEY: 'c4n4ry-key', ORIGINS: 'https://a.example,https://b.example' },
+      {
+        API_KEY: 'c4n4ry-key',
+        ORIGINS: 'https://a.example,https://b.example',
+        PERIOD_SECONDS: '60',
+        SIZE_MB: '50',
+        LEVEL: 'debug',
+      },
     );
     expect(described()).toEqual([
       { name: 'INGEST_TOKEN', value: 'not set', source: 'default' },
       { name: 'API_KEY', value: 'set', source: 'environment' },
       { name: 'API_HOST', value: '127.0.0.1', source: 'default' },
-      { name: 'ORIGINS', value: 'https://a.example, https://b.example', source: 'environment' },
+      { name: 'ORIGINS', value: 'https://a.example,https://b.example', source: 'environment' },
       { name: 'PROXIES', value: 'none', source: 'default' },
-      { name: 'PERIOD', value: '60000 ms', source: 'default' },
-      { name: 'SIZE', value: '1048576 bytes', source: 'default' },
+      { name: 'HOSTS', value: 'a.example, b.example', source: 'default' },
+      { name: 'PERIOD', value: '60s', source: 'default' },
+      { name: 'PERIOD_SECONDS', value: '60', source: 'environment' },
+      { name: 'SIZE', value: '1mb', source: 'default' },
+      { name: 'SIZE_MB', value: '50', source: 'environment' },
+      { name: 'BYTES', value: '1500b', source: 'default' },
+      { name: 'LEVEL', value: 'debug', source: 'environment' },
       { name: 'URL', value: 'not set', source: 'default' },
     ]);
   });
 
-  it('shows no secret, whatever it is and whatever else is wrong', () => {
+  it('shows no secret in an error, whatever it is and whatever else is wrong', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 6, unit: 'grapheme' }), fc.nat(60), (value, minLength) => {
         fc.pre(value.trim().length > 5);
@@ -235,11 +330,15 @@ describe('readEnv', () => {
   });
 });
 
-/** The variables that the five services' guides name, with the values that they show. */
+/** The variables that the guides of the five services name, with the values that they show. */
 const GUIDES: readonly (readonly [guide: string, settings: Settings, env: Readonly<Record<string, string>>])[] = [
   [
     'Point-E',
-    { POINT_E_SECRET_KEY: secret(), RATE_LIMIT_PER_IP: integer({ min: 1 }), RATE_LIMIT_WINDOW: duration() },
+    {
+      POINT_E_SECRET_KEY: secret(),
+      RATE_LIMIT_PER_IP: integer({ min: 1 }),
+      RATE_LIMIT_WINDOW: duration({ bare: 's' }),
+    },
     { POINT_E_SECRET_KEY: 'c4n4ry-secret', RATE_LIMIT_PER_IP: '5', RATE_LIMIT_WINDOW: '86400' },
   ],
   [
@@ -254,7 +353,7 @@ const GUIDES: readonly (readonly [guide: string, settings: Settings, env: Readon
       ENABLE_USAGE_TRACKING: boolean(),
       LOG_LEVEL: choice(['DEBUG', 'INFO', 'WARNING', 'ERROR']),
       MAX_FILE_SIZE_MB: size({ bare: 'mb' }),
-      MAX_GPU_TIME_SECONDS: duration(),
+      MAX_GPU_TIME_SECONDS: duration({ bare: 's' }),
     },
     {
       JWT_SECRET: 'your-super-secret-jwt-key-here',
@@ -276,7 +375,7 @@ const GUIDES: readonly (readonly [guide: string, settings: Settings, env: Readon
       CORS_ORIGINS: list(),
       RATE_LIMIT_ENABLED: boolean(),
       RATE_LIMIT_REQUESTS: integer({ min: 1 }),
-      RATE_LIMIT_PERIOD_SECONDS: duration(),
+      RATE_LIMIT_PERIOD_SECONDS: duration({ bare: 's' }),
       DEBUG: boolean(),
       TRUSTED_HOSTS: list(),
     },
@@ -318,7 +417,7 @@ const GUIDES: readonly (readonly [guide: string, settings: Settings, env: Readon
   ],
 ];
 
-it.each(GUIDES)('reads every variable of the %s guide as the guide shows it', (_guide, settings, env) => {
+it.each(GUIDES)('reads every variable of the %s guide with the value that the guide shows', (_guide, settings, env) => {
   expect(Object.keys(readEnv(settings, env).values)).toEqual(Object.keys(settings));
   expect(Object.keys(env)).toEqual(Object.keys(settings));
 });

@@ -26,7 +26,7 @@ afterEach(async () => {
   server = undefined;
 });
 
-/** The running example, under the environment of its guide unless said otherwise. */
+/** Starts the example with the environment of its guide and these variables. */
 async function start(env: Readonly<Record<string, string>> = {}, logger?: Logger): Promise<string> {
   printed = '';
   const settings = readSettings({ API_KEY: KEY, CORS_ORIGINS: `${ORIGIN},http://localhost:3001`, ...env });
@@ -46,9 +46,9 @@ const json = async (response: Response) => [response.status, await response.json
 const post = (url: string, body: string, headers: Record<string, string> = { 'X-API-Key': KEY }) =>
   fetch(`${url}/api/test`, { method: 'POST', body, headers: { 'Content-Type': 'application/json', ...headers } });
 
-// The list of the guide's "Test Coverage", by its headings.
+// The list in "Test Coverage" of the guide, by its headings.
 describe('Health Checks', () => {
-  it('are public', async () => {
+  it('need no key', async () => {
     expect((await fetch(`${await start()}/health`)).status).toBe(200);
   });
 
@@ -84,7 +84,7 @@ describe('Authentication', () => {
     ]);
   });
 
-  it('takes the header in any case, and several keys', async () => {
+  it('accepts the header in any case, and several keys', async () => {
     const url = await start({ API_KEY: `${KEY}, sk-another-key-of-2026` });
     for (const [name, key] of [
       ['x-api-key', KEY],
@@ -94,7 +94,7 @@ describe('Authentication', () => {
     }
   });
 
-  it('is needed for detailed health', async () => {
+  it('is required for detailed health', async () => {
     const url = await start();
     expect((await fetch(`${url}/health/detailed`)).status).toBe(403);
     expect(await json(await fetch(`${url}/health/detailed`, withKey()))).toEqual([
@@ -117,13 +117,13 @@ describe('CORS', () => {
     'Access-Control-Request-Headers': 'x-api-key,content-type',
   };
 
-  it('headers are there', async () => {
+  it('sends the CORS headers to an allowed origin', async () => {
     const response = await fetch(`${await start()}/health`, { headers: { Origin: ORIGIN } });
     expect(response.headers.get('access-control-allow-origin')).toBe(ORIGIN);
     expect(response.headers.get('access-control-allow-credentials')).toBe('true');
   });
 
-  it('allows the listed origins only', async () => {
+  it('allows only the listed origins', async () => {
     const url = await start();
     for (const [origin, status] of [
       [ORIGIN, 204],
@@ -157,11 +157,11 @@ describe('Security Headers', () => {
     'Referrer-Policy': 'strict-origin-when-cross-origin',
     'Permissions-Policy': 'geolocation=(), microphone=(), camera=()',
   };
-  it.each(Object.entries(EXPECTED))('%s', async (name, value) => {
+  it.each(Object.entries(EXPECTED))('sends %s: %s', async (name, value) => {
     expect((await fetch(`${await start()}/health`)).headers.get(name)).toBe(value);
   });
 
-  it('are all on every answer', async () => {
+  it('are all on every response', async () => {
     const url = await start({ RATE_LIMIT_REQUESTS: '3' });
     for (const path of ['/health', '/protected', '/nowhere', '/docs', '/openapi.json']) {
       const { headers } = await fetch(`${url}${path}`);
@@ -202,7 +202,7 @@ describe('Rate Limiting', () => {
 });
 
 describe('API Endpoints', () => {
-  it('/api/test runs', async () => {
+  it('runs a test on /api/test', async () => {
     const body = { test_name: 'sample_test', iterations: 10, timeout: 30 };
     expect(await json(await post(await start(), JSON.stringify(body)))).toEqual([
       200,
@@ -215,11 +215,11 @@ describe('API Endpoints', () => {
     ]);
   });
 
-  it('/api/test needs a key', async () => {
+  it('requires a key for /api/test', async () => {
     expect((await post(await start(), '{"test_name":"x"}', {})).status).toBe(403);
   });
 
-  it('/api/status tells', async () => {
+  it('reports the configuration on /api/status', async () => {
     const url = await start({ RATE_LIMIT_REQUESTS: '100' });
     expect(await json(await fetch(`${url}/api/status`, withKey()))).toEqual([
       200,
@@ -235,17 +235,17 @@ describe('API Endpoints', () => {
 });
 
 describe('Error Handling', () => {
-  it('answers 404', async () => {
+  it('responds with 404 to an unknown path', async () => {
     expect(await json(await fetch(`${await start()}/nowhere`))).toEqual([
       404,
       { detail: 'Not Found', timestamp: expect.stringMatching(STAMP) },
     ]);
   });
 
-  it('answers every error in one form', async () => {
+  it('uses one format for every error', async () => {
     const url = await start({ RATE_LIMIT_REQUESTS: '4' });
     const twice = { headers: [['X-API-Key', KEY] as [string, string], ['X-API-Key', KEY] as [string, string]] };
-    const answers = [
+    const responses = [
       await fetch(`${url}/protected`),
       await fetch(`${url}/protected`, twice),
       await post(url, '{}'),
@@ -253,14 +253,14 @@ describe('Error Handling', () => {
       await fetch(`${url}/protected`),
       await fetch(`${url}/protected`, { headers: { Host: 'evil.test' } }),
     ];
-    expect(answers.map(({ status }) => status)).toEqual([403, 400, 422, 413, 429, 429]);
-    for (const answer of answers) {
-      expect(answer.headers.get('content-type')).toMatch(/^application\/json/);
-      expect(Object.keys((await answer.json()) as object)).toEqual(['detail', 'timestamp']);
+    expect(responses.map(({ status }) => status)).toEqual([403, 400, 422, 413, 429, 429]);
+    for (const response of responses) {
+      expect(response.headers.get('content-type')).toMatch(/^application\/json/);
+      expect(Object.keys((await response.json()) as object)).toEqual(['detail', 'timestamp']);
     }
   });
 
-  it('tells of JSON that is none', async () => {
+  it('reports a body that is not JSON', async () => {
     const url = await start();
     for (const body of ['{"test_name":', '', 'c4n4ry']) {
       expect([body, ...(await json(await post(url, body)))]).toEqual([
@@ -275,10 +275,10 @@ describe('Error Handling', () => {
   });
 
   it.each<[string, string, readonly string[]]>([
-    ['no object', '[]', ['body']],
+    ['an array', '[]', ['body']],
     ['null', 'null', ['body']],
-    ['what is missing', '{"iterations":1}', ['body', 'test_name']],
-  ])('tells of %s', async (_what, body, loc) => {
+    ['a missing field', '{"iterations":1}', ['body', 'test_name']],
+  ])('reports %s', async (_what, body, loc) => {
     const [status, { detail }] = (await json(await post(await start(), body))) as [number, { detail: object[] }];
     expect(status).toBe(422);
     expect(detail[0]).toMatchObject({ loc, msg: expect.any(String) });
@@ -287,14 +287,14 @@ describe('Error Handling', () => {
 });
 
 describe('Request Headers', () => {
-  it('X-Request-ID', async () => {
+  it('sends X-Request-ID, and keeps the one of the client', async () => {
     const url = await start();
     expect((await fetch(`${url}/health`)).headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
-    const own = await fetch(`${url}/protected`, { headers: { 'X-Request-ID': 'mine-1' } });
-    expect(own.headers.get('x-request-id')).toBe('mine-1');
+    const withId = await fetch(`${url}/protected`, { headers: { 'X-Request-ID': 'mine-1' } });
+    expect(withId.headers.get('x-request-id')).toBe('mine-1');
   });
 
-  it('X-Process-Time', async () => {
+  it('sends X-Process-Time', async () => {
     const url = await start();
     for (const path of ['/health', '/protected', '/nowhere']) {
       expect((await fetch(`${url}${path}`)).headers.get('x-process-time')).toMatch(/^\d+\.\d+$/);
@@ -303,7 +303,7 @@ describe('Request Headers', () => {
 });
 
 describe('Settings', () => {
-  it('come from the environment', () => {
+  it('are read from the environment', () => {
     expect(readSettings({ API_KEY: KEY, DEBUG: 'true', PORT: '9000' })).toMatchObject({
       apiKeys: [KEY],
       debug: true,
@@ -316,7 +316,7 @@ describe('Settings', () => {
     expect(readSettings({}).apiKeys[0]).toMatch(/^sk-test-[0-9a-f]{32}$/);
   });
 
-  it('of CORS', () => {
+  it('list the CORS origins', () => {
     expect(readSettings({ CORS_ORIGINS: 'https://yourdomain.com, https://app.yourdomain.com' }).corsOrigins).toEqual([
       'https://yourdomain.com',
       'https://app.yourdomain.com',
@@ -325,20 +325,21 @@ describe('Settings', () => {
     expect(() => readSettings({ CORS_ORIGINS: '*' })).toThrow(/CORS_ORIGINS/);
   });
 
-  it('of rate limits', async () => {
+  it('set the rate limit, or turn it off', async () => {
     expect(readSettings({ RATE_LIMIT_REQUESTS: '7', RATE_LIMIT_PERIOD_SECONDS: '30' }).rateLimit).toEqual({
       enabled: true,
       requests: 7,
-      periodSeconds: 30,
+      period: '30s',
     });
+    expect(readSettings({ RATE_LIMIT_PERIOD_SECONDS: '2m' }).rateLimit.period).toBe('2m');
     const url = await start({ RATE_LIMIT_ENABLED: 'false', RATE_LIMIT_REQUESTS: '1' });
     for (let i = 0; i < 3; i++) expect((await fetch(`${url}/protected`, withKey())).status).toBe(200);
   });
 });
 
-// Beyond the guide's own list.
+// Not in the guide's list.
 describe('the AI Factory server', () => {
-  it('serves its pages from its own packages only', async () => {
+  it('serves its pages without loading anything from other hosts', async () => {
     const url = await start();
     for (const page of ['/docs', '/redoc']) {
       const response = await fetch(`${url}${page}`);
@@ -364,10 +365,10 @@ describe('the AI Factory server', () => {
     ]);
   });
 
-  it('logs as the guide shows, and no key', async () => {
+  it('logs as the guide shows, without any key', async () => {
     const url = await start({ RATE_LIMIT_REQUESTS: '2' });
     await fetch(`${url}/health?key=${KEY}`, { headers: { 'X-Request-ID': 'r-1' } });
-    await fetch(`${url}/protected`, { headers: { 'X-API-Key': 'sk-invalid-c4n4ry-of-somebody' } });
+    await fetch(`${url}/protected`, { headers: { 'X-API-Key': 'sk-invalid-c4n4ry' } });
     await fetch(`${url}/protected`, withKey());
     await fetch(`${url}/protected`, withKey());
     const lines = () => printed.trimEnd().split('\n');
@@ -390,7 +391,7 @@ describe('the AI Factory server', () => {
     expect(printed).not.toMatch(/sk-|c4n4ry/);
   });
 
-  it('is called by its own names only', async () => {
+  it('refuses a request for another host name', async () => {
     const url = await start({ TRUSTED_HOSTS: 'api.yourdomain.com' });
     const response = await fetch(`${url}/health`);
     expect([response.status, Object.keys((await response.json()) as object)]).toEqual([400, ['detail', 'timestamp']]);

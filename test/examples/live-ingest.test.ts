@@ -20,21 +20,21 @@ const BET = {
   serverSeedHashed: 'hash',
 };
 
-let folder: string;
+let directory: string;
 const open: (() => Promise<void>)[] = [];
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'gatewarden-live-'));
+  directory = await mkdtemp(join(tmpdir(), 'gatewarden-live-'));
   vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
 });
 afterEach(async () => {
   for (const close of open.splice(0)) await close();
-  await rm(folder, { recursive: true });
+  await rm(directory, { recursive: true });
   vi.restoreAllMocks();
 });
 
 async function start(env: Readonly<Record<string, string>> = {}) {
-  const settings = readSettings({ INGEST_TOKEN: TOKEN, DATA_FILE: join(folder, 'bets.jsonl'), ...env });
+  const settings = readSettings({ INGEST_TOKEN: TOKEN, DATA_FILE: join(directory, 'bets.jsonl'), ...env });
   const streams = await Streams.open(settings.dataFile);
   let printed = '';
   const logger = textLogger((line) => {
@@ -63,7 +63,7 @@ async function start(env: Readonly<Record<string, string>> = {}) {
 const read = async (response: Response) => [response.status, await response.json()] as const;
 
 describe('/live/ingest', () => {
-  it('takes a bet, and shows it in its stream', async () => {
+  it('accepts a bet, and shows it in its stream', async () => {
     const { ingest, origin } = await start();
     const [status, { streamId }] = (await read(await ingest(BET))) as [number, { streamId: string }];
     expect(status).toBe(200);
@@ -87,7 +87,7 @@ describe('/live/ingest', () => {
     expect((await fetch(`${origin}/live/streams/none`)).status).toBe(404);
   });
 
-  it('takes a bet once, also where two arrive at once', async () => {
+  it('accepts a bet once, even if several copies arrive at the same time', async () => {
     const { ingest, origin } = await start();
     const answers = await Promise.all(Array.from({ length: 20 }, () => ingest(BET).then(read)));
     expect(answers.map(([status]) => status)).toEqual(Array.from({ length: 20 }, () => 200));
@@ -98,51 +98,51 @@ describe('/live/ingest', () => {
     expect(streams.map(({ totalBets }) => totalBets)).toEqual([2, 1]);
   });
 
-  it('knows its bets again after a restart, and after a crash in the middle of a line', async () => {
+  it('remembers its bets after a restart, and after a crash in the middle of a line', async () => {
     const first = await start();
     await first.ingest(BET);
     await first.stop();
-    await appendFile(join(folder, 'bets.jsonl'), '{"id":"torn","nonce":1,"am');
+    await appendFile(join(directory, 'bets.jsonl'), '{"id":"torn","nonce":1,"am');
     const second = await start();
     expect(await (await second.ingest(BET)).json()).toMatchObject({ accepted: false });
     expect(await (await second.ingest({ ...BET, id: 'bet124' })).json()).toMatchObject({ accepted: true });
     await second.stop();
-    const lines = (await readFile(join(folder, 'bets.jsonl'), 'utf8')).trimEnd().split('\n');
+    const lines = (await readFile(join(directory, 'bets.jsonl'), 'utf8')).trimEnd().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(['bet123', 'bet124']);
   });
 
   it.each<[string, unknown, readonly string[]]>([
     [
-      "the guide's own line",
+      "the guide's incomplete bet",
       { id: 'test', nonce: 1 },
       ['amount', 'payout', 'difficulty', 'roundResult', 'clientSeed', 'serverSeedHashed'],
     ],
-    ['a member that there is not', { ...BET, currency: 'x' }, ['currency']],
+    ['an unknown field', { ...BET, currency: 'x' }, ['currency']],
     ['nonce 0', { ...BET, nonce: 0 }, ['nonce']],
-    ['a nonce that is no whole number', { ...BET, nonce: 1.5 }, ['nonce']],
+    ['a nonce that is not a whole number', { ...BET, nonce: 1.5 }, ['nonce']],
     ['a negative amount', { ...BET, amount: -1 }, ['amount']],
     ['a negative payout', { ...BET, payout: -1 }, ['payout']],
-    ['another difficulty', { ...BET, difficulty: 'insane' }, ['difficulty']],
+    ['an unknown difficulty', { ...BET, difficulty: 'insane' }, ['difficulty']],
     ['a target of 0', { ...BET, roundTarget: 0 }, ['roundTarget']],
     ['a negative result', { ...BET, roundResult: -1 }, ['roundResult']],
-    ['a time that is none', { ...BET, dateTime: 'yesterday' }, ['dateTime']],
+    ['a time that is not a time', { ...BET, dateTime: 'yesterday' }, ['dateTime']],
     ['two mistakes', { ...BET, nonce: '1', amount: null }, ['nonce', 'amount']],
-    ['no JSON', '{"id":', []],
-    ['no object', [], []],
-    ['nothing', '', []],
-  ])('answers 422 to %s, and says where', async (_what, body, where) => {
+    ['incomplete JSON', '{"id":', []],
+    ['an array', [], []],
+    ['an empty body', '', []],
+  ])('responds with 422 to %s, and names the fields', async (_what, body, fields) => {
     const { ingest, origin } = await start();
     const [status, { detail }] = (await read(await ingest(body))) as [
       number,
       { detail: { loc: string[]; msg: string }[] },
     ];
     expect(status).toBe(422);
-    expect(detail.map(({ loc }) => loc.slice(1).join('.')).filter((path) => path !== '')).toEqual(where);
+    expect(detail.map(({ loc }) => loc.slice(1).join('.')).filter((path) => path !== '')).toEqual(fields);
     expect(detail[0]?.msg).toMatch(/\w/);
     expect(await (await fetch(`${origin}/live/streams`)).json()).toEqual({ streams: [] });
   });
 
-  it("takes a body as curl sends it, without a word of its type, and a time of one's own", async () => {
+  it('accepts a body with the Content-Type that curl sends by default, and a time of the sender', async () => {
     const { ingest } = await start();
     const headers = { 'X-Ingest-Token': TOKEN, 'Content-Type': 'application/x-www-form-urlencoded' };
     expect((await ingest({ ...BET, dateTime: '2026-01-01T00:00:00Z' }, headers)).status).toBe(200);
@@ -150,20 +150,20 @@ describe('/live/ingest', () => {
 
   it.each<[string, Record<string, string>, number, string]>([
     ['no token', {}, 401, 'Missing X-Ingest-Token header'],
-    ['another token', { 'X-Ingest-Token': 'another-token-entirely' }, 401, 'Invalid ingest token'],
-    ['a token as a bearer', { Authorization: `Bearer ${TOKEN}` }, 401, 'Missing X-Ingest-Token header'],
+    ['a wrong token', { 'X-Ingest-Token': 'another-token-entirely' }, 401, 'Invalid ingest token'],
+    ['a token in the Authorization header', { Authorization: `Bearer ${TOKEN}` }, 401, 'Missing X-Ingest-Token header'],
   ])('refuses %s', async (_what, headers, status, detail) => {
     const { ingest } = await start();
     expect(await read(await ingest(BET, headers))).toEqual([status, { detail }]);
   });
 
-  it('is open to all where no token is set, with a warning', async () => {
+  it('accepts every caller if no token is set, and warns', async () => {
     const { ingest } = await start({ INGEST_TOKEN: '' });
     expect((await ingest(BET, {})).status).toBe(200);
     expect(process.emitWarning).toHaveBeenCalledWith(expect.stringContaining('everybody'), expect.anything());
   });
 
-  it('answers the 61st request within a minute with 429, whatever the others were', async () => {
+  it('refuses the 61st request within a minute with 429, even if the others were invalid', async () => {
     const { ingest } = await start();
     const statuses: number[] = [];
     let last: Response | undefined;
@@ -179,14 +179,14 @@ describe('/live/ingest', () => {
     expect(await last?.json()).toEqual({ detail: 'Rate limit exceeded: 60 requests per minute' });
   });
 
-  it('does not let guesses at the token go uncounted', async () => {
+  it('charges requests with a wrong token', async () => {
     const { ingest } = await start({ INGEST_RATE_LIMIT: '2' });
     const guess = { 'X-Ingest-Token': 'guess-guess-guess' };
     const statuses = [(await ingest(BET, guess)).status, (await ingest(BET, guess)).status, (await ingest(BET)).status];
     expect(statuses).toEqual([401, 401, 429]);
   });
 
-  it('lets the listed pages call it, and read the limit', async () => {
+  it('lets pages of the listed origins call it and read the limit', async () => {
     const { origin, ingest } = await start({ API_CORS_ORIGINS: 'http://localhost:5173,http://127.0.0.1:5173' });
     const preflight = await fetch(`${origin}/live/ingest`, {
       method: 'OPTIONS',
@@ -208,10 +208,10 @@ describe('/live/ingest', () => {
 describe('the log', () => {
   const foreign = { Origin: 'http://evil.example', 'X-Ingest-Token': TOKEN };
 
-  it('tells of a missing and of a wrong token, and shows none', async () => {
+  it('reports a missing and a wrong token, and shows no token', async () => {
     const { ingest, printed } = await start();
     await ingest(BET, {});
-    await ingest(BET, { 'X-Ingest-Token': 'c4n4ry-of-somebody-else' });
+    await ingest(BET, { 'X-Ingest-Token': 'c4n4ry-of-another-sender' });
     await expect.poll(printed).toContain('credentials-invalid');
     const line = (code: string) =>
       new RegExp(`WARNING - \\[[^\\]]+\\] POST /live/ingest 401 .*code="${code}".*ip="127\\.0\\.0\\.1"`);
@@ -220,7 +220,7 @@ describe('the log', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('tells of too many requests, and of those that were let in', async () => {
+  it('reports refused and admitted requests', async () => {
     const { ingest, printed } = await start({ INGEST_RATE_LIMIT: '1' });
     await ingest(BET);
     await ingest(BET);
@@ -229,7 +229,7 @@ describe('the log', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('tells of requests from origins that are not allowed, as CORS violations', async () => {
+  it('reports requests from other origins as CORS violations', async () => {
     const { ingest, printed } = await start();
     expect((await ingest(BET, foreign)).status).toBe(200);
     await expect.poll(printed).toMatch(/WARNING - \[[^\]]+\] CORS violation: .*origin="http:\/\/evil\.example"/);
@@ -237,7 +237,7 @@ describe('the log', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('tells of preflights that are refused', async () => {
+  it('reports refused preflights', async () => {
     const { origin, printed } = await start();
     const preflight = {
       method: 'OPTIONS',
@@ -251,16 +251,16 @@ describe('the log', () => {
   it.each([
     ['an origin with a password', 'http://user:c4n4ry@evil.example', 'http://evil.example'],
     ['an opaque origin', 'null', 'null'],
-    ['text', 'c4n4ry', 'malformed'],
+    ['text that is not an origin', 'c4n4ry', 'malformed'],
     ['a control character', 'http://evil.example\u009b2J', 'malformed'],
-  ])('shows of %s no more than an origin', async (_what, value, shown) => {
+  ])('shows no more than the origin of %s', async (_what, value, shown) => {
     const { ingest, printed } = await start();
     await ingest(BET, { ...foreign, Origin: value });
     await expect.poll(printed).toContain(`origin="${shown}"`);
     expect(printed()).not.toMatch(/c4n4ry|\u009b/);
   });
 
-  it('tells of no violation where the origin is allowed, or where there is none', async () => {
+  it('reports no violation for an allowed origin or a request without one', async () => {
     const { ingest, printed } = await start();
     await ingest(BET);
     await ingest(BET, { Origin: 'http://localhost:5173', 'X-Ingest-Token': TOKEN });
@@ -270,7 +270,7 @@ describe('the log', () => {
 });
 
 describe('settings', () => {
-  it('bind to this machine unless said otherwise, and honour HOST and PORT', () => {
+  it('listen on loopback by default, and follow HOST and PORT', () => {
     expect(readSettings({})).toMatchObject({ host: '127.0.0.1', port: 8000 });
     expect(readSettings({ API_HOST: '0.0.0.0', API_PORT: '9000' })).toMatchObject({ host: '0.0.0.0', port: 9000 });
     expect(readSettings({ API_PORT: '9000', HOST: '::1', PORT: '9001' })).toMatchObject({ host: '::1', port: 9000 });
@@ -284,7 +284,7 @@ describe('settings', () => {
     expect(JSON.stringify(shown)).not.toContain(TOKEN);
   });
 
-  it('tell of all mistakes together, and show no token', () => {
+  it('report all mistakes at once, and show no token', () => {
     const act = () =>
       readSettings({ INGEST_TOKEN: 'c4n4ry', INGEST_RATE_LIMIT: '0', API_CORS_ORIGINS: '*', API_PORT: 'x' });
     expect(act).toThrow(/INGEST_TOKEN.*API_PORT.*INGEST_RATE_LIMIT.*API_CORS_ORIGINS/s);
@@ -292,7 +292,7 @@ describe('settings', () => {
     expect(act).not.toThrow(/c4n4ry/);
   });
 
-  it('want a token in production where others can call', () => {
+  it('require a token in production if other machines can call', () => {
     expect(() => readSettings({ NODE_ENV: 'production', API_HOST: '0.0.0.0' })).toThrow(/INGEST_TOKEN/);
     expect(() => readSettings({ NODE_ENV: 'production' })).not.toThrow();
   });

@@ -72,7 +72,7 @@ function expectSound(mesh: Mesh): void {
   expect(mesh.colors.length).toBe(mesh.positions.length);
 }
 
-/** Knows nothing of the encoder: reads what the header declares and nothing else. */
+/** Reads a PLY by its header, independently of the encoder. */
 function readPly(ply: Buffer): { header: string[]; mesh: Mesh; faceSizes: Set<number>; bytesRead: number } {
   const end = ply.indexOf('end_header\n') + 'end_header\n'.length;
   const header = ply.subarray(0, end).toString('ascii').trimEnd().split('\n');
@@ -108,7 +108,7 @@ const PROMPTS = ['a red sports car', 'a corgi', 'x', '機械仕掛けの鳥', '_
 describe('meshFromPrompt', () => {
   for (const prompt of PROMPTS) {
     for (const gridSize of [8, 9, 32]) {
-      it(`makes a closed, outward-facing mesh in the unit box of "${prompt.trim()}" at grid size ${gridSize}`, () => {
+      it(`builds a closed, outward-facing mesh in the unit box for "${prompt.trim()}" at grid size ${gridSize}`, () => {
         expectSound(meshFromPrompt(prompt, gridSize));
       });
     }
@@ -121,7 +121,7 @@ describe('meshFromPrompt', () => {
     expect(corners(largest).every(([a, b, c]) => Math.hypot(...cross(minus(b, a), minus(c, a))) > 0)).toBe(true);
   });
 
-  it('makes a sound mesh of every prompt', () => {
+  it('builds a sound mesh for every prompt', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', maxLength: 60 }), fc.integer({ min: 2, max: 20 }), (prompt, gridSize) =>
         expectSound(meshFromPrompt(prompt, gridSize)),
@@ -130,7 +130,7 @@ describe('meshFromPrompt', () => {
     );
   });
 
-  it('gives the same mesh for the same prompt, and another for another', () => {
+  it('builds the same mesh for the same prompt, and a different one for a different prompt', () => {
     expect(meshFromPrompt('a corgi', 16)).toEqual(meshFromPrompt('a corgi', 16));
     expect(meshFromPrompt('a corgi', 16).positions).not.toEqual(meshFromPrompt('a poodle', 16).positions);
   });
@@ -139,18 +139,18 @@ describe('meshFromPrompt', () => {
     [8, 114, 224],
     [32, 1986, 3968],
     [128, 32514, 65024],
-  ])('grid size %i gives %i vertices and %i faces', (gridSize, vertices, faces) => {
+  ])('builds a mesh of grid size %i with %i vertices and %i faces', (gridSize, vertices, faces) => {
     const { positions, indices } = meshFromPrompt('a corgi', gridSize);
     expect([positions.length / 3, indices.length / 3]).toEqual([vertices, faces]);
   });
 
-  it('makes a red car red all over, and not all one red', () => {
+  it('makes a red car red all over, in several shades', () => {
     const colors = triples(meshFromPrompt('a RED, blue-striped sports car', 16).colors);
     expect(colors.every(([red, green, blue]) => red > 100 && red > 2 * green && red > 2 * blue)).toBe(true);
     expect(new Set(colors.map(([red]) => red)).size).toBeGreaterThan(3);
   });
 
-  it('takes a colour from whole words only', () => {
+  it('finds colours only in whole words', () => {
     const hired = triples(meshFromPrompt('a hired hundred', 8).colors);
     expect(hired.every(([red, green, blue]) => red > 2 * green && red > 2 * blue)).toBe(false);
   });
@@ -159,13 +159,13 @@ describe('meshFromPrompt', () => {
     expect(() => meshFromPrompt('a corgi', gridSize)).toThrow(RangeError);
   });
 
-  it('can be left between two rings', () => {
+  it('can stop between two rings', () => {
     expect([...meshRings('a corgi', 8)]).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 });
 
 describe('encodePly', () => {
-  it.each([8, 33])('writes a PLY that reads back as the mesh, to the last byte, at grid size %i', (gridSize) => {
+  it.each([8, 33])('writes a PLY that reads back as the same mesh, to the last byte, at grid size %i', (gridSize) => {
     const mesh = meshFromPrompt('a purple cow', gridSize);
     const ply = encodePly(mesh);
     const read = readPly(ply);
@@ -174,7 +174,7 @@ describe('encodePly', () => {
     expect(read.bytesRead).toBe(ply.length);
   });
 
-  it('declares the properties that mesh programs look for', () => {
+  it('declares the properties that mesh programs expect', () => {
     const { header } = readPly(encodePly(meshFromPrompt('a cow', 8)));
     expect(header.slice(0, 2)).toEqual(['ply', 'format binary_little_endian 1.0']);
     expect(header.filter((line) => line.startsWith('property') || line.startsWith('element'))).toEqual([
@@ -186,7 +186,7 @@ describe('encodePly', () => {
     ]);
   });
 
-  it('refuses arrays that do not fit together', () => {
+  it('refuses arrays of different lengths', () => {
     const mesh = meshFromPrompt('a cow', 8);
     expect(() => encodePly({ ...mesh, colors: mesh.colors.subarray(3) })).toThrow(RangeError);
   });

@@ -37,14 +37,14 @@ function post(url: string, body: unknown, headers: Record<string, string> = {}):
 const job = (prompt: string, gridSize: unknown = 8) => ({ prompt, grid_size: gridSize });
 
 describe('GET /ready', () => {
-  it('says that it is ready, and that it is a stand-in', async () => {
+  it('reports that it is ready, and that it is a stand-in', async () => {
     const { url } = await start();
     const response = await fetch(`${url}/ready?probe=1`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ ready: true, worker: WORKER });
   });
 
-  it('answers 503 with the seconds left until it is ready, as does a generation', async () => {
+  it('responds with 503 and the remaining seconds while it loads, as does a generation', async () => {
     let time = 1000;
     const { url } = await start({ readyAfterMs: 2500, now: () => time });
     for (const response of [await fetch(`${url}/ready`), await post(url, job('a cow'))]) {
@@ -57,13 +57,13 @@ describe('GET /ready', () => {
     expect((await post(url, job('a cow'))).status).toBe(200);
   });
 
-  it.each([-1, Number.NaN])('cannot be created with readyAfterMs %d', (readyAfterMs) => {
+  it.each([-1, Number.NaN])('refuses readyAfterMs %d', (readyAfterMs) => {
     expect(() => createStandIn({ readyAfterMs })).toThrow(/"readyAfterMs"/);
   });
 });
 
 describe('POST /generate/text', () => {
-  it('answers a PLY with its cost and its size, under the id of the request', async () => {
+  it('responds with a PLY, its cost and size, and the id of the request', async () => {
     const { url, nextLine } = await start();
     const line = nextLine();
     const response = await post(url, job('a red sports car', 16), { 'x-request-id': 'req-1.a:b_c' });
@@ -80,7 +80,7 @@ describe('POST /generate/text', () => {
     expect(await line).toMatch(/^point-e stand-in: req-1\.a:b_c 200 /);
   });
 
-  it('gives an id of its own to a request whose id could forge a log line', async () => {
+  it('replaces a request id that could forge a log line', async () => {
     const { url, nextLine } = await start();
     const line = nextLine();
     const response = await post(url, job('a cow'), { 'x-request-id': 'a 200 point-e' });
@@ -90,41 +90,41 @@ describe('POST /generate/text', () => {
   });
 
   it.each([
-    ['no JSON', '{"prompt":'],
-    ['no object', '"a cow"'],
+    ['incomplete JSON', '{"prompt":'],
+    ['a JSON string', '"a cow"'],
     ['null', 'null'],
     ['no prompt', { grid_size: 8 }],
     ['an empty prompt', job('')],
     ['a blank prompt', job(' \n')],
-    ['a prompt that is no string', { prompt: ['a cow'], grid_size: 8 }],
+    ['a prompt that is not a string', { prompt: ['a cow'], grid_size: 8 }],
     ['a prompt of 1001 characters', job('a'.repeat(1001))],
     ['no grid_size', { prompt: 'a cow' }],
     ['grid_size 7', job('a cow', 7)],
     ['grid_size 129', job('a cow', 129)],
     ['grid_size 8.5', job('a cow', 8.5)],
     ['grid_size "8"', job('a cow', '8')],
-  ])('answers 400 to %s', async (_what, body) => {
+  ])('responds with 400 to %s', async (_what, body) => {
     const { url } = await start();
     const response = await post(url, body);
     expect(response.status).toBe(400);
     expect(await response.json()).toEqual({ error: expect.any(String) });
   });
 
-  it('takes a prompt of 1000 characters, both ends of grid_size and fields that it does not know', async () => {
+  it('accepts a prompt of 1000 characters, the limits of grid_size, and unknown fields', async () => {
     const { url } = await start();
     expect((await post(url, job('a'.repeat(1000)))).status).toBe(200);
     expect((await post(url, { ...job('a cow', 128), user_id: 'u1' })).status).toBe(200);
   });
 
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp'])(
-    'answers 400 to a body of type %s',
+    'responds with 400 to a body of type %s',
     async (type) => {
       const { url } = await start();
       expect((await post(url, job('a cow'), { 'content-type': type })).status).toBe(400);
     },
   );
 
-  it('answers 413 above 64 KB, before the body has ended', async () => {
+  it('responds with 413 above 64 KB, before the body has ended', async () => {
     const { url } = await start();
     const upload = request(`${url}/generate/text`, { method: 'POST', headers: { 'content-type': 'application/json' } });
     upload.on('error', () => undefined);
@@ -134,13 +134,13 @@ describe('POST /generate/text', () => {
     upload.destroy();
   });
 
-  it('reads a body of exactly 64 KB', async () => {
+  it('accepts a body of exactly 64 KB', async () => {
     const { url } = await start();
     expect((await post(url, JSON.stringify(job('a cow')).padEnd(64 * 1024))).status).toBe(200);
     expect((await post(url, JSON.stringify(job('a cow')).padEnd(64 * 1024 + 1))).status).toBe(413);
   });
 
-  it('answers 404 to an unknown path and 405 to a wrong method', async () => {
+  it('responds with 404 to an unknown path and 405 to a wrong method', async () => {
     const { url } = await start();
     expect((await fetch(`${url}/`)).status).toBe(404);
     expect((await fetch(`${url}/generate/sound`, { method: 'POST' })).status).toBe(404);
@@ -149,7 +149,7 @@ describe('POST /generate/text', () => {
     expect((await fetch(`${url}/ready`, { method: 'POST' })).status).toBe(405);
   });
 
-  it('answers 500 to a prompt that asks for a failure', async () => {
+  it('responds with 500 to a prompt that contains [fail]', async () => {
     const { url } = await start();
     const response = await post(url, job('a cow [fail]'), { 'x-request-id': 'r1' });
     expect(response.status).toBe(500);
@@ -157,7 +157,7 @@ describe('POST /generate/text', () => {
     expect(await response.json()).toEqual({ error: expect.stringContaining('fail') });
   });
 
-  it('answers other requests while it computes', async () => {
+  it('responds to other requests while it computes', async () => {
     const { url } = await start();
     let unfinished = 6;
     const jobs = Array.from({ length: unfinished }, async (_, i) => {
@@ -170,8 +170,8 @@ describe('POST /generate/text', () => {
   });
 });
 
-describe('a caller that does not wait', () => {
-  it('stops the computation when the client leaves', async () => {
+describe('a caller that stops waiting', () => {
+  it('stops the computation when the client disconnects', async () => {
     const { url, server, nextLine } = await start();
     const line = nextLine();
     const leave = new AbortController();
@@ -185,17 +185,17 @@ describe('a caller that does not wait', () => {
     expect(Number(rings)).toBeLessThan(40);
   });
 
-  it('stops when the client leaves in the middle of its body', async () => {
+  it('stops when the client disconnects in the middle of the body', async () => {
     const { url, server, nextLine } = await start();
     const line = nextLine();
     const upload = request(`${url}/generate/text`, { method: 'POST' });
     upload.on('error', () => undefined);
     server.once('request', () => upload.destroy());
     upload.write('{"prompt":');
-    expect(await line).toContain(' 499 client left, stopped before the body had come');
+    expect(await line).toContain(' 499 client left, stopped before the body was complete');
   });
 
-  it('answers 504 when the deadline passes during the computation', async () => {
+  it('responds with 504 when the deadline passes during the computation', async () => {
     const { url, nextLine } = await start();
     const line = nextLine();
     const response = await post(url, job('[slow] a cow', 64), { 'x-deadline-ms': '120' });
@@ -204,7 +204,7 @@ describe('a caller that does not wait', () => {
     expect(await line).toMatch(/ 504 deadline passed, stopped after \d+ of 63 rings$/);
   });
 
-  it('answers 504 when the deadline passes before the body has come', async () => {
+  it('responds with 504 when the deadline passes before the body is complete', async () => {
     const { url } = await start();
     const upload = request(`${url}/generate/text`, { method: 'POST', headers: { 'x-deadline-ms': '20' } });
     upload.on('error', () => undefined);
@@ -221,7 +221,7 @@ describe('a caller that does not wait', () => {
     ['1.5', 400],
     ['soon', 400],
     ['1234567890', 400],
-  ])('X-Deadline-Ms %s answers %i', async (deadline, status) => {
+  ])('responds to X-Deadline-Ms %s with %i', async (deadline, status) => {
     const { url } = await start();
     expect((await post(url, job('a cow'), { 'x-deadline-ms': deadline })).status).toBe(status);
   });
@@ -238,7 +238,7 @@ describe('the process', { timeout: 20_000 }, () => {
     return { child, exited: once(child, 'exit'), stdout: read(child.stdout), stderr: read(child.stderr) };
   };
 
-  it.each(['disconnect', 'SIGTERM', 'SIGINT'] as const)('says where it listens and exits on %s', async (end) => {
+  it.each(['disconnect', 'SIGTERM', 'SIGINT'] as const)('reports its URL and exits on %s', async (end) => {
     const { child, exited, stdout } = run('0');
     const [message] = await once(child, 'message');
     expect(message).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) });
@@ -251,7 +251,7 @@ describe('the process', { timeout: 20_000 }, () => {
     expect(await stdout).toBe(`point-e stand-in listening on ${message.url}\n`);
   });
 
-  it('does not start for a parent that has already gone', async () => {
+  it('does not start if its parent has already exited', async () => {
     const { child, exited, stdout } = run('0');
     child.disconnect();
     expect(await exited).toEqual([0, null]);
@@ -275,7 +275,7 @@ describe('POST /generate/image', () => {
     });
   };
 
-  it('answers with a mesh that is the same for the same bytes', async () => {
+  it('responds with the same mesh for the same bytes', async () => {
     const [one, again, other] = [await send('picture'), await send('picture'), await send('another')];
     expect([one.status, other.status]).toEqual([200, 200]);
     const bytes = Buffer.from(await one.arrayBuffer());
@@ -284,11 +284,11 @@ describe('POST /generate/image', () => {
   });
 
   it.each([
-    ['no image', 'x', { 'content-type': 'text/plain' }],
-    ['nothing', '', {}],
+    ['a body that is not an image', 'x', { 'content-type': 'text/plain' }],
+    ['an empty body', '', {}],
     ['no grid', 'x', { 'x-grid-size': '' }],
     ['a grid that is too fine', 'x', { 'x-grid-size': '129' }],
-  ])('answers 400 to %s', async (_what, body, headers) => {
+  ])('responds with 400 to %s', async (_what, body, headers) => {
     expect((await send(body, headers)).status).toBe(400);
   });
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createGateway, type Deadlines } from '../../examples/point-e/gateway.js';
+import { createGateway, type Timeouts } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
@@ -43,15 +43,15 @@ async function json(response: Response): Promise<Body> {
   return (await response.json()) as Body;
 }
 
-/** The gateway in front of the stand-in, both on free ports, as `npm start` puts them together. */
-async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}, deadlines?: Deadlines) {
+/** Starts the gateway in front of the stand-in, both on free ports, as `npm start` does. */
+async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}, timeouts?: Timeouts) {
   const jobs: string[] = [];
-  let told: (() => void) | undefined;
+  let onJobLogged: (() => void) | undefined;
   const workerUrl = await listen(
     createStandIn({
       log: (line) => {
         jobs.push(line);
-        told?.();
+        onJobLogged?.();
       },
       ...standIn,
     }),
@@ -64,7 +64,7 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
     printed += line;
   });
   const url = await listen(
-    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, logger, deadlines)),
+    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, logger, timeouts)),
   );
   const authorization = { Authorization: `Bearer ${SECRET}` };
 
@@ -77,13 +77,13 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const usage = async (ip = USER) => json(await fetch(`${url}/usage/${ip}`, { headers: authorization }));
   const jobLogged = () =>
     new Promise<void>((resolve) => {
-      told = resolve;
+      onJobLogged = resolve;
     });
   return { url, authorization, generate, usage, jobs, jobLogged, printed: () => printed };
 }
 
 describe('the Point-E gateway', () => {
-  it('gives five models a day to each forwarded address, then the 429 that the guide describes', async () => {
+  it('admits five generations a day per forwarded address, then responds with the 429 of the guide', async () => {
     const { generate, usage, jobs } = await start();
     for (let i = 1; i <= 5; i++) {
       const response = await generate({ prompt: 'a red sports car', user_id: 'user123', grid_size: 32 });
@@ -119,7 +119,7 @@ describe('the Point-E gateway', () => {
     expect((await generate({ prompt: 'a red sports car' }, { 'X-Forwarded-For': '123.45.67.90' })).status).toBe(200);
   });
 
-  it('serves the model under its download_url to whoever has the secret', async () => {
+  it('serves the model at its download_url, only with the secret', async () => {
     const { generate, authorization, url } = await start();
     const { download_url, file_url } = await json(await generate({ prompt: 'a green chair', grid_size: 8 }));
     const downloaded = await fetch(download_url, { headers: authorization });
@@ -136,8 +136,8 @@ describe('the Point-E gateway', () => {
   it.each([
     ['no credentials', {}, 'Bearer realm="api"'],
     ['a wrong secret', { Authorization: `Bearer ${SECRET}x` }, 'Bearer realm="api", error="invalid_token"'],
-    ['another form', { Authorization: `Bearer: ${SECRET}` }, 'Bearer realm="api", error="invalid_request"'],
-  ])('answers 401 to %s', async (_name, headers: Record<string, string>, challenge) => {
+    ['a malformed header', { Authorization: `Bearer: ${SECRET}` }, 'Bearer realm="api", error="invalid_request"'],
+  ])('responds with 401 to %s', async (_name, headers: Record<string, string>, challenge) => {
     const { url, jobs } = await start();
     for (const path of ['/generate/text', '/usage/1.2.3.4', '/files/x.ply']) {
       const response = await fetch(`${url}${path}`, { method: path === '/generate/text' ? 'POST' : 'GET', headers });
@@ -148,7 +148,7 @@ describe('the Point-E gateway', () => {
     expect(jobs).toEqual([]);
   });
 
-  it('takes the current and the previous secret while the main server changes over', async () => {
+  it('accepts the current and the previous secret during a rotation', async () => {
     const { url } = await start({ POINT_E_PREVIOUS_SECRET_KEY: PREVIOUS });
     for (const secret of [SECRET, PREVIOUS]) {
       const response = await fetch(`${url}/usage/${USER}`, { headers: { Authorization: `Bearer ${secret}` } });
@@ -159,7 +159,7 @@ describe('the Point-E gateway', () => {
   it.each([
     ['X-Real-IP', { 'X-Real-IP': '5.6.7.8' }],
     ['X-Original-IP', { 'X-Original-IP': '5.6.7.8' }],
-  ])('counts by %s as well', async (_name, header) => {
+  ])('also counts by %s', async (_name, header) => {
     const { url, authorization, usage } = await start();
     await fetch(`${url}/generate/text`, {
       method: 'POST',
@@ -187,7 +187,7 @@ describe('the Point-E gateway', () => {
     ['grid_size as text', { prompt: 'x', grid_size: '32' }, 'grid_size'],
     ['text that is not JSON', '{"prompt": ', undefined],
     ['an array', '[]', undefined],
-  ])('answers 422 to %s, and spends neither quota nor the worker', async (_name, body, field) => {
+  ])('responds with 422 to %s, charges nothing and does not call the worker', async (_name, body, field) => {
     const { generate, usage, jobs } = await start();
     const response = await generate(body);
     expect(response.status).toBe(422);
@@ -197,12 +197,12 @@ describe('the Point-E gateway', () => {
     expect(jobs).toEqual([]);
   });
 
-  it('answers 413 to a body beyond 64 KB', async () => {
+  it('responds with 413 to a body larger than 64 KB', async () => {
     const { generate } = await start();
     expect((await generate({ prompt: 'x', user_id: 'y'.repeat(70_000) })).status).toBe(413);
   });
 
-  it('answers 503 with Retry-After while the worker loads, and charges nothing', async () => {
+  it('responds with 503 and Retry-After while the worker loads, and charges nothing', async () => {
     let now = 0;
     const { url, generate, usage } = await start({}, { readyAfterMs: 30_000, now: () => now });
     expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'loading', models_ready: false });
@@ -215,13 +215,13 @@ describe('the Point-E gateway', () => {
     expect((await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
   });
 
-  it('is healthy and ready for everybody once the worker is', async () => {
+  it('is healthy and ready, without credentials, once the worker is', async () => {
     const { url } = await start();
     expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'healthy', models_ready: true });
     expect((await fetch(`${url}/ready`)).status).toBe(200);
   });
 
-  it('gives the unit back when the generation fails in the worker, or the worker is gone', async () => {
+  it('refunds a generation that fails in the worker, or for which there is no worker', async () => {
     const { generate, usage } = await start();
     expect((await generate({ prompt: 'a car [fail]', grid_size: 8 })).status).toBe(502);
     expect(await usage()).toMatchObject({ used: 0 });
@@ -232,17 +232,17 @@ describe('the Point-E gateway', () => {
   });
 
   it.each<[string, (response: ServerResponse) => void]>([
-    ['says nothing', () => {}],
-    ['begins a model and does not end it', (response) => void response.writeHead(200).write('ply\n')],
-  ])('answers 504 when the worker %s within its time, and gives the unit back', async (_what, answer) => {
+    ['never responds', () => {}],
+    ['starts a model but never ends it', (response) => void response.writeHead(200).write('ply\n')],
+  ])('responds with 504 if the worker %s, and refunds the charge', async (_what, answer) => {
     const workerUrl = await listen(createServer((_request, response) => answer(response)));
-    const { generate, usage } = await start({ WORKER_URL: workerUrl }, {}, { worker: 100, answer: 200 });
+    const { generate, usage } = await start({ WORKER_URL: workerUrl }, {}, { worker: '100ms', answer: '200ms' });
     const late = await generate({ prompt: 'a car', grid_size: 8 });
     expect([late.status, await late.json()]).toEqual([504, { detail: 'The generation took too long.' }]);
     expect(await usage()).toMatchObject({ used: 0 });
   });
 
-  it('stops the worker when the client hangs up, and keeps the unit', async () => {
+  it('stops the worker when the client disconnects, and keeps the charge', async () => {
     const { url, authorization, usage, jobs, jobLogged } = await start();
     const logged = jobLogged();
     const client = request(`${url}/generate/text`, {
@@ -258,7 +258,7 @@ describe('the Point-E gateway', () => {
     expect(await usage()).toMatchObject({ used: 1 });
   });
 
-  it('slides the window when it is not a day', async () => {
+  it('uses a sliding window unless the window is a day', async () => {
     const { generate, usage } = await start({ RATE_LIMIT_WINDOW: '60', RATE_LIMIT_PER_IP: '1' });
     const before = Date.now() / 1000;
     expect((await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
@@ -268,7 +268,7 @@ describe('the Point-E gateway', () => {
     expect(await usage()).toMatchObject({ used: 1, window_seconds: 60 });
   });
 
-  it('answers 422 to a usage path that is no address', async () => {
+  it('responds with 422 to a usage path that is not an address', async () => {
     const { url, authorization } = await start();
     for (const ip of ['everyone', '1.2.3', '010.8.8.8']) {
       expect((await fetch(`${url}/usage/${ip}`, { headers: authorization })).status).toBe(422);
@@ -277,10 +277,10 @@ describe('the Point-E gateway', () => {
 });
 
 describe('the log of the Point-E gateway', () => {
-  it('tells of a missing and of a wrong secret, and shows none', async () => {
+  it('reports a missing and a wrong secret, and shows no secret', async () => {
     const { generate, url, printed } = await start();
     await fetch(`${url}/usage/${USER}`);
-    await generate({ prompt: 'x' }, { Authorization: 'Bearer c4n4ry-of-somebody-else-0123456789-0123456789' });
+    await generate({ prompt: 'x' }, { Authorization: 'Bearer c4n4ry-of-another-server-0123456789-0123456789' });
     await generate({ prompt: 'x' }, { Authorization: `Bearer: ${SECRET}` });
     await expect.poll(printed).toContain('credentials-malformed');
     const line = (what: string, code: string) =>
@@ -291,7 +291,7 @@ describe('the log of the Point-E gateway', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it("tells of too many generations, by the user's address", async () => {
+  it("reports a refused generation by the user's address", async () => {
     const { generate, printed } = await start({ RATE_LIMIT_PER_IP: '1' });
     await generate({ prompt: 'x', grid_size: 8 });
     await generate({ prompt: 'x', grid_size: 8 });
@@ -302,7 +302,7 @@ describe('the log of the Point-E gateway', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('leaves health checks out, and queries', async () => {
+  it('contains neither health checks nor queries', async () => {
     const { url, authorization, printed } = await start();
     for (const path of ['/health', '/health?x=1', '/ready']) await fetch(`${url}${path}`);
     await fetch(`${url}/usage/${USER}?key=${SECRET}`, { headers: authorization });
@@ -311,7 +311,7 @@ describe('the log of the Point-E gateway', () => {
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('tells of a generation that failed, by the id of its request', async () => {
+  it('reports a failed generation by the id of its request', async () => {
     const { generate, printed } = await start();
     await generate({ prompt: 'a car [fail]', grid_size: 8 }, { 'X-Request-ID': 'r-1' });
     await expect.poll(printed).toMatch(/ERROR - \[r-1\] POST \/generate\/text 502 /);
@@ -319,7 +319,7 @@ describe('the log of the Point-E gateway', () => {
 });
 
 describe('the settings', () => {
-  it('are all refused at once, by name, and show no secret', () => {
+  it('report all mistakes at once, by name, and show no secret', () => {
     const secret = 'too-short-secret';
     const read = () =>
       readSettings({
@@ -349,20 +349,33 @@ describe('the settings', () => {
     }
   });
 
+  it.each(['60', '60s', '1m'])('accept %j as the window', async (window) => {
+    const { usage } = await start({ RATE_LIMIT_WINDOW: window });
+    expect(await usage()).toMatchObject({ window_seconds: 60 });
+  });
+
+  it.each(['0', '500ms', '1500ms', '366d', 'a day', '1.5', '-1s'])('refuse %j as the window', (window) => {
+    const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, RATE_LIMIT_WINDOW: window });
+    expect(read).toThrow("RATE_LIMIT_WINDOW must be from 1s to 365d, such as '3600' or '24h'");
+  });
+
   it.each([
     ['another host', { HOST: '0.0.0.0' }],
     ['production', { NODE_ENV: 'production' }],
-  ])('make up no secret for %s', (_name, environment) => {
+  ])('generate no secret for %s', (_name, environment) => {
     expect(() => readSettings(environment)).toThrow('POINT_E_SECRET_KEY must be set');
   });
 
-  it.each(['http://user:hunter2@worker', 'http://worker/?key=hunter2'])('refuse %s as WORKER_URL, unseen', (url) => {
-    const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: url });
-    expect(read).toThrow('WORKER_URL must have no credentials');
-    expect(read).not.toThrow('hunter2');
-  });
+  it.each(['http://user:hunter2@worker', 'http://worker/?key=hunter2'])(
+    'refuse %s as WORKER_URL, and do not show it',
+    (url) => {
+      const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: url });
+      expect(read).toThrow('WORKER_URL must have no credentials');
+      expect(read).not.toThrow('hunter2');
+    },
+  );
 
-  it('refuse an empty secret instead of making one up', () => {
+  it('refuse an empty secret instead of generating one', () => {
     expect(() => readSettings({ POINT_E_SECRET_KEY: '' })).toThrow('POINT_E_SECRET_KEY');
   });
 
@@ -381,12 +394,12 @@ describe('/generate/image', () => {
       .png()
       .toBuffer();
 
-  async function begin() {
+  async function startWithTwo() {
     const started = await start({ RATE_LIMIT_PER_IP: '2' });
     const send = async (
       body: Buffer | undefined,
       fields: Record<string, string> = {},
-      own: Record<string, string> = started.authorization,
+      credentials: Record<string, string> = started.authorization,
     ) => {
       const form = new FormData();
       if (body !== undefined) form.append('file', new Blob([new Uint8Array(body)]), 'photo.png');
@@ -394,14 +407,14 @@ describe('/generate/image', () => {
       return fetch(`${started.url}/generate/image`, {
         method: 'POST',
         body: form,
-        headers: { ...own, 'X-Forwarded-For': USER },
+        headers: { ...credentials, 'X-Forwarded-For': USER },
       });
     };
     return { ...started, send };
   }
 
-  it('makes a model of an image, and counts it as one of words', async () => {
-    const { send, usage, authorization, generate } = await begin();
+  it('generates a model from an image, and charges it like a prompt', async () => {
+    const { send, usage, authorization, generate } = await startWithTwo();
     const response = await send(await picture(), { user_id: 'user123', grid_size: '16' });
     expect(response.status).toBe(200);
     const answer = await json(response);
@@ -419,20 +432,20 @@ describe('/generate/image', () => {
 
   it.each<[string, () => Promise<Buffer | undefined>, Record<string, string>, number]>([
     ['no file', async () => undefined, {}, 400],
-    ['text', async () => Buffer.from('no image'), {}, 415],
-    ['half an image', async () => (await picture()).subarray(0, 60), {}, 422],
+    ['text instead of an image', async () => Buffer.from('no image'), {}, 415],
+    ['an incomplete image', async () => (await picture()).subarray(0, 60), {}, 422],
     ['a grid that is too fine', picture, { grid_size: '129' }, 422],
-    ['a grid that is no number', picture, { grid_size: 'fine' }, 422],
-  ])('refuses %s, and gives the unit back', async (_what, body, fields, status) => {
-    const { send, usage, jobs } = await begin();
+    ['a grid that is not a number', picture, { grid_size: 'fine' }, 422],
+  ])('refuses %s, and refunds the charge', async (_what, body, fields, status) => {
+    const { send, usage, jobs } = await startWithTwo();
     const response = await send(await body(), fields);
     expect([response.status, Object.keys((await response.json()) as object)]).toEqual([status, ['detail']]);
     await expect.poll(async () => (await usage()).used).toBe(0);
     expect(jobs).toEqual([]);
   });
 
-  it('wants the secret before anything else', async () => {
-    const { send } = await begin();
+  it('checks the secret first', async () => {
+    const { send } = await startWithTwo();
     expect((await send(await picture(), {}, {})).status).toBe(401);
   });
 });

@@ -20,7 +20,7 @@ const ENV = {
   AUTH_USERS: 'alice:wonderland',
 };
 
-/** Three bright squares on a dark ground with some noise; one touches the edge. */
+/** Three bright squares on a dark, noisy background. One touches the edge. */
 let photograph: Buffer;
 beforeAll(async () => {
   const [width, height] = [120, 80];
@@ -95,11 +95,11 @@ async function start(
 const read = async (response: Response) => [response.status, await response.json()] as const;
 
 describe('the stand-in worker', () => {
-  it('parts dark from bright', () => {
+  it('separates dark from bright', () => {
     expect(otsu(Uint8Array.from([10, 12, 11, 200, 210, 205]))).toBe(12);
   });
 
-  it('finds regions that are connected, and not across the edge', () => {
+  it('finds connected regions, but does not connect opposite edges', () => {
     const [width, height] = [4, 3];
     const image = Uint8Array.from([9, 0, 0, 9, 0, 0, 0, 9, 9, 9, 0, 0]);
     const found = components(image, width, height, 5).map(({ pixels }) => [...pixels].sort((a, b) => a - b));
@@ -144,14 +144,14 @@ describe('/segment_file', () => {
     ['std_min', { std_min: 1 }, 0],
     ['exclude_edge_touching', { exclude_edge_touching: true }, 2],
     ['min_edge_distance', { min_edge_distance: 15 }, 1],
-    ['all of them', { mean_min: 190, area_max: 500, exclude_edge_touching: true }, 1],
-  ])('keeps the masks that %s leaves', async (_name, filters, count) => {
+    ['several filters', { mean_min: 190, area_max: 500, exclude_edge_touching: true }, 1],
+  ])('applies the filter %s', async (_name, filters, count) => {
     const { file } = await start();
     const answer = (await (await file(photograph, { filters: JSON.stringify(filters) })).json()) as object;
     expect(answer).toMatchObject({ num_masks: count, original_count: 3, filters_applied: filters });
   });
 
-  it('prepares the image as it is told', async () => {
+  it('applies the requested preprocessing', async () => {
     const { file } = await start();
     const answer = (await (await file(photograph, { preprocessing: '{"blur": 3}' })).json()) as {
       masks: { pixel_stats: { std: number } }[];
@@ -161,7 +161,7 @@ describe('/segment_file', () => {
 
   it.each<[string, () => Buffer | undefined, Record<string, string>, number, string | RegExp]>([
     ['no file', () => undefined, { filters: '{}' }, 400, 'No file provided'],
-    ['text', () => Buffer.from('no image'), {}, 400, 'Invalid file type: unknown'],
+    ['text instead of an image', () => Buffer.from('no image'), {}, 400, 'Invalid file type: unknown'],
     [
       'a GIF',
       () => Buffer.from('GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x01\0\0;', 'latin1'),
@@ -169,18 +169,18 @@ describe('/segment_file', () => {
       400,
       'Invalid file type: image/gif',
     ],
-    ['half an image', () => photograph.subarray(0, photograph.length - 60), {}, 400, 'Invalid image file'],
+    ['an incomplete image', () => photograph.subarray(0, photograph.length - 60), {}, 400, 'Invalid image file'],
     [
-      'too large a file',
+      'a file that is too large',
       () => Buffer.concat([photograph, Buffer.alloc(1_100_000)]),
       {},
       400,
       'File too large (max 1MB)',
     ],
-    ['filters that are no JSON', () => photograph, { filters: '{' }, 400, /^Invalid filters/],
-    ['a filter that there is not', () => photograph, { filters: '{"colour":"red"}' }, 400, /^Invalid filters.*colour/],
+    ['filters that are not JSON', () => photograph, { filters: '{' }, 400, /^Invalid filters/],
+    ['an unknown filter', () => photograph, { filters: '{"colour":"red"}' }, 400, /^Invalid filters.*colour/],
     [
-      'a filter of another type',
+      'a filter with a value of the wrong type',
       () => photograph,
       { filters: '{"mean_min":"high"}' },
       400,
@@ -198,14 +198,14 @@ describe('/segment_file', () => {
     ['a form without files', () => new URLSearchParams({ a: '1' }).toString()],
     ['JSON', () => '{"file": "a.jpg"}'],
     [
-      'the file under another name',
+      'a file in another field',
       () => {
         const form = new FormData();
         form.append('image', new Blob([new Uint8Array(photograph)]), 'a.png');
         return form;
       },
     ],
-  ])('misses its file in %s', async (_what, body) => {
+  ])('reports a missing file for %s', async (_what, body) => {
     const { origin } = await start();
     const request = { method: 'POST', headers: { 'X-API-Key': KEY }, body: body() ?? null } as RequestInit;
     expect(await read(await fetch(`${origin}/segment_file`, request))).toEqual([400, { error: 'No file provided' }]);
@@ -213,14 +213,14 @@ describe('/segment_file', () => {
 
   it.each<[string, Record<string, string>, number, string]>([
     ['no key', {}, 401, 'API key required'],
-    ['an unknown key', { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }, 401, 'Invalid API key'],
+    ['an unknown key', { 'X-API-Key': 'c4n4ry-of-an-unknown-client' }, 401, 'Invalid API key'],
     ['a bad token', { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' }, 401, 'Invalid token'],
-  ])('refuses %s before a byte of the file', async (_what, headers, status, error) => {
+  ])('refuses %s before it reads the file', async (_what, headers, status, error) => {
     const { file } = await start();
     expect(await read(await file(photograph, {}, headers))).toEqual([status, { error }]);
   });
 
-  it('gives each key its own number of requests an hour, and a refused upload its unit back', async () => {
+  it('limits each key by its own number of requests per hour, and refunds a refused upload', async () => {
     const { file } = await start();
     const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
     for (let i = 0; i < 4; i++) expect((await file(Buffer.from('no image'), {}, two)).status).toBe(400);
@@ -231,13 +231,13 @@ describe('/segment_file', () => {
     expect((await file(photograph)).headers.get('x-ratelimit-limit')).toBe('100');
   });
 
-  it('lets callers without a key in where that is allowed, ten an hour', async () => {
+  it('admits anonymous callers if they are allowed, up to the default limit', async () => {
     const { file } = await start({ ALLOW_ANONYMOUS: 'true', DEFAULT_RATE_LIMIT: '1' });
     expect([(await file(photograph, {}, {})).status, (await file(photograph, {}, {})).status]).toEqual([200, 429]);
     expect((await file(photograph)).status).toBe(200);
   });
 
-  it('says 503 while the worker is away, and gives the unit back', async () => {
+  it('responds with 503 while the worker fails, and refunds the charge', async () => {
     const { file } = await start(
       {},
       createServer((_request, response) => void response.writeHead(500).end()),
@@ -248,9 +248,9 @@ describe('/segment_file', () => {
   });
 
   it.each<[string, (response: ServerResponse) => void]>([
-    ['says nothing', () => {}],
-    ['begins an answer and does not end it', (response) => void response.writeHead(200).write('{"masks": [')],
-  ])('says 503 when the worker %s for longer than it may work', async (_what, answer) => {
+    ['never responds', () => {}],
+    ['starts a response but never ends it', (response) => void response.writeHead(200).write('{"masks": [')],
+  ])('responds with 503 if the worker %s within its time', async (_what, answer) => {
     const { file } = await start(
       { MAX_GPU_TIME_SECONDS: '1' },
       createServer((_request, response) => answer(response)),
@@ -268,7 +268,7 @@ describe('/segment', () => {
   it.each([
     ['base64', () => photograph.toString('base64')],
     ['a data URL', () => `data:image/png;base64,${photograph.toString('base64')}`],
-  ])('takes an image as %s', async (_how, image) => {
+  ])('accepts an image as %s', async (_how, image) => {
     const { json } = await start();
     const [status, body] = await read(await json('/segment', { image: image(), filters: { area_min: 500 } }));
     expect([status, body]).toMatchObject([
@@ -279,9 +279,9 @@ describe('/segment', () => {
 
   it.each<[string, object, string | RegExp]>([
     ['no image', {}, /^Invalid body: image/],
-    ['no base64', { image: 'a photograph' }, 'Invalid upload: no base64'],
-    ['text in base64', { image: Buffer.from('no image').toString('base64') }, 'Invalid file type: unknown'],
-    ['a member that there is not', { image: '', more: 1 }, /^Invalid body/],
+    ['text that is not base64', { image: 'a photograph' }, 'Invalid upload: the image is not valid base64'],
+    ['base64 of text', { image: Buffer.from('no image').toString('base64') }, 'Invalid file type: unknown'],
+    ['an unknown field', { image: '', more: 1 }, /^Invalid body/],
   ])('refuses %s', async (_what, body, error) => {
     const { json } = await start();
     const [status, answer] = (await read(await json('/segment', body))) as [number, { error: string }];
@@ -289,7 +289,7 @@ describe('/segment', () => {
     expect(answer.error).toMatch(error);
   });
 
-  it('gives a refused image its unit back', async () => {
+  it('refunds a refused image', async () => {
     const { json } = await start();
     const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
     for (let i = 0; i < 4; i++) expect((await json('/segment', { image: 'AAAA' }, two)).status).toBe(400);
@@ -302,9 +302,9 @@ describe('/admin', () => {
   const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
   const image = () => ({ image: photograph.toString('base64') });
 
-  it('tells what each client has used, by its name: failed requests too, refused ones not', async () => {
+  it('reports the usage of each client by name, with failed requests but without refused ones', async () => {
     let time = 0;
-    // Busy for some time, and every second answer is a failure.
+    // Each request takes some time, and every second response is a failure.
     let answers = 0;
     const worker = createServer((request, response) => {
       request.resume().once('end', () => {
@@ -326,7 +326,7 @@ describe('/admin', () => {
       () => json('/segment', image(), two),
       () => json('/segment', { image: 1 }, two),
       () => json('/segment', image(), two),
-      () => file(photograph, {}, { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }),
+      () => file(photograph, {}, { 'X-API-Key': 'c4n4ry-of-an-unknown-client' }),
       () => file(photograph, {}, {}),
       () => file(photograph, {}, { Authorization: `Bearer ${token}` }),
     ]) {
@@ -344,14 +344,14 @@ describe('/admin', () => {
     ]);
   });
 
-  it('takes __proto__ for a client like any other', async () => {
+  it('accepts __proto__ as the name of a client', async () => {
     const { file, origin } = await start({ API_KEYS: `${KEY}:__proto__:100` });
     expect((await file(photograph)).status).toBe(200);
     const usage = await fetch(`${origin}/admin/usage`, { headers: { 'X-API-Key': ENV.ADMIN_API_KEY } });
     expect(await usage.text()).toMatch(/^\{"__proto__":\{"requests":1,"gpu_time":[\d.]+\}\}$/);
   });
 
-  it('tells how things are, and forgets in a minute', async () => {
+  it('reports the traffic of the last minute', async () => {
     let time = 0;
     const waiting: ServerResponse[] = [];
     const { file, admin } = await start(
@@ -381,7 +381,7 @@ describe('/admin', () => {
     expect(await admin('metrics')).toEqual([200, { ...idle, top_users }]);
   });
 
-  it('does not count a client that has left as under way, or as an answer', async () => {
+  it('does not count a disconnected client as active, or as a response', async () => {
     const waiting: ServerResponse[] = [];
     const { origin, admin } = await start(
       {},
@@ -404,7 +404,7 @@ describe('/admin', () => {
   describe.each(['usage', 'metrics'])('%s', (path) => {
     it.each<[string, Record<string, string>, number, string | RegExp]>([
       ['no key', {}, 401, 'API key required'],
-      ['an unknown key', { 'X-API-Key': 'c4n4ry-of-nobody-at-all' }, 401, 'Invalid API key'],
+      ['an unknown key', { 'X-API-Key': 'c4n4ry-of-an-unknown-client' }, 401, 'Invalid API key'],
       ["a client's key", { 'X-API-Key': KEY }, 403, /./],
     ])('refuses %s', async (_what, headers, status, error) => {
       const { admin, origin } = await start({ ALLOW_ANONYMOUS: 'true' });
@@ -424,14 +424,14 @@ describe('/admin', () => {
     it.each<[string, Record<string, string>, string]>([
       ['no key', {}, 'API key required'],
       ["a client's key", { 'X-API-Key': KEY }, 'Invalid API key'],
-      ['any other', { 'X-API-Key': ENV.ADMIN_API_KEY }, 'Invalid API key'],
-    ])('refuses %s where there is no admin', async (_what, headers, error) => {
+      ['any other key', { 'X-API-Key': ENV.ADMIN_API_KEY }, 'Invalid API key'],
+    ])('refuses %s if there is no admin key', async (_what, headers, error) => {
       const { admin } = await start({ ADMIN_API_KEY: '' });
       expect(await admin(path, headers)).toEqual([401, { error }]);
     });
   });
 
-  it('tracks nothing where that is off', async () => {
+  it('tracks no usage if tracking is off', async () => {
     const { admin, file } = await start({ ENABLE_USAGE_TRACKING: 'false' });
     expect((await file(photograph)).status).toBe(200);
     expect(await admin('usage')).toEqual([404, { error: 'Not found' }]);
@@ -440,7 +440,7 @@ describe('/admin', () => {
 });
 
 describe('the rest of the SAM service', () => {
-  it('gives a token to whoever knows the password, and takes it', async () => {
+  it('issues a token for name and password, and accepts it', async () => {
     const { json, file } = await start({ AUTH_USERS: 'alice:wonderland, bob:builder' });
     const [status, { token }] = (await read(
       await json('/auth/token', { username: 'bob', password: 'builder' }, {}),
@@ -452,16 +452,16 @@ describe('the rest of the SAM service', () => {
   });
 
   it.each([
-    ['another password', { username: 'alice', password: 'x' }],
-    ['another name', { username: 'eve', password: 'wonderland' }],
-    ['an empty password of nobody', { username: 'eve', password: '' }],
-    ['nothing', {}],
-  ])('gives none to %s', async (_what, credentials) => {
+    ['a wrong password', { username: 'alice', password: 'x' }],
+    ['an unknown name', { username: 'eve', password: 'wonderland' }],
+    ['an unknown name with an empty password', { username: 'eve', password: '' }],
+    ['an empty body', {}],
+  ])('issues no token for %s', async (_what, credentials) => {
     const { json } = await start();
     expect(await read(await json('/auth/token', credentials, {}))).toEqual([401, { error: 'Invalid credentials' }]);
   });
 
-  it('is asked for twenty times in ten minutes at most', async () => {
+  it('accepts at most twenty logins in ten minutes', async () => {
     const { json } = await start();
     for (let i = 0; i < 20; i++) expect((await json('/auth/token', {}, {})).status).toBe(401);
     expect(await read(await json('/auth/token', {}, {}))).toEqual([
@@ -495,14 +495,14 @@ describe('the rest of the SAM service', () => {
     expect(() =>
       readSettings({ LOG_LEVEL: 'loud', MAX_GPU_TIME_SECONDS: '301', ENABLE_USAGE_TRACKING: 'maybe' }),
     ).toThrow(/MAX_GPU_TIME_SECONDS.*ENABLE_USAGE_TRACKING.*LOG_LEVEL/s);
-    expect(readSettings({}).madeUpKey).toMatch(/^sam-[0-9a-f]{32}$/);
+    expect(readSettings({}).generatedKey).toMatch(/^sam-[0-9a-f]{32}$/);
   });
 
   it.each<[string, Record<string, string>, RegExp]>([
     ['a JWT_SECRET that is too short', { JWT_SECRET: 'c4n4ry-of-31-characters-01234567'.slice(0, 31) }, /at least 32/],
-    ['a REDIS_URL of another protocol', { REDIS_URL: 'http://:c4n4ry@localhost' }, /redis:\/\/ or rediss:\/\//],
-    ['a REDIS_URL that is none', { REDIS_URL: 'c4n4ry' }, /redis:\/\/ or rediss:\/\//],
-  ])('tells the rule to whoever sets %s, and not the value', (_what, env, rule) => {
+    ['a REDIS_URL with another protocol', { REDIS_URL: 'http://:c4n4ry@localhost' }, /redis:\/\/ or rediss:\/\//],
+    ['a REDIS_URL that is not a URL', { REDIS_URL: 'c4n4ry' }, /redis:\/\/ or rediss:\/\//],
+  ])('states the rule for %s, but not the value', (_what, env, rule) => {
     const act = () => readSettings({ ...ENV, ...env });
     const [name = ''] = Object.keys(env);
     expect(act).toThrow(name);
@@ -510,7 +510,7 @@ describe('the rest of the SAM service', () => {
     expect(act).not.toThrow(/c4n4ry/);
   });
 
-  it('shows of REDIS_URL only that it is set', () => {
+  it('shows only that REDIS_URL is set', () => {
     const { redisUrl, described } = readSettings({ ...ENV, REDIS_URL: 'rediss://user:c4n4ry@localhost:6379/0' });
     expect(redisUrl).toBe('rediss://user:c4n4ry@localhost:6379/0');
     expect(described).toContainEqual({ name: 'REDIS_URL', value: 'set', source: 'environment' });
@@ -522,7 +522,7 @@ describeRedis('with REDIS_URL', () => {
   const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
   const image = () => ({ image: photograph.toString('base64') });
 
-  it('two gateways share one limit', async () => {
+  it('shares one limit between two gateways', async () => {
     const server = await startRedis();
     closers.push(() => server.stop());
     const first = await start({ REDIS_URL: server.url });
@@ -540,13 +540,13 @@ describeRedis('with REDIS_URL', () => {
     const { json } = await start({ REDIS_URL: server.url });
     expect((await json('/segment', image(), two)).status).toBe(200);
     const clients = async () => (await server.cli('CLIENT', 'LIST')).trim().split('\n').length;
-    // This question's own, and the gateway's.
+    // The connection of this command, and the gateway's.
     expect(await clients()).toBe(2);
     await closers.pop()?.();
     await expect.poll(clients).toBe(1);
   });
 
-  it('refuses while Redis is away, logs that it is, and that it is back', async () => {
+  it('refuses requests while Redis is unavailable, and logs the outage and its end', async () => {
     const server = await startRedis();
     closers.push(() => server.stop());
     const url = server.url.replace('://', '://default:c4n4ry@');
@@ -554,17 +554,19 @@ describeRedis('with REDIS_URL', () => {
     const { json, printed } = await start({ REDIS_URL: url });
     expect((await json('/segment', image())).status).toBe(200);
     await server.kill();
-    // One that fails may be chance: the store calls Redis away after several.
+    // The store reports an outage after several failures, not after one.
     const refused = async () => [(await json('/segment', image())).status, printed()];
-    await expect.poll(refused, { timeout: 10_000 }).toEqual([503, expect.stringMatching(/ERROR - Redis is away/)]);
+    await expect
+      .poll(refused, { timeout: 10_000 })
+      .toEqual([503, expect.stringMatching(/ERROR - Redis is unavailable/)]);
     await server.restart();
     await server.cli('ACL', 'SETUSER', 'default', '>c4n4ry');
     await expect.poll(async () => (await json('/segment', image())).status, { timeout: 10_000 }).toBe(200);
-    await expect.poll(printed).toMatch(/INFO - Redis is back/);
+    await expect.poll(printed).toMatch(/INFO - Redis is available again/);
     expect(printed()).not.toContain('c4n4ry');
   });
 
-  it('closes in time while Redis is away', async () => {
+  it('closes in time while Redis is unavailable', async () => {
     const server = await startRedis();
     closers.push(() => server.stop());
     const { json } = await start({ REDIS_URL: server.url });
@@ -577,7 +579,7 @@ describeRedis('with REDIS_URL', () => {
   });
 });
 
-it('logs requests and responses in the words of the guide, with the key shortened to a hash', async () => {
+it('logs requests and responses as the guide shows, with a short hash of the key', async () => {
   const { file, origin, printed } = await start();
   await file(photograph);
   await fetch(`${origin}/segment_file?key=${KEY}`, { method: 'POST' });

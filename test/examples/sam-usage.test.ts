@@ -4,7 +4,7 @@ import { clientUsage } from '../../examples/sam-service/usage.js';
 import { type Level, textLogger } from '../../examples/text-logger.js';
 
 describe('the usage of each client', () => {
-  it('adds up requests and seconds, rounded to milliseconds when they are told', () => {
+  it('adds up requests and seconds, and rounds the total to milliseconds', () => {
     const usage = clientUsage();
     usage.request('one');
     usage.request('one');
@@ -13,7 +13,7 @@ describe('the usage of each client', () => {
     expect(usage.all()).toEqual({ one: { requests: 2, gpu_time: 3.001 }, two: { requests: 1, gpu_time: 0 } });
   });
 
-  it('puts strangers together', () => {
+  it('counts anonymous clients together', () => {
     const usage = clientUsage();
     usage.request(undefined);
     usage.request(undefined);
@@ -21,7 +21,7 @@ describe('the usage of each client', () => {
     expect(usage.all()).toEqual({ anonymous: { requests: 2, gpu_time: 0.01 } });
   });
 
-  it.each(['__proto__', 'constructor', 'toString'])('takes %s for a name like any other', (id) => {
+  it.each(['__proto__', 'constructor', 'toString'])('accepts %s as the id of a client', (id) => {
     const usage = clientUsage();
     usage.request(id);
     usage.request('other');
@@ -32,13 +32,13 @@ describe('the usage of each client', () => {
     expect({}).not.toHaveProperty('requests');
   });
 
-  it('forgets whoever has not come for longest when there are too many', () => {
+  it('forgets the least recent client when there are too many', () => {
     const usage = clientUsage({ maxClients: 2 });
     for (const id of ['one', 'two', 'one', 'three']) usage.request(id);
     expect(usage.all()).toEqual({ one: { requests: 2, gpu_time: 0 }, three: { requests: 1, gpu_time: 0 } });
   });
 
-  it('names those who asked most, the first of them first', () => {
+  it('lists the clients with the most requests, in descending order', () => {
     const usage = clientUsage();
     for (const id of ['one', 'two', 'two', 'three', 'three', 'three']) usage.request(id);
     expect(usage.top(2)).toEqual([
@@ -49,44 +49,44 @@ describe('the usage of each client', () => {
 });
 
 describe('the traffic of the last minute', () => {
-  function clocked() {
+  function trafficWithClock() {
     let time = 5_000_000;
     const traffic = recentTraffic(() => time);
     return {
-      pass(seconds: number) {
+      advance(seconds: number) {
         time += seconds * 1000;
       },
       traffic,
     };
   }
 
-  it('has nothing to tell at first', () => {
-    expect(clocked().traffic.now()).toEqual({ active: 0, requestRate: 0, errorRate: 0 });
+  it('is empty at first', () => {
+    expect(trafficWithClock().traffic.now()).toEqual({ active: 0, requestRate: 0, errorRate: 0 });
   });
 
-  it('counts requests when they come, answers when they go, and no answer of one that was aborted', () => {
-    const { traffic, pass } = clocked();
+  it('counts requests when they start and responses when they end, but no response of an aborted request', () => {
+    const { traffic, advance } = trafficWithClock();
     for (let i = 0; i < 6; i++) traffic.begin();
     expect(traffic.now()).toEqual({ active: 6, requestRate: 0.1, errorRate: 0 });
-    pass(30);
+    advance(30);
     for (const status of [200, 499, 500, 503, undefined]) traffic.end(status);
     expect(traffic.now()).toEqual({ active: 1, requestRate: 0.1, errorRate: 0.5 });
-    pass(30);
+    advance(30);
     expect(traffic.now()).toEqual({ active: 1, requestRate: 0, errorRate: 0.5 });
-    pass(30);
+    advance(30);
     expect(traffic.now()).toEqual({ active: 1, requestRate: 0, errorRate: 0 });
   });
 
-  it('keeps each second for a minute, however long it runs', () => {
-    const { traffic, pass } = clocked();
+  it('keeps each second for a minute, even after it has run for longer', () => {
+    const { traffic, advance } = trafficWithClock();
     for (let second = 0; second < 200; second++) {
       traffic.begin();
       traffic.end(200);
-      pass(1);
+      advance(1);
     }
-    // The second that has just begun is one of the sixty.
+    // The second that has just started is one of the sixty.
     expect(traffic.now().requestRate).toBe(59 / 60);
-    pass(3600);
+    advance(3600);
     expect(traffic.now().requestRate).toBe(0);
   });
 });
@@ -98,7 +98,7 @@ describe('the log of the examples', () => {
     ['WARNING', ['WARNING', 'ERROR']],
     ['ERROR', ['ERROR']],
     [undefined, ['INFO', 'WARNING', 'ERROR']],
-  ])('writes from level %s on', (level, written) => {
+  ])('writes lines of level %s and above', (level, written) => {
     const lines: string[] = [];
     const logger = textLogger((line) => lines.push(line), level);
     logger.info({}, 'a');

@@ -27,18 +27,18 @@ const ZONES = [...new Set(DAYS.map(([zone]) => zone)), 'Asia/Kathmandu', 'Asia/B
 
 function calendarOf(zone: string): NonNullable<ReturnType<typeof dayCalendar>> {
   const dayOf = dayCalendar(zone);
-  if (dayOf === undefined) throw new Error(`no time zone ${zone}`);
+  if (dayOf === undefined) throw new Error(`unknown time zone ${zone}`);
   return dayOf;
 }
 
 describe('a calendar day', () => {
-  it.each(DAYS)('in %s that holds %s goes from %s to %s: %d hours', (zone, moment, start, end, hours) => {
+  it.each(DAYS)('in %s at %s lasts from %s to %s: %d hours', (zone, moment, start, end, hours) => {
     const day = calendarOf(zone)(Date.parse(moment));
     expect(day).toEqual({ start: Date.parse(start), end: Date.parse(end) });
     expect(day.end - day.start).toBe(hours * HOUR);
   });
 
-  it.each(ZONES)('in %s holds its moment, follows the day before without a gap, and has one date', (zone) => {
+  it.each(ZONES)('in %s contains its moment, follows the previous day without a gap, and has one date', (zone) => {
     const date = new Intl.DateTimeFormat('en-CA', { timeZone: zone, dateStyle: 'short' });
     const dayOf = calendarOf(zone);
     fc.assert(
@@ -59,11 +59,11 @@ describe('a calendar day', () => {
     );
   });
 
-  it.each(['', 'Mars/Olympus', 'Europe/berlin\n', 'CEST'])('does not exist in the time zone %j', (zone) => {
+  it.each(['', 'Mars/Olympus', 'Europe/berlin\n', 'CEST'])('is undefined in the unknown time zone %j', (zone) => {
     expect(dayCalendar(zone)).toBeUndefined();
   });
 
-  it.each([undefined, null, 1, {}])('does not exist in %o', (zone) => {
+  it.each([undefined, null, 1, {}])('is undefined in %o, which is not a time zone', (zone) => {
     expect(dayCalendar(zone as string)).toBeUndefined();
   });
 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { authenticate } from '../../src/auth/authenticate.js';
 import type { Authenticator, Verdict } from '../../src/auth/authenticator.js';
 import { readBearer } from '../../src/auth/bearer.js';
@@ -14,25 +14,25 @@ const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}
 const GOOD = 'good';
 const principal = { id: 'a', scheme: 'test', scopes: [], credentialId: 'c' };
 
-/** Lets in `good`, at once or later, and counts what it was asked. */
+/** Accepts `good`, at once or by a promise, and records the tokens that it verified. */
 function scheme(later: boolean) {
-  const asked: string[] = [];
-  const judge = (token: string): Verdict =>
+  const verified: string[] = [];
+  const verdictOn = (token: string): Verdict =>
     token === GOOD ? { kind: 'authenticated', principal } : { kind: 'invalid', reason: 'unknown' };
   const authenticator: Authenticator = {
     scheme: 'test',
     challenge: 'Bearer',
     read: readBearer,
     verify(token) {
-      asked.push(token);
-      return later ? Promise.resolve(judge(token)) : judge(token);
+      verified.push(token);
+      return later ? Promise.resolve(verdictOn(token)) : verdictOn(token);
     },
   };
-  return { authenticator, asked };
+  return { authenticator, verified };
 }
 
-/** A store that answers by promise, as Redis does. */
-function promising(store: LimitStore): LimitStore {
+/** A store that answers by promises, as Redis does. */
+function promised(store: LimitStore): LimitStore {
   return {
     admit: async (...args) => store.admit(...args),
     settle: async (...args) => store.settle(...args),
@@ -43,10 +43,10 @@ function promising(store: LimitStore): LimitStore {
 
 function build(later: boolean, options: Partial<FailedAuthLimitOptions> = {}) {
   const clock = { now: 1_000_000 };
-  const { authenticator, asked } = scheme(later);
+  const { authenticator, verified } = scheme(later);
   const memory = memoryStore({ now: () => clock.now });
   const limit = failedAuthLimit({
-    store: later ? promising(memory) : memory,
+    store: later ? promised(memory) : memory,
     limit: 3,
     window: '1m',
     ...options,
@@ -54,13 +54,13 @@ function build(later: boolean, options: Partial<FailedAuthLimitOptions> = {}) {
   const guard = sequence(clientIp(), authenticate(authenticator, { failedAuthLimit: limit }));
   const call = (token: string | undefined, remoteAddress = '192.0.2.1') =>
     ask(guard, { remoteAddress, headers: token === undefined ? [] : [bearer(token)] });
-  return { call, asked, clock };
+  return { call, verified, clock };
 }
 
 for (const later of [false, true]) {
   describe(`failedAuthLimit, ${later ? 'by promises' : 'at once'}`, () => {
-    it('refuses what comes after the limit, before it is verified', async () => {
-      const { call, asked, clock } = build(later);
+    it('refuses further credentials after the limit without verifying them', async () => {
+      const { call, verified, clock } = build(later);
       for (let i = 0; i < 3; i++) {
         clock.now += 1000;
         expect((await call('bad')).status).toBe(401);
@@ -71,10 +71,10 @@ for (const later of [false, true]) {
       // The first failure leaves the window 58 s from here.
       expect(refused.replyHeaders).toEqual({ 'Retry-After': '58' });
       expect((await call(GOOD)).status).toBe(429);
-      expect(asked).toHaveLength(3);
+      expect(verified).toHaveLength(3);
     });
 
-    it('lets go of failures as they leave the window, and what it refused does not count', async () => {
+    it('forgets failures as they leave the window, and does not count what it refused', async () => {
       const { call, clock } = build(later);
       for (let i = 0; i < 20; i++) await call('bad');
       clock.now += 59_999;
@@ -83,7 +83,7 @@ for (const later of [false, true]) {
       expect((await call(GOOD)).passed).toBe(true);
     });
 
-    it('counts no credentials that were accepted, missing or malformed', async () => {
+    it('does not count credentials that are accepted, missing or malformed', async () => {
       const { call } = build(later);
       for (let i = 0; i < 10; i++) {
         expect((await call(GOOD)).passed).toBe(true);
@@ -93,13 +93,13 @@ for (const later of [false, true]) {
       expect((await call(GOOD)).passed).toBe(true);
     });
 
-    it('asks a caller without credentials for them, although its address has failed too often', async () => {
+    it('answers 401 to a request without credentials from an address at the limit', async () => {
       const { call } = build(later);
       for (let i = 0; i < 4; i++) await call('bad');
       expect((await call(undefined)).status).toBe(401);
     });
 
-    it('keeps addresses apart, and an IPv6 prefix together', async () => {
+    it('counts each IPv4 address and each IPv6 /64 separately', async () => {
       const { call } = build(later);
       for (let i = 0; i < 3; i++) await call('bad', `2001:db8::${i + 1}`);
       expect((await call(GOOD, '2001:db8::ffff')).status).toBe(429);
@@ -107,13 +107,13 @@ for (const later of [false, true]) {
       expect((await call(GOOD, '192.0.2.2')).passed).toBe(true);
     });
 
-    it('counts by what it is told', async () => {
+    it('counts by its option "by"', async () => {
       const { call } = build(later, { by: 'global' });
       for (let i = 0; i < 3; i++) await call('bad', `192.0.2.${i}`);
       expect((await call(GOOD, '198.51.100.1')).status).toBe(429);
     });
 
-    it('tells no more than the limit of many that come together that they were wrong', async () => {
+    it('reports no more wrong guesses than the limit when many arrive together', async () => {
       const { call } = build(later);
       const answers = await Promise.all(Array.from({ length: 200 }, () => call('bad')));
       const statuses = answers.map(({ status }) => status);
@@ -128,41 +128,41 @@ describe('a store that fails', () => {
   const broken = new Error('no such key');
   it.each([
     [
-      'at once, by an outage',
+      'throws for an outage',
       () => {
         throw outage;
       },
       [],
     ],
-    ['later, by an outage', () => Promise.reject(outage), []],
+    ['rejects for an outage', () => Promise.reject(outage), []],
     [
-      'at once, by a fault',
+      'throws for a fault',
       () => {
         throw broken;
       },
       [broken],
     ],
-    ['later, by a fault', () => Promise.reject(broken), [broken]],
-  ])('%s, lets nobody try', async (_how, fail, told) => {
-    const { authenticator, asked } = scheme(false);
+    ['rejects for a fault', () => Promise.reject(broken), [broken]],
+  ])('that %s answers 503 and verifies nothing', async (_how, fail, reported) => {
+    const { authenticator, verified } = scheme(false);
     const store: LimitStore = { admit: fail, settle: fail, peek: fail, reset: fail };
     const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: 'global' });
     const { status, faults, replyHeaders } = await ask(authenticate(authenticator, { failedAuthLimit: limit }), {
       headers: [bearer(GOOD)],
     });
-    expect([status, replyHeaders, faults]).toEqual([503, { 'Retry-After': '5' }, told]);
-    expect(asked).toEqual([]);
+    expect([status, replyHeaders, faults]).toEqual([503, { 'Retry-After': '5' }, reported]);
+    expect(verified).toEqual([]);
   });
 
   it.each([
     [
-      'at once',
+      'throws',
       () => {
         throw outage;
       },
     ],
-    ['later', () => Promise.reject(outage)],
-  ])('when a failure is to be counted, %s, still refuses', async (_how, fail) => {
+    ['rejects', () => Promise.reject(outage)],
+  ])('that %s when a failure is counted answers 503', async (_how, fail) => {
     const { authenticator } = scheme(false);
     const store: LimitStore = {
       ...memoryStore(),
@@ -177,37 +177,37 @@ describe('a store that fails', () => {
   });
 });
 
-describe('what a store says between the question and the charge', () => {
+describe('failedAuthLimit, if the store changes between peek and charge,', () => {
   const state = { name: 'failed-auth', limit: 3, remaining: 0, resetAt: 0 };
   const REFUSED = { kind: 'refused', at: 0, states: [state], violations: [{ state, retryAt: 7000 }] } as const;
   const ADMITTED = { kind: 'admitted', at: 0, states: [state], receipt: {} } as const;
 
   function guarded(store: LimitStore, later = false) {
-    const { authenticator, asked } = scheme(later);
+    const { authenticator, verified } = scheme(later);
     const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: 'global' });
     const guard = authenticate(authenticator, { failedAuthLimit: limit });
-    return { asked, call: (token: string) => ask(guard, { headers: [bearer(token)] }) };
+    return { verified, call: (token: string) => ask(guard, { headers: [bearer(token)] }) };
   }
 
-  const store = (own: Partial<LimitStore>): LimitStore => ({
+  const store = (overrides: Partial<LimitStore>): LimitStore => ({
     admit: () => ADMITTED,
     settle: () => undefined,
     peek: () => [state],
     reset: () => undefined,
-    ...own,
+    ...overrides,
   });
 
   it.each([
-    ['at once', (answer: LimitStore) => answer],
-    ['later', promising],
-  ])('costs nothing where the window has made room meanwhile, %s', async (_how, wrap) => {
+    ['at once', (unchanged: LimitStore) => unchanged],
+    ['by a promise', promised],
+  ])('refunds its charge if the window has room again, answered %s', async (_how, wrap) => {
     const settled: unknown[] = [];
     const { call } = guarded(wrap(store({ settle: (...args) => void settled.push(args) })));
     expect((await call(GOOD)).passed).toBe(true);
     expect(settled).toEqual([[ADMITTED.receipt, 0]]);
   });
 
-  it('is told of where the charge could not be given back', async () => {
+  it('reports a refund that fails', async () => {
     const down = new Error('down');
     const { call } = guarded(store({ settle: () => Promise.reject(down) }));
     const { passed, faults } = await call(GOOD);
@@ -215,28 +215,31 @@ describe('what a store says between the question and the charge', () => {
     expect([passed, faults]).toEqual([true, [down]]);
   });
 
-  it('is asked for once more where it knows nothing of the counter', async () => {
-    const { call, asked } = guarded(store({ peek: () => [], admit: () => REFUSED }));
+  it('decides by the charge if peek returned no state', async () => {
+    const { call, verified } = guarded(store({ peek: () => [], admit: () => REFUSED }));
     const { status, replyHeaders } = await call(GOOD);
-    expect([status, replyHeaders, asked]).toEqual([429, { 'Retry-After': '7' }, []]);
+    expect([status, replyHeaders, verified]).toEqual([429, { 'Retry-After': '7' }, []]);
   });
 
-  it('sends nobody away for less than a second', async () => {
+  it('sends a Retry-After of at least one second', async () => {
     const admit = () => ({ ...REFUSED, at: 7000 });
     expect((await guarded(store({ admit })).call(GOOD)).replyHeaders).toEqual({ 'Retry-After': '1' });
   });
 
   it.each([false, true])(
-    'refuses the failure for which there is no room any more, by a scheme that waits: %s',
+    'refuses a failure for which there is no room any more, with an asynchronous scheme: %s',
     async (later) => {
-      const { call, asked } = guarded(store({ peek: () => [{ ...state, remaining: 1 }], admit: () => REFUSED }), later);
+      const { call, verified } = guarded(
+        store({ peek: () => [{ ...state, remaining: 1 }], admit: () => REFUSED }),
+        later,
+      );
       const { status, replyHeaders } = await call('bad');
-      expect([status, replyHeaders, asked]).toEqual([429, { 'Retry-After': '7' }, ['bad']]);
+      expect([status, replyHeaders, verified]).toEqual([429, { 'Retry-After': '7' }, ['bad']]);
     },
   );
 });
 
-it('counts an address apart from what a function gives, though both are the same text', async () => {
+it('counts an address apart from the same text returned by a function', async () => {
   const store = memoryStore();
   const { authenticator } = scheme(false);
   const guarded = (options: Partial<FailedAuthLimitOptions>) =>
@@ -250,42 +253,75 @@ it('counts an address apart from what a function gives, though both are the same
   expect((await ask(guarded({}), request)).status).toBe(401);
 });
 
-it('is a fault, not a pass, without clientIp before it', async () => {
-  const { authenticator, asked } = scheme(false);
-  const limit = failedAuthLimit({ store: memoryStore(), limit: 3, window: '1m' });
-  const { status, faults } = await ask(authenticate(authenticator, { failedAuthLimit: limit }), {
-    headers: [bearer(GOOD)],
+describe('failedAuthLimit without clientIp', () => {
+  const guarded = () =>
+    authenticate(scheme(false).authenticator, { failedAuthLimit: failedAuthLimit({ limit: 1, window: '1m' }) });
+
+  it('counts by the socket’s address, in a memory store of its own', async () => {
+    const guard = guarded();
+    const bad = { headers: [bearer('bad')], remoteAddress: '2001:db8::1' };
+    expect((await ask(guard, bad)).status).toBe(401);
+    expect((await ask(guard, { ...bad, remoteAddress: '2001:db8::2' })).status).toBe(429);
+    expect((await ask(guard, { ...bad, remoteAddress: '192.0.2.1' })).status).toBe(401);
+    expect((await ask(guarded(), bad)).status).toBe(401);
   });
-  expect([status, String(faults[0])]).toEqual([500, expect.stringContaining('clientIp')]);
-  expect(asked).toEqual([]);
+
+  it('warns once if a request carries a forwarding header', async () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    onTestFinished(() => warned.mockRestore());
+    const guard = guarded();
+    const headers = [bearer('bad'), ['X-Forwarded-For', '203.0.113.9']] as const;
+    for (let i = 0; i < 3; i++) await ask(guard, { headers });
+    expect(warned.mock.calls).toEqual([
+      [
+        "failedAuthLimit counts by the socket's address, but a request came with x-forwarded-for: " +
+          'put clientIp({ trust: [...] }) before authenticate, or all clients behind your proxy share one limit',
+        { code: 'GATEWARDEN_NO_CLIENT_IP' },
+      ],
+    ]);
+  });
+
+  it('is a fault, not a pass, if the socket’s address is not an address', async () => {
+    const { authenticator, verified } = scheme(false);
+    const limit = failedAuthLimit({ limit: 3, window: '1m' });
+    const { status, faults } = await ask(authenticate(authenticator, { failedAuthLimit: limit }), {
+      remoteAddress: 'localhost',
+      headers: [bearer(GOOD)],
+    });
+    expect([status, String(faults[0])]).toEqual([
+      500,
+      'Error: gatewarden: failedAuthLimit cannot count by the socket\'s address: "localhost" is not an IP address',
+    ]);
+    expect(verified).toEqual([]);
+  });
 });
 
-it('keeps a million addresses in bounded memory, and refuses none for it that the store has room for', async () => {
+it('keeps many addresses in bounded memory, and still counts those that have a counter', async () => {
   const store = memoryStore({ maxEntries: 1000 });
   const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: (exchange) => exchange.request.url });
   const { authenticator } = scheme(false);
   const guard = authenticate(authenticator, { failedAuthLimit: limit });
   for (let i = 0; i < 20_000; i++) await ask(guard, { url: `/${i}`, headers: [bearer('bad')] });
   expect(store.size).toBeLessThanOrEqual(1000);
-  // One of those that have a counter of their own keeps it, whatever came after.
+  // An early address keeps its counter, whatever came later.
   for (let i = 0; i < 2; i++) await ask(guard, { url: '/0', headers: [bearer('bad')] });
   expect((await ask(guard, { url: '/0', headers: [bearer(GOOD)] })).status).toBe(429);
 });
 
 it.each([
-  ['no store', { limit: 3, window: '1m' }, 'store'],
+  ['a store that is not one', { store: {}, limit: 3, window: '1m' }, 'store'],
   ['no limit', { store: memoryStore(), window: '1m' }, 'limit'],
   ['a limit of 0', { store: memoryStore(), limit: 0, window: '1m' }, 'limit'],
   ['no window', { store: memoryStore(), limit: 3 }, 'window'],
   ['counting by principal', { store: memoryStore(), limit: 3, window: '1m', by: 'principal' }, 'principal'],
   ['a misspelt option', { store: memoryStore(), limit: 3, window: '1m', max: 3 }, 'max'],
-])('cannot be made with %s', (_what, options, named) => {
+])('refuses options with %s', (_what, options, named) => {
   const act = () => failedAuthLimit(options as unknown as FailedAuthLimitOptions);
   expect(act).toThrow(OptionError);
   expect(act).toThrow(named);
 });
 
-it('is refused by authenticate unless it is one', () => {
+it('must be passed to authenticate, which refuses anything else', () => {
   const { authenticator } = scheme(false);
   expect(() => authenticate(authenticator, { failedAuthLimit: { check: 5 } as never })).toThrow(/failedAuthLimit/);
 });

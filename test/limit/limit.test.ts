@@ -52,7 +52,7 @@ async function send(guards: Guard | readonly Guard[], caller: Caller = CALLER): 
   return { ...test, reply };
 }
 
-/** 200 where the exchange goes on to its handler. */
+/** 200 if the exchange goes on to its handler. */
 async function status(guards: Guard | readonly Guard[], caller: Caller = CALLER): Promise<number> {
   return (await send(guards, caller)).reply?.status ?? 200;
 }
@@ -62,7 +62,7 @@ function setup(): { readonly store: MemoryStore; readonly clock: ManualClock } {
   return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
 }
 
-/** The same store behind an answer that comes later, as from a server. */
+/** The same store, answering by promises as a server does. */
 function late(store: LimitStore): LimitStore {
   return {
     admit: async (...args) => store.admit(...args),
@@ -74,13 +74,13 @@ function late(store: LimitStore): LimitStore {
 
 const STORES: readonly [what: string, wrap: (store: LimitStore) => LimitStore][] = [
   ['a store that answers at once', (store) => store],
-  ['a store that answers by promise', late],
+  ['a store that answers by promises', late],
 ];
 
 describe.each(STORES)('limit over %s', (_, wrap) => {
   it('admits exactly five of 200 parallel requests at limit 5', async () => {
     const { store } = setup();
-    // Other guards take unequal time before it.
+    // Guards before it take different times.
     const hops = (n: number): Guard =>
       async function waits() {
         for (let i = 0; i < n; i++) await Promise.resolve();
@@ -95,7 +95,7 @@ describe.each(STORES)('limit over %s', (_, wrap) => {
     expect(answers.filter((status) => status === 429)).toHaveLength(195);
   });
 
-  it('leaves the first policy’s count untouched by 100 requests that a second one refuses', async () => {
+  it('does not charge the first policy for 100 requests that the second one refuses', async () => {
     const { store } = setup();
     const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(50), dailyQuota({ limit: 1 })] });
     expect(await status(guard)).toBe(200);
@@ -106,13 +106,13 @@ describe.each(STORES)('limit over %s', (_, wrap) => {
     ]);
   });
 
-  it('tells the handler what was admitted', async () => {
+  it('writes what was admitted to the exchange', async () => {
     const guard = limit({ store: wrap(setup().store), by: 'client-ip', policies: [perMinute(5)], cost: 2 });
     const { exchange } = await send(guard);
     expect(exchange.admission?.quotas).toEqual([{ name: '60s', limit: 5, remaining: 3, resetAt: NOON + 60_000 }]);
   });
 
-  it('refuses with a problem that says which policies stood in the way, and when the request could pass', async () => {
+  it('refuses with a problem that names the violated policies and when the request could pass', async () => {
     const { store } = setup();
     const policies = [perMinute(2), slidingWindow({ limit: 2, window: '1h' }), dailyQuota({ limit: 9 })];
     const guard = limit({ store: wrap(store), by: 'client-ip', policies, cost: 2 });
@@ -142,10 +142,10 @@ describe.each(STORES)('limit over %s', (_, wrap) => {
     expect(faults).toEqual([]);
   });
 
-  it('looks into and resets what it counts by, and nothing else', async () => {
+  it('peeks at and resets only the policies that are counted by its own "by"', async () => {
     const { store } = setup();
-    const everybody = slidingWindow({ limit: 10, window: '1h', by: 'global' });
-    const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(2), everybody] });
+    const all = slidingWindow({ limit: 10, window: '1h', by: 'global' });
+    const guard = limit({ store: wrap(store), by: 'client-ip', policies: [perMinute(2), all] });
     await send(guard);
     await send(guard);
     expect(await guard.peek('192.0.2.1')).toEqual([{ name: '60s', limit: 2, remaining: 0, resetAt: NOON + 60_000 }]);
@@ -159,7 +159,7 @@ describe.each(STORES)('limit over %s', (_, wrap) => {
 describe('limit counts', () => {
   const ALICE = { ip: '192.0.2.1', principal: 'alice' };
   const ALICE_ELSEWHERE = { ip: '192.0.2.2', principal: 'alice' };
-  const BOB_BESIDE_HER = { ip: '192.0.2.1', principal: 'bob' };
+  const BOB_AT_HER_ADDRESS = { ip: '192.0.2.1', principal: 'bob' };
 
   it.each([
     ['client-ip', [200, 200, 429]],
@@ -168,11 +168,11 @@ describe('limit counts', () => {
   ] as const)('by %s', async (by, expected) => {
     const guard = limit({ store: setup().store, by, policies: [perMinute(1)] });
     const answers = [];
-    for (const caller of [ALICE, ALICE_ELSEWHERE, BOB_BESIDE_HER]) answers.push(await status(guard, caller));
+    for (const caller of [ALICE, ALICE_ELSEWHERE, BOB_AT_HER_ADDRESS]) answers.push(await status(guard, caller));
     expect(answers).toEqual(expected);
   });
 
-  it('by what a function says of the exchange', async () => {
+  it('by the key that a function returns', async () => {
     const guard = limit({
       store: setup().store,
       by: ({ clientIp, principal }) => `${principal?.id} at ${clientIp?.key}`,
@@ -189,7 +189,7 @@ describe('limit counts', () => {
     expect(await status(guard, { principal: 'alice', credentialId: 'new' })).toBe(429);
   });
 
-  it('each policy by its own, where it has one', async () => {
+  it('each policy by its own "by", if it has one', async () => {
     const guard = limit({
       store: setup().store,
       by: 'client-ip',
@@ -199,37 +199,37 @@ describe('limit counts', () => {
     expect(await status(guard, ALICE)).toBe(200);
     expect(await status(guard, ALICE_ELSEWHERE)).toBe(200);
     expect(await status(guard, { ip: '192.0.2.3', principal: 'alice' })).toBe(429);
-    expect(await status(guard, BOB_BESIDE_HER)).toBe(429);
+    expect(await status(guard, BOB_AT_HER_ADDRESS)).toBe(429);
     expect(await status(guard, { ip: '192.0.2.3', principal: 'bob' })).toBe(200);
   });
 
-  it('an address, a principal and what a function gives of the same name apart', async () => {
+  it('an address, a principal and a function’s key of the same text separately', async () => {
     const { store } = setup();
     const byIp = limit({ store, by: 'client-ip', policies: [perMinute(1)] });
     const byPrincipal = limit({ store, by: 'principal', policies: [perMinute(1)] });
-    const everybody = limit({ store, by: 'global', policies: [perMinute(1)] });
+    const byAll = limit({ store, by: 'global', policies: [perMinute(1)] });
     const byFunction = limit({ store, by: () => 'global', policies: [perMinute(1)] });
     const caller = { ip: 'global', principal: 'global' };
     const statuses: number[] = [];
-    for (const guard of [byIp, byPrincipal, everybody, byFunction]) statuses.push(await status(guard, caller));
+    for (const guard of [byIp, byPrincipal, byAll, byFunction]) statuses.push(await status(guard, caller));
     expect(statuses).toEqual([200, 200, 200, 200]);
   });
 
-  it('together what two guards count by the same policy in the same store', async () => {
+  it('two guards together if they share a policy and a store', async () => {
     const { store } = setup();
     const first = limit({ store, by: 'client-ip', policies: [perMinute(2)] });
     const second = limit({ store, by: 'client-ip', policies: [perMinute(2)] });
     expect([await status(first), await status(second), await status(first)]).toEqual([200, 200, 429]);
   });
 
-  it('long keys apart, and keeps none of them', async () => {
+  it('long keys separately, and stores none of them', async () => {
     const { store } = setup();
     const keys: string[] = [];
     const recording: LimitStore = {
       ...late(store),
-      admit: (policies, asked, units) => {
-        keys.push(...asked);
-        return store.admit(policies, asked, units);
+      admit: (policies, given, units) => {
+        keys.push(...given);
+        return store.admit(policies, given, units);
       },
     };
     let key = '';
@@ -245,14 +245,14 @@ describe('limit counts', () => {
     expect(await status(guard)).toBe(200);
   });
 
-  it('long keys from all short ones, also from one that is made to look like their digest', async () => {
+  it('a long key apart from a short one that imitates its digest', async () => {
     const { store } = setup();
     const stored: string[] = [];
     const recording: LimitStore = {
       ...late(store),
-      admit: (policies, asked, units) => {
-        stored.push(...asked);
-        return store.admit(policies, asked, units);
+      admit: (policies, given, units) => {
+        stored.push(...given);
+        return store.admit(policies, given, units);
       },
     };
     let key = 'victim'.repeat(100);
@@ -265,8 +265,8 @@ describe('limit counts', () => {
   });
 });
 
-describe('limit, where it stands twice on the way of a request', () => {
-  it('charges twice, and says so once', async () => {
+describe('limit, run twice for one request,', () => {
+  it('charges twice, and reports that once', async () => {
     const { store } = setup();
     const guard = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     const other = limit({
@@ -276,43 +276,62 @@ describe('limit, where it stands twice on the way of a request', () => {
     });
     const first = await send([guard, other, guard]);
     expect(first.exchange.admission?.quotas[0]?.remaining).toBe(3);
-    expect(first.faults).toEqual([expect.objectContaining({ message: expect.stringContaining('stands twice') })]);
+    expect(first.faults).toEqual([
+      expect.objectContaining({ message: expect.stringContaining('ran twice for one request') }),
+    ]);
     expect((await send([guard, guard])).faults).toEqual([]);
     expect(await status([guard, guard])).toBe(429);
   });
 
-  it('says nothing of guards that are alike', async () => {
+  it('reports nothing for different guards that are alike', async () => {
     const { store } = setup();
     const alike = () => limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     expect((await send([alike(), alike(), alike()])).faults).toEqual([]);
   });
 });
 
-describe('limit never passes a request without a key', () => {
+describe('limit does not pass a request without a key', () => {
+  const PRINCIPAL_FAULT =
+    'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional"';
+  const ADDRESS_FAULT = 'gatewarden: limit cannot count by the socket\'s address: "localhost" is not an IP address';
+
   it.each([
-    ['client-ip', { principal: 'alice' }, 'limit by "client-ip" needs clientIp(...) before it'],
-    ['principal', { ip: '192.0.2.1' }, 'no principal'],
-  ] as const)('where nothing has found its %s', async (by, caller, message) => {
+    ['counts by principal and no guard has authenticated', {}, PRINCIPAL_FAULT],
+    ['counts by the address of a socket whose address is not one', { remoteAddress: 'localhost' }, ADDRESS_FAULT],
+  ] as const)('if it %s', async (_what, options, message) => {
     const { store } = setup();
-    const { reply, faults, headers } = await send(limit({ store, by, policies: [perMinute(5)] }), caller);
+    const by = 'remoteAddress' in options ? 'client-ip' : 'principal';
+    const { exchange, faults, headers } = testExchange(options);
+    const reply = await sequence(limit({ store, by, policies: perMinute(5) }))(exchange);
     expect(reply).toMatchObject({ status: 500, problem: { code: 'internal-error' } });
-    expect(faults).toHaveLength(1);
-    expect(String(faults[0])).toContain(message);
+    expect(faults).toEqual([new Error(message)]);
     expect(headers.all()).toEqual({});
     expect(store.size).toBe(0);
   });
 
-  it.each(['', undefined, null, 0, 42, {}, Promise.resolve('key')])('where its function gives %o', async (key) => {
+  it('if the connection is closed and its address is lost', async () => {
     const { store } = setup();
-    const everybody = slidingWindow({ limit: 1, window: '1h', by: 'global' });
-    const guard = limit({ store, by: () => key as string, policies: [perMinute(5), everybody] });
-    const { reply, faults } = await send(guard);
-    expect(reply?.status).toBe(500);
-    expect(faults).toEqual([new TypeError('gatewarden: limit needs a non-empty string as partition key')]);
+    const { exchange } = testExchange({ remoteAddress: undefined });
+    exchange.abort();
+    expect(() => limit({ store, by: 'client-ip', policies: perMinute(5) })(exchange)).toThrow(
+      'the connection is closed',
+    );
     expect(store.size).toBe(0);
   });
 
-  it('where its function throws', async () => {
+  it.each(['', undefined, null, 0, 42, {}, Promise.resolve('key')])('if the function returns %o', async (key) => {
+    const { store } = setup();
+    const all = slidingWindow({ limit: 1, window: '1h', by: 'global' });
+    const guard = limit({ store, by: () => key as string, policies: [perMinute(5), all] });
+    const { reply, faults } = await send(guard);
+    expect(reply?.status).toBe(500);
+    expect(faults).toEqual([
+      new TypeError('gatewarden: limit needs a non-empty string as partition key; check what "by" returns'),
+    ]);
+    expect(store.size).toBe(0);
+  });
+
+  it('if the function throws', async () => {
     const outage = new Error('no database');
     const by = () => {
       throw outage;
@@ -322,7 +341,7 @@ describe('limit never passes a request without a key', () => {
     expect(faults).toEqual([outage]);
   });
 
-  it.each(['', undefined])('and looks at none for %o', (key) => {
+  it.each(['', undefined])('and throws from peek and reset for %o', (key) => {
     const guard = limit({ store: setup().store, by: 'principal', policies: [perMinute(5)] });
     expect(() => guard.peek(key as string)).toThrow(TypeError);
     expect(() => guard.reset(key as string)).toThrow(TypeError);
@@ -330,13 +349,13 @@ describe('limit never passes a request without a key', () => {
 });
 
 describe('limit charges a cost', () => {
-  it('that is the same for every request', async () => {
+  it('that is fixed', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 4 });
     expect([await status(guard), await status(guard), await status(guard)]).toEqual([200, 200, 429]);
     expect(await guard.peek('global')).toMatchObject([{ remaining: 2 }]);
   });
 
-  it('that a function reads from the exchange', async () => {
+  it('that a function returns', async () => {
     const cost = ({ clientIp }: TestExchange['exchange']) => Number(clientIp?.key);
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost });
     expect(await status(guard, { ip: '7' })).toBe(200);
@@ -345,7 +364,7 @@ describe('limit charges a cost', () => {
   });
 
   it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '1', undefined, Promise.resolve(1)])(
-    'but never one of %o, which is a fault',
+    'but not one of %o, which is a fault',
     async (cost) => {
       const { store } = setup();
       const guard = limit({ store, by: 'global', policies: [perMinute(10)], cost: () => cost as number });
@@ -357,7 +376,7 @@ describe('limit charges a cost', () => {
     },
   );
 
-  it('above a limit by refusing without a time to come back', async () => {
+  it('above a limit never, and refuses without a time to retry', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 11 });
     const { reply } = await send(guard);
     expect(reply?.status).toBe(429);
@@ -365,7 +384,7 @@ describe('limit charges a cost', () => {
     expect(reply?.problem).toMatchObject({ limit: 10, remaining: 10, retryAt: null });
   });
 
-  it('above one of two limits by refusing without a time to come back, though the other names one', async () => {
+  it('above one of two limits never, and refuses without a time to retry although the other has one', async () => {
     const policies = [perMinute(10), dailyQuota({ limit: 20 })];
     const guard = limit({
       store: setup().store,
@@ -380,8 +399,8 @@ describe('limit charges a cost', () => {
   });
 });
 
-describe('limit tells the client', () => {
-  it('its policies and what is left of each', async () => {
+describe('limit sends', () => {
+  it('its policies and what remains of each', async () => {
     const policies = [perMinute(5), dailyQuota({ limit: 100, name: 'free-plan' })];
     const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies }));
     expect(headers.all()).toEqual({
@@ -390,7 +409,7 @@ describe('limit tells the client', () => {
     });
   });
 
-  it('the same of both guards, where two stand on a route', async () => {
+  it('the policies of both guards, if two are on a route', async () => {
     const { store } = setup();
     const byIp = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     const byPrincipal = limit({ store, by: 'principal', policies: [dailyQuota({ limit: 9 })] });
@@ -401,7 +420,7 @@ describe('limit tells the client', () => {
     });
   });
 
-  it('with every refusal, what is left', async () => {
+  it('what remains with every refusal', async () => {
     const { store, clock } = setup();
     const guard = limit({ store, by: 'client-ip', policies: [perMinute(1), dailyQuota({ limit: 5 })] });
     await send(guard);
@@ -412,12 +431,12 @@ describe('limit tells the client', () => {
     });
   });
 
-  it('no reset time where nothing is in use', async () => {
+  it('no reset time if no unit is in use', async () => {
     const guard = limit({ store: setup().store, by: 'client-ip', policies: [perMinute(5)], cost: 6 });
     expect((await send(guard)).headers.get('RateLimit')).toBe('"60s";r=5');
   });
 
-  it('windows of parts of a second as whole seconds', async () => {
+  it('windows with fractions of a second as whole seconds', async () => {
     const policies = [slidingWindow({ limit: 5, window: '1500ms' })];
     const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies }));
     expect(headers.get('RateLimit-Policy')).toBe('"1500ms";q=5;w=2');
@@ -425,7 +444,7 @@ describe('limit tells the client', () => {
   });
 
   it.each([0, 1, 499, 500, 501, 999, 1000, 1001, 1498, 1499])(
-    'to retry %i ms into a window of 1.5 s after whole seconds that are enough',
+    'a Retry-After of enough whole seconds, %i ms into a window of 1.5 s',
     async (elapsed) => {
       const { store, clock } = setup();
       const guard = limit({ store, by: 'client-ip', policies: [slidingWindow({ limit: 1, window: '1500ms' })] });
@@ -440,7 +459,7 @@ describe('limit tells the client', () => {
     },
   );
 
-  it('to retry a weighted request when enough units will have left, and that this is enough', async () => {
+  it('a Retry-After for a weighted request after which enough units have left', async () => {
     const { store, clock } = setup();
     const guard = limit({
       store,
@@ -460,7 +479,7 @@ describe('limit tells the client', () => {
     expect(await status(guard, { ip: '3' })).toBe(200);
   });
 
-  it('to retry after midnight where a daily quota is used up', async () => {
+  it('a Retry-After of midnight if a daily quota is used up', async () => {
     const { store, clock } = setup();
     const guard = limit({ store, by: 'client-ip', policies: [dailyQuota({ limit: 1, timeZone: 'Europe/Berlin' })] });
     await send(guard);
@@ -470,12 +489,12 @@ describe('limit tells the client', () => {
     expect(await status(guard)).toBe(200);
   });
 
-  it('nothing in X-RateLimit headers unless asked to', async () => {
+  it('no X-RateLimit headers by default', async () => {
     const { headers } = await send(limit({ store: setup().store, by: 'client-ip', policies: [perMinute(5)] }));
     expect(Object.keys(headers.all())).toEqual(['RateLimit-Policy', 'RateLimit']);
   });
 
-  it('in X-RateLimit headers of the policy nearest to refusing, and of the one that holds a refusal longest', async () => {
+  it('X-RateLimit headers of the policy with the least left, or of the one that holds a refusal longest', async () => {
     const { store, clock } = setup();
     clock.set(NOON + 1);
     const policies = [perMinute(2), dailyQuota({ limit: 9 }), slidingWindow({ limit: 2, window: '1h' })];
@@ -490,9 +509,9 @@ describe('limit tells the client', () => {
   });
 });
 
-describe('limit over a store that admits late', () => {
+describe('limit over a store whose clock is ahead', () => {
   it.each([0, -1, -10_000])(
-    'tells the client to wait a second where it could have passed %i ms after now',
+    'sends a Retry-After of one second if the request could pass %i ms from now',
     async (after) => {
       const state = { name: '60s', limit: 1, remaining: 0, resetAt: NOON + after };
       const admit = (): Decision => ({
@@ -508,7 +527,7 @@ describe('limit over a store that admits late', () => {
   );
 });
 
-describe('limit gives the charge back', () => {
+describe('limit refunds the charge', () => {
   const refused = (status: number): Outcome => ({ kind: 'refused', status, code: undefined });
   const completed = (status: number): Outcome => ({ kind: 'completed', status });
   const aborted: Outcome = { kind: 'aborted' };
@@ -546,7 +565,7 @@ describe('limit gives the charge back', () => {
     expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
   });
 
-  it('of every limit on the route, when a guard behind them refuses', async () => {
+  it('of every limit on the route if a later guard refuses', async () => {
     const { store } = setup();
     const byIp = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     const byPrincipal = limit({ store, by: 'principal', policies: [dailyQuota({ limit: 5 })] });
@@ -558,7 +577,7 @@ describe('limit gives the charge back', () => {
     expect(await byPrincipal.peek('alice')).toMatchObject([{ remaining: 5 }]);
   });
 
-  it('of the first limit, when the second one refuses', async () => {
+  it('of the first limit if the second one refuses', async () => {
     const { store } = setup();
     const first = limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     const second = limit({ store, by: 'global', policies: [dailyQuota({ limit: 1 })] });
@@ -570,7 +589,7 @@ describe('limit gives the charge back', () => {
     expect(await second.peek('global')).toMatchObject([{ remaining: 0 }]);
   });
 
-  it('never below what the handler itself settled', async () => {
+  it('not if the handler has settled it', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
     const { exchange } = await send(guard);
     await exchange.admission?.settle(5);
@@ -578,7 +597,7 @@ describe('limit gives the charge back', () => {
     expect(await guard.peek('global')).toMatchObject([{ remaining: 5 }]);
   });
 
-  it('once, and nothing for what the handler settles after the end', async () => {
+  it('once, and ignores what the handler settles after the end', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3 });
     const { exchange } = await send(guard);
     exchange.end(completed(500));
@@ -590,18 +609,15 @@ describe('limit gives the charge back', () => {
   it.each([
     [['aborted'], 10],
     [['refused'], 7],
-  ] as const)(
-    'as refundOn %o says, also when the client left before the store had answered',
-    async (refundOn, left) => {
-      const { store } = setup();
-      const guard = limit({ store: late(store), by: 'global', policies: [perMinute(10)], cost: 3, refundOn });
-      const test = exchangeOf(CALLER);
-      const answer = sequence(guard)(test.exchange);
-      test.exchange.abort();
-      await answer;
-      expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
-    },
-  );
+  ] as const)('as refundOn %o says if the client left before the store answered', async (refundOn, left) => {
+    const { store } = setup();
+    const guard = limit({ store: late(store), by: 'global', policies: [perMinute(10)], cost: 3, refundOn });
+    const test = exchangeOf(CALLER);
+    const answer = sequence(guard)(test.exchange);
+    test.exchange.abort();
+    await answer;
+    expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
+  });
 
   it.each([
     [
@@ -616,7 +632,7 @@ describe('limit gives the charge back', () => {
         throw new Error('gone');
       },
     ],
-  ])('and reports a store that %s meanwhile, without disturbing the response', async (_, settle) => {
+  ])('and reports a store that %s, without disturbing the response', async (_, settle) => {
     const { store } = setup();
     const guard = limit({ store: { ...late(store), settle }, by: 'global', policies: [perMinute(10)] });
     const { exchange, faults } = await send(guard);
@@ -637,7 +653,7 @@ describe('limit over a store that fails', () => {
       },
     ],
     ['rejects', () => Promise.reject(outage)],
-  ])('answers 503 and reports the fault where it %s', async (_, admit) => {
+  ])('answers 503 and reports the fault if it %s', async (_, admit) => {
     const { store } = setup();
     const { reply, faults, exchange, headers } = await send(
       limit({ store: { ...late(store), admit }, by: 'client-ip', policies: [perMinute(5)] }),
@@ -660,7 +676,7 @@ describe('limit over a store that fails', () => {
     ['a decision of no kind', { at: NOON, states: [] }],
     ['an unknown kind of decision', { kind: 'denied', at: NOON, states: [] }],
     ['a refusal without a reason', { kind: 'refused', at: NOON, states: [], violations: [] }],
-  ])('does not take %s for an admission', async (_, decision) => {
+  ])('does not admit on %s', async (_, decision) => {
     const { store } = setup();
     for (const admit of [() => decision as Decision, async () => decision as Decision]) {
       const { reply, faults, exchange } = await send(
@@ -673,10 +689,14 @@ describe('limit over a store that fails', () => {
   });
 });
 
-describe('limit refuses options', () => {
+describe('limit refuses the options', () => {
   const { store } = setup();
   const policies = [perMinute(5)];
   const COST_RULE = '"cost" must be a positive integer';
+  const BY_RULE = "must be 'client-ip', 'principal', 'global' or a function that returns a key";
+  const BY_REMEDY = "use 'client-ip' (the usual choice), 'principal', 'global' or a function that returns a key";
+  const LIST_RULE = '"policies" must be a policy or a list of at least one';
+  const POLICY_REMEDY = 'make one with slidingWindow(...) or dailyQuota(...)';
   const POLICY_RULE = '"policies" must be made by slidingWindow(...) or dailyQuota(...)';
 
   it.each<[options: unknown, message: string]>([
@@ -684,23 +704,22 @@ describe('limit refuses options', () => {
     [[], 'takes an object of options'],
     [
       { store, by: 'global', policies, costs: 1 },
-      'has no option "costs". Did you mean "cost"? It takes store, by, policies, cost, refundOn, legacyHeaders',
+      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, refundOn, legacyHeaders',
     ],
-    [{ by: 'global', policies }, '"store" must be a store such as memoryStore(), got undefined'],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
     [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got [Object]'],
-    [{ store, by: 'ip', policies }, '"by" must be client-ip, principal, global or a function, got \'ip\''],
-    [{ store, by: null, policies }, '"by" must be client-ip, principal, global or a function, got null'],
-    [{ store, policies }, '"by" must be given, for policy "60s" has none of its own'],
-    [{ store, by: 'global' }, '"policies" must be a list of at least one policy, got undefined'],
-    [{ store, by: 'global', policies: [] }, '"policies" must be a list of at least one policy, got []'],
-    [{ store, by: 'global', policies: 'daily' }, '"policies" must be a list of at least one policy, got \'daily\''],
+    [{ store, by: 'ip', policies }, `"by" ${BY_RULE}, got 'ip'`],
+    [{ store, by: null, policies }, `"by" ${BY_RULE}, got null`],
+    [{ store, policies }, `"by" must be given, since policy "60s" has no "by" of its own; ${BY_REMEDY}`],
+    [{ store, by: 'global' }, `${LIST_RULE}, got undefined; ${POLICY_REMEDY}`],
+    [{ store, by: 'global', policies: [] }, `${LIST_RULE}, got []; ${POLICY_REMEDY}`],
+    [{ store, by: 'global', policies: 'daily' }, `${LIST_RULE}, got 'daily'; ${POLICY_REMEDY}`],
     [{ store, by: 'global', policies: [undefined] }, `${POLICY_RULE}, got undefined`],
     [{ store, by: 'global', policies: [null] }, `${POLICY_RULE}, got null`],
     [{ store, by: 'global', policies: [{ limit: 5 }] }, `${POLICY_RULE}, got [Object]`],
     [
       { store, by: 'global', policies: [perMinute(5), perMinute(9)] },
-      "\"policies\" must have different names, got [ '60s', '60s' ]",
+      '"policies" must have different names, got [ \'60s\', \'60s\' ]; set "name" on one of them',
     ],
     [{ store, by: 'global', policies, cost: 0 }, `${COST_RULE}, got 0`],
     [{ store, by: 'global', policies, cost: -1 }, `${COST_RULE}, got -1`],
@@ -721,18 +740,18 @@ describe('limit refuses options', () => {
     expect(() => limit(options as LimitOptions)).toThrow(new OptionError(`gatewarden: limit ${message}`));
   });
 
-  it.each(['admit', 'settle', 'peek', 'reset'])('and a store that has no %s', (verb) => {
+  it.each(['admit', 'settle', 'peek', 'reset'])('with a store that has no %s', (verb) => {
     const options = { store: { ...late(store), [verb]: undefined }, by: 'global', policies } as unknown as LimitOptions;
     expect(() => limit(options)).toThrow('"store" must be a store');
   });
 
-  it('but not a missing "by" where every policy has its own', async () => {
+  it('with no "by" only if a policy has none of its own', async () => {
     const guard = limit({ store, policies: [slidingWindow({ limit: 1, window: '1m', by: 'principal' })] });
     expect(await status(guard)).toBe(200);
     expect(await status(guard)).toBe(429);
   });
 
-  it('and reads them once: what is changed afterwards changes nothing', async () => {
+  it('at construction, and ignores changes afterwards', async () => {
     const list = [perMinute(1)];
     const refundOn: RefundCause[] = [];
     const guard = limit({ store: setup().store, by: 'global', policies: list, refundOn });
@@ -744,57 +763,54 @@ describe('limit refuses options', () => {
   });
 });
 
-describe('limit, given what its types forbid', () => {
+describe('limit, called with values that its types forbid,', () => {
   const window = slidingWindow({ limit: 1, window: '1m' });
 
   it.each([
     ['a limit that is NaN', { ...window, limit: Number.NaN }, 'slidingWindow "limit"'],
     ['no limit', { ...window, limit: undefined }, 'slidingWindow "limit"'],
     ['a day without a limit', { ...dailyQuota({ limit: 1 }), limit: Number.NaN }, 'dailyQuota "limit"'],
-    ['a window that is nothing', { ...window, window: undefined }, 'slidingWindow "window"'],
-    ['a time zone that is none', { ...dailyQuota({ limit: 1 }), timeZone: 'Mars' }, 'dailyQuota "timeZone"'],
+    ['no window', { ...window, window: undefined }, 'slidingWindow "window"'],
+    ['an unknown time zone', { ...dailyQuota({ limit: 1 }), timeZone: 'Mars' }, 'dailyQuota "timeZone"'],
   ])('refuses a policy with %s at construction', (_, policy, message) => {
     const make = () => limit({ store: memoryStore(), by: 'global', policies: [policy as QuotaPolicy] });
     expect(make).toThrow(message);
   });
 
-  it('admits nothing in a memory store under a limit that is no number', () => {
+  it('admits nothing in a memory store under a limit of NaN', () => {
     const store = memoryStore();
     expect(store.admit([{ ...window, limit: Number.NaN }], ['key'], 1).kind).toBe('refused');
   });
 
-  it('does not show what stands in place of a store', () => {
+  it('does not show the content of an object passed as a store', () => {
     const store = { options: { password: 'hunter2' } } as unknown as LimitStore;
     expect(() => limit({ store, by: 'global', policies: [window] })).toThrow('got [Object]');
   });
 
-  it.each(['by', 'cost'] as const)(
-    'answers 500 to an asynchronous "%s", and does not end the process',
-    async (option) => {
-      const unhandled: unknown[] = [];
-      const onUnhandled = (error: unknown) => unhandled.push(error);
-      process.on('unhandledRejection', onUnhandled);
-      try {
-        const late = async () => {
-          throw new Error('too late');
-        };
-        const options = { by: () => 'key', [option]: late } as unknown as { by: () => string };
-        const guard = sequence(limit({ store: memoryStore(), policies: [window], ...options }));
-        const exchange = new Exchange(
-          { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
-          { get: () => undefined, set: () => undefined, remove: () => undefined, onHead: () => undefined },
-        );
-        exchange.faultReporter = () => undefined;
-        expect(await guard(exchange)).toMatchObject({ status: 500 });
-        await new Promise((turn) => setImmediate(turn));
-        expect(unhandled).toEqual([]);
-      } finally {
-        process.off('unhandledRejection', onUnhandled);
-      }
-    },
-  );
+  it.each(['by', 'cost'] as const)('survives an asynchronous "%s" and answers 500', async (option) => {
+    const unhandled: unknown[] = [];
+    const onUnhandled = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', onUnhandled);
+    try {
+      const late = async () => {
+        throw new Error('too late');
+      };
+      const options = { by: () => 'key', [option]: late } as unknown as { by: () => string };
+      const guard = sequence(limit({ store: memoryStore(), policies: [window], ...options }));
+      const exchange = new Exchange(
+        { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
+        { get: () => undefined, set: () => undefined, remove: () => undefined, onHead: () => undefined },
+      );
+      exchange.faultReporter = () => undefined;
+      expect(await guard(exchange)).toMatchObject({ status: 500 });
+      await new Promise((turn) => setImmediate(turn));
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', onUnhandled);
+    }
+  });
 
-  it('keeps the tighter of two limits in the X-RateLimit headers', async () => {
+  it('keeps the limit with less left in the X-RateLimit headers', async () => {
     const headers = new Map<string, string>();
     const exchange = new Exchange(
       { method: 'GET', url: '/', remoteAddress: undefined, encrypted: false, fieldLines: () => [] },
@@ -816,7 +832,7 @@ describe('limit, given what its types forbid', () => {
     expect([headers.get('X-RateLimit-Limit'), headers.get('X-RateLimit-Remaining')]).toEqual(['3', '2']);
   });
 
-  it('tells in the X-RateLimit headers of the limit that refused, though an earlier one has less left', async () => {
+  it('sets the X-RateLimit headers of the limit that refused, even if an earlier one has less left', async () => {
     const one = (units: number, cost: number) =>
       limit({ store: memoryStore(), by: 'global', policies: [perMinute(units)], cost, legacyHeaders: true });
     const { headers } = await send([one(2, 1), one(5, 6)]);
@@ -824,7 +840,7 @@ describe('limit, given what its types forbid', () => {
   });
 });
 
-describe('policies by a function', () => {
+describe('policies from a function', () => {
   const GOLD = [perMinute(3)];
   const PLAIN = [perMinute(1)];
   const byPlan = (store: LimitStore) =>
@@ -839,7 +855,7 @@ describe('policies by a function', () => {
     return { status: reply?.status ?? 200, policy: headers.get('RateLimit-Policy') };
   };
 
-  it('give each principal its own limit', async () => {
+  it('set a limit for each principal', async () => {
     const guard = byPlan(setup().store);
     const statuses: number[] = [];
     for (let i = 0; i < 4; i++) statuses.push((await call(guard, 'gold', { perMinute: 3 })).status);
@@ -848,7 +864,7 @@ describe('policies by a function', () => {
     expect(await call(guard, 'plain', {})).toEqual({ status: 429, policy: '"60s";q=1;w=60' });
   });
 
-  it('count on where the same client is given another limit', async () => {
+  it('keep the count of a client whose limit changes', async () => {
     const guard = byPlan(setup().store);
     expect((await call(guard, 'a', {})).status).toBe(200);
     expect((await call(guard, 'a', {})).status).toBe(429);
@@ -857,7 +873,7 @@ describe('policies by a function', () => {
     expect((await call(guard, 'a', { perMinute: 3 })).status).toBe(429);
   });
 
-  it('are checked once where the same list is given again', async () => {
+  it('are checked once if the same list is returned again', async () => {
     let reads = 0;
     const get = () => {
       reads++;
@@ -872,7 +888,7 @@ describe('policies by a function', () => {
     expect([once > 0, reads]).toEqual([true, once]);
   });
 
-  it('may be made anew for every request', async () => {
+  it('may be new objects for every request', async () => {
     const guard = limit({ store: setup().store, by: 'global', policies: () => [perMinute(2)] });
     expect([await status(guard), await status(guard), await status(guard)]).toEqual([200, 200, 429]);
   });
@@ -880,22 +896,58 @@ describe('policies by a function', () => {
   it.each<[string, () => unknown]>([
     ['nothing', () => undefined],
     ['no policy', () => []],
-    ['what is no policy', () => [{ kind: 'sliding-window', name: 'x', limit: Number.NaN, window: 1000 }]],
+    ['an object written by hand', () => [{ kind: 'sliding-window', name: 'x', limit: Number.NaN, window: 1000 }]],
     ['a promise', () => Promise.reject(new Error('late'))],
     ['two of one name', () => [perMinute(1), perMinute(2)]],
-  ])('are a fault, not a pass, where they are %s', async (_what, policies) => {
+  ])('are a fault, not a pass, if they are %s', async (_what, policies) => {
     const guard = limit({ store: setup().store, by: 'global', policies: policies as () => readonly QuotaPolicy[] });
     const { reply, faults } = await send(guard);
     expect([reply?.status, faults.length]).toEqual([500, 1]);
   });
 
-  it('are named to peek and reset, which cannot know them', async () => {
+  it('must be passed to peek and reset', async () => {
     const guard = byPlan(setup().store);
     await call(guard, 'gold', { perMinute: 3 });
-    expect(() => guard.peek('gold')).toThrow(/which policies/);
-    expect(() => guard.reset('gold')).toThrow(/which policies/);
+    expect(() => guard.peek('gold')).toThrow(/which policies this key has/);
+    expect(() => guard.reset('gold')).toThrow(/which policies this key has/);
     expect(guard.peek('gold', GOLD)).toMatchObject([{ limit: 3, remaining: 2 }]);
     guard.reset('gold', GOLD);
     expect(guard.peek('gold', GOLD)).toMatchObject([{ limit: 3, remaining: 3 }]);
+  });
+});
+
+describe('limit in its simplest form', () => {
+  it('accepts one policy in place of a list', async () => {
+    const guard = limit({ store: setup().store, by: 'client-ip', policies: perMinute(1) });
+    expect([await status(guard), await status(guard)]).toEqual([200, 429]);
+    expect(await guard.peek('192.0.2.1')).toMatchObject([{ name: '60s', remaining: 0 }]);
+  });
+
+  it('accepts one policy from a function, and checks it once', async () => {
+    let reads = 0;
+    const policy: QuotaPolicy = Object.defineProperty({ ...perMinute(2) }, 'limit', {
+      get: () => {
+        reads++;
+        return 2;
+      },
+    });
+    const guard = limit({ store: setup().store, by: 'global', policies: () => policy });
+    expect(await status(guard)).toBe(200);
+    const readsOfOneCheck = reads;
+    expect([await status(guard), await status(guard)]).toEqual([200, 429]);
+    expect(reads).toBe(readsOfOneCheck);
+    expect(await guard.peek('global', policy)).toMatchObject([{ limit: 2, remaining: 0 }]);
+    await guard.reset('global', policy);
+    expect(await status(guard)).toBe(200);
+  });
+
+  it('counts in a memory store of its own', async () => {
+    const first = limit({ by: 'client-ip', policies: perMinute(1) });
+    const second = limit({ by: 'client-ip', policies: perMinute(1) });
+    expect([await status(first), await status(first), await status(second)]).toEqual([200, 429, 200]);
+  });
+
+  it.each<[store: unknown]>([[null], [{}]])('does not replace the store %o by its own', (store) => {
+    expect(() => limit({ store: store as LimitStore, by: 'global', policies: perMinute(1) })).toThrow(OptionError);
   });
 });

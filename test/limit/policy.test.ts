@@ -8,9 +8,10 @@ import {
 } from '../../src/limit/policy.js';
 
 const LIMIT_RULE = 'must be a positive integer';
-const WINDOW_RULE = "must be a positive duration: whole milliseconds, or a string such as '30s' or '24h'";
+const WINDOW_RULE = "must be a length of time such as '500ms', '30s', '15m' or '24h'";
 const NAME_RULE = 'must be 1 to 64 letters, digits, dots, dashes or underscores';
-const BY_RULE = 'must be client-ip, principal, global or a function';
+const BY_RULE = "must be 'client-ip', 'principal', 'global' or a function that returns a key";
+const ZONE_RULE = "must be an IANA time zone such as 'Europe/Berlin'";
 
 describe('slidingWindow', () => {
   it.each([
@@ -21,7 +22,7 @@ describe('slidingWindow', () => {
     ['500ms', 500, '500ms'],
     ['1ms', 1, '1ms'],
     ['1.5s', 1500, '1500ms'],
-  ] as const)('reads the window %o as %i ms, and names itself %s', (window, milliseconds, name) => {
+  ] as const)('reads the window %o as %i ms and uses the name %s', (window, milliseconds, name) => {
     expect(slidingWindow({ limit: 5, window })).toMatchObject({ kind: 'sliding-window', window: milliseconds, name });
   });
 
@@ -37,7 +38,7 @@ describe('slidingWindow', () => {
     expect(slidingWindow({ limit, window }).granule).toBe(granule);
   });
 
-  it('shares its count with another limit of the same name and window, and with no other', () => {
+  it('has the same id as a policy of the same name and window, and as no other', () => {
     const { id } = slidingWindow({ limit: 5, window: '1m' });
     expect(slidingWindow({ limit: 900, window: '60000ms' }).id).toBe(id);
     expect(slidingWindow({ limit: 5, window: '1m', name: 'x' }).id).not.toBe(id);
@@ -60,7 +61,7 @@ describe('slidingWindow', () => {
     [{ limit: 1, window: '1 m' }, `"window" ${WINDOW_RULE}, got '1 m'`],
     [{ limit: 1, window: '1w' }, `"window" ${WINDOW_RULE}, got '1w'`],
     [{ limit: 1, window: '-1m' }, `"window" ${WINDOW_RULE}, got '-1m'`],
-    [{ limit: 1, window: '0s' }, `"window" ${WINDOW_RULE}, got '0s'`],
+    [{ limit: 1, window: '0s' }, "\"window\" must be at least '1ms', got '0s'"],
     [{ limit: 1, window: '401d' }, "\"window\" must be at most '400d', got '401d'"],
     [{ limit: 1, window: '1s', name: '' }, `"name" ${NAME_RULE}, got ''`],
     [{ limit: 1, window: '1s', name: 'a b' }, `"name" ${NAME_RULE}, got 'a b'`],
@@ -72,10 +73,10 @@ describe('slidingWindow', () => {
     [{ limit: 1, window: '1s', name: 5 }, `"name" ${NAME_RULE}, got 5`],
     [{ limit: 1, window: '1s', by: 'ip' }, `"by" ${BY_RULE}, got 'ip'`],
     [{ limit: 1, window: '1s', by: null }, `"by" ${BY_RULE}, got null`],
-    [{ limit: 1, window: '1s', burst: 2 }, 'has no option "burst"; It takes limit, window, name, by'],
+    [{ limit: 1, window: '1s', burst: 2 }, 'has no option "burst". It takes limit, window, name, by'],
     [undefined, 'takes an object of options'],
     [[], 'takes an object of options'],
-  ])('refuses %o', (options, message) => {
+  ])('refuses the options %o', (options, message) => {
     expect(() => slidingWindow(options as SlidingWindowOptions)).toThrow(
       new OptionError(`gatewarden: slidingWindow ${message}`),
     );
@@ -83,7 +84,7 @@ describe('slidingWindow', () => {
 });
 
 describe('dailyQuota', () => {
-  it('counts UTC days under the name daily', () => {
+  it('counts UTC days under the name "daily" by default', () => {
     const policy = dailyQuota({ limit: 5 });
     expect(policy).toMatchObject({ kind: 'daily-quota', name: 'daily', limit: 5, window: 86_400_000 });
     expect(policy.dayOf(Date.UTC(2025, 5, 15, 12))).toEqual({
@@ -92,21 +93,24 @@ describe('dailyQuota', () => {
     });
   });
 
-  it('counts the days of two time zones apart', () => {
+  it('has a different id for each time zone', () => {
     expect(dailyQuota({ limit: 5, timeZone: 'Europe/Berlin' }).id).not.toBe(dailyQuota({ limit: 5 }).id);
     expect(dailyQuota({ limit: 9, timeZone: 'UTC' }).id).toBe(dailyQuota({ limit: 5 }).id);
   });
 
   it.each<[unknown, string]>([
     [{ limit: 0 }, `"limit" ${LIMIT_RULE}, got 0`],
-    [{ limit: 1, timeZone: 'Mars/Olympus' }, '"timeZone" must be an IANA time zone, got \'Mars/Olympus\''],
-    [{ limit: 1, timeZone: '' }, '"timeZone" must be an IANA time zone, got \'\''],
-    [{ limit: 1, timeZone: null }, '"timeZone" must be an IANA time zone, got null'],
+    [{ limit: 1, timeZone: 'Mars/Olympus' }, `"timeZone" ${ZONE_RULE}, got 'Mars/Olympus'`],
+    [{ limit: 1, timeZone: '' }, `"timeZone" ${ZONE_RULE}, got ''`],
+    [{ limit: 1, timeZone: null }, `"timeZone" ${ZONE_RULE}, got null`],
     [{ limit: 1, name: 'my quota' }, `"name" ${NAME_RULE}, got 'my quota'`],
     [{ limit: 1, by: 'ip' }, `"by" ${BY_RULE}, got 'ip'`],
-    [{ limit: 1, timezone: 'UTC' }, 'has no option "timezone"; It takes limit, timeZone, name, by'],
+    [
+      { limit: 1, timezone: 'UTC' },
+      'has no option "timezone". Did you mean "timeZone"? It takes limit, timeZone, name, by',
+    ],
     [7, 'takes an object of options'],
-  ])('refuses %o', (options, message) => {
+  ])('refuses the options %o', (options, message) => {
     expect(() => dailyQuota(options as DailyQuotaOptions)).toThrow(
       new OptionError(`gatewarden: dailyQuota ${message}`),
     );

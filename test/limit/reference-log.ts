@@ -3,12 +3,12 @@ import type { QuotaPolicy } from '../../src/limit/policy.js';
 
 /** One admission in one counter. */
 export interface Charge {
-  /** When it was admitted; in a reference log's daily quota the end of the day that was charged. */
+  /** When it was admitted. For a daily quota of a reference log: the end of the day that was charged. */
   readonly at: number;
   units: number;
 }
 
-/** The most units that any interval of the window's length holds. It is enough to look at those starting at a charge. */
+/** The most units in any interval of the window's length. Only intervals that start at a charge need to be checked. */
 export function fullestInterval(charges: readonly Charge[], window: number): number {
   let most = 0;
   for (let i = 0; i < charges.length; i++) {
@@ -24,11 +24,11 @@ export function unitsAfter(charges: readonly Charge[], time: number): number {
   return charges.reduce((sum, charge) => (charge.at > time ? sum + charge.units : sum), 0);
 }
 
-/** One of a list by any number from zero, counted round and round. */
+/** An item of a list by any number from zero, modulo its length. */
 export function at<T>(list: readonly T[], i: number): T {
-  const found = list[i % list.length];
-  if (found === undefined) throw new Error('an empty list');
-  return found;
+  const item = list[i % list.length];
+  if (item === undefined) throw new Error('an empty list');
+  return item;
 }
 
 interface Receipt {
@@ -48,16 +48,16 @@ export interface ReferenceDecision {
 const sum = (charges: readonly Charge[]) => charges.reduce((total, { units }) => total + units, 0);
 
 /**
- * What a limit store promises, written down as plainly as it goes: every admission is an entry in a list, and every
- * question is answered by reading the whole list. For windows of up to 512 units. No structure, no speed.
+ * What a limit store promises, as plainly as possible: every admission is an entry in a list, and every answer reads the
+ * whole list. For limits of up to 512 units.
  */
 export class ReferenceLog {
   readonly #counters = new Map<string, Charge[]>();
-  /** Every time at which anything has left or will leave. */
+  /** Every time at which a charge has left or will leave. */
   readonly departures: number[] = [];
 
   admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number, now: number): ReferenceDecision {
-    const counters = policies.map((policy, i) => this.#look(policy, keys[i] ?? '', now));
+    const counters = policies.map((policy, i) => this.#current(policy, keys[i] ?? '', now));
     const violations = policies.flatMap((policy, i) => {
       const counter = counters[i] ?? [];
       if (sum(counter) + units <= policy.limit) return [];
@@ -68,7 +68,7 @@ export class ReferenceLog {
       policies.forEach((policy, i) => {
         const counter = counters[i] ?? [];
         const natural = policy.kind === 'sliding-window' ? now : policy.dayOf(now).end;
-        // Where the clock has run backwards: with the newest entry, in the latest day.
+        // If the clock ran backwards: with the newest entry, in the latest day.
         const charge = { at: Math.max(natural, ...counter.map(({ at }) => at)), units };
         counter.push(charge);
         charged.push({ counter, charge, window: lifetime(policy) });
@@ -93,7 +93,7 @@ export class ReferenceLog {
   }
 
   peek(policies: readonly QuotaPolicy[], keys: readonly string[], now: number): readonly QuotaState[] {
-    return policies.map((policy, i) => this.#state(policy, this.#look(policy, keys[i] ?? '', now), now));
+    return policies.map((policy, i) => this.#state(policy, this.#current(policy, keys[i] ?? '', now), now));
   }
 
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
@@ -102,8 +102,8 @@ export class ReferenceLog {
     });
   }
 
-  /** What still counts. The first entries go when they are over, or when refunds have emptied them. */
-  #look(policy: QuotaPolicy, key: string, now: number): Charge[] {
+  /** The entries that still count. The first ones are removed when they have expired or refunds have emptied them. */
+  #current(policy: QuotaPolicy, key: string, now: number): Charge[] {
     const name = `${policy.id} ${key}`;
     const counter = this.#counters.get(name) ?? [];
     this.#counters.set(name, counter);
@@ -119,7 +119,7 @@ export class ReferenceLog {
     return { name, limit, remaining, resetAt: this.#resetAt(policy, counter, remaining, now) };
   }
 
-  /** When more is left than now. */
+  /** When more remains than now. */
   #resetAt(policy: QuotaPolicy, counter: readonly Charge[], remaining: number, now: number): number {
     if (policy.kind === 'daily-quota') return counter[0]?.at ?? policy.dayOf(now).end;
     if (sum(counter) === 0) return now;
@@ -131,12 +131,12 @@ export class ReferenceLog {
   }
 }
 
-/** How long after its time a charge leaves. */
+/** How long after its time a charge counts. */
 function lifetime(policy: QuotaPolicy): number {
   return policy.kind === 'sliding-window' ? policy.window : 0;
 }
 
-/** The first departure after which `enough` holds of what is then still in use. */
+/** The first departure after which `enough` is true of what is then still in use. */
 function firstDeparture(
   policy: QuotaPolicy,
   counter: readonly Charge[],

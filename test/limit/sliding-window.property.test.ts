@@ -6,9 +6,9 @@ import type { Receipt } from '../../src/limit/store.js';
 import { ManualClock } from '../contracts/limit-store.js';
 import { at, type Charge, fullestInterval, ReferenceLog, unitsAfter } from './reference-log.js';
 
-/** `PROPERTY_RUNS=100000 npx vitest run test/limit --testTimeout 3600000` looks longer. */
+/** `PROPERTY_RUNS=100000 npx vitest run test/limit --testTimeout 3600000` searches longer. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1_000);
-/** Shortly before midnight, so that runs see a day end. */
+/** Shortly before midnight, so that a day ends during the runs. */
 const START = Date.UTC(2025, 5, 16) - 5_000;
 const KEYS = ['a', 'b', 'c'] as const;
 
@@ -28,10 +28,10 @@ const anyUnits = fc.oneof(
   { weight: 3, arbitrary: fc.integer({ min: 2, max: 8 }) },
   { weight: 1, arbitrary: fc.integer({ min: 9, max: 600 }) },
 );
-/** Chooses among however many there are. */
+/** An index into any list, modulo its length. */
 const choice = fc.nat({ max: 59 });
 
-/** Time passes by parts of a window, and often to a millisecond next to its edge. */
+/** Time passes by fractions of a window, and often to within a millisecond of its edge. */
 const advance = fc.record({
   kind: fc.constant('advance' as const),
   policy: choice,
@@ -45,13 +45,13 @@ const back = fc.record({
 });
 const admit = fc.record({
   kind: fc.constant('admit' as const),
-  /** Which policies are asked together, and the key of each. */
+  /** Which policies are charged together, and the key of each. */
   policies: fc.uniqueArray(fc.nat({ max: 3 }), { minLength: 1, maxLength: 3 }),
   keys: fc.tuple(choice, choice, choice),
   units: anyUnits,
-  /** Which of the two limits of each policy holds. */
+  /** Which of the two limits of each policy applies. */
   tier: fc.constantFrom(0, 0, 0, 1),
-  /** So many such requests come, so many milliseconds apart. */
+  /** How many such requests arrive, and how many milliseconds apart. */
   times: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 2, max: 90 }) }),
   apart: fc.nat({ max: 3 }),
 });
@@ -94,7 +94,7 @@ function twoTiers(windows: readonly number[], limits: readonly (readonly [number
 }
 
 describe('a sliding window of up to 512 units', () => {
-  it('gives the same answers as a plain log, whatever the times, costs, refunds and limits', () => {
+  it('returns the same answers as a plain log, whatever the times, costs, refunds and limits', () => {
     const world = fc.record({
       windows: fc.array(anyWindow, { minLength: 3, maxLength: 3 }),
       limits: fc.array(fc.tuple(exactLimit, exactLimit), { minLength: 4, maxLength: 4 }),
@@ -116,19 +116,19 @@ describe('a sliding window of up to 512 units', () => {
               clock.advance(Math.max(0, Math.floor((at(windows, step.policy) * step.eighths) / 8) + step.plus));
               break;
             case 'back': {
-              // What has left may be forgotten or not; a jump behind that is the matter of a property of its own.
+              // A unit that has left may be forgotten or not. A property of its own covers jumps to before that.
               const gone = [...log.departures, midnight].filter((time) => time <= latest);
               const target = clock.now() - Math.floor((at(windows, step.policy) * step.eighths) / 8);
               clock.set(Math.max(0, target, ...gone));
               break;
             }
             case 'admit': {
-              const asked = step.policies.map((i) => at(at(tiers, step.tier), i));
-              const keys = asked.map((_, i) => at(KEYS, at(step.keys, i)));
+              const charged = step.policies.map((i) => at(at(tiers, step.tier), i));
+              const keys = charged.map((_, i) => at(KEYS, at(step.keys, i)));
               for (let i = 0; i < step.times; i++) {
                 if (i > 0) clock.advance(step.apart);
-                const expected = log.admit(asked, keys, step.units, clock.now());
-                const decision = store.admit(asked, keys, step.units);
+                const expected = log.admit(charged, keys, step.units, clock.now());
+                const decision = store.admit(charged, keys, step.units);
                 expect(decision.kind).toBe(expected.kind);
                 expect(decision.at).toBe(expected.at);
                 expect(decision.states).toEqual(expected.states);
@@ -139,7 +139,7 @@ describe('a sliding window of up to 512 units', () => {
             }
             case 'settle': {
               if (admissions.length === 0) break;
-              // The latest ones are the likeliest to be settled.
+              // The latest admissions are settled most often.
               const [receipt, expected] = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
               const units = step.none ? 0 : step.units;
               store.settle(receipt, units);
@@ -148,8 +148,8 @@ describe('a sliding window of up to 512 units', () => {
             }
             case 'peek': {
               const keys = policies.map((_, i) => at(KEYS, step.key + i));
-              const asked = at(tiers, step.tier);
-              expect(store.peek(asked, keys)).toEqual(log.peek(asked, keys, clock.now()));
+              const tier = at(tiers, step.tier);
+              expect(store.peek(tier, keys)).toEqual(log.peek(tier, keys, clock.now()));
               break;
             }
             case 'reset':
@@ -195,16 +195,16 @@ describe('a sliding window of up to 512 units', () => {
             store.settle(admission.receipt, units);
             if (admission.settled) continue;
             admission.settled = true;
-            // What the work cost beyond its admission was not admitted.
+            // Units that a correction added were not admitted.
             for (const charge of admission.charges) charge.units = Math.min(charge.units, units);
           } else {
-            const asked = step.policies.map((i) => at(policies, i));
-            const keys = asked.map((_, i) => at(KEYS, at(step.keys, i)));
+            const charged = step.policies.map((i) => at(policies, i));
+            const keys = charged.map((_, i) => at(KEYS, at(step.keys, i)));
             for (let i = 0; i < step.times; i++) {
               if (i > 0) clock.advance(step.apart);
-              const decision = store.admit(asked, keys, step.units);
+              const decision = store.admit(charged, keys, step.units);
               if (decision.kind === 'refused') continue;
-              const charges = asked.map((policy, i) => {
+              const charges = charged.map((policy, i) => {
                 const name = `${policy.id} ${keys[i]}`;
                 const counter = counters.get(name) ?? { policy, charges: [] };
                 counters.set(name, counter);
@@ -233,14 +233,14 @@ describe('a sliding window of up to 512 units', () => {
     );
   });
 
-  it('forgets nothing early and keeps nothing longer, wherever the clock jumps', () => {
+  it('forgets no unit early and keeps none too long, wherever the clock jumps', () => {
     const world = fc.record({ window: anyWindow, limit: exactLimit, steps: anySteps });
     fc.assert(
       fc.property(world, ({ window, limit, steps }) => {
         const clock = new ManualClock(START);
         const store = memoryStore({ maxEntries: 50, now: clock.now });
         const policy = slidingWindow({ limit, window: `${window}ms` });
-        /** A charge made while the clock stood back counts from then, or from the newest charge before it. */
+        /** A charge made while the clock is back counts from then, or from the newest charge before it. */
         const counters = new Map<string, { surely: Charge[]; perhaps: Charge[] }>();
         const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
         let latest = START;
@@ -264,7 +264,7 @@ describe('a sliding window of up to 512 units', () => {
               const key = at(KEYS, at(step.keys, 0));
               const { surely, perhaps } = counters.get(key) ?? { surely: [], perhaps: [] };
               counters.set(key, { surely, perhaps });
-              // A unit that has left once may stay forgotten when the clock goes back, and need not.
+              // A unit that has left may stay forgotten when the clock goes back, or not.
               const least = unitsAfter(surely, latest - window);
               const most = unitsAfter(perhaps, now - window);
               const [state] = store.peek([policy], [key]);
@@ -294,7 +294,7 @@ describe('a sliding window of up to 512 units', () => {
 
 describe('a sliding window above 512 units', () => {
   const anyLimits: fc.Arbitrary<readonly [number, number]> = fc.oneof(
-    // One limit throughout, or limits on both sides of 512 for one policy.
+    // One limit throughout, or one policy with limits on both sides of 512.
     coarseLimit.map((limit): readonly [number, number] => [limit, limit]),
     fc.tuple(exactLimit, coarseLimit),
     fc.tuple(coarseLimit, coarseLimit),
@@ -310,7 +310,7 @@ describe('a sliding window above 512 units', () => {
     { maxLength: 40, size: 'max' },
   );
 
-  it('never admits more in any interval of its length, and refuses nothing that had room a 64th of it earlier', () => {
+  it('never admits more in any interval of its length, and refuses nothing that had room 1/64 of it earlier', () => {
     fc.assert(
       fc.property(fc.record({ window: longWindow, limits: anyLimits, steps }), ({ window, limits, steps }) => {
         const clock = new ManualClock(START);

@@ -28,18 +28,18 @@ interface Line {
   readonly message: string;
 }
 
-/** Sends a request, ends it, and gives what was logged. */
+/** Sends a request, ends the exchange and returns what was logged. */
 async function logged(
   guards: readonly Guard[],
   options: TestExchangeOptions = {},
   outcome: Outcome = { kind: 'completed', status: 200 },
-  own: Partial<AccessLogOptions> = {},
+  overrides: Partial<AccessLogOptions> = {},
 ) {
   const lines: Line[] = [];
   const to = (level: string) => (fields: object, message: string) =>
     void lines.push({ level, fields: fields as AccessLogFields, message });
   const logger = { info: to('info'), warn: to('warn'), error: to('error') };
-  const answer = await ask(sequence(requestId(), accessLog({ logger, ...own }), ...guards), options);
+  const answer = await ask(sequence(requestId(), accessLog({ logger, ...overrides }), ...guards), options);
   const { status, body, exchange } = answer;
   exchange.end(
     status === undefined ? outcome : { kind: 'refused', status, code: body === '' ? undefined : JSON.parse(body).code },
@@ -49,7 +49,7 @@ async function logged(
 }
 
 describe('accessLog', () => {
-  it('writes one whole line when the exchange has ended', async () => {
+  it('logs one complete line when the exchange ends', async () => {
     const { lines } = await logged(
       [clientIp({ trust: ['loopback'] }), authenticate(sharedSecret({ secrets: [SECRET], clientId: 'main' }))],
       {
@@ -127,7 +127,7 @@ describe('accessLog', () => {
       'OPTIONS / 204',
     ],
     [
-      'a guard that failed',
+      'a guard that throws',
       [
         () => {
           throw new Error('broken');
@@ -138,17 +138,17 @@ describe('accessLog', () => {
       'error',
       'GET / 500',
     ],
-  ])('tells of %s', async (_what, guards, options, outcome, level, message) => {
+  ])('logs %s', async (_what, guards, options, outcome, level, message) => {
     const { lines } = await logged(guards, options, outcome);
     expect(lines.map((line) => [line.level, line.message])).toEqual([[level, message]]);
   });
 
-  it('tells the code of a refusal', async () => {
+  it('logs the code of a refusal', async () => {
     const { line } = await logged([secret]);
     expect(line?.fields).toMatchObject({ outcome: 'refused', code: 'credentials-missing' });
   });
 
-  it('tells how many milliseconds it took', async () => {
+  it('logs the duration in milliseconds', async () => {
     const before = performance.now();
     const { line } = await logged([
       () => {
@@ -160,13 +160,13 @@ describe('accessLog', () => {
     expect(line?.fields.duration).toBeLessThanOrEqual(performance.now() - before);
   });
 
-  it('tells of credentials that a later guard did without', async () => {
+  it('keeps the hash of credentials if a later guard finds none', async () => {
     const another = authenticate(ingestToken({ tokens: [SECRET] }), { optional: true });
     const { line } = await logged([secret, another], { headers: [bearer(SECRET)] });
     expect(line?.fields.keyHash).toMatch(/^[0-9a-f]{12}$/);
   });
 
-  it('tells of credentials in the lines of two logs', async () => {
+  it('logs the hash of the credentials in both of two access logs', async () => {
     const hashes: (string | undefined)[] = [];
     const write = (fields: object) => void hashes.push((fields as AccessLogFields).keyHash);
     const second = accessLog({ logger: { info: write, warn: write, error: write } });
@@ -175,7 +175,7 @@ describe('accessLog', () => {
     expect(hashes).toHaveLength(1);
   });
 
-  it('tells by the hash that the same bad credentials came again, and nothing else of them', async () => {
+  it('logs refused credentials as a hash only, equal for equal credentials', async () => {
     const hashKey = 'access-log-c4n4ry-hash-key-0123456789-abcd';
     const hash = async (token: string) =>
       (await logged([secret], { headers: [bearer(token)] }, undefined, { hashKey })).line?.fields.keyHash;
@@ -185,11 +185,11 @@ describe('accessLog', () => {
   });
 
   it.each<[string, readonly string[], string | undefined]>([
-    ['cf-ray of the right form', ['8a1b2c3d4e5f6071-AMS'], '8a1b2c3d4e5f6071-AMS'],
-    ['cf-ray of another form', ['8a1b2c3d4e5f6071-AMS\u0085x'], undefined],
-    ['cf-ray with text before it', ['x8a1b2c3d4e5f6071-AMS'], undefined],
-    ['cf-ray in the other case', ['8A1B2C3D4E5F6071-AMS'], undefined],
-    ['two of cf-ray', ['8a1b2c3d4e5f6071-AMS', '8a1b2c3d4e5f6071-AMS'], undefined],
+    ['logs a well-formed CF-Ray', ['8a1b2c3d4e5f6071-AMS'], '8a1b2c3d4e5f6071-AMS'],
+    ['omits a CF-Ray with a suffix', ['8a1b2c3d4e5f6071-AMS\u0085x'], undefined],
+    ['omits a CF-Ray with a prefix', ['x8a1b2c3d4e5f6071-AMS'], undefined],
+    ['omits a CF-Ray in upper case', ['8A1B2C3D4E5F6071-AMS'], undefined],
+    ['omits two CF-Ray lines', ['8a1b2c3d4e5f6071-AMS', '8a1b2c3d4e5f6071-AMS'], undefined],
   ])('%s', async (_what, rays, expected) => {
     const cloudflared = clientIp({ preset: 'cloudflared' });
     const headers: HeaderLine[] = [
@@ -200,22 +200,22 @@ describe('accessLog', () => {
     expect((await logged([clientIp()], { headers })).line?.fields.cfRay).toBeUndefined();
   });
 
-  it('leaves out what it is told to', async () => {
+  it('does not log an exchange for which skip returns true', async () => {
     const { lines } = await logged([], { url: '/health' }, undefined, {
       skip: ({ request }) => request.url === '/health',
     });
     expect(lines).toEqual([]);
   });
 
-  it('lets no request forge a line', async () => {
+  it('lets no request inject a line break or control character', async () => {
     const text = fc.string({ unit: 'binary', maxLength: 50 });
     await fc.assert(
       fc.asyncProperty(text, text, text, async (path, method, id) => {
-        const who: Guard = (exchange) => {
+        const setPrincipal: Guard = (exchange) => {
           exchange.principal = { id, scheme: 's', scopes: [], credentialId: 'c' };
           return undefined;
         };
-        const { line } = await logged([who], { url: `/${path}`, method, headers: [['X-Request-ID', id]] });
+        const { line } = await logged([setPrincipal], { url: `/${path}`, method, headers: [['X-Request-ID', id]] });
         const shown = [
           line?.message,
           line?.fields.path,
@@ -232,23 +232,23 @@ describe('accessLog', () => {
   it.each([
     ['a line feed', '\n'],
     ['an escape', '\x1b'],
-    ['a control beyond ASCII', '\u009b'],
+    ['a control character beyond ASCII', '\u009b'],
     ['a line separator', '\u2028'],
     ['a paragraph separator', '\u2029'],
-    ['an override of the direction', '\u202e'],
-    ['half a character', '\ud800'],
-  ])('shows %s as a question mark, each time', async (_what, char) => {
+    ['a direction override', '\u202e'],
+    ['a lone surrogate', '\ud800'],
+  ])('replaces every %s with a question mark', async (_what, char) => {
     const { line } = await logged([], { url: `/a${char}b${char}c`, method: `G${char}T` });
     expect([line?.message, line?.fields.path, line?.fields.method]).toEqual(['G?T /a?b?c 200', '/a?b?c', 'G?T']);
   });
 
-  it('leaves nothing out where skip of JavaScript gives anything but true', async () => {
+  it('logs an exchange if skip returns anything but true', async () => {
     for (const skip of [async () => true, () => 'yes', () => 1] as unknown as (() => boolean)[]) {
       expect((await logged([], {}, undefined, { skip })).lines).toHaveLength(1);
     }
   });
 
-  it('cuts what is endless', async () => {
+  it('truncates a long path', async () => {
     const { line } = await logged([], { url: `/${'x'.repeat(10_000)}` });
     expect(line?.fields.path).toHaveLength(2048);
   });
@@ -256,7 +256,7 @@ describe('accessLog', () => {
   it.each([
     ['logger', () => Promise.reject(new Error('disk full')), () => false],
     ['skip', () => undefined, (() => Promise.reject(new Error('no database'))) as never],
-  ])('ends no process where a %s of JavaScript gives a promise that fails', async (_what, write, skip) => {
+  ])('survives a rejected promise of %s', async (_what, write, skip) => {
     const { exchange, faults } = testExchange({});
     const logger = { info: write, warn: write, error: write };
     await sequence(accessLog({ logger, skip }))(exchange);
@@ -265,7 +265,7 @@ describe('accessLog', () => {
     expect(faults.length).toBeLessThanOrEqual(1);
   });
 
-  it('knows the address of whoever has left, and no password of a target', async () => {
+  it('logs the address of a client that has left, and no credentials of a target', async () => {
     let remoteAddress: string | undefined = '203.0.113.7';
     const lines: AccessLogFields[] = [];
     const write = (fields: object) => void lines.push(fields as AccessLogFields);
@@ -277,7 +277,7 @@ describe('accessLog', () => {
     expect(lines[0]).toMatchObject({ ip: '203.0.113.7', path: '/a', outcome: 'aborted' });
   });
 
-  it('changes no answer where its logger fails', async () => {
+  it('does not change the response if the logger throws', async () => {
     const fail = () => {
       throw new Error('disk full');
     };
@@ -287,11 +287,11 @@ describe('accessLog', () => {
 
   it.each<[string, object, string]>([
     ['no logger', {}, 'logger'],
-    ['half a logger', { logger: { info: () => undefined } }, 'logger'],
-    ['skip that is no function', { logger: console, skip: '/health' }, 'skip'],
+    ['a logger without warn and error', { logger: { info: () => undefined } }, 'logger'],
+    ['skip that is not a function', { logger: console, skip: '/health' }, 'skip'],
     ['a short hash key', { logger: console, hashKey: 'short' }, 'hashKey'],
     ['a misspelt option', { logger: console, ignore: 1 }, 'ignore'],
-  ])('cannot be made with %s', (_what, options, named) => {
+  ])('refuses %s at construction', (_what, options, named) => {
     const act = () => accessLog(options as AccessLogOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(named);

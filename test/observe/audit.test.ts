@@ -20,10 +20,17 @@ const SECRET = 'audit-test-c4n4ry-secret-0123456789-abc';
 const HASH_KEY = 'audit-test-c4n4ry-hash-key-0123456789-abc';
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
 
-async function recordsOf(guards: readonly Guard[], options: TestExchangeOptions, own: Partial<AuditOptions> = {}) {
+async function recordsOf(
+  guards: readonly Guard[],
+  options: TestExchangeOptions,
+  overrides: Partial<AuditOptions> = {},
+) {
   const records: AuditRecord[] = [];
   const sink = (record: AuditRecord) => records.push(record);
-  const answer = await ask(sequence(audit({ sink, hashKey: HASH_KEY, now: () => 5, ...own }), ...guards), options);
+  const answer = await ask(
+    sequence(audit({ sink, hashKey: HASH_KEY, now: () => 5, ...overrides }), ...guards),
+    options,
+  );
   expectNoCredential('audit', inspect(records));
   return { records, answer };
 }
@@ -36,7 +43,7 @@ const scheme = (verdict: Verdict): Authenticator => ({
 });
 
 describe('audit', () => {
-  it('writes one whole record for a caller who was let in', async () => {
+  it('writes one complete record for an accepted caller', async () => {
     const { records } = await recordsOf(
       [
         requestId(),
@@ -78,79 +85,85 @@ describe('audit', () => {
     options: AuthenticateOptions,
     expected: Partial<AuditRecord>,
   ])[] = [
-    ['no credentials', invalid, [], {}, { outcome: 'refused', reason: 'missing' }],
+    ['missing credentials', invalid, [], {}, { outcome: 'refused', reason: 'missing' }],
     [
-      'no credentials where they are optional',
+      'missing credentials that are optional',
       invalid,
       [],
       { optional: true },
       { outcome: 'allowed', reason: 'optional' },
     ],
     [
-      'malformed ones',
+      'malformed credentials',
       invalid,
       [['Authorization', 'Bearer']],
       {},
       { outcome: 'refused', reason: 'malformed', scheme: 'test' },
     ],
     [
-      'repeated ones',
+      'repeated credentials',
       invalid,
       [bearer('T'), bearer('T')],
       {},
       { outcome: 'refused', reason: 'repeated', scheme: 'test' },
     ],
     [
-      'overlong ones',
+      'credentials that are too long',
       invalid,
       [bearer('T'.repeat(8193))],
       {},
       { outcome: 'refused', reason: 'too large', scheme: 'test' },
     ],
     [
-      'bad ones, with whose they are',
+      'invalid credentials, with the ids of the key and the client',
       invalid,
       [bearer('T')],
       {},
       { outcome: 'refused', reason: 'revoked', scheme: 'test', credentialId: 'k1', clientId: 'c1' },
     ],
-    ['ones of no scheme', { kind: 'absent' }, [bearer('T')], {}, { outcome: 'refused', reason: 'of no scheme' }],
     [
-      'ones that cannot be checked',
+      'credentials of no configured scheme',
+      { kind: 'absent' },
+      [bearer('T')],
+      {},
+      { outcome: 'refused', reason: 'unrecognized' },
+    ],
+    [
+      'credentials that cannot be checked',
       { kind: 'unavailable', reason: 'timeout' },
       [bearer('T')],
       {},
       { outcome: 'unavailable', reason: 'timeout', scheme: 'test' },
     ],
     [
-      'ones for too large a body',
+      'credentials for a body that is too large',
       { kind: 'content-too-large' },
       [bearer('T')],
       {},
       { outcome: 'refused', reason: 'content-too-large', scheme: 'test' },
     ],
     [
-      'ones from where too many failed',
+      'credentials after too many failures',
       invalid,
       [bearer('T')],
       { failedAuthLimit: limited(429) },
       { outcome: 'refused', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
     ],
     [
-      'ones whose failures cannot be counted',
+      'credentials if failures cannot be counted',
       invalid,
       [bearer('T')],
       { failedAuthLimit: limited(503) },
       { outcome: 'unavailable', reason: 'throttled', scheme: 'test', keyHash: expect.stringMatching(/^[0-9a-f]{12}$/) },
     ],
   ];
-  it.each(cases)('tells of %s, once', async (_what, verdict, headers, options, expected) => {
+  it.each(cases)('writes one record for %s', async (_what, verdict, headers, options, expected) => {
     const { records } = await recordsOf([authenticate(scheme(verdict), options)], { headers });
     expect(records).toHaveLength(1);
     expect(records[0]).toMatchObject(expected);
   });
 
-  it('tells of a scope that was wanting', async () => {
+  it('writes a record for a missing scope', async () => {
     const { records } = await recordsOf([authenticate(sharedSecret({ secrets: [SECRET] })), requireScope('admin')], {
       headers: [bearer(SECRET)],
     });
@@ -160,16 +173,16 @@ describe('audit', () => {
     ]);
   });
 
-  it('gives the same hash to the same credentials, under its key only, and no part of them', async () => {
-    const hashOf = async (token: string, own: Partial<AuditOptions> = {}) =>
-      (await recordsOf([authenticate(scheme(invalid))], { headers: [bearer(token)] }, own)).records[0]?.keyHash;
+  it('hashes equal credentials to equal hashes, which depend on the key', async () => {
+    const hashOf = async (token: string, overrides: Partial<AuditOptions> = {}) =>
+      (await recordsOf([authenticate(scheme(invalid))], { headers: [bearer(token)] }, overrides)).records[0]?.keyHash;
     const hash = await hashOf('abcdef0123456789');
     expect(await hashOf('abcdef0123456789')).toBe(hash);
     expect(await hashOf('abcdef0123456788')).not.toBe(hash);
     expect(await hashOf('abcdef0123456789', { hashKey: `${HASH_KEY}2` })).not.toBe(hash);
   });
 
-  it('makes up another key at every start', async () => {
+  it('generates another hash key for every guard', async () => {
     const hashes = new Set<string | undefined>();
     for (let i = 0; i < 2; i++) {
       const records: AuditRecord[] = [];
@@ -180,7 +193,7 @@ describe('audit', () => {
     expect(hashes.size).toBe(2);
   });
 
-  it('shows no credential, whole or in part, wherever it stood', async () => {
+  it('contains no credential and no part of one', async () => {
     const { records } = await recordsOf([authenticate(scheme(invalid))], {
       url: `/a?access_token=${SECRET}`,
       headers: [bearer(SECRET)],
@@ -188,7 +201,7 @@ describe('audit', () => {
     expect(inspect(records, { depth: 9 })).not.toContain(SECRET.slice(0, 6));
   });
 
-  it('may stand more than once', async () => {
+  it('can be used twice in a sequence', async () => {
     const outer: AuditRecord[] = [];
     const { records } = await recordsOf(
       [audit({ sink: (record) => outer.push(record) }), authenticate(scheme(invalid))],
@@ -205,7 +218,7 @@ describe('audit', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('disk full'))],
-  ])('changes no answer where its sink %s', async (_what, sink) => {
+  ])('does not change the response if the sink %s', async (_what, sink) => {
     const refused: Awaited<ReturnType<typeof recordsOf>> = await recordsOf(
       [authenticate(scheme(invalid))],
       { headers: [bearer('T')] },
@@ -224,12 +237,12 @@ describe('audit', () => {
 
   it.each<[string, object, string]>([
     ['no sink', {}, 'sink'],
-    ['a sink that is no function', { sink: 'audit.log' }, 'sink'],
+    ['a sink that is not a function', { sink: 'audit.log' }, 'sink'],
     ['a short hash key', { sink: () => undefined, hashKey: 'too-short-to-be-a-key' }, 'hashKey'],
     ['a hash key of 31 characters', { sink: () => undefined, hashKey: 'too-short'.padEnd(31, 'x') }, 'hashKey'],
-    ['a clock that is none', { sink: () => undefined, now: 5 }, 'now'],
+    ['a clock that is not a function', { sink: () => undefined, now: 5 }, 'now'],
     ['a misspelt option', { sink: () => undefined, hashkey: HASH_KEY }, 'hashkey'],
-  ])('cannot be made with %s', (_what, options, named) => {
+  ])('refuses %s at construction', (_what, options, named) => {
     const act = () => audit(options as unknown as AuditOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(named);

@@ -4,7 +4,7 @@ import { type ProcessTimeOptions, processTime } from '../../src/observe/process-
 import { ask } from '../exchange-fixture.js';
 
 describe('processTime', () => {
-  it('says how long it took, in seconds, when the head goes out and not before', async () => {
+  it('sets the elapsed seconds when the head of the response is sent', async () => {
     const before = performance.now();
     const { headers } = await ask(processTime());
     expect(headers.get('X-Process-Time')).toBeUndefined();
@@ -17,14 +17,14 @@ describe('processTime', () => {
     expect(headers.get('Server-Timing')).toBeUndefined();
   });
 
-  it('also says it to tools of browsers, beside what others say', async () => {
+  it('adds to Server-Timing and keeps other entries', async () => {
     const { headers } = await ask(processTime({ serverTiming: true }));
     headers.set('Server-Timing', 'db;dur=3');
     headers.send();
     expect(headers.get('Server-Timing')).toMatch(/^db;dur=3, app;dur=\d+\.\d{3}$/);
   });
 
-  it('refuses bad options', () => {
+  it('refuses bad options at construction', () => {
     expect(() => processTime({ serverTiming: 1 } as unknown as ProcessTimeOptions)).toThrow(OptionError);
     expect(() => processTime({ header: 'X' } as unknown as ProcessTimeOptions)).toThrow(/header/);
   });

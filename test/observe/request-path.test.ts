@@ -12,6 +12,6 @@ it.each([
   ['http://user:password@host', ''],
   ['HTTPS://user:password@host/?x', '/'],
   ['/http://user/a', '/http://user/a'],
-])('of %s, logs show %s', (target, path) => {
+])('of the target %j is %j', (target, path) => {
   expect(requestPath(target)).toBe(path);
 });

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const LUA_LOADER = new URL('lua-loader.js', import.meta.url).href;
 const LOG_LENGTH = 8_000;
 
 /** Where a program lies on the `PATH`; undefined where it is missing. */
@@ -110,7 +111,7 @@ export interface SpawnedWorker {
  */
 export function spawnWorker(file: string | URL, env: Readonly<Record<string, string>> = {}): SpawnedWorker {
   const path = typeof file === 'string' ? file : fileURLToPath(file);
-  const child = spawn(process.execPath, ['--import', 'tsx', path], {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--import', LUA_LOADER, path], {
     cwd: ROOT, // where `tsx` and the paths of tsconfig.json are found
     env: { ...process.env, ...env },
     serialization: 'json',

@@ -3,6 +3,11 @@ import { boundaryOf } from '../../src/upload/boundary.js';
 import { UploadError } from '../../src/upload/upload-error.js';
 
 const LONGEST = 'x'.repeat(70);
+const NOT_MULTIPART = 'the Content-Type is not multipart/form-data';
+const MALFORMED_TYPE = 'the Content-Type is malformed';
+const NO_BOUNDARY = 'the Content-Type has no multipart boundary';
+const SEVERAL_BOUNDARIES = 'the Content-Type has more than one multipart boundary';
+const INVALID_BOUNDARY = 'the multipart boundary is too long or contains a character that is not allowed';
 
 it.each([
   ['multipart/form-data; boundary=a', 'a'],
@@ -15,36 +20,36 @@ it.each([
   ['multipart/form-data; boundary=a; boundaryx=b; xboundary=c', 'a'],
   ['multipart/form-data; boundary="\'()+_,-./:=?"', "'()+_,-./:=?"],
   [`multipart/form-data; boundary=${LONGEST}`, LONGEST],
-])('of %s the boundary is %s', (line, boundary) => {
+])('finds in %s the boundary %s', (line, boundary) => {
   expect(boundaryOf([line])).toBe(boundary);
 });
 
 it.each<[readonly string[], string]>([
-  [[], 'not multipart'],
-  [['multipart/form-data; boundary=a', 'multipart/form-data; boundary=a'], 'not multipart'],
-  [['multipart/mixed; boundary=a'], 'not multipart'],
-  [['multipart/form-data2; boundary=a'], 'not multipart'],
-  [['xmultipart/form-data; boundary=a'], 'not multipart'],
-  [['text/plain, multipart/form-data; boundary=a'], 'not multipart'],
-  [[' multipart/form-data; boundary=a'], 'not multipart'],
-  [['multipart/form-data'], 'no boundary'],
-  [['multipart/form-data; boundary='], 'no boundary'],
-  [['multipart/form-data; boundary=""'], 'no boundary'],
-  [['multipart/form-data; x="; boundary=a"'], 'no boundary'],
-  [['multipart/form-data; boundary=a; boundary=b'], 'two boundaries'],
-  [['multipart/form-data; boundary=a; Boundary=a'], 'two boundaries'],
-  [['multipart/form-data; boundary=a b'], 'a malformed content type'],
-  [['multipart/form-data; boundary=a, text/plain'], 'a malformed content type'],
-  [['multipart/form-data; boundary=a; x="'], 'a malformed content type'],
-  [['multipart/form-data; boundary=a; x'], 'a malformed content type'],
-  [['multipart/form-data; boundary=a\n'], 'a malformed content type'],
-  [[`multipart/form-data; boundary=${LONGEST}x`], 'malformed boundary'],
-  [['multipart/form-data; boundary="a "'], 'malformed boundary'],
-  [['multipart/form-data; boundary="@a"'], 'malformed boundary'],
-  [['multipart/form-data; boundary="a@"'], 'malformed boundary'],
-  [['multipart/form-data; boundary="a\\"b"'], 'malformed boundary'],
-  [['multipart/form-data; boundary="a\r\nb"'], 'malformed boundary'],
-])('of %j there is none: %s', (lines, reason) => {
+  [[], NOT_MULTIPART],
+  [['multipart/form-data; boundary=a', 'multipart/form-data; boundary=a'], NOT_MULTIPART],
+  [['multipart/mixed; boundary=a'], NOT_MULTIPART],
+  [['multipart/form-data2; boundary=a'], NOT_MULTIPART],
+  [['xmultipart/form-data; boundary=a'], NOT_MULTIPART],
+  [['text/plain, multipart/form-data; boundary=a'], NOT_MULTIPART],
+  [[' multipart/form-data; boundary=a'], NOT_MULTIPART],
+  [['multipart/form-data'], NO_BOUNDARY],
+  [['multipart/form-data; boundary='], NO_BOUNDARY],
+  [['multipart/form-data; boundary=""'], NO_BOUNDARY],
+  [['multipart/form-data; x="; boundary=a"'], NO_BOUNDARY],
+  [['multipart/form-data; boundary=a; boundary=b'], SEVERAL_BOUNDARIES],
+  [['multipart/form-data; boundary=a; Boundary=a'], SEVERAL_BOUNDARIES],
+  [['multipart/form-data; boundary=a b'], MALFORMED_TYPE],
+  [['multipart/form-data; boundary=a, text/plain'], MALFORMED_TYPE],
+  [['multipart/form-data; boundary=a; x="'], MALFORMED_TYPE],
+  [['multipart/form-data; boundary=a; x'], MALFORMED_TYPE],
+  [['multipart/form-data; boundary=a\n'], MALFORMED_TYPE],
+  [[`multipart/form-data; boundary=${LONGEST}x`], INVALID_BOUNDARY],
+  [['multipart/form-data; boundary="a "'], INVALID_BOUNDARY],
+  [['multipart/form-data; boundary="@a"'], INVALID_BOUNDARY],
+  [['multipart/form-data; boundary="a@"'], INVALID_BOUNDARY],
+  [['multipart/form-data; boundary="a\\"b"'], INVALID_BOUNDARY],
+  [['multipart/form-data; boundary="a\r\nb"'], INVALID_BOUNDARY],
+])('refuses %j: %s', (lines, reason) => {
   const found = boundaryOf(lines);
   expect(found).toBeInstanceOf(UploadError);
   expect(found).toMatchObject({ problem: { code: 'upload-malformed', reason } });

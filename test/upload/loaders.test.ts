@@ -2,8 +2,8 @@ import sharp from 'sharp';
 import { expect, it } from 'vitest';
 import { imageInspector } from '../../src/upload/index.js';
 
-// Alone in this file, which has a process of its own: what is switched off is so for all of it.
-it('switches off the loaders of all images but those that any guard takes', async () => {
+// In a file of its own, which runs in its own process: blocked loaders are blocked for the whole process.
+it('blocks the loaders of all images except those that a guard accepts', async () => {
   const plain = sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } });
   const images = new Map<string, Buffer>([
     ['svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="3" height="3"/>')],
@@ -11,16 +11,16 @@ it('switches off the loaders of all images but those that any guard takes', asyn
   for (const format of ['png', 'jpeg', 'webp', 'gif', 'tiff', 'avif'] as const) {
     images.set(format, await plain.clone().toFormat(format).toBuffer());
   }
-  const loaded = async () => {
+  const readableFormats = async () => {
     const formats: string[] = [];
     for (const [format, image] of images) {
-      const read = await sharp(image)
+      const readable = await sharp(image)
         .stats()
         .then(
           () => true,
           () => false,
         );
-      if (read) formats.push(format);
+      if (readable) formats.push(format);
     }
     return formats.sort();
   };
@@ -31,16 +31,16 @@ it('switches off the loaders of all images but those that any guard takes', asyn
       decode: { sharp, ...(blockOtherLoaders === undefined ? {} : { blockOtherLoaders }) },
     });
 
-  const none = inspector('image/png');
-  expect(await loaded()).toEqual(['avif', 'gif', 'jpeg', 'png', 'svg', 'tiff', 'webp']);
+  const unrestricted = inspector('image/png');
+  expect(await readableFormats()).toEqual(['avif', 'gif', 'jpeg', 'png', 'svg', 'tiff', 'webp']);
   const png = inspector('image/png', true);
-  expect(await loaded()).toEqual(['png']);
+  expect(await readableFormats()).toEqual(['png']);
   const tiff = inspector('image/tiff', true);
   const gif = inspector('image/gif');
-  expect(await loaded()).toEqual(['gif', 'png', 'tiff']);
+  expect(await readableFormats()).toEqual(['gif', 'png', 'tiff']);
 
   for (const [inspect, format] of [
-    [none, 'png'],
+    [unrestricted, 'png'],
     [png, 'png'],
     [tiff, 'tiff'],
     [gif, 'gif'],
@@ -50,7 +50,7 @@ it('switches off the loaders of all images but those that any guard takes', asyn
 });
 
 it.each(['png', 'jpeg', 'webp', 'gif', 'tiff'] as const)(
-  'is a fault where a loader was switched off elsewhere: %s',
+  'throws a fault if the loader was blocked elsewhere: %s',
   async (format) => {
     const inspect = imageInspector({ types: [`image/${format}`], maxBytes: '1mb', decode: { sharp } });
     const loader = `VipsForeignLoad${{ png: 'Png', jpeg: 'Jpeg', webp: 'Webp', gif: 'Nsgif', tiff: 'Tiff' }[format]}`;

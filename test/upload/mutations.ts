@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-/** One of the bodies, with bytes changed, a slice of it again elsewhere, or its end lost. */
+/** One of the bodies, with bytes changed, a slice copied elsewhere, or its end removed. */
 export function mutated(bodies: readonly Buffer[]): fc.Arbitrary<Buffer> {
   return fc
     .tuple(

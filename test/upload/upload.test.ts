@@ -5,13 +5,12 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { sequence } from '../../src/core/sequence.js';
 import { type SharpFunction, UploadError, upload } from '../../src/upload/index.js';
 import { testExchange } from '../exchange-fixture.js';
-import { multipart } from './attacks.js';
-import { client, cut, exchangeWith, FILES, filePart, JPEG, newFolder } from './fixture.js';
-import { MULTIPART } from './service.js';
+import { client, exchangeWith, FILES, filePart, JPEG, newDirectory, split } from './fixture.js';
+import { MULTIPART, multipart } from './multipart.js';
 
-let folder: string;
+let directory: string;
 beforeEach(async () => {
-  folder = await newFolder();
+  directory = await newDirectory();
 });
 
 const part = (body: Buffer) => multipart([filePart(body)]);
@@ -19,12 +18,12 @@ const part = (body: Buffer) => multipart([filePart(body)]);
 describe('upload with reencode', () => {
   it.each([
     ['in memory', 1_000_000],
-    ['on the disk', 10],
-  ])('hands on a clean file, %s, and removes both', async (_where, memoryBytes) => {
+    ['on disk', 10],
+  ])('provides the re-encoded file, %s, and removes both files', async (_where, memoryBytes) => {
     const guard = upload({
       files: FILES,
       decode: { sharp, reencode: true },
-      spool: { directory: folder, memoryBytes },
+      spool: { directory, memoryBytes },
     });
     const { exchange } = exchangeWith(part(Buffer.concat([JPEG, Buffer.from('<script>alert(1)</script>')])));
     expect(await guard(exchange)).toBeUndefined();
@@ -33,34 +32,34 @@ describe('upload with reencode', () => {
     expect(content?.includes('script')).toBe(false);
     expect([file?.bytes, file?.width, file?.height]).toEqual([content?.length, 80, 60]);
     if (memoryBytes === 10) {
-      expect(await readdir(folder)).toHaveLength(1);
+      expect(await readdir(directory)).toHaveLength(1);
       expect(await readFile(file?.path ?? '')).toEqual(content);
     }
     const streamed: Buffer[] = [];
     for await (const chunk of file?.stream() ?? []) streamed.push(chunk as Buffer);
     expect(Buffer.concat(streamed)).toEqual(content);
     exchange.end({ kind: 'completed', status: 200 });
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
   });
 
-  it('refuses what does not decode, and leaves nothing', async () => {
+  it('refuses an image that does not decode, and leaves no file', async () => {
     const guard = upload({
       files: FILES,
       decode: { sharp, reencode: true },
-      spool: { directory: folder, memoryBytes: 10 },
+      spool: { directory, memoryBytes: 10 },
     });
     const { exchange } = exchangeWith(part(JPEG.subarray(0, JPEG.length - 200)));
     expect(await guard(exchange)).toMatchObject({ status: 422, problem: { code: 'upload-undecodable' } });
     exchange.end({ kind: 'refused', status: 422, code: 'upload-undecodable' });
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
   });
 });
 
-describe('a client that leaves while its image is decoded', () => {
-  /** Gives what it decoded only when it is told to. */
-  function patient() {
+describe('a client that disconnects while its image is decoded', () => {
+  /** A sharp that finishes decoding when the test says so. */
+  function holdingSharp() {
     const waiting: (() => void)[] = [];
-    const held: SharpFunction = (input, options) => {
+    const holding: SharpFunction = (input, options) => {
       const image = sharp(input, options);
       const whole = {
         metadata: () => image.metadata(),
@@ -70,40 +69,40 @@ describe('a client that leaves while its image is decoded', () => {
         rotate: () => whole,
         toFormat: () => whole,
         toBuffer: async () => {
-          const anew = await image.toBuffer();
+          const decoded = await image.toBuffer();
           await new Promise<void>((resolve) => waiting.push(resolve));
-          return anew;
+          return decoded;
         },
       };
       return whole;
     };
-    return { waiting, held };
+    return { waiting, holding };
   }
 
-  it('leaves nothing, also of what is written anew only then', async () => {
-    const { waiting, held } = patient();
+  it('leaves no file, not even of an image that is re-encoded afterwards', async () => {
+    const { waiting, holding } = holdingSharp();
     const guard = upload({
       files: FILES,
-      decode: { sharp: held, reencode: true },
-      spool: { directory: folder, memoryBytes: 10 },
+      decode: { sharp: holding, reencode: true },
+      spool: { directory, memoryBytes: 10 },
     });
     const { exchange, faults } = exchangeWith(part(JPEG));
     const answered = guard(exchange);
     await expect.poll(() => waiting.length).toBe(1);
-    expect(await readdir(folder)).toHaveLength(1);
+    expect(await readdir(directory)).toHaveLength(1);
     exchange.abort();
     waiting[0]?.();
     expect(await answered).toMatchObject({ status: 400 });
     expect([faults, exchange.upload]).toEqual([[], undefined]);
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
   });
 
-  it('gives up its place among those who wait', async () => {
-    const { waiting, held } = patient();
+  it('gives up its place in the queue', async () => {
+    const { waiting, holding } = holdingSharp();
     const guard = upload({
       files: FILES,
-      decode: { sharp: held, reencode: true, concurrency: 1 },
-      spool: { directory: folder, memoryBytes: 10 },
+      decode: { sharp: holding, reencode: true, concurrency: 1 },
+      spool: { directory, memoryBytes: 10 },
     });
     const first = exchangeWith(part(JPEG));
     const second = exchangeWith(part(JPEG));
@@ -112,7 +111,7 @@ describe('a client that leaves while its image is decoded', () => {
     await expect.poll(() => waiting.length).toBe(1);
     const two = guard(second.exchange);
     const three = guard(third.exchange);
-    // Who waits for a turn listens for the end of the wait.
+    // An upload that waits in the queue listens on its signal.
     const waits = ({ exchange }: typeof first) => getEventListeners(exchange.signal, 'abort').length;
     await expect.poll(() => [second, third].map(waits)).toEqual([1, 1]);
     second.exchange.abort();
@@ -124,49 +123,55 @@ describe('a client that leaves while its image is decoded', () => {
     expect(await three).toBeUndefined();
     expect(second.faults).toEqual([]);
     for (const { exchange } of [first, third]) exchange.end({ kind: 'completed', status: 200 });
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
   });
 });
 
-describe('a body that upload cannot have', () => {
+describe('a body that upload cannot read', () => {
   const guard = sequence(upload({ files: FILES }));
 
-  it('is a fault where somebody has read of it before', async () => {
+  it('is a fault if it was read before', async () => {
     const { exchange, faults } = testExchange({
       method: 'POST',
       headers: [['Content-Type', MULTIPART]],
       openBody: () => 'consumed',
     });
     expect(await guard(exchange)).toMatchObject({ status: 500 });
-    expect(String(faults[0])).toMatch(/before body parsers/);
+    expect(String(faults[0])).toMatch(/put upload before body parsers/);
   });
 
-  it('is refused for its type, where a parser of that type has read it', async () => {
+  it('is refused by its Content-Type if a body parser for that type has read it', async () => {
     const { exchange, faults } = testExchange({
       method: 'POST',
       headers: [['Content-Type', 'application/json']],
       openBody: () => 'consumed',
     });
-    expect(await guard(exchange)).toMatchObject({ status: 400, problem: { reason: 'not multipart' } });
+    expect(await guard(exchange)).toMatchObject({
+      status: 400,
+      problem: { reason: 'the Content-Type is not multipart/form-data' },
+    });
     expect(faults).toEqual([]);
   });
 
-  it('is aborted with its client', async () => {
+  it('is refused as incomplete if the client disconnects', async () => {
     const { exchange, faults, body } = client();
     const waiting = guard(exchange);
     body.push(part(JPEG).subarray(0, 100));
     body.destroy(new Error('aborted'));
-    expect(await waiting).toMatchObject({ status: 400, problem: { reason: 'cut short' } });
+    expect(await waiting).toMatchObject({
+      status: 400,
+      problem: { reason: 'the body ended before the closing multipart boundary' },
+    });
     expect(faults).toEqual([]);
   });
 });
 
-describe('a file whose exchange is over', () => {
+describe('a file whose exchange has ended', () => {
   it.each([
     ['in memory', 1_000_000],
-    ['on the disk', 10],
-  ])('is gone, and not empty, %s', async (_where, memoryBytes) => {
-    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes } });
+    ['on disk', 10],
+  ])('fails to be read, instead of being empty, %s', async (_where, memoryBytes) => {
+    const guard = upload({ files: FILES, spool: { directory, memoryBytes } });
     const { exchange } = exchangeWith(part(JPEG));
     await guard(exchange);
     const [file] = exchange.upload?.files ?? [];
@@ -175,24 +180,24 @@ describe('a file whose exchange is over', () => {
     const read = async () => {
       for await (const _ of file?.stream() ?? []);
     };
-    await expect(read()).rejects.toThrow('the upload is gone');
+    await expect(read()).rejects.toThrow('the uploaded file is no longer available');
     await expect(read()).rejects.toBeInstanceOf(UploadError);
   });
 
   it.each([
-    ['before it is asked for its content', false],
-    ['while its content is asked for', true],
-  ])('ends no process whose handler listens to no error: %s', async (_when, asked) => {
+    ['ended before', false],
+    ['ended while', true],
+  ])('survives a stream without error listener if the exchange %s it was opened', async (_when, openedBefore) => {
     const uncaught: unknown[] = [];
     const listen = (error: unknown) => uncaught.push(error);
     process.on('uncaughtException', listen);
     onTestFinished(() => void process.off('uncaughtException', listen));
     const { exchange } = exchangeWith(part(JPEG));
-    await upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 } })(exchange);
+    await upload({ files: FILES, spool: { directory, memoryBytes: 10 } })(exchange);
     const [file] = exchange.upload?.files ?? [];
-    const early = asked ? file?.stream() : undefined;
+    const early = openedBefore ? file?.stream() : undefined;
     exchange.abort();
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
     const stream = early ?? file?.stream();
     stream?.resume();
     await expect.poll(() => stream?.closed).toBe(true);
@@ -201,7 +206,7 @@ describe('a file whose exchange is over', () => {
 });
 
 describe('an upload of many images', () => {
-  it('takes one turn at the decoder at a time', async () => {
+  it('occupies one slot of the decoder at a time', async () => {
     let now = 0;
     let most = 0;
     const counting: SharpFunction = (input, options) => {
@@ -225,7 +230,7 @@ describe('an upload of many images', () => {
     const guard = upload({
       files: { ...FILES, maxCount: 20 },
       decode: { sharp: counting, concurrency: 8 },
-      spool: { directory: folder },
+      spool: { directory },
     });
     const body = multipart(Array.from({ length: 20 }, () => filePart()));
     const { exchange } = exchangeWith(body);
@@ -235,14 +240,14 @@ describe('an upload of many images', () => {
   });
 });
 
-describe('many uploads at once', () => {
-  it('that are slow hold no more than their own bytes, and each is answered', async () => {
-    const guard = upload({ files: FILES, spool: { directory: folder, memoryBytes: 10 } });
+describe('many slow uploads at once', () => {
+  it('keep their content apart, and are all answered', async () => {
+    const guard = upload({ files: FILES, spool: { directory, memoryBytes: 10 } });
     const body = part(JPEG);
     const answers = await Promise.all(
       Array.from({ length: 50 }, async (_, i) => {
         const slow = async function* () {
-          for (const piece of cut(body, 97)) {
+          for (const piece of split(body, 97)) {
             await new Promise((turn) => setImmediate(turn));
             yield piece;
           }
@@ -256,6 +261,6 @@ describe('many uploads at once', () => {
       }),
     );
     expect(answers.every((reply) => reply === undefined)).toBe(true);
-    await expect.poll(() => readdir(folder)).toEqual([]);
+    await expect.poll(() => readdir(directory)).toEqual([]);
   });
 });

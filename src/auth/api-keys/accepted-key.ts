@@ -1,8 +1,9 @@
-import { badSecret } from '../../core/option.js';
+import { badSecret, type OptionNames } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
 import { epochMilliseconds, TIME_RULE } from '../../core/time.js';
 import { invalid, type Verdict } from '../authenticator.js';
 import { digestBytes } from '../digest.js';
+import { checkEntryMembers } from '../entry-members.js';
 import { unshownScopeList } from '../scope.js';
 import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
@@ -17,53 +18,45 @@ export interface AcceptedKey {
   readonly accepted: Verdict;
 }
 
-const RECORD_NAMES: readonly string[] = [
-  'id',
-  'clientId',
-  'name',
-  'digests',
-  'scopes',
-  'enabled',
-  'limits',
-  'metadata',
-] satisfies (keyof ApiKeyRecord)[];
-const DIGEST_NAMES: readonly string[] = ['digest', 'notBefore', 'expiresAt'] satisfies (keyof ApiKeyDigest)[];
+const RECORD_MEMBERS: OptionNames<ApiKeyRecord> = {
+  id: true,
+  clientId: true,
+  name: true,
+  digests: true,
+  scopes: true,
+  enabled: true,
+  limits: true,
+  metadata: true,
+};
+const DIGEST_MEMBERS: OptionNames<ApiKeyDigest> = { digest: true, notBefore: true, expiresAt: true };
 const DIGEST = /^[0-9a-f]{64}$/;
-/** 1 to 128 characters without control characters, line ends included; no white space around them. */
-const ID = /^(?=\S)[^\p{Cc}\p{Zl}\p{Zp}]{1,128}(?<=\S)$/u;
+/** 1 to 128 characters without control characters and line ends, and without white space around them. */
+const PRINTABLE = /^(?=\S)[^\p{Cc}\p{Zl}\p{Zp}]{1,128}(?<=\S)$/u;
 
-/** What the key comes to at this time. Asked this way round, a clock that gives NaN refuses. */
+/** The verdict on a key at a time. Written so that NaN refuses. */
 export function verdictOf(key: AcceptedKey, now: number): Verdict {
   if (key.enabled && now >= key.notBefore && now < key.expiresAt) return key.accepted;
-  const whose = { credentialId: key.principal.credentialId, clientId: key.principal.id };
-  if (!key.enabled) return invalid('disabled', whose);
-  return invalid(now < key.notBefore ? 'not yet valid' : 'expired', whose);
+  const owner = { credentialId: key.principal.credentialId, clientId: key.principal.id };
+  if (!key.enabled) return invalid('disabled', owner);
+  return invalid(now < key.notBefore ? 'not yet valid' : 'expired', owner);
 }
 
 /**
- * The keys of a record. Nothing of the record is shown when it is bad: a key may stand there by mistake. `option` is where
- * the record stands, '' where its members are options themselves.
+ * The keys of a record. No message shows a value of the record, because it may be a key by mistake. `option` is the path of
+ * the record, or '' if its members are options themselves.
  * @throws OptionError
  */
 export function acceptedKeys(factory: string, option: string, record: ApiKeyRecord): readonly AcceptedKey[] {
-  if (!isObject(record)) throw badSecret(factory, option, 'must be a record of API keys');
-  // A misspelt `expiresAt` or `enabled` would keep a key alive for ever.
-  if (!hasOnly(record, RECORD_NAMES)) throw badSecret(factory, option, `knows only ${RECORD_NAMES.join(', ')}`);
+  checkEntryMembers(factory, option, record, RECORD_MEMBERS);
   const { id, clientId, name, digests, enabled = true } = record;
-  for (const [member, value] of Object.entries({ clientId, id, ...(name === undefined ? {} : { name }) })) {
-    if (typeof value !== 'string' || !ID.test(value)) {
-      throw badSecret(
-        factory,
-        memberOf(option, member),
-        'must be 1 to 128 printable characters, no white space around',
-      );
-    }
-  }
+  checkPrintable(factory, memberOf(option, 'clientId'), clientId);
+  checkPrintable(factory, memberOf(option, 'id'), id);
+  if (name !== undefined) checkPrintable(factory, memberOf(option, 'name'), name);
   if (typeof enabled !== 'boolean') throw badSecret(factory, memberOf(option, 'enabled'), 'must be true or false');
   if (!Array.isArray(digests) || digests.length === 0) {
     throw badSecret(factory, memberOf(option, 'digests'), 'must be a list of at least one digest');
   }
-  const about = {
+  const client = {
     id: clientId,
     scheme: 'api-key',
     scopes: unshownScopeList(factory, memberOf(option, 'scopes'), record.scopes),
@@ -73,7 +66,7 @@ export function acceptedKeys(factory: string, option: string, record: ApiKeyReco
   };
   const keys = digests.map((entry: ApiKeyDigest, i) => {
     const { digest, notBefore, expiresAt } = checkDigest(factory, memberOf(option, `digests[${i}]`), entry);
-    const principal: Principal = Object.freeze({ ...about, ...(expiresAt === undefined ? {} : { expiresAt }) });
+    const principal: Principal = Object.freeze({ ...client, ...(expiresAt === undefined ? {} : { expiresAt }) });
     return {
       digest,
       bytes: digestBytes(digest),
@@ -90,57 +83,56 @@ export function acceptedKeys(factory: string, option: string, record: ApiKeyReco
   return keys;
 }
 
+function checkPrintable(factory: string, option: string, value: unknown): void {
+  if (typeof value === 'string' && PRINTABLE.test(value)) return;
+  throw badSecret(factory, option, 'must be 1 to 128 printable characters, without white space around them');
+}
+
 function checkDigest(factory: string, option: string, entry: ApiKeyDigest) {
-  if (!isObject(entry) || !hasOnly(entry, DIGEST_NAMES)) {
-    throw badSecret(factory, option, `must be an object and knows only ${DIGEST_NAMES.join(', ')}`);
-  }
+  checkEntryMembers(factory, option, entry, DIGEST_MEMBERS);
   const { digest } = entry;
   if (typeof digest !== 'string' || !DIGEST.test(digest)) {
     throw badSecret(
       factory,
       memberOf(option, 'digest'),
-      'must be 64 lower-case hexadecimal digits, as digestApiKey gives them',
+      'must be 64 lower-case hexadecimal digits, as digestApiKey returns them',
     );
   }
-  const [notBefore, expiresAt] = (['notBefore', 'expiresAt'] as const).map((member) => {
-    const time = epochMilliseconds(entry[member]);
-    if (entry[member] !== undefined && time === undefined) {
-      throw badSecret(factory, memberOf(option, member), TIME_RULE);
-    }
-    return time;
-  });
+  const notBefore = optionalTime(factory, memberOf(option, 'notBefore'), entry.notBefore);
+  const expiresAt = optionalTime(factory, memberOf(option, 'expiresAt'), entry.expiresAt);
   if (notBefore !== undefined && expiresAt !== undefined && notBefore >= expiresAt) {
-    throw badSecret(factory, memberOf(option, 'expiresAt'), 'must be after notBefore');
+    throw badSecret(factory, memberOf(option, 'expiresAt'), 'must be later than notBefore');
   }
   return { digest, notBefore, expiresAt };
 }
 
+/** `time` of the core, but no message shows the value. */
+function optionalTime(factory: string, option: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  const time = epochMilliseconds(value);
+  if (time === undefined) throw badSecret(factory, option, TIME_RULE);
+  return time;
+}
+
 function limitsOf(factory: string, option: string, { limits }: ApiKeyRecord): Pick<Principal, 'limits'> {
   if (limits === undefined) return {};
-  if (!isObject(limits) || !Object.values(limits).every((limit) => Number.isFinite(limit) && limit >= 0)) {
-    throw badSecret(factory, memberOf(option, 'limits'), 'must be an object of numbers, finite and not negative');
+  const isObject = typeof limits === 'object' && limits !== null && !Array.isArray(limits);
+  if (!isObject || !Object.values(limits).every((limit) => Number.isFinite(limit) && limit >= 0)) {
+    throw badSecret(factory, memberOf(option, 'limits'), 'must be an object of finite numbers, each at least 0');
   }
   return { limits: Object.freeze({ ...limits }) };
 }
 
-/** A copy, frozen throughout: every request of the client sees the same. */
+/** A copy, frozen throughout, because all requests of the client share it. */
 function metadataOf(factory: string, option: string, { metadata }: ApiKeyRecord): Pick<Principal, 'metadata'> {
   if (metadata === undefined) return {};
   try {
     return { metadata: JSON.parse(JSON.stringify(metadata), (_name, value: unknown) => Object.freeze(value)) };
   } catch {
-    throw badSecret(factory, memberOf(option, 'metadata'), 'must be what JSON can hold');
+    throw badSecret(factory, memberOf(option, 'metadata'), 'must be a JSON value');
   }
 }
 
 function memberOf(option: string, member: string): string {
   return option === '' ? member : `${option}.${member}`;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function hasOnly(value: object, names: readonly string[]): boolean {
-  return Object.keys(value).every((name) => names.includes(name));
 }

@@ -1,79 +1,94 @@
-import { badSecret, checkOptionNames } from '../../core/option.js';
+import { badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
 import { storedTime, type Time } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { checkKey, type KeyDigest, keyDigest } from './key-digest.js';
 import { DEFAULT_PREFIX, keyForm } from './key-format.js';
 import type { ApiKeyRecord } from './record.js';
 
-/** What `apiKeyRecord` takes beside the key. */
+/** Options of `apiKeyRecord`. */
 export interface ApiKeyRecordOptions {
   /** `principal.id`. */
   readonly clientId: string;
-  /** Names the record. Default the client's id. */
+  /** The record's id. Default the client's id. */
   readonly id?: string;
-  /** For people. */
+  /** A name for people. */
   readonly name?: string;
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
-  /** From this moment on the key is refused. Default never. */
+  /** The key is refused from this time on. Default never. */
   readonly expiresAt?: Time;
   /** `principal.limits`. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** `principal.metadata`: anything that JSON can hold. */
+  /** `principal.metadata`: any JSON value. */
   readonly metadata?: unknown;
-  /** That of the `apiKeys` which gets the record. Default none. */
+  /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
 }
 
-/** What `adminApiKey` takes beside the key. */
+/** Options of `adminApiKey`. */
 export interface AdminApiKeyOptions {
-  /** `principal.id`, and the record's. Default `admin`. */
+  /** `principal.id`, and the record's id. Default `admin`. */
   readonly clientId?: string;
-  /** That of the `apiKeys` which gets the record. Default none. */
+  /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
 }
 
+const RECORD_OPTIONS: OptionNames<ApiKeyRecordOptions> = {
+  clientId: true,
+  id: true,
+  name: true,
+  scopes: true,
+  expiresAt: true,
+  limits: true,
+  metadata: true,
+  pepper: true,
+};
+const ADMIN_OPTIONS: OptionNames<AdminApiKeyOptions> = { clientId: true, pepper: true };
 const MIN_LENGTH = 16;
 
 /**
- * The record for a key that was not made by `generateApiKey`: any visible ASCII characters without white space. As a bearer
- * token it may hold only letters, digits and `-._~+/`, and must not look like a signed token; a header of its own takes
- * all of them. Under 16 characters it is taken with a warning.
+ * The record of a key that `generateApiKey` did not make. The key may have any visible ASCII characters. To be sent as a
+ * bearer token, it may have only letters, digits and `-._~+/`, and must not look like a JWT. For a key of under 16
+ * characters, the warning `GATEWARDEN_WEAK_API_KEY` is emitted.
  *
  * ```ts
- * apiKeys({ keys: [apiKeyRecord(process.env.PARTNER_KEY ?? '', { clientId: 'partner', limits: { perHour: 100 } })] })
+ * apiKeys({ keys: [apiKeyRecord(process.env.PARTNER_KEY, { clientId: 'partner', limits: { perHour: 100 } })] })
  * ```
- * @throws OptionError for an empty key, one that no header can carry, or one with the prefix `gk_live_` that is not whole.
- * The key is not shown.
+ * @throws OptionError for a key that is not set, that no header can carry, or that begins with `gk_live_` but is not a
+ * complete generated key. The message never shows the key.
  */
-export function apiKeyRecord(key: string, options: ApiKeyRecordOptions): ApiKeyRecord {
+export function apiKeyRecord(key: string | undefined, options: ApiKeyRecordOptions): ApiKeyRecord {
   const factory = 'apiKeyRecord';
-  const names = ['clientId', 'id', 'name', 'scopes', 'expiresAt', 'limits', 'metadata', 'pepper'];
-  checkOptionNames(factory, options, names);
+  checkOptionNames(factory, options, RECORD_OPTIONS);
   const { pepper, clientId, id = clientId, expiresAt, ...rest } = options;
-  const digest = plainKeyDigest(factory, 'key', key, keyDigest(factory, pepper), DEFAULT_PREFIX);
-  if (clientId === key || id === key) throw badSecret(factory, 'clientId', 'and "id" must not be the key');
-  const ends = expiresAt === undefined ? {} : { expiresAt: storedTime(factory, 'expiresAt', expiresAt) };
-  const record: ApiKeyRecord = { id, clientId, ...rest, digests: [{ digest, ...ends }] };
+  const checkedKey = checkKey(factory, 'key', key);
+  const digest = plainKeyDigest(factory, 'key', checkedKey, keyDigest(factory, pepper), DEFAULT_PREFIX);
+  if (clientId === key) throw badSecret(factory, 'clientId', 'must not be the key');
+  if (id === key) throw badSecret(factory, 'id', 'must not be the key');
+  const expiry = expiresAt === undefined ? {} : { expiresAt: storedTime(factory, 'expiresAt', expiresAt) };
+  const record: ApiKeyRecord = { id, clientId, ...rest, digests: [{ digest, ...expiry }] };
   acceptedKeys(factory, '', record);
-  if (isWeak(key)) warnOfWeakKeys(factory, ['key']);
+  if (isWeak(checkedKey)) warnOfWeakKeys(factory, ['key']);
   return record;
 }
 
 /**
- * The record for the key of an administrator, such as `ADMIN_API_KEY`: its scope is `admin`.
+ * The record of an administrator's key, with the scope `admin`.
  *
  * ```ts
- * apiKeys({ keys: [...parseApiKeys(process.env.API_KEYS ?? ''), adminApiKey(process.env.ADMIN_API_KEY ?? '')] })
+ * apiKeys({ keys: [...parseApiKeys(process.env.API_KEYS), adminApiKey(process.env.ADMIN_API_KEY)] })
  * ```
- * @throws OptionError as `apiKeyRecord`; and `apiKeys` does, where a client has the same key.
+ * @throws OptionError as `apiKeyRecord` does. `apiKeys` throws if a client has the same key.
  */
-export function adminApiKey(key: string, options: AdminApiKeyOptions = {}): ApiKeyRecord {
-  checkOptionNames('adminApiKey', options, ['clientId', 'pepper']);
+export function adminApiKey(key: string | undefined, options: AdminApiKeyOptions = {}): ApiKeyRecord {
+  checkOptionNames('adminApiKey', options, ADMIN_OPTIONS);
   return apiKeyRecord(key, { clientId: 'admin', ...options, scopes: ['admin'] });
 }
 
-/** The digest of a key as it stands in a setting. One that `apiKeys` would refuse unseen is refused here. */
+/**
+ * The digest of a key in plain text.
+ * @throws OptionError also for a key that `apiKeys` would refuse by its checksum
+ */
 export function plainKeyDigest(
   factory: string,
   option: string,
@@ -83,7 +98,11 @@ export function plainKeyDigest(
 ): string {
   const text = checkKey(factory, option, key);
   if (keyForm(text, prefix) === 'broken') {
-    throw badSecret(factory, option, `has the prefix "${prefix}" of generated keys, but is not whole`);
+    throw badSecret(
+      factory,
+      option,
+      `begins with "${prefix}" as generated keys do, but is not a complete one; copy the key again`,
+    );
   }
   return digest(text);
 }
@@ -92,10 +111,11 @@ export function isWeak(key: string): boolean {
   return key.length < MIN_LENGTH;
 }
 
-/** Says where the keys stand, nothing more. */
-export function warnOfWeakKeys(factory: string, where: readonly string[]): void {
-  if (where.length === 0) return;
-  process.emitWarning(`${factory}: API keys of under ${MIN_LENGTH} characters can be guessed: ${where.join(', ')}`, {
-    code: 'GATEWARDEN_WEAK_API_KEY',
-  });
+/** The warning names only the positions of the keys. */
+export function warnOfWeakKeys(factory: string, positions: readonly string[]): void {
+  if (positions.length === 0) return;
+  process.emitWarning(
+    `${factory}: API keys under ${MIN_LENGTH} characters can be guessed; use longer ones: ${positions.join(', ')}`,
+    { code: 'GATEWARDEN_WEAK_API_KEY' },
+  );
 }

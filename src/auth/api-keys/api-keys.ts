@@ -11,47 +11,60 @@ import { verdictOf } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
 import { keyForm, keyPrefix } from './key-format.js';
 import { keySet } from './key-set.js';
-import { type ApiKeyLookupOptions, type ApiKeyStore, cachedKeyStore, type Found, LOOKUP_OPTIONS } from './key-store.js';
+import {
+  type ApiKeyLookupOptions,
+  type ApiKeyStore,
+  cachedKeyStore,
+  type KeyLookup,
+  LOOKUP_OPTIONS,
+} from './key-store.js';
 import type { ApiKeyRecord } from './record.js';
 
 interface ReadingOptions {
-  /** The header that carries a key; `false` for none. Default `X-API-Key`. */
+  /** The header that carries a key, or `false` for none. Default `X-API-Key`. */
   readonly header?: string | false;
-  /** Whether a key may come as `Authorization: Bearer`. Default true. */
+  /** Whether a key is accepted as `Authorization: Bearer`. Default true. */
   readonly bearer?: boolean;
-  /** Makes digests worthless to whoever has only them: at least 32 characters, the same as made the records. */
+  /**
+   * Without it, a stolen digest does not help to guess a key. At least 32 characters, and the same as when the records were
+   * made. Default none.
+   */
   readonly pepper?: string;
-  /** Of generated keys, whose checksum is then looked at before all else. Default `gk_live_`. */
+  /** The prefix of generated keys. A token with this prefix and a wrong checksum is refused first. Default `gk_live_`. */
   readonly prefix?: string;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-/** What `apiKeys` takes where it holds all records itself. */
+/** Options of `apiKeys` with a list of records. */
 export interface ApiKeySetOptions extends ReadingOptions {
-  /** Records, or keys as plain text: those are all of one client, `api-key`, and named `key-1` by their place. */
-  readonly keys: readonly (string | ApiKeyRecord)[];
+  /**
+   * Records, or keys in plain text. Keys in plain text all belong to the client `api-key`, and are named `key-1`, `key-2` and
+   * so on by their position. An `undefined` item, of an environment variable that is not set, is an `OptionError`.
+   */
+  readonly keys: readonly (string | undefined | ApiKeyRecord)[];
 }
 
-/** What `apiKeys` takes where the records are in a store. */
+/** Options of `apiKeys` with a store. */
 export interface ApiKeyStoreOptions extends ReadingOptions, ApiKeyLookupOptions {
+  /** Where the records are. */
   readonly store: ApiKeyStore;
 }
 
-/** `apiKeys` over records of its own. */
+/** `apiKeys` with a list of records. */
 export interface ApiKeySet extends Authenticator {
   /**
-   * Takes these records for all earlier ones, in one step: no request sees a part of either.
-   * @throws OptionError for records that cannot be used; the earlier ones stay
+   * Replaces all records in one step: no request sees a mixture of old and new ones.
+   * @throws OptionError for a bad record. The earlier records then stay in use.
    */
-  replace(keys: readonly (string | ApiKeyRecord)[]): void;
+  replace(keys: readonly (string | undefined | ApiKeyRecord)[]): void;
 }
 
-/** `apiKeys` over a store. */
+/** `apiKeys` with a store. */
 export interface StoredApiKeys extends Authenticator {
-  /** Forgets what the store said of a digest (see `digestApiKey`), or of the record of that id. */
+  /** Removes the answers for a digest (see `digestApiKey`), or for the record with that id, from the caches. */
   invalidate(digestOrId: string): void;
-  /** Forgets all that the store said. */
+  /** Removes all answers of the store from the caches. */
   invalidateAll(): void;
 }
 
@@ -65,36 +78,38 @@ const OPTIONS: OptionNames<ApiKeySetOptions & ApiKeyStoreOptions> = {
   now: true,
   ...LOOKUP_OPTIONS,
 };
-/** Three parts, the first an object in base64url: a signed token (RFC 7519), another scheme's. */
+/** Three parts, the first a JSON object in base64url: a JWT (RFC 7519), which belongs to another scheme. */
 const JWT_LIKE = /^eyJ[^.]*\.[^.]*\.[^.]*$/;
-const CONTRADICTING = malformed('contradicting');
+const CONFLICTING = malformed('conflicting');
 const BAD_CHECKSUM = invalid('checksum');
 const UNKNOWN = invalid('unknown');
 const STORE_FAILED: Verdict = Object.freeze({ kind: 'unavailable', reason: 'key store failed' });
-/** Compared with where there is no such key. */
-const NOBODY = digestBytes(randomBytes(32).toString('hex'));
+/** Compared with if there is no such key. */
+const UNKNOWN_KEY_BYTES = digestBytes(randomBytes(32).toString('hex'));
 
 /**
- * Lets in whoever sends one of the keys in `X-API-Key` or as a bearer token. Both at once must be equal. Only digests are
- * held, and found by one look-up whatever their number. What has the prefix of generated keys and a bad checksum is refused
- * with nothing computed or asked. A bearer token in the form of a JWT is left to the next scheme.
+ * Authenticates callers that send an API key in `X-API-Key` or as a bearer token. If both are sent, they must be equal. Only
+ * digests are held, and one look-up finds a key among any number. A token with the prefix of generated keys and a wrong
+ * checksum is refused before anything is hashed or looked up. A bearer token in the form of a JWT is left to the next scheme.
  *
  * ```ts
- * const { key, record } = generateApiKey({ clientId: 'acme' }) // give the key away, keep the record
+ * const { key, record } = generateApiKey({ clientId: 'acme' }) // send the key to the client, store the record
  * const scheme = apiKeys({ keys: [record] })
  * guard(authenticate(scheme))
  * scheme.replace(await readRecords())
  * ```
- * @throws OptionError for an empty list, a bad record, a key or an id that is listed twice. The message gives the place in
- * the list, never a key or a digest.
+ * @throws OptionError for an empty list, a bad record, or a key or id that is listed twice. The message names the position
+ * in the list and never shows a key or a digest.
  */
 export function apiKeys(options: ApiKeySetOptions): ApiKeySet;
 /**
- * Over a store: what it says is remembered for a short time, and a store that fails or is late is answered with 503.
+ * Authenticates API keys whose records are in a store. Its answers are cached for a short time. If it fails or does not
+ * answer in time, the request gets 503.
  *
  * ```ts
  * const scheme = apiKeys({ store: { findByDigest: (digest) => db.keys.findFirst({ where: { digest } }).then(toRecord) } })
  * ```
+ * @throws OptionError
  */
 export function apiKeys(options: ApiKeyStoreOptions): StoredApiKeys;
 export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeySet | StoredApiKeys {
@@ -104,14 +119,14 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
   const digestOf = keyDigest('apiKeys', options.pepper);
   const reading = readingOf(options);
 
-  function weigh(digest: string, found: Found): Verdict {
-    if (found === 'store failed') return STORE_FAILED;
-    // Also where nothing was found, so that both take the same time.
-    const same = equalDigests(digest, found?.bytes ?? NOBODY);
-    return found !== undefined && same ? verdictOf(found, now()) : UNKNOWN;
+  function verdict(digest: string, key: KeyLookup): Verdict {
+    if (key === 'store failed') return STORE_FAILED;
+    // An unknown key is compared as well, so that both take the same time.
+    const matches = equalDigests(digest, key?.bytes ?? UNKNOWN_KEY_BYTES);
+    return key !== undefined && matches ? verdictOf(key, now()) : UNKNOWN;
   }
 
-  function scheme(find: (digest: string, exchange: Exchange) => Found | Promise<Found>): Authenticator {
+  function scheme(find: (digest: string, exchange: Exchange) => KeyLookup | Promise<KeyLookup>): Authenticator {
     return {
       scheme: 'api-key',
       challenge: reading.challenge,
@@ -121,8 +136,10 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
         if (form === 'broken') return BAD_CHECKSUM;
         if (form === 'opaque' && JWT_LIKE.test(token) && !reading.inHeader(exchange.request)) return ABSENT;
         const digest = digestOf(token);
-        const found = find(digest, exchange);
-        return isThenable(found) ? Promise.resolve(found).then((late) => weigh(digest, late)) : weigh(digest, found);
+        const lookup = find(digest, exchange);
+        return isThenable(lookup)
+          ? Promise.resolve(lookup).then((key) => verdict(digest, key))
+          : verdict(digest, lookup);
       },
     };
   }
@@ -132,39 +149,42 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
     const { find, invalidate, invalidateAll } = cachedKeyStore(options.store, options, now);
     return { ...scheme(find), invalidate, invalidateAll };
   }
-  if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or a "store"');
-  const stray = Object.keys(LOOKUP_OPTIONS).find((name) => name in options);
-  if (stray !== undefined) throw new OptionError(`gatewarden: apiKeys takes "${stray}" only with a "store"`);
-  let set = keySet(options.keys, digestOf, prefix);
+  if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or "store"');
+  const storeOnly = Object.keys(LOOKUP_OPTIONS).find((name) => name in options);
+  if (storeOnly !== undefined) throw new OptionError(`gatewarden: apiKeys takes "${storeOnly}" only with "store"`);
+  let keys = keySet(options.keys, digestOf, prefix);
   return {
-    ...scheme((digest) => set.get(digest)),
-    replace(keys) {
-      set = keySet(keys, digestOf, prefix);
+    ...scheme((digest) => keys.get(digest)),
+    replace(newKeys) {
+      keys = keySet(newKeys, digestOf, prefix);
     },
   };
 }
 
-/** Where keys are looked for. */
+/** Reads keys from the header, the bearer token, or both. */
 function readingOf({ header = 'X-API-Key', bearer = true }: ReadingOptions) {
   boolean('apiKeys', 'bearer', bearer);
   const field = header === false ? undefined : fieldName('apiKeys', 'header', header);
-  if (field === undefined && !bearer) throw new OptionError('gatewarden: apiKeys needs "header" or "bearer"');
-  if (field === 'authorization')
-    throw badOption('apiKeys', 'header', 'must not be Authorization: use "bearer"', header);
+  if (field === undefined && !bearer) {
+    throw new OptionError('gatewarden: apiKeys reads no keys; set "header" to a header name, or "bearer" to true');
+  }
+  if (field === 'authorization') {
+    throw badOption('apiKeys', 'header', 'must not be Authorization', header, 'use "bearer" for bearer tokens');
+  }
 
-  function own(request: RequestView): Credentials {
+  function readHeader(request: RequestView): Credentials {
     return field === undefined ? ABSENT : readFieldToken(request, field);
   }
 
   return {
     challenge: bearer ? 'Bearer' : String(header),
-    inHeader: (request: RequestView) => own(request).kind === 'present',
+    inHeader: (request: RequestView) => readHeader(request).kind === 'present',
     read(request: RequestView): Credentials {
-      const key = own(request);
+      const key = readHeader(request);
       const token = bearer ? readBearer(request) : ABSENT;
       if (key.kind === 'malformed' || token.kind === 'absent') return key;
       if (key.kind === 'absent' || token.kind === 'malformed') return token;
-      return key.token === token.token ? key : CONTRADICTING;
+      return key.token === token.token ? key : CONFLICTING;
     },
   };
 }

@@ -2,21 +2,21 @@ import { randomBytes } from 'node:crypto';
 
 export const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
-/** The largest multiple of 62 that a byte can hold: bytes from here on would make the first digits likelier. */
-const FAIR = 248;
+/** The largest multiple of 62 in a byte. Larger bytes are discarded: they would make the first digits more likely. */
+const UNBIASED_BYTES = 248;
 
-/** That many random digits, each as likely as any other: 5.95 bits a digit. */
+/** Random base62 digits, each equally likely: 5.95 bits a digit. */
 export function randomBase62(length: number): string {
   let text = '';
   while (text.length < length) {
     for (const byte of randomBytes(length - text.length)) {
-      if (byte < FAIR) text += BASE62.charAt(byte % 62);
+      if (byte < UNBIASED_BYTES) text += BASE62.charAt(byte % 62);
     }
   }
   return text;
 }
 
-/** A whole number from zero in that many digits, the highest first. */
+/** A non-negative integer in exactly `length` digits, the most significant first. */
 export function base62(value: number, length: number): string {
   let text = '';
   let rest = value;

@@ -1,3 +1,4 @@
+/** CRC-32 of IEEE 802.3, with its bits reversed. */
 const POLYNOMIAL = 0xedb88320;
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -6,7 +7,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return rest;
 });
 
-/** CRC-32 of the first `length` characters of ASCII text. Node's own is missing from 22.0 and 22.1, and no faster. */
+/** CRC-32 of the first `length` characters of ASCII text. Node 22.0 and 22.1 do not have `zlib.crc32`, and it is no faster. */
 export function crc32(text: string, length = text.length): number {
   let crc = -1;
   for (let i = 0; i < length; i++) crc = (TABLE[(crc ^ text.charCodeAt(i)) & 0xff] ?? 0) ^ (crc >>> 8);

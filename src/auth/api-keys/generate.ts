@@ -1,5 +1,5 @@
 import { type Duration, milliseconds } from '../../core/duration.js';
-import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
+import { badOption, badSecret, checkOptionNames, clock, type OptionNames } from '../../core/option.js';
 import { epochMilliseconds, storedTime, type Time } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
@@ -7,47 +7,56 @@ import { isKeyId, keyPrefix, newKey, newKeyId } from './key-format.js';
 import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 interface NewKeyOptions {
-  /** From this moment on the key is refused: later than now. Default never. */
+  /** The new key is refused from this time on. It must be later than now. Default never. */
   readonly expiresAt?: Time;
-  /** Default `gk_live_`. */
+  /** The beginning of the key. Default `gk_live_`. */
   readonly prefix?: string;
-  /** That of the `apiKeys` which gets the record. Default none. */
+  /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-/** What `generateApiKey` takes. */
+/** Options of `generateApiKey`. */
 export interface GenerateApiKeyOptions extends NewKeyOptions {
-  /** `principal.id`. Default the record's id, a client of its own. */
+  /** `principal.id`. Default the record's id, for a new client. */
   readonly clientId?: string;
-  /** For people. */
+  /** A name for people. */
   readonly name?: string;
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
   /** `principal.limits`. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** `principal.metadata`: anything that JSON can hold. */
+  /** `principal.metadata`: any JSON value. */
   readonly metadata?: unknown;
 }
 
-/** What `rotateApiKey` takes beside the record. */
+/** Options of `rotateApiKey`. */
 export interface RotateApiKeyOptions extends NewKeyOptions {
-  /** How long the keys so far stay good, unless they end before. */
+  /** How long the earlier keys stay valid, unless they expire before. */
   readonly overlap: Duration;
 }
 
-/** A new key, which is nowhere else, and what to keep of it. */
+/** A new key, and the record to store. The key itself is not stored anywhere. */
 export interface GeneratedApiKey {
   readonly key: string;
   readonly record: ApiKeyRecord;
 }
 
-const NEW_KEY: readonly string[] = ['expiresAt', 'prefix', 'pepper', 'now'] satisfies (keyof NewKeyOptions)[];
+const NEW_KEY_OPTIONS: OptionNames<NewKeyOptions> = { expiresAt: true, prefix: true, pepper: true, now: true };
+const GENERATE_OPTIONS: OptionNames<GenerateApiKeyOptions> = {
+  clientId: true,
+  name: true,
+  scopes: true,
+  limits: true,
+  metadata: true,
+  ...NEW_KEY_OPTIONS,
+};
+const ROTATE_OPTIONS: OptionNames<RotateApiKeyOptions> = { overlap: true, ...NEW_KEY_OPTIONS };
 
 /**
- * Makes a key of 256 random bits, `gk_live_<id><secret><checksum>`, and the record to store, which holds its digest only.
- * The key cannot be had again.
+ * Generates a key of 256 random bits, `gk_live_<id><secret><checksum>`, and the record to store, which contains only its
+ * digest. The key cannot be recovered from the record.
  *
  * ```ts
  * const { key, record } = generateApiKey({ clientId: 'acme', scopes: ['generate'], limits: { perHour: 100 } })
@@ -56,10 +65,10 @@ const NEW_KEY: readonly string[] = ['expiresAt', 'prefix', 'pepper', 'now'] sati
  */
 export function generateApiKey(options: GenerateApiKeyOptions = {}): GeneratedApiKey {
   const factory = 'generateApiKey';
-  checkOptionNames(factory, options, ['clientId', 'name', 'scopes', 'limits', 'metadata', ...NEW_KEY]);
+  checkOptionNames(factory, options, GENERATE_OPTIONS);
   const id = newKeyId();
   const { clientId = id, name, scopes = [], limits, metadata } = options;
-  const { key, entry } = keyAndDigest(factory, options, id, clock(factory, options.now));
+  const { key, entry } = keyAndDigest(factory, options, id, currentTime(factory, options));
   const record: ApiKeyRecord = {
     id,
     clientId,
@@ -75,43 +84,42 @@ export function generateApiKey(options: GenerateApiKeyOptions = {}): GeneratedAp
 }
 
 /**
- * Makes another key for a record. The keys so far end after `overlap`, or when they would have ended; those that have ended
- * are left out. Client, quota and usage stay what they are.
+ * Generates another key for a record. The earlier keys expire after `overlap`, or when they would have expired anyway; keys
+ * that have expired are removed. The client, its quota and its usage stay the same.
  *
  * ```ts
- * const { key, record } = rotateApiKey(before, { overlap: '7d' })
+ * const { key, record } = rotateApiKey(currentRecord, { overlap: '7d' })
  * ```
  * @throws OptionError
  */
 export function rotateApiKey(record: ApiKeyRecord, options: RotateApiKeyOptions): GeneratedApiKey {
   const factory = 'rotateApiKey';
-  checkOptionNames(factory, options, ['overlap', ...NEW_KEY]);
-  const now = clock(factory, options.now);
-  const until = now + milliseconds(factory, 'overlap', options.overlap);
-  const kept = acceptedKeys(factory, 'record', record).flatMap(({ notBefore, expiresAt }, i): ApiKeyDigest[] => {
-    const before = record.digests[i];
-    // What would begin after the overlap would never be good.
-    if (before === undefined || expiresAt <= now || notBefore >= until) return [];
-    return [{ ...before, expiresAt: storedTime(factory, 'overlap', Math.min(expiresAt, until)) }];
+  checkOptionNames(factory, options, ROTATE_OPTIONS);
+  const now = currentTime(factory, options);
+  const overlapEnd = now + milliseconds(factory, 'overlap', options.overlap);
+  const earlier = acceptedKeys(factory, 'record', record).flatMap(({ notBefore, expiresAt }, i): ApiKeyDigest[] => {
+    const entry = record.digests[i];
+    // A key that would begin after the overlap would never be valid.
+    if (entry === undefined || expiresAt <= now || notBefore >= overlapEnd) return [];
+    return [{ ...entry, expiresAt: storedTime(factory, 'overlap', Math.min(expiresAt, overlapEnd)) }];
   });
   const { key, entry } = keyAndDigest(factory, options, isKeyId(record.id) ? record.id : newKeyId(), now);
-  return { key, record: { ...record, digests: [...kept, entry] } };
+  return { key, record: { ...record, digests: [...earlier, entry] } };
 }
 
 function keyAndDigest(factory: string, options: NewKeyOptions, id: string, now: number) {
   const { expiresAt, pepper } = options;
   const digest = keyDigest(factory, pepper);
-  const ends = expiresAt === undefined ? {} : { expiresAt: storedTime(factory, 'expiresAt', expiresAt) };
+  const expiry = expiresAt === undefined ? {} : { expiresAt: storedTime(factory, 'expiresAt', expiresAt) };
   if (expiresAt !== undefined && !((epochMilliseconds(expiresAt) ?? 0) > now)) {
     throw badOption(factory, 'expiresAt', 'must be later than now', expiresAt);
   }
   const key = newKey(keyPrefix(factory, options.prefix), id);
-  return { key, entry: { digest: digest(key), ...ends } };
+  return { key, entry: { digest: digest(key), ...expiry } };
 }
 
-function clock(factory: string, now: (() => number) | undefined = Date.now): number {
-  if (typeof now !== 'function') throw badOption(factory, 'now', 'must be a function', now);
-  const time = now();
-  if (!Number.isFinite(time)) throw badSecret(factory, 'now', 'must give epoch milliseconds');
+function currentTime(factory: string, options: NewKeyOptions): number {
+  const time = clock(factory, options.now)();
+  if (!Number.isFinite(time)) throw badSecret(factory, 'now', 'must return epoch milliseconds');
   return time;
 }

@@ -2,7 +2,7 @@ import { badOption } from '../../core/option.js';
 import { base62, randomBase62 } from './base62.js';
 import { crc32 } from './crc32.js';
 
-/** Stands before every generated key, unless set otherwise: what a scanner for leaked secrets looks for. */
+/** The beginning of every generated key by default, which scanners for leaked secrets look for. */
 export const DEFAULT_PREFIX = 'gk_live_';
 
 const PREFIX = /^[A-Za-z][A-Za-z0-9_-]{1,30}_$/;
@@ -13,10 +13,15 @@ const SECRET_LENGTH = 43;
 const CHECKSUM_LENGTH = 6;
 const KEY_ID = /^[0-9A-Za-z]{12}$/;
 
-/** A prefix as generated keys may have it: it ends in `_`, so that it is no beginning of an ordinary word. */
+/** Checks the prefix of generated keys. It ends in `_`, so that no ordinary word begins with it. @throws OptionError */
 export function keyPrefix(factory: string, value: unknown = DEFAULT_PREFIX): string {
   if (typeof value !== 'string' || !PREFIX.test(value)) {
-    throw badOption(factory, 'prefix', 'must be 3 to 32 letters, digits, - or _, a letter first and _ last', value);
+    throw badOption(
+      factory,
+      'prefix',
+      'must be 3 to 32 letters, digits, "-" or "_", beginning with a letter and ending with "_"',
+      value,
+    );
   }
   return value;
 }
@@ -30,8 +35,8 @@ export function newKeyId(): string {
 }
 
 /**
- * A new key: `<prefix><id><secret><checksum>`, the checksum being the CRC-32 of all before it. The id is no secret: it names
- * the record to people and in the audit.
+ * A new key: `<prefix><id><secret><checksum>`. The checksum is the CRC-32 of everything before it. The id is not secret: it
+ * names the record for people and in the audit.
  */
 export function newKey(prefix: string, id: string): string {
   const body = prefix + id + randomBase62(SECRET_LENGTH);
@@ -39,13 +44,13 @@ export function newKey(prefix: string, id: string): string {
 }
 
 /**
- * The form of a token, by position alone: `generated` as by `newKey`, `broken` where it has the prefix and is not, such as
- * after a slip of the hand, and `opaque` without the prefix.
+ * The form of a token, without any look-up: `generated` for a complete key of `newKey`, `broken` for any other token with
+ * the prefix, such as a key with a typing error, and `opaque` for a token without the prefix.
  */
 export function keyForm(token: string, prefix: string): 'generated' | 'broken' | 'opaque' {
   if (!token.startsWith(prefix)) return 'opaque';
-  const checked = prefix.length + ID_LENGTH + SECRET_LENGTH;
-  return token.length === checked + CHECKSUM_LENGTH && token.endsWith(base62(crc32(token, checked), CHECKSUM_LENGTH))
-    ? 'generated'
-    : 'broken';
+  const bodyLength = prefix.length + ID_LENGTH + SECRET_LENGTH;
+  const isComplete =
+    token.length === bodyLength + CHECKSUM_LENGTH && token.endsWith(base62(crc32(token, bodyLength), CHECKSUM_LENGTH));
+  return isComplete ? 'generated' : 'broken';
 }

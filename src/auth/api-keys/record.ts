@@ -2,34 +2,38 @@ import type { Time } from '../../core/time.js';
 
 /** One key of a record. */
 export interface ApiKeyDigest {
-  /** Of the key, by `digestApiKey`: 64 lower-case hexadecimal digits. */
+  /** The key's digest, from `digestApiKey`: 64 lower-case hexadecimal digits. */
   readonly digest: string;
-  /** Until this moment the key is refused. Default from ever. */
+  /** The key is refused before this time. Default no beginning. */
   readonly notBefore?: Time;
-  /** From this moment on the key is refused. Default never. */
+  /** The key is refused from this time on. Default never. */
   readonly expiresAt?: Time;
 }
 
 /**
- * What a service keeps of a client's API keys: plain data for a file or a database, with no key in it. It may have several
- * keys, so that one can be changed for another while both are good; quota, usage and ownership hang on `clientId` and do
- * not notice.
+ * What a service stores of a client's API keys: plain data for a file or a database, without the keys. A record may have
+ * several keys, so that a client can change from one to another while both are valid. Quota, usage and ownership depend on
+ * `clientId` only, so rotating a key does not affect them.
+ *
+ * ```ts
+ * const record: ApiKeyRecord = { id: 'acme-1', clientId: 'acme', digests: [{ digest: digestApiKey(key) }] }
+ * ```
  */
 export interface ApiKeyRecord {
-  /** Names the record in `principal.credentialId` and the audit: 1 to 128 printable characters. */
+  /** `principal.credentialId` and the record's name in the audit: 1 to 128 printable characters. */
   readonly id: string;
   /** `principal.id`: 1 to 128 printable characters. */
   readonly clientId: string;
-  /** For people. */
+  /** A name for people. */
   readonly name?: string;
-  /** At least one. */
+  /** The client's keys, at least one. */
   readonly digests: readonly ApiKeyDigest[];
   /** Scopes of the principal (RFC 6749 section 3.3). Default none. */
   readonly scopes?: readonly string[];
-  /** Whether the keys are good at all. Default true. */
+  /** Whether the keys are accepted. Default true. */
   readonly enabled?: boolean;
-  /** `principal.limits`: figures by a name that the service chose, finite and not negative. */
+  /** `principal.limits`: finite numbers of at least 0, by names that the service chooses. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** `principal.metadata`: anything that JSON can hold. */
+  /** `principal.metadata`: any JSON value. */
   readonly metadata?: unknown;
 }

@@ -1,62 +1,84 @@
-import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
+import { badOption, checkOptionNames, OptionError, type OptionNames } from '../../core/option.js';
 import type { Authenticator } from '../authenticator.js';
 import { readFieldToken } from '../field-token.js';
-import { jwtAuthenticator } from './jwt.js';
-import type { JwksOptions } from './remote-keys.js';
+import { jwtAuthenticator } from './jwt-authenticator.js';
+import { type JwksOptions, jwksUrl } from './remote-keys.js';
+import type { Claims } from './token-principal.js';
 
-/** What `cloudflareAccess` takes. */
+/** The options of `cloudflareAccess`. */
 export interface CloudflareAccessOptions {
-  /** The team's domain: `my-team`, or `my-team.cloudflareaccess.com`. */
+  /** The team domain: `my-team` or `my-team.cloudflareaccess.com`. */
   readonly teamDomain: string;
   /** The Application Audience (AUD) tag, or several. */
   readonly audience: string | readonly string[];
-  /** Where the team's keys are, if elsewhere than under its domain: behind a proxy, or in tests. */
+  /**
+   * The URL of the team's keys. Default `/cdn-cgi/access/certs` of the team domain. Set it behind a proxy or in tests.
+   */
   readonly certsUrl?: string;
-  /** How the keys are asked for. */
+  /** How the keys are fetched and cached. */
   readonly jwks?: JwksOptions;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
+const FACTORY = 'cloudflareAccess';
+const OPTIONS: OptionNames<CloudflareAccessOptions> = {
+  teamDomain: true,
+  audience: true,
+  certsUrl: true,
+  jwks: true,
+  now: true,
+};
 const SUFFIX = '.cloudflareaccess.com';
 const TEAM = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /**
- * Lets in whoever Cloudflare Access has let in: verifies `Cf-Access-Jwt-Assertion` against the team's keys, issuer and
- * audience. `Cf-Access-Authenticated-User-Email` and the like mean nothing by themselves: anybody can send them who finds
- * a way around Cloudflare. `principal.id` is the user's email address, or a service token's common name.
+ * Accepts users and services that Cloudflare Access has authenticated. It verifies the token in
+ * `Cf-Access-Jwt-Assertion` against the keys, issuer and audience of the team. `principal.id` is the user's email
+ * address, or the common name of a service token.
+ *
+ * It ignores `Cf-Access-Authenticated-User-Email` and similar headers: a client that reaches the service directly can
+ * send any value in them.
  *
  * ```ts
  * authenticate(cloudflareAccess({ teamDomain: 'my-team', audience: process.env.ACCESS_AUD ?? '' }))
  * ```
- * @throws OptionError
+ * @throws OptionError for a bad team domain, a missing audience, or any other bad option
  * @see https://developers.cloudflare.com/cloudflare-one/access-controls/applications/http-apps/authorization-cookie/validating-json/
  */
 export function cloudflareAccess(options: CloudflareAccessOptions): Authenticator {
-  const factory = 'cloudflareAccess';
-  checkOptionNames(factory, options, ['teamDomain', 'audience', 'certsUrl', 'jwks', 'now']);
-  const { teamDomain, audience, jwks = {}, now = Date.now } = options;
-  const team =
-    typeof teamDomain === 'string' && teamDomain.endsWith(SUFFIX) ? teamDomain.slice(0, -SUFFIX.length) : teamDomain;
-  if (typeof team !== 'string' || !TEAM.test(team)) {
-    throw badOption(factory, 'teamDomain', `must be the name of a team, or that and ${SUFFIX}`, teamDomain);
-  }
-  if (audience === undefined) throw new OptionError(`gatewarden: ${factory} "audience" must be given`);
-  const origin = `https://${team}${SUFFIX}`;
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const { audience, jwks = {}, now } = options;
+  const origin = `https://${teamName(options.teamDomain)}${SUFFIX}`;
+  if (audience === undefined) throw new OptionError(`gatewarden: ${FACTORY} "audience" must be given`);
+  const certsUrl = jwksUrl(FACTORY, 'certsUrl', options.certsUrl ?? `${origin}/cdn-cgi/access/certs`);
   return jwtAuthenticator(
-    factory,
+    FACTORY,
     'cloudflare-access',
     'Cloudflare-Access',
     (request) => readFieldToken(request, 'cf-access-jwt-assertion'),
     {
       algorithms: ['RS256'],
-      jwksUrl: options.certsUrl ?? `${origin}/cdn-cgi/access/certs`,
+      jwksUrl: certsUrl.href,
       jwks,
       issuer: origin,
       audience,
-      subject: ({ email, common_name: name }) =>
-        [email, name].find((id) => typeof id === 'string' && id !== '') as string,
-      now,
+      subject: emailOrCommonName,
+      ...(now === undefined ? {} : { now }),
     },
   );
+}
+
+function teamName(teamDomain: unknown): string {
+  const name =
+    typeof teamDomain === 'string' && teamDomain.endsWith(SUFFIX) ? teamDomain.slice(0, -SUFFIX.length) : teamDomain;
+  if (typeof name !== 'string' || !TEAM.test(name)) {
+    throw badOption(FACTORY, 'teamDomain', `must be a team name, alone or followed by ${SUFFIX}`, teamDomain);
+  }
+  return name;
+}
+
+/** Tokens of users have an email address. Tokens of services have a common name instead. */
+function emailOrCommonName({ email, common_name: commonName }: Claims): string | undefined {
+  return [email, commonName].find((id): id is string => typeof id === 'string' && id !== '');
 }

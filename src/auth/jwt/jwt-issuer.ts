@@ -1,70 +1,83 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { type Duration, milliseconds } from '../../core/duration.js';
-import { badOption, checkOptionNames } from '../../core/option.js';
+import { checkOptionNames, clock, type OptionNames, text } from '../../core/option.js';
 import { checkAlgorithms, importKey, type JwtAlgorithm, type JwtKey } from './key.js';
 
-/** What `jwtIssuer` takes. */
+/** The options of `jwtIssuer`. */
 export interface JwtIssuerOptions {
+  /** The algorithm that signs the tokens. */
   readonly algorithm: JwtAlgorithm;
   /** The HMAC secret, or the private key. */
   readonly key: JwtKey;
-  /** Names the key in the header, where `jwt({ keys })` has several. */
+  /** The key's id, for the token header. `jwt({ keys })` needs it. Default none. */
   readonly kid?: string;
-  /** `iss`. */
+  /** The `iss` claim. Default none. */
   readonly issuer?: string;
-  /** `aud`. */
+  /** The `aud` claim. Default none. */
   readonly audience?: string | readonly string[];
-  /** How long a token is good. At most 400 days. */
+  /** How long a token is valid. At most 400 days. */
   readonly expiresIn: Duration;
-  /** `typ` of the header. Default `JWT`. */
+  /** `typ` in the token header. Default `JWT`. */
   readonly typ?: string;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-/** Made by `jwtIssuer`. */
+/** Signs tokens. Created by `jwtIssuer`. */
 export interface JwtIssuer {
   /**
-   * A signed token with these claims, such as `sub` and `scope`, and with `iat`, `exp`, `jti` (a random UUID), `iss` and
-   * `aud` of its own.
-   * @throws TypeError where the claims hold one of those
+   * Returns a signed token with these claims, such as `sub` and `scope`. The issuer adds `iat`, `exp`, `jti` (a random
+   * UUID), `iss` and `aud`.
+   *
+   * ```ts
+   * const token = await issuer.issue({ sub: 'alice', scope: 'generate' })
+   * ```
+   * @throws TypeError if the claims already contain one of those five
    */
   issue(claims: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
+const OPTIONS: OptionNames<JwtIssuerOptions> = {
+  algorithm: true,
+  key: true,
+  kid: true,
+  issuer: true,
+  audience: true,
+  expiresIn: true,
+  typ: true,
+  now: true,
+};
 const MAX_LIFETIME = 400 * 86_400_000;
-const OWN_CLAIMS = ['iat', 'exp', 'jti', 'iss', 'aud'];
+const RESERVED_CLAIMS = ['iat', 'exp', 'jti', 'iss', 'aud'];
 
 /**
- * Issues tokens that `jwt` takes.
+ * Creates an issuer of tokens that `jwt` accepts.
  *
  * ```ts
  * const issuer = jwtIssuer({ algorithm: 'HS256', key: process.env.JWT_SECRET ?? '', expiresIn: '24h' })
  * const token = await issuer.issue({ sub: 'alice', scope: 'generate' })
  * ```
- * @throws OptionError for a weak key, one of another kind, or a bad option. No message shows a key.
+ * @throws OptionError for a key that is too weak or does not fit the algorithm, or for a bad option. No message
+ * contains the key.
  */
 export function jwtIssuer(options: JwtIssuerOptions): JwtIssuer {
   const factory = 'jwtIssuer';
-  const names = ['algorithm', 'key', 'kid', 'issuer', 'audience', 'expiresIn', 'typ', 'now'];
-  checkOptionNames(factory, options, names);
-  const { algorithm, kid, issuer, audience, typ = 'JWT', now = Date.now } = options;
+  checkOptionNames(factory, options, OPTIONS);
+  const { algorithm, kid, issuer, audience, typ = 'JWT' } = options;
   const [alg] = checkAlgorithms(factory, [algorithm]) as readonly [JwtAlgorithm];
   const key = importKey(factory, 'key', options.key, [alg], 'sign');
   const lifetime = milliseconds(factory, 'expiresIn', options.expiresIn, MAX_LIFETIME);
   for (const [name, value] of Object.entries({ kid, issuer, typ })) {
-    if (value !== undefined && (typeof value !== 'string' || value === '')) {
-      throw badOption(factory, name, 'must be a non-empty string', value);
-    }
+    if (value !== undefined) text(factory, name, value);
   }
-  if (typeof now !== 'function') throw badOption(factory, 'now', 'must be a function', now);
+  const now = clock(factory, options.now);
   const header = { alg, typ, ...(kid === undefined ? {} : { kid }) };
 
   return {
     async issue(claims) {
-      const own = OWN_CLAIMS.find((name) => Object.hasOwn(claims, name));
-      if (own !== undefined) throw new TypeError(`gatewarden: jwtIssuer sets the claim "${own}" itself`);
+      const reserved = RESERVED_CLAIMS.find((name) => Object.hasOwn(claims, name));
+      if (reserved !== undefined) throw new TypeError(`gatewarden: jwtIssuer sets the claim "${reserved}" itself`);
       const time = now();
       const token = new SignJWT({ ...claims })
         .setProtectedHeader(header)

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, KeyObject } from 'node:crypto';
 import { badOption, badSecret } from '../../core/option.js';
 
-/** Signature algorithms of RFC 7518 section 3.1 and RFC 8037, those that a token may be verified by. */
+/** The signature algorithms (RFC 7518 section 3.1, RFC 8037). `none` is not one of them. */
 export type JwtAlgorithm =
   | 'HS256'
   | 'HS384'
@@ -18,14 +18,16 @@ export type JwtAlgorithm =
   | 'EdDSA';
 
 /**
- * A key: of HMAC a secret (a string is its UTF-8 bytes), of the others a public key in PEM, a JWK, or Node's `KeyObject`.
+ * A key. For HMAC, a secret: a string (its UTF-8 bytes), bytes, a JWK of type `oct` or a `KeyObject`. For the other
+ * algorithms, a public key to verify with or a private key to sign with: PEM, a JWK or a `KeyObject`.
  */
 export type JwtKey = string | Uint8Array | KeyObject | JsonWebKey;
 
 interface Kind {
   readonly family: 'HMAC' | 'RSA' | 'EC' | 'EdDSA';
-  /** Least bytes of a secret (RFC 7518 section 3.2), or the curve. */
+  /** The minimum length of an HMAC secret (RFC 7518 section 3.2). */
   readonly bytes?: number;
+  /** The curve that an EC algorithm needs (RFC 7518 section 3.4). */
   readonly curve?: string;
 }
 
@@ -46,26 +48,30 @@ const KINDS: Readonly<Record<JwtAlgorithm, Kind>> = {
 };
 const MIN_RSA_BITS = 2048;
 
-/** Checks a list of algorithms: of one family, so that a key can never be taken for one of another. */
+/**
+ * Checks a list of algorithms. They must be of one family, so that a public key is never used as an HMAC secret.
+ * @throws OptionError
+ */
 export function checkAlgorithms(factory: string, algorithms: unknown): readonly JwtAlgorithm[] {
   const known = Object.keys(KINDS);
   if (!Array.isArray(algorithms) || algorithms.length === 0 || !algorithms.every((name) => known.includes(name))) {
-    throw badOption(factory, 'algorithms', `must be a list of one or more of ${known.join(', ')}`, algorithms);
+    throw badOption(factory, 'algorithms', `must list one or more of ${known.join(', ')}`, algorithms);
   }
   const list = [...(algorithms as JwtAlgorithm[])];
   if (new Set(list.map((name) => KINDS[name].family)).size > 1) {
-    throw badOption(factory, 'algorithms', 'must be of one family: HS*, RS* and PS*, ES*, or EdDSA', algorithms);
+    throw badOption(factory, 'algorithms', 'must be of one family (HS*, RS* and PS*, ES*, or EdDSA)', algorithms);
   }
   return list;
 }
 
+/** Whether these algorithms use a secret rather than a key pair. */
 export function isHmac(algorithms: readonly JwtAlgorithm[]): boolean {
   return algorithms.some((name) => KINDS[name].family === 'HMAC');
 }
 
 /**
- * The key as jose takes it, if it is good for all of these algorithms.
- * @throws OptionError that shows nothing of it
+ * The key in the form that jose accepts.
+ * @throws OptionError if the key does not fit all of these algorithms. The message contains no part of the key.
  */
 export function importKey(
   factory: string,
@@ -76,16 +82,16 @@ export function importKey(
 ): KeyObject {
   const imported = isHmac(algorithms) ? secretKey(factory, option, key) : asymmetricKey(factory, option, key, use);
   for (const name of algorithms) {
-    const { family, bytes, curve } = KINDS[name];
+    const { family, bytes = 0, curve } = KINDS[name];
     const { asymmetricKeyType: type, asymmetricKeyDetails: details } = imported;
-    if (family === 'HMAC' && (imported.symmetricKeySize ?? 0) < (bytes ?? 0)) {
-      throw badSecret(factory, option, `must be at least ${bytes} bytes for ${name}`);
+    if (family === 'HMAC' && (imported.symmetricKeySize ?? 0) < bytes) {
+      throw badSecret(factory, option, `must be at least ${bytes} bytes long for ${name}`);
     }
     if (family === 'RSA' && (type !== 'rsa' || (details?.modulusLength ?? 0) < MIN_RSA_BITS)) {
       throw badSecret(factory, option, `must be an RSA key of at least ${MIN_RSA_BITS} bits for ${name}`);
     }
     if (family === 'EC' && (type !== 'ec' || details?.namedCurve !== curve)) {
-      throw badSecret(factory, option, `must be a key of the curve ${curve} for ${name}`);
+      throw badSecret(factory, option, `must be an EC key on the curve ${curve} for ${name}`);
     }
     if (family === 'EdDSA' && type !== 'ed25519')
       throw badSecret(factory, option, `must be an Ed25519 key for ${name}`);
@@ -94,15 +100,16 @@ export function importKey(
 }
 
 function secretKey(factory: string, option: string, key: unknown): KeyObject {
-  const rule = 'must be a secret: a string, bytes, a secret KeyObject, or a JWK of type oct';
+  const rule = 'must be an HMAC secret: a string, bytes, a secret KeyObject or a JWK of type oct';
   if (key instanceof KeyObject) {
     if (key.type !== 'secret') throw badSecret(factory, option, rule);
     return key;
   }
   const bytes = secretBytes(key);
   if (bytes === undefined) throw badSecret(factory, option, rule);
-  // Whoever knows a public key could sign with it.
-  if (Buffer.from(bytes).includes('-----BEGIN ')) throw badSecret(factory, option, 'must be a secret, not a PEM key');
+  // A public key as an HMAC secret would let everyone who knows that key sign tokens.
+  if (Buffer.from(bytes).includes('-----BEGIN '))
+    throw badSecret(factory, option, 'must be an HMAC secret, not a PEM key');
   if (bytes.length === 0) throw badSecret(factory, option, 'must not be empty');
   return createSecretKey(bytes);
 }
@@ -116,18 +123,18 @@ function secretBytes(key: unknown): Uint8Array | undefined {
 }
 
 function asymmetricKey(factory: string, option: string, key: unknown, use: 'verify' | 'sign'): KeyObject {
-  const wanted = use === 'sign' ? 'private' : 'public';
-  const rule = `must be a ${wanted} key: PEM, a JWK, or a KeyObject`;
+  const type = use === 'sign' ? 'private' : 'public';
+  const rule = `must be a ${type} key: PEM, a JWK or a KeyObject`;
   try {
     if (key instanceof KeyObject) {
-      if (key.type === wanted) return key;
+      if (key.type === type) return key;
       if (use === 'verify' && key.type === 'private') return createPublicKey(key);
     } else if (typeof key === 'string' || (typeof key === 'object' && key !== null && !(key instanceof Uint8Array))) {
       const source = typeof key === 'string' ? key : { key: key as JsonWebKey, format: 'jwk' as const };
       return use === 'sign' ? createPrivateKey(source) : createPublicKey(source);
     }
   } catch {
-    // Node's own message may show what stood there.
+    // The message of the cause is dropped because it may contain a part of the key.
   }
   throw badSecret(factory, option, rule);
 }

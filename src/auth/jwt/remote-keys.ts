@@ -1,41 +1,47 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
 import { type Duration, milliseconds } from '../../core/duration.js';
-import { badSecret } from '../../core/option.js';
+import { badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
+import { fetchJson } from './fetch-json.js';
 
-/** How `jwksUrl` is asked. */
+/** How the keys of `jwksUrl` are fetched and cached. */
 export interface JwksOptions {
-  /** How long one request may take. Default 5 s. */
+  /** How long one fetch may take. Default `'5s'`, at most 60 s. */
   readonly timeout?: Duration;
-  /** From when on the keys are asked for again: in the background, or first where nobody has come for a minute more. Default 10 min. */
+  /**
+   * The age at which the keys are fetched again. This happens in the background; only if the keys are a minute older
+   * than that, the request waits. Default `'10m'`, at most 1 day.
+   */
   readonly maxAge?: Duration;
-  /** How much longer they are used while they cannot be had anew. Default 1 h. */
+  /**
+   * How long after `maxAge` the keys are still used while the provider does not answer. Default `'1h'`, at most 7 days.
+   */
   readonly staleIfError?: Duration;
-  /** How soon an unknown `kid` makes the keys be asked for again. Default 30 s. */
+  /** The minimum time between two fetches that are caused by an unknown `kid`. Default `'30s'`, at most 1 hour. */
   readonly cooldown?: Duration;
 }
 
-/** The keys cannot be had: the token is neither good nor bad. */
+/** The keys cannot be fetched, so the token cannot be verified. */
 export class KeysUnavailable extends Error {}
-/** No key of the set is the token's. */
+/** The set has no key for the token. */
 export class UnknownKey extends Error {}
 
-/** Told of what is wrong with the provider. */
+/** Reports what is wrong with the provider. */
 export type Report = (error: unknown) => void;
 
 type LocalKeys = ReturnType<typeof createLocalJWKSet>;
 
-const MAX_BYTES = 262_144;
+const OPTIONS: OptionNames<JwksOptions> = { timeout: true, maxAge: true, staleIfError: true, cooldown: true };
 const MAX_KEYS = 100;
-/** How long after `maxAge` a set is still good for whoever comes, while another is asked for. */
+/** How long after `maxAge` a request still uses the old keys while new ones are fetched in the background. */
 const GRACE_MS = 60_000;
-/** How soon a failed request is tried again. */
+/** The pause after a failed fetch. */
 const RETRY_MS = 1000;
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
 /**
- * A provider's public keys (RFC 7517 section 5): asked for when they are first needed, never more than once at a time, and
- * not more often than `cooldown` allows whatever tokens come in. While the provider is down the last set is used on, for
- * a bounded time.
+ * A provider's public keys (RFC 7517 section 5). They are fetched when they are first needed, and there is never more
+ * than one fetch at a time. Tokens with unknown ids cause a fetch at most once per `cooldown`. While the provider is
+ * down, the last set stays in use for a limited time.
  */
 export class RemoteKeys {
   readonly #url: URL;
@@ -49,11 +55,12 @@ export class RemoteKeys {
   #failedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<LocalKeys> | undefined;
 
-  /** @throws OptionError for a URL that is not https (http to this machine will do), or a bad duration */
+  /** @throws OptionError for a URL that is neither https nor http to this machine, or for a bad option */
   constructor(factory: string, url: unknown, options: JwksOptions, now: () => number) {
-    const duration = (name: keyof JwksOptions, ordinary: Duration, max: number) =>
-      milliseconds(factory, `jwks.${name}`, options[name] ?? ordinary, max);
-    this.#url = keysUrl(factory, url);
+    checkOptionNames(`${factory} "jwks"`, options, OPTIONS);
+    const duration = (name: keyof JwksOptions, fallback: Duration, max: number) =>
+      milliseconds(factory, `jwks.${name}`, options[name] ?? fallback, max);
+    this.#url = jwksUrl(factory, 'jwksUrl', url);
     this.#timeout = duration('timeout', '5s', 60_000);
     this.#maxAge = duration('maxAge', '10m', 86_400_000);
     this.#staleIfError = duration('staleIfError', '1h', 7 * 86_400_000);
@@ -66,26 +73,26 @@ export class RemoteKeys {
    * @throws UnknownKey, KeysUnavailable
    */
   async find(header: JWTHeaderParameters, report: Report): ReturnType<LocalKeys> {
-    const keys = await this.#usable(report);
-    const found = await lookUp(keys, header, report);
+    const found = await lookUp(await this.#current(report), header, report);
     if (found !== undefined) return found;
     if (this.#isWithin(this.#cooldown, this.#fetchedAt)) throw new UnknownKey();
-    const anew = await lookUp(await this.#fetch(report), header, report);
-    if (anew === undefined) throw new UnknownKey();
-    return anew;
+    const foundAfterFetch = await lookUp(await this.#fetch(report), header, report);
+    if (foundAfterFetch === undefined) throw new UnknownKey();
+    return foundAfterFetch;
   }
 
-  #usable(report: Report): LocalKeys | Promise<LocalKeys> {
+  #current(report: Report): LocalKeys | Promise<LocalKeys> {
     const keys = this.#isWithin(this.#maxAge + this.#staleIfError, this.#fetchedAt) ? this.#keys : undefined;
     if (keys === undefined) return this.#fetch(report);
     if (this.#isWithin(this.#maxAge, this.#fetchedAt) || !this.#mayRetry()) return keys;
-    const anew = this.#fetch(report).catch(() => keys);
-    // Where nobody came for long, a key may have been taken back since, and nothing says yet that the provider is down.
-    const idle = !this.#isWithin(this.#maxAge + GRACE_MS, this.#fetchedAt) && !(this.#failedAt > this.#fetchedAt);
-    return idle ? anew : keys;
+    const fetched = this.#fetch(report).catch(() => keys);
+    // After a long time without requests, a key may have been withdrawn. Unless the provider is known to be down, this
+    // request waits for the new keys.
+    const wasIdle = !this.#isWithin(this.#maxAge + GRACE_MS, this.#fetchedAt) && !(this.#failedAt > this.#fetchedAt);
+    return wasIdle ? fetched : keys;
   }
 
-  /** Asked this way round, a clock that gives NaN, or that was set back, is as good as no memory. */
+  /** Written so that a clock that returns NaN, or that was set back, makes the keys too old. */
   #isWithin(ms: number, since: number): boolean {
     const age = this.#now() - since;
     return age >= 0 && age <= ms;
@@ -98,7 +105,8 @@ export class RemoteKeys {
 
   #fetch(report: Report): Promise<LocalKeys> {
     if (this.#fetching === undefined && !this.#mayRetry()) return Promise.reject(new KeysUnavailable());
-    this.#fetching ??= this.#load()
+    this.#fetching ??= fetchJson(this.#url, this.#timeout, 'application/jwk-set+json, application/json')
+      .then((json) => createLocalJWKSet(keySet(json)))
       .then(
         (keys) => {
           this.#keys = keys;
@@ -107,8 +115,9 @@ export class RemoteKeys {
         },
         (error: unknown) => {
           this.#failedAt = this.#now();
-          const unavailable = new KeysUnavailable(`the keys of ${this.#url.origin} cannot be had`, { cause: error });
-          // Once, however many wait for them.
+          const message = `gatewarden: could not fetch the keys from ${this.#url.origin}`;
+          const unavailable = new KeysUnavailable(message, { cause: error });
+          // Reported once for each fetch, although many requests may wait for it.
           report(unavailable);
           throw unavailable;
         },
@@ -117,20 +126,6 @@ export class RemoteKeys {
         this.#fetching = undefined;
       });
     return this.#fetching;
-  }
-
-  async #load(): Promise<LocalKeys> {
-    // A redirect could lead to whoever can write one on the provider's site.
-    const response = await fetch(this.#url, {
-      redirect: 'error',
-      signal: AbortSignal.timeout(this.#timeout),
-      headers: { Accept: 'application/jwk-set+json, application/json' },
-    });
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new Error(`the provider answered ${response.status}`);
-    }
-    return createLocalJWKSet(keySet(JSON.parse(await textOf(response))));
   }
 }
 
@@ -142,50 +137,41 @@ async function lookUp(
   try {
     return await keys(header);
   } catch (error) {
-    // Several where no kid says which, or one that is no key: as good as none.
+    // A JOSEError means that no key matches, or that several do and no `kid` selects one.
     if (!(error instanceof errors.JOSEError)) reportOnce(keys, error, report);
     return undefined;
   }
 }
 
-/** Sets of which a key could not be used. Whoever names that key would otherwise fill the log. */
+/** Sets with a key that could not be imported. Without this, a client could fill the log by naming that key. */
 const reported = new WeakSet<LocalKeys>();
 
 function reportOnce(keys: LocalKeys, error: unknown, report: Report): void {
   if (reported.has(keys)) return;
   reported.add(keys);
-  report(new Error('gatewarden: a key of the provider cannot be used', { cause: error }));
+  report(new Error("gatewarden: a key in the provider's key set cannot be used", { cause: error }));
 }
 
-/** A set that holds a secret is not meant for us, and not to be trusted. */
+/** Refuses a set with a secret or a private key: it was not meant to be published and must not be trusted. */
 function keySet(value: unknown): JSONWebKeySet {
   const { keys } = (value ?? {}) as { readonly keys?: unknown };
-  if (!Array.isArray(keys) || keys.length > MAX_KEYS) throw new Error('the provider gave no key set');
+  if (!Array.isArray(keys)) throw new Error('the answer of the provider is not a key set');
+  if (keys.length > MAX_KEYS) throw new Error(`the key set has more than ${MAX_KEYS} keys`);
   for (const key of keys) {
-    if (typeof key !== 'object' || key === null || typeof key.kty !== 'string') throw new Error('the set holds no key');
-    if (key.kty === 'oct' || 'd' in key || 'k' in key) throw new Error('the set holds a private key');
+    if (typeof key !== 'object' || key === null || typeof key.kty !== 'string') {
+      throw new Error('the key set has an entry that is not a key');
+    }
+    if (key.kty === 'oct' || 'd' in key || 'k' in key) throw new Error('the key set contains a private key');
   }
   return { keys };
 }
 
-async function textOf(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > MAX_BYTES) throw new Error('the key set is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function keysUrl(factory: string, value: unknown): URL {
-  const rule = 'must be an https URL without credentials (http only to this machine)';
+/** Checks the URL of a key set. @throws OptionError that does not show the URL, because it may contain a password */
+export function jwksUrl(factory: string, option: string, value: unknown): URL {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
-  const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.includes(url.hostname));
-  if (url === undefined || !secure || url.username !== '' || url.password !== '') {
-    // Not shown: it may hold a password.
-    throw badSecret(factory, 'jwksUrl', rule);
+  const isSecure = url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.includes(url.hostname));
+  if (url === undefined || !isSecure || url.username !== '' || url.password !== '') {
+    throw badSecret(factory, option, 'must be an https URL without credentials, or an http URL of this machine');
   }
   return url;
 }

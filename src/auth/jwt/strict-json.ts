@@ -1,6 +1,7 @@
 /**
- * Reads JSON as `JSON.parse` does, but takes no object that names a member twice: which of two counts is not said, and two
- * readers may differ (RFC 8259 section 4, RFC 7519 section 4). What it gives is frozen throughout: requests share it.
+ * Parses JSON like `JSON.parse`, but refuses an object that names a member twice: JSON does not define which of the two
+ * values counts, so two parsers may disagree (RFC 8259 section 4, RFC 7519 section 4). The result is deeply frozen,
+ * because requests share it.
  * @throws SyntaxError
  */
 export function parseStrictJson(text: string): unknown {
@@ -9,16 +10,16 @@ export function parseStrictJson(text: string): unknown {
   return value;
 }
 
-/** `text` is known to be JSON: only the strings and what nests them have to be told apart. */
+/** `text` must be valid JSON. Then only strings, braces, brackets and commas have to be recognized. */
 function refuseRepeatedNames(text: string): void {
-  /** The names of each object that is open; undefined for an array. */
+  /** One entry for each open object or array: the names seen so far, or undefined for an array. */
   const open: (Set<string> | undefined)[] = [];
-  let nameComes = false;
+  let nextStringIsName = false;
   for (let i = 0; i < text.length; i++) {
     switch (text[i]) {
       case '{':
         open.push(new Set());
-        nameComes = true;
+        nextStringIsName = true;
         break;
       case '[':
         open.push(undefined);
@@ -26,21 +27,21 @@ function refuseRepeatedNames(text: string): void {
       case '}':
       case ']':
         open.pop();
-        nameComes = false;
+        nextStringIsName = false;
         break;
       case ',':
-        nameComes = open.at(-1) !== undefined;
+        nextStringIsName = open.at(-1) !== undefined;
         break;
       case '"': {
         const start = i++;
         while (text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
-        if (nameComes) {
-          // As it reads, not as it is written: "s\u0075b" is "sub".
+        if (nextStringIsName) {
+          // Names are compared after decoding: "s\u0075b" is "sub".
           const name = JSON.parse(text.slice(start, i + 1)) as string;
-          if (open.at(-1)?.has(name) === true) throw new SyntaxError('a member is named twice');
+          if (open.at(-1)?.has(name) === true) throw new SyntaxError('an object names a member twice');
           open.at(-1)?.add(name);
         }
-        nameComes = false;
+        nextStringIsName = false;
         break;
       }
     }

@@ -1,11 +1,14 @@
-import { badOption } from '../../core/option.js';
+import { badOption, callback } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
 
+/** The claims of a verified token. Deeply frozen. */
 export type Claims = Readonly<Record<string, unknown>>;
 
 const MAX_SUBJECT_LENGTH = 512;
 
-/** Makes principals of verified claims; none where they do not say who it is. */
+/**
+ * Returns a function from verified claims to a principal. It returns undefined if the claims do not name the client.
+ */
 export function principalMaker(
   factory: string,
   scheme: string,
@@ -13,16 +16,16 @@ export function principalMaker(
   scopes: (claims: Claims) => readonly string[] = scopesOf,
 ) {
   if (typeof subject !== 'function' && (typeof subject !== 'string' || subject === '')) {
-    throw badOption(factory, 'subject', 'must be the name of a claim, or a function', subject);
+    throw badOption(factory, 'subject', 'must be the name of a claim or a function', subject);
   }
-  if (typeof scopes !== 'function') throw badOption(factory, 'scopes', 'must be a function', scopes);
+  callback(factory, 'scopes', scopes);
   return (claims: Claims, { kid }: Claims): Principal | undefined => {
     const id: unknown =
       typeof subject === 'function' ? subject(claims) : Object.hasOwn(claims, subject) ? claims[subject] : undefined;
     if (typeof id !== 'string' || id === '' || id.length > MAX_SUBJECT_LENGTH) return undefined;
     const granted: unknown = scopes(claims);
     if (!Array.isArray(granted) || !granted.every((scope) => typeof scope === 'string')) {
-      throw new TypeError('gatewarden: "scopes" of jwt must give a list of strings');
+      throw new TypeError(`gatewarden: ${factory} "scopes" must return a list of strings`);
     }
     const { jti, exp } = claims;
     return Object.freeze({
@@ -36,7 +39,7 @@ export function principalMaker(
   };
 }
 
-/** `scope` of RFC 8693 section 4.2, or the lists that providers have instead. */
+/** The `scope` claim (RFC 8693 section 4.2), or the lists that some providers send instead. */
 function scopesOf({ scope, scp, scopes }: Claims): readonly string[] {
   if (typeof scope === 'string') return scope.split(' ').filter((word) => word !== '');
   if (typeof scp === 'string') return scp.split(' ').filter((word) => word !== '');

@@ -1,17 +1,20 @@
 import type { JWTHeaderParameters } from 'jose';
-import { badOption, checkOptionNames, OptionError } from '../../core/option.js';
+import { badOption, checkOptionNames, OptionError, type OptionNames } from '../../core/option.js';
+import { type Time, time } from '../../core/time.js';
 import { importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
 import { type JwksOptions, RemoteKeys, type Report, UnknownKey } from './remote-keys.js';
 
-/** One of several keys, told by the token's `kid`. */
+/** One of several keys. The `kid` of a token selects it. */
 export interface JwtKeyEntry {
+  /** The key's id. Must be unique in the list. */
   readonly kid: string;
+  /** The key that verifies tokens with this `kid`. */
   readonly key: JwtKey;
-  /** From this moment on the key is not used any more. Default never. */
-  readonly expiresAt?: Date;
+  /** From this moment on the key is no longer accepted. Default never. */
+  readonly expiresAt?: Time;
 }
 
-/** Where the keys are. */
+/** The options that say where the keys come from. */
 interface KeyOptions {
   readonly key?: JwtKey;
   readonly keys?: readonly JwtKeyEntry[];
@@ -19,16 +22,18 @@ interface KeyOptions {
   readonly jwks?: JwksOptions;
 }
 
-/** A key, and until when it is good, in epoch milliseconds. */
+/** A key, and the epoch milliseconds until which it is accepted. */
 export interface VerificationKey {
   readonly key: Awaited<ReturnType<RemoteKeys['find']>> | ReturnType<typeof importKey>;
-  readonly until: number;
+  readonly validUntil: number;
 }
 
-/** The key for a token's header; rejects with `UnknownKey` or `KeysUnavailable`. */
+/** Finds the key for a token's header. Rejects with `UnknownKey` or `KeysUnavailable`. */
 export type KeySource = (header: JWTHeaderParameters, report: Report) => Promise<VerificationKey>;
 
-/** @throws OptionError unless exactly one source of keys is given, and its keys are good for the algorithms */
+const ENTRY_OPTIONS: OptionNames<JwtKeyEntry> = { kid: true, key: true, expiresAt: true };
+
+/** @throws OptionError unless exactly one source of keys is given, and its keys fit the algorithms */
 export function keySource(
   factory: string,
   options: KeyOptions,
@@ -37,39 +42,45 @@ export function keySource(
 ): KeySource {
   const { key, keys, jwksUrl, jwks = {} } = options;
   if ([key, keys, jwksUrl].filter((source) => source !== undefined).length !== 1) {
-    throw new OptionError(`gatewarden: ${factory} needs one of "key", "keys" and "jwksUrl"`);
+    throw new OptionError(`gatewarden: ${factory} needs exactly one of "key", "keys" and "jwksUrl"`);
   }
   if (jwksUrl !== undefined) {
-    if (isHmac(algorithms))
-      throw new OptionError(`gatewarden: ${factory} "jwksUrl" gives public keys, not HMAC secrets`);
-    checkOptionNames(`${factory} "jwks"`, jwks, ['timeout', 'maxAge', 'staleIfError', 'cooldown']);
+    if (isHmac(algorithms)) {
+      throw new OptionError(
+        `gatewarden: ${factory} "jwksUrl" provides public keys; HMAC algorithms need a secret in "key" or "keys"`,
+      );
+    }
     const remote = new RemoteKeys(factory, jwksUrl, jwks, now);
-    return async (header, report) => ({ key: await remote.find(header, report), until: Number.POSITIVE_INFINITY });
+    return async (header, report) => ({ key: await remote.find(header, report), validUntil: Number.POSITIVE_INFINITY });
   }
-  if (keys === undefined) {
-    const only = { key: importKey(factory, 'key', key, algorithms, 'verify'), until: Number.POSITIVE_INFINITY };
-    return async () => only;
-  }
+  if (keys !== undefined) return keysById(factory, keys, algorithms, now);
+  const only = { key: importKey(factory, 'key', key, algorithms, 'verify'), validUntil: Number.POSITIVE_INFINITY };
+  return async () => only;
+}
+
+function keysById(
+  factory: string,
+  keys: readonly JwtKeyEntry[],
+  algorithms: readonly JwtAlgorithm[],
+  now: () => number,
+): KeySource {
   if (!Array.isArray(keys) || keys.length === 0) {
     throw new OptionError(`gatewarden: ${factory} "keys" must be a list of at least one { kid, key }`);
   }
-  const byKid = new Map<string, VerificationKey>();
+  const byId = new Map<string, VerificationKey>();
   keys.forEach((entry: JwtKeyEntry, i) => {
     const option = `keys[${i}]`;
-    checkOptionNames(`${factory} "${option}"`, entry, ['kid', 'key', 'expiresAt']);
-    const { kid, expiresAt } = entry;
-    if (typeof kid !== 'string' || kid === '' || byKid.has(kid)) {
-      throw badOption(factory, `${option}.kid`, 'must be a non-empty string, each its own', kid);
+    checkOptionNames(`${factory} "${option}"`, entry, ENTRY_OPTIONS);
+    const { kid } = entry;
+    if (typeof kid !== 'string' || kid === '' || byId.has(kid)) {
+      throw badOption(factory, `${option}.kid`, 'must be a non-empty string that no other key has', kid);
     }
-    if (expiresAt !== undefined && !(expiresAt instanceof Date && Number.isFinite(expiresAt.getTime()))) {
-      throw badOption(factory, `${option}.expiresAt`, 'must be a valid Date', expiresAt);
-    }
-    const imported = importKey(factory, `${option}.key`, entry.key, algorithms, 'verify');
-    byKid.set(kid, { key: imported, until: expiresAt?.getTime() ?? Number.POSITIVE_INFINITY });
+    const validUntil = time(factory, `${option}.expiresAt`, entry.expiresAt) ?? Number.POSITIVE_INFINITY;
+    byId.set(kid, { key: importKey(factory, `${option}.key`, entry.key, algorithms, 'verify'), validUntil });
   });
   return async ({ kid }) => {
-    const found = kid === undefined ? undefined : byKid.get(kid);
-    if (found === undefined || !(now() < found.until)) throw new UnknownKey();
+    const found = kid === undefined ? undefined : byId.get(kid);
+    if (found === undefined || !(now() < found.validUntil)) throw new UnknownKey();
     return found;
   };
 }

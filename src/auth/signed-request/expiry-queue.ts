@@ -1,51 +1,51 @@
-/** A key and its end, in epoch milliseconds. */
+/** A key and the time at which it expires, in epoch milliseconds. */
 export interface Expiry {
   readonly key: string;
   readonly until: number;
 }
 
-/** Keys in the order of their ends: a binary heap, so that adding one and taking the first cost a few steps. */
+/** Keys ordered by expiry: a binary heap, so that adding a key and removing the first take logarithmic time. */
 export class ExpiryQueue {
   readonly #heap: Expiry[] = [];
 
-  /** The key that ends first. */
+  /** The key that expires first. */
   get first(): Expiry | undefined {
     return this.#heap[0];
   }
 
   add(expiry: Expiry): void {
     const heap = this.#heap;
-    let at = heap.length;
+    let index = heap.length;
     heap.push(expiry);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      const above = heap[parent];
-      if (above === undefined || above.until <= expiry.until) break;
-      heap[at] = above;
-      at = parent;
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1;
+      const parent = heap[parentIndex];
+      if (parent === undefined || parent.until <= expiry.until) break;
+      heap[index] = parent;
+      index = parentIndex;
     }
-    heap[at] = expiry;
+    heap[index] = expiry;
   }
 
-  /** Takes the first away. */
+  /** Removes the first key. */
   shift(): void {
     const heap = this.#heap;
     const last = heap.pop();
     if (last === undefined || heap.length === 0) return;
-    let at = 0;
+    let index = 0;
     for (;;) {
-      let child = 2 * at + 1;
-      let below = heap[child];
-      if (below === undefined) break;
-      const right = heap[child + 1];
-      if (right !== undefined && right.until < below.until) {
-        child++;
-        below = right;
+      let childIndex = 2 * index + 1;
+      let child = heap[childIndex];
+      if (child === undefined) break;
+      const right = heap[childIndex + 1];
+      if (right !== undefined && right.until < child.until) {
+        childIndex++;
+        child = right;
       }
-      if (last.until <= below.until) break;
-      heap[at] = below;
-      at = child;
+      if (last.until <= child.until) break;
+      heap[index] = child;
+      index = childIndex;
     }
-    heap[at] = last;
+    heap[index] = last;
   }
 }

@@ -1,34 +1,41 @@
-import { badOption, checkOptionNames, positiveInteger } from '../../core/option.js';
+import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../../core/option.js';
 import { ExpiryQueue } from './expiry-queue.js';
 import type { Remembered, ReplayStore } from './replay-store.js';
 
-/** What `memoryReplayStore` takes. */
+/** Options of `memoryReplayStore`. */
 export interface MemoryReplayStoreOptions {
   /**
-   * Keys held at a time, some 200 bytes each. Requests signed with a right clock take up room for one `window`. Default
-   * 100,000, at most 10,000,000.
+   * The largest number of keys held at a time, about 200 bytes each. A request with an exact timestamp uses one entry for
+   * the length of `tolerance`. Default 100,000, at most 10,000,000.
    */
   readonly maxEntries?: number;
-  /** Epoch milliseconds. It may jump backwards: nothing is then taken for new that may have been here. Default `Date.now`. */
+  /**
+   * The clock, in epoch milliseconds. If it jumps backwards, a key that may have been used before is never reported as
+   * new. Default `Date.now`.
+   */
   readonly now?: () => number;
 }
 
-/** A memory store answers at once. */
+/** A replay store in memory. It answers without a promise. */
 export interface MemoryReplayStore extends ReplayStore {
   readonly since: number;
   has(key: string): boolean;
   remember(key: string, until: number): Remembered;
-  /** Keys held now, for gauges. */
+  /** The number of keys held now, for gauges. */
   readonly size: number;
 }
 
-/** Expired keys freed with each call: more than it can add, so that they leave, and never a long stop. */
-const SWEEP = 2;
+const FACTORY = 'memoryReplayStore';
+const OPTIONS: OptionNames<MemoryReplayStoreOptions> = { maxEntries: true, now: true };
+
+/** Expired keys removed in each call: more than a call can add, and few enough never to block. */
+const REMOVED_PER_CALL = 2;
 
 /**
- * Remembers in this process' memory. Bounded, with no timer; a live key is never given up: while all room is taken by
- * them, new ones are told `full`. For one process only: another one would not know what this one has seen. After a restart,
- * what was signed before it is refused with 503, so that nothing passes twice; clients whose clocks are late wait for as long.
+ * Remembers used nonces in this process. It is bounded and needs no timer. A key is never dropped before it expires: while
+ * the store is full, new keys are answered with `full`. Use it for one process only, because processes do not share it.
+ * After a restart, requests that were signed before the start are refused with 503, so that none passes twice. Clients
+ * whose clock is slow are refused for as long as it is behind.
  *
  * ```ts
  * signedRequest({ keys, replayStore: memoryReplayStore() })
@@ -36,47 +43,46 @@ const SWEEP = 2;
  * @throws OptionError
  */
 export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): MemoryReplayStore {
-  checkOptionNames('memoryReplayStore', options, ['maxEntries', 'now']);
-  const maxEntries = positiveInteger('memoryReplayStore', 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
-  const { now = Date.now } = options;
-  if (typeof now !== 'function') throw badOption('memoryReplayStore', 'now', 'must be a function', now);
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const maxEntries = positiveInteger(FACTORY, 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
+  const now = clock(FACTORY, options.now);
 
-  const ends = new Map<string, number>();
+  const expiryOf = new Map<string, number>();
   const queue = new ExpiryQueue();
-  /** The latest end of a key that was freed. Were the clock set back, that key would look new. */
-  let forgotten = Number.NEGATIVE_INFINITY;
+  /** The latest expiry of a removed key. If the clock is set back, that key would look new. */
+  let latestRemoved = Number.NEGATIVE_INFINITY;
 
-  function free(time: number): void {
-    for (let freed = 0; freed < SWEEP; ) {
+  function removeExpired(time: number): void {
+    for (let removed = 0; removed < REMOVED_PER_CALL; ) {
       const first = queue.first;
       if (first === undefined || !(first.until <= time)) return;
       queue.shift();
-      // Remembered anew, it has a later end and another place in the queue.
-      if (ends.get(first.key) !== first.until) continue;
-      ends.delete(first.key);
-      forgotten = Math.max(forgotten, first.until);
-      freed++;
+      // The key was remembered again since: it has a later expiry, and another place in the queue.
+      if (expiryOf.get(first.key) !== first.until) continue;
+      expiryOf.delete(first.key);
+      latestRemoved = Math.max(latestRemoved, first.until);
+      removed++;
     }
   }
 
   return {
     since: now(),
     get size() {
-      return ends.size;
+      return expiryOf.size;
     },
     has(key) {
-      const end = ends.get(key);
-      return end !== undefined && !(end <= now());
+      const expiry = expiryOf.get(key);
+      return expiry !== undefined && !(expiry <= now());
     },
     remember(key, until) {
       const time = now();
-      free(time);
-      // Asked this way round, a clock or an end that is NaN lets nothing pass as new.
-      if (!(until > time && until > forgotten)) return 'seen';
-      const end = ends.get(key);
-      if (end !== undefined && !(end <= time)) return 'seen';
-      if (end === undefined && ends.size >= maxEntries) return 'full';
-      ends.set(key, until);
+      removeExpired(time);
+      // Written so that NaN, from the clock or the caller, is never `new`.
+      if (!(until > time && until > latestRemoved)) return 'seen';
+      const expiry = expiryOf.get(key);
+      if (expiry !== undefined && !(expiry <= time)) return 'seen';
+      if (expiry === undefined && expiryOf.size >= maxEntries) return 'full';
+      expiryOf.set(key, until);
       queue.add({ key, until });
       return 'new';
     },

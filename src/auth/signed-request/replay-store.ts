@@ -1,26 +1,33 @@
 /**
- * What became of a key that a replay store was asked to remember.
- * - `new`: it was not known, and now is.
- * - `seen`: it is known already, or may be: a key whose time is over cannot be told from one that was forgotten.
- * - `full`: there is no room for it. It is not remembered.
+ * A replay store's answer to `remember`.
+ * - `new`: the key was unknown, and is remembered now.
+ * - `seen`: the key is known, or may have been: its time is over, so it cannot be told from a forgotten one.
+ * - `full`: there is no room. The key is not remembered.
  */
 export type Remembered = 'new' | 'seen' | 'full';
 
 /**
- * Remembers what must not come twice. Of any number of calls with one key exactly one is told `new`, wherever they come
- * from. A key is kept at least until `until`, in epoch milliseconds, and never given up for another before. What cannot
- * be remembered for certain is not `new`: a store that fails throws, rejects, or says `full`.
+ * Remembers keys that must not be used twice. Of any number of `remember` calls with one key, from any process, exactly one
+ * returns `new`. A key is kept at least until `until`, in epoch milliseconds, and is never dropped earlier to make room. A
+ * store that cannot be sure must not return `new`: it throws, rejects, or returns `full`, and the request gets 503.
+ *
+ * ```ts
+ * const store: ReplayStore = {
+ *   remember: async (key, until) => ((await db.insertUnlessPresent(key, until)) ? 'new' : 'seen'),
+ * }
+ * ```
  */
 export interface ReplayStore {
   /**
-   * Since when it remembers, in epoch milliseconds, where it forgets with its process: what was signed before may have been
-   * used, and is refused with 503.
+   * The time from which on the store remembers, in epoch milliseconds, for a store that a restart empties. A request that was
+   * signed before may have been used already, and is refused with 503.
    */
   readonly since?: number;
   /**
-   * Whether a key is remembered, and nothing else: asked before a body is read for a signature that may have been used. A
-   * store without it is asked only afterwards.
+   * Whether a key is remembered, without remembering it. It is called before the body is read, so that a used signature
+   * costs no body. Without it, only `remember` is called, after the body.
    */
   has?(key: string): boolean | Promise<boolean>;
+  /** Remembers a key until the given time, in epoch milliseconds. */
   remember(key: string, until: number): Remembered | Promise<Remembered>;
 }

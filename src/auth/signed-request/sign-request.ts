@@ -1,16 +1,19 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
+import { badOption, badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
+import { checkSecret } from '../secret.js';
 import { canonicalText, contentDigest, KEY_ID, MIN_SECRET_LENGTH, NONCE, TIMESTAMP, VISIBLE } from './canonical.js';
 
-/** What `sign` takes. */
+/** Options of `signRequest`. */
 export interface SignRequestOptions {
+  /** The `id` of the key in the service's `signedRequest`. */
   readonly keyId: string;
-  readonly secret: string;
-  /** Signed in upper case. */
+  /** The key's secret. An `undefined` value, of an environment variable that is not set, is an `OptionError`. */
+  readonly secret: string | undefined;
+  /** The method. It is signed in upper case. */
   readonly method: string;
-  /** The whole URL, as it is then asked for: `fetch` sends its host, path and query. */
+  /** The full URL, exactly as the request uses it: `fetch` sends its host, path and query. */
   readonly url: string | URL;
-  /** Exactly what is sent: strings as UTF-8. Default no body. */
+  /** Exactly the body that is sent. A string is sent as UTF-8. Default no body. */
   readonly body?: string | ArrayBuffer | Uint8Array;
   /** Epoch seconds. Default now. */
   readonly timestamp?: number;
@@ -18,7 +21,7 @@ export interface SignRequestOptions {
   readonly nonce?: string;
 }
 
-/** The headers that make a request a signed one. */
+/** The headers that sign a request. */
 export interface SignatureHeaders extends Readonly<Record<string, string>> {
   readonly 'Content-Digest': string;
   readonly 'X-Key-Id': string;
@@ -27,38 +30,45 @@ export interface SignatureHeaders extends Readonly<Record<string, string>> {
   readonly 'X-Timestamp': string;
 }
 
-const OPTIONS = ['keyId', 'secret', 'method', 'url', 'body', 'timestamp', 'nonce'];
+const FACTORY = 'signRequest';
+const OPTIONS: OptionNames<SignRequestOptions> = {
+  keyId: true,
+  secret: true,
+  method: true,
+  url: true,
+  body: true,
+  timestamp: true,
+  nonce: true,
+};
 
 /**
- * Signs one request for a service that asks for it with `signedRequest`. The headers are good for one use, so sign again
- * for every attempt, redirects included.
+ * Signs one request to a service that uses `signedRequest`. The headers are valid for one use: sign again for every
+ * attempt, redirects included.
  *
  * ```ts
- * const headers = sign({ keyId, secret, method: 'POST', url, body })
+ * const headers = signRequest({ keyId, secret, method: 'POST', url, body })
  * await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body })
  * ```
- * @throws OptionError for what cannot be signed. No message shows the secret or the URL.
+ * @throws OptionError for a value that cannot be signed. No message shows the secret or the URL.
  */
 export function signRequest(options: SignRequestOptions): SignatureHeaders {
-  checkOptionNames('sign', options, OPTIONS);
-  const { keyId, secret, body = '' } = options;
-  if (typeof secret !== 'string' || secret.length < MIN_SECRET_LENGTH) {
-    throw badSecret('sign', 'secret', `must be a string of at least ${MIN_SECRET_LENGTH} characters`);
-  }
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const { keyId, body = '' } = options;
+  const secret = checkSecret(FACTORY, 'secret', options.secret, MIN_SECRET_LENGTH);
   if (typeof keyId !== 'string' || !KEY_ID.test(keyId)) {
-    throw badSecret('sign', 'keyId', 'must be 1 to 64 letters, digits or ._-');
+    throw badSecret(FACTORY, 'keyId', 'must be 1 to 64 letters, digits, ".", "_" or "-"');
   }
-  const method = methodOf(options.method);
-  const { host, pathname, search } = urlOf(options.url);
+  const method = checkMethod(options.method);
+  const { host, pathname, search } = checkUrl(options.url);
   const timestamp = String(options.timestamp ?? Math.floor(Date.now() / 1000));
   if (!TIMESTAMP.test(timestamp)) {
-    throw badOption('sign', 'timestamp', 'must be whole epoch seconds', options.timestamp);
+    throw badOption(FACTORY, 'timestamp', 'must be a whole number of epoch seconds', options.timestamp);
   }
   const nonce = options.nonce ?? randomBytes(16).toString('base64url');
   if (typeof nonce !== 'string' || !NONCE.test(nonce)) {
-    throw badOption('sign', 'nonce', 'must be 16 to 128 letters, digits, - or _', nonce);
+    throw badOption(FACTORY, 'nonce', 'must be 16 to 128 letters, digits, "-" or "_"', nonce);
   }
-  const digest = contentDigest(bytesOf(body));
+  const digest = contentDigest(checkBody(body));
   const text = canonicalText(
     { method, authority: host, target: pathname + search },
     { timestamp, nonce, keyId, digest },
@@ -72,23 +82,23 @@ export function signRequest(options: SignRequestOptions): SignatureHeaders {
   };
 }
 
-function methodOf(method: string): string {
+function checkMethod(method: string): string {
   if (typeof method !== 'string' || !VISIBLE.test(method)) {
-    throw badOption('sign', 'method', 'must be an HTTP method', method);
+    throw badOption(FACTORY, 'method', 'must be an HTTP method', method);
   }
   return method.toUpperCase();
 }
 
-function urlOf(url: string | URL): URL {
+function checkUrl(url: string | URL): URL {
   const parsed = typeof url === 'string' && URL.canParse(url) ? new URL(url) : url;
   if (!(parsed instanceof URL) || parsed.host === '') {
-    throw badSecret('sign', 'url', 'must be a whole URL, such as https://api.example.com/generate');
+    throw badSecret(FACTORY, 'url', 'must be a full URL, such as https://api.example.com/generate');
   }
   return parsed;
 }
 
-function bytesOf(body: string | ArrayBuffer | Uint8Array): string | Uint8Array {
+function checkBody(body: string | ArrayBuffer | Uint8Array): string | Uint8Array {
   if (typeof body === 'string' || body instanceof Uint8Array) return body;
   if (body instanceof ArrayBuffer) return new Uint8Array(body);
-  throw badSecret('sign', 'body', 'must be a string, an ArrayBuffer or a Uint8Array: the very bytes that are sent');
+  throw badSecret(FACTORY, 'body', 'must be a string, an ArrayBuffer or a Uint8Array with exactly the bytes to send');
 }

@@ -3,16 +3,16 @@ import { ABSENT, type Credentials, malformed } from '../authenticator.js';
 import { type Claim, contentDigest, KEY_ID, NONCE, TIMESTAMP, VISIBLE } from './canonical.js';
 
 const SIGNATURE = /^[0-9A-Fa-f]{64}$/;
-/** Only one digest, and only SHA-256: of others nobody would look whether they fit. */
+/** Exactly one digest, and only SHA-256: a digest of another kind would not be verified. */
 const CONTENT_DIGEST = /^sha-256=:[A-Za-z0-9+/]{43}=:$/;
-const NO_BODY = contentDigest('');
+const EMPTY_BODY_DIGEST = contentDigest('');
 
 const REPEATED = malformed('repeated');
 const MALFORMED_SIGNATURE = malformed('malformed signature');
 const MALFORMED_TARGET = malformed('malformed target');
 const MALFORMED_DIGEST = malformed('malformed content-digest');
 
-/** The fields that a signature needs beside it, each exactly once. */
+/** The fields that come with a signature, each exactly once. */
 const CLAIM_FIELDS = (
   [
     ['x-timestamp', TIMESTAMP],
@@ -22,17 +22,17 @@ const CLAIM_FIELDS = (
 ).map(([name, form]) => ({
   name,
   form,
-  missing: malformed(`no ${name}`),
+  missing: malformed(`missing ${name}`),
   malformed: malformed(`malformed ${name}`),
 }));
 
-/** What the fields of a signed request say. */
+/** The fields of a signed request. */
 export interface SignatureFields extends Claim {
   /** 64 hexadecimal digits. */
   readonly signature: string;
 }
 
-/** The fields of a signed request in one token: all of them are of one form, and none can hold the space between them. */
+/** The fields of a signed request as one token. They are separated by spaces, which none of them can contain. */
 export function readSignatureFields(request: RequestView): Credentials {
   const signatures = request.fieldLines('x-signature');
   const signature = signatures[0];
@@ -51,19 +51,19 @@ export function readSignatureFields(request: RequestView): Credentials {
   }
   const digests = request.fieldLines('content-digest');
   if (digests.length > 1) return REPEATED;
-  const digest = digests[0] ?? NO_BODY;
+  const digest = digests[0] ?? EMPTY_BODY_DIGEST;
   if (!CONTENT_DIGEST.test(digest)) return MALFORMED_DIGEST;
   return { kind: 'present', token: `${token}${digest} ${signature}` };
 }
 
-/** The authority that the client asked for, where it named exactly one. */
+/** The authority that the client requested; undefined unless it named exactly one. */
 export function readAuthority(request: RequestView): string | undefined {
   const lines = request.fieldLines('host');
   const authority = lines[0];
   return lines.length === 1 && authority !== undefined && VISIBLE.test(authority) ? authority : undefined;
 }
 
-/** Takes a token of `readSignatureFields` apart. */
+/** Splits a token of `readSignatureFields` into its fields. */
 export function signatureFields(token: string): SignatureFields {
   const [timestamp = '', nonce = '', keyId = '', digest = '', signature = ''] = token.split(' ');
   return { timestamp, nonce, keyId, digest, signature };

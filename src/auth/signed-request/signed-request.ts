@@ -1,6 +1,6 @@
 import { type Duration, milliseconds } from '../../core/duration.js';
 import type { Exchange } from '../../core/exchange.js';
-import { badOption, badSecret, checkOptionNames } from '../../core/option.js';
+import { badOption, badSecret, checkOptionNames, clock, type OptionNames } from '../../core/option.js';
 import type { RequestView } from '../../core/request-view.js';
 import { bytes, type Size } from '../../core/size.js';
 import { isThenable } from '../../core/thenable.js';
@@ -11,136 +11,153 @@ import type { Remembered, ReplayStore } from './replay-store.js';
 import { readAuthority, readSignatureFields, type SignatureFields, signatureFields } from './signature-fields.js';
 import { type SigningKeyEntry, signingKeys } from './signing-keys.js';
 
-/** What `signedRequest` takes. */
+/** Options of `signedRequest`. */
 export interface SignedRequestOptions {
-  /** All accepted keys: the current ones, and earlier ones while clients change over. */
+  /** All accepted keys: the current ones, and earlier ones until all clients have the new ones. */
   readonly keys: readonly SigningKeyEntry[];
   /**
-   * How far `X-Timestamp` may be from this server's clock, in either direction; exactly so far is still accepted. A
-   * signature can be used for so long, once. Default `'5m'`, at most a day.
+   * The largest difference between `X-Timestamp` and this server's clock, in either direction, inclusive. A signature can be
+   * used once within it. Default `'5m'`, at most `'24h'`.
    */
   readonly tolerance?: Duration;
   /** Remembers used nonces: `memoryReplayStore()` for one process, `redisReplayStore()` for several. */
   readonly replayStore: ReplayStore;
-  /** The largest body that is read, and held in memory meanwhile. Default `'1mb'`, at most `'1gb'`. */
+  /** The largest body that is read. It is held in memory. Default `'1mb'`, at most `'1gb'`. */
   readonly maxBytes?: Size;
   /**
-   * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it where a proxy rewrites
-   * `Host`, and where one key is used with several services: then a request to one is worth nothing at another, even
-   * with a forged `Host`. Default the request's own `Host`.
+   * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it if a proxy rewrites `Host`, or if
+   * several services accept the same key: a request to one of them is then refused by the others, even with a forged
+   * `Host`. Default the request's own `Host`.
    */
   readonly authority?: string;
-  /** How long the replay store may take. Default 1 s, at most 60 s. */
+  /** How long to wait for the replay store. Default `'1s'`, at most `'60s'`. */
   readonly timeout?: Duration;
-  /** Epoch milliseconds. Default `Date.now`. */
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-const OPTIONS = ['keys', 'tolerance', 'replayStore', 'maxBytes', 'authority', 'timeout', 'now'];
+const FACTORY = 'signedRequest';
+const OPTIONS: OptionNames<SignedRequestOptions> = {
+  keys: true,
+  tolerance: true,
+  replayStore: true,
+  maxBytes: true,
+  authority: true,
+  timeout: true,
+  now: true,
+};
 const AUTHORITY = /^[A-Za-z0-9._:[\]-]+$/;
-const DAY = 86_400_000;
+const MAX_TOLERANCE = 86_400_000;
+const MAX_TIMEOUT = 60_000;
 const MAX_BYTES = 1_073_741_824;
 
-const NO_AUTHORITY = malformed('malformed host');
+const MALFORMED_HOST = malformed('malformed host');
 const SKEW = invalid('skew');
 const UNKNOWN = invalid('unknown');
 
 /**
- * Lets in whoever signs the request with a shared secret: nothing in it can be changed, and it can be used once. The
- * signature is HMAC-SHA256, in hexadecimal, over these eight lines, joined by line feeds, none at the end:
+ * Authenticates callers that sign the request with a shared secret. A signed request cannot be changed, and can be used
+ * once. The signature is HMAC-SHA256, in hexadecimal, over these eight lines, joined by line feeds, without one at the end:
  *
  * ```text
  * gatewarden-hmac-sha256-v1
  * POST                                  method
- * api.example.com                       authority: Host in lower case, with the port where it is there
+ * api.example.com                       authority: Host in lower case, with the port if Host has one
  * /generate/text?steps=64               path and query as in the request line; no ? without a query
  * 1760000000                            X-Timestamp, epoch seconds
- * 8f14e45fceea167a5a36dedd4bea2543      X-Nonce, 16 to 128 of A-Za-z0-9_-, never used before
+ * 8f14e45fceea167a5a36dedd4bea2543      X-Nonce, 16 to 128 of A-Za-z0-9_-, different for every request
  * main-server-2025                      X-Key-Id
- * sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:    Content-Digest (RFC 9530); of no bytes where there is no body
+ * sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:    Content-Digest (RFC 9530); without a body, of no bytes
  * ```
- * It comes as `X-Signature`, beside `X-Timestamp`, `X-Nonce`, `X-Key-Id` and, where there is a body, `Content-Digest`.
- * `sign` makes them. Put it before any body parser: it reads the body, of whoever has signed only, and leaves it there.
- * A body over `maxBytes` is 413. Nonces are remembered until their timestamp is too old; while there is no room for one,
- * or the store does not answer, requests are refused with 503. A client that tries again signs again.
+ * The client sends it as `X-Signature`, with `X-Timestamp`, `X-Nonce`, `X-Key-Id` and, if there is a body,
+ * `Content-Digest`. `signRequest` makes these headers. Put this guard before any body parser: it reads the body, only if
+ * the signature is valid, and parsers can still read it afterwards. A body over `maxBytes` is refused with 413. Nonces are
+ * remembered until their timestamp is too old. If the replay store is full or does not answer, the request is refused with
+ * 503. A client that tries again must sign again.
  *
  * ```ts
  * authenticate(signedRequest({
- *   keys: [{ id: 'main-server-2025', secret: process.env.SIGNING_SECRET ?? '' }],
+ *   keys: [{ id: 'main-server-2025', secret: process.env.SIGNING_SECRET }],
  *   replayStore: memoryReplayStore(),
  * }))
  * ```
- * @throws OptionError for no keys, a secret under 32 characters, an id or a secret listed twice. The message gives the
- * place in the list, never the secret.
+ * @throws OptionError if there is no key, a secret is not set or has under 32 characters, or an id or a secret is listed
+ * twice. The message names the position in the list and never shows the secret.
  */
 export function signedRequest(options: SignedRequestOptions): Authenticator {
-  checkOptionNames('signedRequest', options, OPTIONS);
-  const { authority, replayStore, now = Date.now } = options;
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const { authority, replayStore } = options;
   const keys = signingKeys(options.keys);
-  const tolerance = milliseconds('signedRequest', 'tolerance', options.tolerance ?? '5m', DAY);
-  const maxBytes = bytes('signedRequest', 'maxBytes', options.maxBytes ?? '1mb', MAX_BYTES);
-  const timeout = milliseconds('signedRequest', 'timeout', options.timeout ?? '1s', 60_000);
+  const tolerance = milliseconds(FACTORY, 'tolerance', options.tolerance ?? '5m', MAX_TOLERANCE);
+  const maxBytes = bytes(FACTORY, 'maxBytes', options.maxBytes ?? '1mb', MAX_BYTES);
+  const timeout = milliseconds(FACTORY, 'timeout', options.timeout ?? '1s', MAX_TIMEOUT);
   if (typeof replayStore?.remember !== 'function') {
-    throw badSecret('signedRequest', 'replayStore', 'must be made by memoryReplayStore(...) or the like');
+    // Not shown: it may be a URL with a password.
+    throw badSecret(
+      FACTORY,
+      'replayStore',
+      'must be a replay store, such as memoryReplayStore() or redisReplayStore()',
+    );
   }
   if (authority !== undefined && (typeof authority !== 'string' || !AUTHORITY.test(authority))) {
-    throw badOption('signedRequest', 'authority', 'must be a host, with a port where there is one', authority);
+    throw badOption(FACTORY, 'authority', 'must be a host, or a host with a port, such as localhost:8080', authority);
   }
-  if (typeof now !== 'function') throw badOption('signedRequest', 'now', 'must be a function', now);
+  const now = clock(FACTORY, options.now);
 
-  const late = () => noAnswer('the replay store', timeout);
+  const onTimeout = () => noAnswer('the replay store', timeout);
 
-  /** Asked this way round, a clock that gives NaN refuses. */
-  const isCurrent = (at: number): boolean => Math.abs(now() - at) <= tolerance;
+  /** Written so that NaN refuses. */
+  const isCurrent = (signedAt: number): boolean => Math.abs(now() - signedAt) <= tolerance;
 
-  async function remember({ keyId, nonce }: SignatureFields, at: number): Promise<Remembered> {
-    // One millisecond more: at the window's very end the timestamp is still accepted.
-    const answer = replayStore.remember(`${keyId}:${nonce}`, at + tolerance + 1);
-    const remembered = isThenable(answer) ? await withTimeout(Promise.resolve(answer), timeout, late) : answer;
+  async function remember({ keyId, nonce }: SignatureFields, signedAt: number): Promise<Remembered> {
+    // One millisecond more: at exactly `tolerance` the timestamp is still accepted.
+    const answer = replayStore.remember(`${keyId}:${nonce}`, signedAt + tolerance + 1);
+    const remembered = isThenable(answer) ? await withTimeout(answer, timeout, onTimeout) : answer;
     if (remembered === 'new' || remembered === 'seen' || remembered === 'full') return remembered;
-    throw new TypeError('gatewarden: a replay store must answer new, seen or full');
+    throw new TypeError("gatewarden: a replay store's remember must return 'new', 'seen' or 'full'");
   }
 
   async function isUsed({ keyId, nonce }: SignatureFields): Promise<boolean> {
     const answer = replayStore.has?.(`${keyId}:${nonce}`);
-    return (isThenable(answer) ? await withTimeout(Promise.resolve(answer), timeout, late) : answer) === true;
+    return (isThenable(answer) ? await withTimeout(answer, timeout, onTimeout) : answer) === true;
   }
 
   async function verify(token: string, exchange: Exchange): Promise<Verdict> {
     const { request } = exchange;
     const fields = signatureFields(token);
-    const at = Number(fields.timestamp) * 1000;
-    if (!isCurrent(at)) return SKEW;
+    const signedAt = Number(fields.timestamp) * 1000;
+    if (!isCurrent(signedAt)) return SKEW;
     const parts = { method: request.method, authority: authority ?? readAuthority(request) ?? '', target: request.url };
     const key = keys.verify(fields.keyId, canonicalText(parts, fields), fields.signature);
     if (key === 'unknown') return UNKNOWN;
     if (key === 'wrong') return invalid('wrong signature', { credentialId: fields.keyId });
     const { principal, expiresAt } = key;
-    const whose = { credentialId: principal.credentialId, clientId: principal.id };
-    if (!(now() < expiresAt)) return invalid('expired', whose);
+    const owner = { credentialId: principal.credentialId, clientId: principal.id };
+    if (!(now() < expiresAt)) return invalid('expired', owner);
 
-    if (at < startOf(replayStore)) return { kind: 'unavailable', reason: 'signed before the start', ...whose };
-    // Only now, for whoever knows the secret: strangers cannot make us read bodies or remember nonces. Nor can whoever has
-    // caught a signature that was used.
+    if (signedAt < startOf(replayStore)) return { kind: 'unavailable', reason: 'signed before startup', ...owner };
+    // From here on the signature is valid: a stranger can neither have a body read nor a nonce remembered. A replayed
+    // signature cannot have a body read either.
     try {
-      if (!hasNoBody(request) && (await isUsed(fields))) return invalid('replayed', whose);
+      if (!hasNoBody(request) && (await isUsed(fields))) return invalid('replayed', owner);
     } catch (error) {
-      return storeFailed(error, exchange, whose);
+      return storeFailed(error, exchange, owner);
     }
     const body = await readBody(request, maxBytes);
-    if (body === 'too-large') return { kind: 'content-too-large', ...whose };
-    if (body === 'aborted' || exchange.outcome !== undefined)
-      return { kind: 'unavailable', reason: 'client left', ...whose };
-    if (contentDigest(body) !== fields.digest) return invalid('other body', whose);
-    // A body that was held back until its nonce is forgotten must not let it in once more.
-    if (!isCurrent(at)) return invalid('skew', whose);
+    if (body === 'too-large') return { kind: 'content-too-large', ...owner };
+    if (body === 'aborted' || exchange.outcome !== undefined) {
+      return { kind: 'unavailable', reason: 'client disconnected', ...owner };
+    }
+    if (contentDigest(body) !== fields.digest) return invalid('wrong content-digest', owner);
+    // A body can arrive slowly enough that the nonce would already be forgotten.
+    if (!isCurrent(signedAt)) return invalid('skew', owner);
     try {
-      const remembered = await remember(fields, at);
+      const remembered = await remember(fields, signedAt);
       if (remembered === 'new') return { kind: 'authenticated', principal };
-      if (remembered === 'full') return { kind: 'unavailable', reason: 'replay store full', ...whose };
-      return invalid('replayed', whose);
+      if (remembered === 'full') return { kind: 'unavailable', reason: 'replay store full', ...owner };
+      return invalid('replayed', owner);
     } catch (error) {
-      return storeFailed(error, exchange, whose);
+      return storeFailed(error, exchange, owner);
     }
   }
 
@@ -150,23 +167,23 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
     read(request) {
       const credentials = readSignatureFields(request);
       if (credentials.kind !== 'present' || authority !== undefined) return credentials;
-      return readAuthority(request) === undefined ? NO_AUTHORITY : credentials;
+      return readAuthority(request) === undefined ? MALFORMED_HOST : credentials;
     },
     verify,
   };
 }
 
-function storeFailed(error: unknown, exchange: Exchange, whose: { credentialId: string; clientId: string }): Verdict {
+function storeFailed(error: unknown, exchange: Exchange, owner: { credentialId: string; clientId: string }): Verdict {
   exchange.fault(error);
-  return { kind: 'unavailable', reason: 'replay store failed', ...whose };
+  return { kind: 'unavailable', reason: 'replay store failed', ...owner };
 }
 
-/** The second in which it began: timestamps have no finer grain. */
+/** The start of the second in which the store began: timestamps are whole seconds. */
 function startOf({ since = Number.NEGATIVE_INFINITY }: ReplayStore): number {
   return Math.floor(since / 1000) * 1000;
 }
 
-/** @throws where the body cannot be had on this server's side: unread bodies must not pass as the signed one */
+/** @throws if the body cannot be read on this server: an unread body must not pass as the signed one */
 async function readBody(request: RequestView, maxBytes: number): Promise<Uint8Array | 'too-large' | 'aborted'> {
   if (request.readBody === undefined) {
     if (hasNoBody(request)) return new Uint8Array();
@@ -174,12 +191,12 @@ async function readBody(request: RequestView, maxBytes: number): Promise<Uint8Ar
   }
   const body = await request.readBody(maxBytes);
   if (body === 'consumed') {
-    throw new Error('gatewarden: something has read the body before signedRequest; put guards before body parsers');
+    throw new Error('gatewarden: the body was read before signedRequest; put guards before body parsers');
   }
   return body;
 }
 
-/** Certain for these methods only: elsewhere HTTP/2 and its like need no field to announce a body. */
+/** Only these methods are certain: with others, HTTP/2 and later announce a body without any field. */
 function hasNoBody(request: RequestView): boolean {
   return (
     (request.method === 'GET' || request.method === 'HEAD') &&

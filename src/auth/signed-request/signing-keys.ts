@@ -1,21 +1,32 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import { badOption, badSecret } from '../../core/option.js';
+import { badOption, badSecret, type OptionNames } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
 import { type Time, time } from '../../core/time.js';
+import { checkEntryMembers } from '../entry-members.js';
 import { scopeList } from '../scope.js';
+import { checkSecret } from '../secret.js';
 import { KEY_ID, MIN_SECRET_LENGTH } from './canonical.js';
 
-/** One key that clients sign with. */
+/**
+ * One key that clients sign with.
+ *
+ * ```ts
+ * const key: SigningKeyEntry = { id: 'main-2026', secret: process.env.SIGNING_SECRET, clientId: 'main-server' }
+ * ```
+ */
 export interface SigningKeyEntry {
-  /** What the client sends as `X-Key-Id`: letters, digits and `._-`, 64 at most. Also `principal.credentialId`. */
+  /** The client sends it as `X-Key-Id`. Up to 64 letters, digits, `.`, `_` or `-`. Also `principal.credentialId`. */
   readonly id: string;
-  /** Shared with the client: at least 32 characters. Its UTF-8 bytes are the HMAC key. */
-  readonly secret: string;
-  /** `principal.id`. Keys of one client have one: that is how a key is changed for another. Default the key's `id`. */
+  /**
+   * The secret that the client also has: at least 32 characters. Its UTF-8 bytes are the HMAC key. An `undefined` value, of
+   * an environment variable that is not set, is an `OptionError`.
+   */
+  readonly secret: string | undefined;
+  /** `principal.id`. Give an old and a new key of one client the same value. Default the key's `id`. */
   readonly clientId?: string;
   /** Scopes of the principal. Default none. */
   readonly scopes?: readonly string[];
-  /** From this moment on the key is refused. Default never. */
+  /** The key is refused from this time on. Default never. */
   readonly expiresAt?: Time;
 }
 
@@ -25,77 +36,82 @@ export interface SigningKey {
   readonly expiresAt: number;
 }
 
-/** Finds the key that made a signature. */
+/** Verifies signatures against a set of keys. */
 export interface SigningKeys {
-  /** Takes the same time whether or not there is a key of that id. `signature` is 64 hexadecimal digits. */
+  /** Takes the same time whether or not the key id exists. `signature` is 64 hexadecimal digits. */
   verify(keyId: string, text: string, signature: string): SigningKey | 'unknown' | 'wrong';
 }
 
-interface Entry extends SigningKey {
+interface AcceptedKey extends SigningKey {
   readonly secret: KeyObject;
 }
 
 const FACTORY = 'signedRequest';
-const ENTRY_NAMES: readonly string[] = ['id', 'secret', 'clientId', 'scopes', 'expiresAt'];
+const ENTRY_MEMBERS: OptionNames<SigningKeyEntry> = {
+  id: true,
+  secret: true,
+  clientId: true,
+  scopes: true,
+  expiresAt: true,
+};
 
 /** @throws OptionError */
-export function signingKeys(keys: readonly SigningKeyEntry[]): SigningKeys {
-  if (!Array.isArray(keys) || keys.length === 0) {
+export function signingKeys(entries: readonly SigningKeyEntry[]): SigningKeys {
+  if (!Array.isArray(entries) || entries.length === 0) {
     throw badSecret(FACTORY, 'keys', 'must be a list of at least one key');
   }
-  const entries = new Map<string, Entry>();
+  const keys = new Map<string, AcceptedKey>();
   const secrets = new Set<string>();
-  keys.forEach((key, index) => {
-    const entry = entryOf(key, `keys[${index}]`);
-    if (entries.has(key.id)) throw badOption(FACTORY, `keys[${index}].id`, 'must not be listed twice', key.id);
-    // Whoever knows one of two keys could else sign as the other.
-    if (secrets.has(key.secret)) throw badSecret(FACTORY, `keys[${index}].secret`, 'must not be listed twice');
-    entries.set(key.id, entry);
-    secrets.add(key.secret);
-  });
-  const nobody = createSecretKey(randomBytes(MIN_SECRET_LENGTH));
+  for (const [index, entry] of (entries as readonly SigningKeyEntry[]).entries()) {
+    const option = `keys[${index}]`;
+    const secret = checkEntrySecret(entry, option);
+    const key = acceptedKey(entry, secret, option);
+    if (keys.has(entry.id)) throw badOption(FACTORY, `${option}.id`, 'must not be listed twice', entry.id);
+    // Otherwise the owner of one key could sign as the owner of the other.
+    if (secrets.has(secret)) throw badSecret(FACTORY, `${option}.secret`, 'must not be listed twice');
+    keys.set(entry.id, key);
+    secrets.add(secret);
+  }
+  const unknownKeySecret = createSecretKey(randomBytes(MIN_SECRET_LENGTH));
 
   return {
     verify(keyId, text, signature) {
-      const entry = entries.get(keyId);
-      const expected = createHmac('sha256', entry?.secret ?? nobody)
+      const key = keys.get(keyId);
+      const expected = createHmac('sha256', key?.secret ?? unknownKeySecret)
         .update(text)
         .digest();
-      const right = timingSafeEqual(expected, Buffer.from(signature, 'hex'));
-      if (entry === undefined) return 'unknown';
-      return right ? entry : 'wrong';
+      const matches = timingSafeEqual(expected, Buffer.from(signature, 'hex'));
+      if (key === undefined) return 'unknown';
+      return matches ? key : 'wrong';
     },
   };
 }
 
-function entryOf(key: SigningKeyEntry, option: string): Entry {
-  if (typeof key !== 'object' || key === null) throw badSecret(FACTORY, option, 'must be an object');
-  if (Object.keys(key).some((name) => !ENTRY_NAMES.includes(name))) {
-    // A misspelt `expiresAt` would keep an old key alive for ever.
-    throw badSecret(FACTORY, option, `knows only ${ENTRY_NAMES.join(', ')}`);
-  }
-  const { id, secret, clientId = id, scopes, expiresAt } = key;
-  if (typeof secret !== 'string' || secret.length < MIN_SECRET_LENGTH) {
-    throw badSecret(FACTORY, `${option}.secret`, `must be a string of at least ${MIN_SECRET_LENGTH} characters`);
-  }
-  // Not shown: what stands here by mistake may be the secret.
+function checkEntrySecret(entry: SigningKeyEntry, option: string): string {
+  checkEntryMembers(FACTORY, option, entry, ENTRY_MEMBERS);
+  return checkSecret(FACTORY, `${option}.secret`, entry.secret, MIN_SECRET_LENGTH);
+}
+
+function acceptedKey(entry: SigningKeyEntry, secret: string, option: string): AcceptedKey {
+  const { id, clientId = id } = entry;
+  // The id is not shown: it may be the secret by mistake.
   if (typeof id !== 'string' || !KEY_ID.test(id) || id === secret) {
-    throw badSecret(FACTORY, `${option}.id`, 'must be 1 to 64 letters, digits or ._- and not the secret');
+    throw badSecret(FACTORY, `${option}.id`, 'must be 1 to 64 letters, digits, ".", "_" or "-", and not the secret');
   }
   if (typeof clientId !== 'string' || clientId === '' || clientId === secret) {
     throw badSecret(FACTORY, `${option}.clientId`, 'must be a non-empty string, and not the secret');
   }
-  const granted = scopeList(FACTORY, `${option}.scopes`, scopes);
-  const ends = expiresAt === undefined ? {} : { expiresAt: time(FACTORY, `${option}.expiresAt`, expiresAt) };
+  const scopes = scopeList(FACTORY, `${option}.scopes`, entry.scopes);
+  const expiresAt = time(FACTORY, `${option}.expiresAt`, entry.expiresAt);
   return {
     secret: createSecretKey(secret, 'utf8'),
-    expiresAt: ends.expiresAt ?? Number.POSITIVE_INFINITY,
+    expiresAt: expiresAt ?? Number.POSITIVE_INFINITY,
     principal: Object.freeze({
       id: clientId,
       scheme: 'signed-request',
-      scopes: granted,
+      scopes,
       credentialId: id,
-      ...ends,
+      ...(expiresAt === undefined ? {} : { expiresAt }),
     }),
   };
 }

@@ -1,28 +1,28 @@
-/** Entries of one chunk. Every block size divides it, so that no block lies across two chunks. */
+/** Entries of one chunk. Every block size divides it, so that no block spans two chunks. */
 const CHUNK_BITS = 14;
 const CHUNK = 1 << CHUNK_BITS;
 const MASK = CHUNK - 1;
 const NONE = -1;
 
 /**
- * The largest block holds 2 ** MAX_SIZE_CLASS entries: 512 exact ones, and beside them the ticks of a window (at most
- * 129) where the limit of one policy id was raised above 512 meanwhile.
+ * The largest block holds 2 ** MAX_SIZE_CLASS entries: 512 exact ones, and the at most 129 ticks of a window whose limit
+ * was meanwhile raised above 512 under the same policy id.
  */
 export const MAX_SIZE_CLASS = 10;
 
 /**
- * Room for the window entries (a time and the quota units admitted then) of all keys together: blocks of 1, 2, 4 up to
- * 1024 entries cut from shared chunks, twelve bytes an entry. A key that makes one request pays for one entry, and no
- * key has an object or an array of its own for the garbage collector to follow.
+ * Memory for the window entries of all keys: a time and the quota units charged then, twelve bytes an entry. Blocks of
+ * 1, 2, 4 up to 1024 entries are cut from shared chunks. A key that makes one request occupies one entry, and no key has
+ * an object or an array of its own for the garbage collector to follow.
  */
 export class EntrySlab {
   readonly #times: Float64Array[] = [];
   readonly #units: Uint32Array[] = [];
-  /** First free block of each size; each holds the next one's number, plus one, as its units. */
+  /** The first free block of each size. Its units hold the number of the next free block, plus one. */
   readonly #free = new Int32Array(MAX_SIZE_CLASS + 1).fill(NONE);
   #next = 0;
 
-  /** Takes a block of 2 ** sizeClass entries; what they hold is not defined. */
+  /** Allocates a block of 2 ** sizeClass entries. Their content is undefined. */
   take(sizeClass: number): number {
     const reused = this.#free[sizeClass] as number;
     if (reused !== NONE) {
@@ -30,7 +30,7 @@ export class EntrySlab {
       return reused;
     }
     const size = 1 << sizeClass;
-    // Blocks lie at multiples of their size; what is skipped serves smaller ones.
+    // Blocks start at multiples of their size. What is skipped becomes free blocks of smaller sizes.
     while ((this.#next & (size - 1)) !== 0) {
       const skipped = 31 - Math.clz32(this.#next & -this.#next);
       this.give(this.#next, skipped);
@@ -45,12 +45,13 @@ export class EntrySlab {
     return block;
   }
 
+  /** Returns a block of 2 ** sizeClass entries. */
   give(block: number, sizeClass: number): void {
     this.write(block, 0, (this.#free[sizeClass] as number) + 1);
     this.#free[sizeClass] = block;
   }
 
-  // An index outside a chunk cannot come about, and a check of each read would be half of its cost.
+  // Entries are never outside the chunks, and a check would double the cost of each read.
   time(entry: number): number {
     return (this.#times[entry >> CHUNK_BITS] as Float64Array)[entry & MASK] as number;
   }

@@ -1,21 +1,23 @@
-import { badOption, checkOptionNames, positiveInteger } from '../../core/option.js';
+import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../../core/option.js';
 import type { QuotaState } from '../../core/quota-state.js';
 import type { QuotaPolicy } from '../policy.js';
 import type { Decision, LimitStore, Receipt, Violation } from '../store.js';
 import { CounterTable } from './counter-table.js';
+import { CHARGE_LENGTH, MemoryAdmission } from './memory-admission.js';
 
-/** What `memoryStore` takes. */
+/** Options of `memoryStore`. */
 export interface MemoryStoreOptions {
   /**
-   * Counters held at a time: one for each policy and key, about 60 bytes, its key, and 12 bytes for each entry of its window. Default
-   * 100,000, at most 10,000,000. While all of them are live, new keys share one allowance of each policy.
+   * The most counters that the store holds, one for each policy and key. Default 100,000, at most 10,000,000. A counter
+   * occupies about 60 bytes, its key, and 12 bytes for each entry of its window. While the store is full of live
+   * counters, all new keys together share one allowance of each policy.
    */
   readonly maxEntries?: number;
-  /** Epoch milliseconds. It may jump backwards: nothing is then forgotten early. Default `Date.now`. */
+  /** Returns the time in epoch milliseconds. It may jump backwards: nothing is then forgotten early. Default `Date.now`. */
   readonly now?: () => number;
 }
 
-/** A memory store answers at once: none of its verbs gives a promise. */
+/** A limit store in this process' memory. It answers at once: none of its methods returns a promise. */
 export interface MemoryStore extends LimitStore {
   admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision;
   settle(receipt: Receipt, units: number): void;
@@ -25,47 +27,27 @@ export interface MemoryStore extends LimitStore {
   readonly size: number;
 }
 
+const OPTIONS: OptionNames<MemoryStoreOptions> = { maxEntries: true, now: true };
 const NONE = -1;
-/** Expired counters freed with each admission: more than it can add, so that they leave, and never a long stop. */
+/** The last millisecond that a `Date` can hold. */
+const LATEST = 8.64e15;
+/** Expired counters freed with each admission: more than it can add, so that they are all freed, and never a long pause. */
 const SWEEP = 2;
 
-/** Three numbers for each policy of an admission: its counter, the counter's generation, and the entry or day charged. */
-const MARKS = 3;
-
-/** An admission is its own receipt: one object less for each request. */
-class Admitted {
-  readonly kind = 'admitted';
-  settled = false;
-
-  constructor(
-    readonly store: MemoryStore,
-    readonly policies: readonly QuotaPolicy[],
-    readonly units: number,
-    readonly at: number,
-    readonly states: readonly QuotaState[],
-    readonly marks: readonly number[],
-  ) {}
-
-  get receipt(): Receipt {
-    return this;
-  }
-}
-
 /**
- * Counts in this process' memory, exactly and without waiting. Bounded, with no timer. Live counters are never evicted:
- * a key that stands at its limit cannot be washed out by a flood of other keys.
+ * Makes a limit store that counts in this process' memory, exactly and without waiting. Its memory is bounded, and it
+ * starts no timer. Live counters are never evicted: requests with many other keys cannot free a key that is at its limit.
+ * Services that run in more than one process need a store that they share, such as `redisStore`.
  *
  * ```ts
- * const store = memoryStore()
+ * const store = memoryStore({ maxEntries: 1_000_000 })
  * ```
  * @throws OptionError
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  checkOptionNames('memoryStore', options, ['maxEntries', 'now']);
+  checkOptionNames('memoryStore', options, OPTIONS);
   const maxEntries = positiveInteger('memoryStore', 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
-  const { now = Date.now } = options;
-  if (typeof now !== 'function') throw badOption('memoryStore', 'now', 'must be a function', now);
-  return new MemoryStoreImplementation(new CounterTable(maxEntries), now);
+  return new MemoryStoreImplementation(new CounterTable(maxEntries), clock('memoryStore', options.now));
 }
 
 class MemoryStoreImplementation implements MemoryStore {
@@ -101,36 +83,36 @@ class MemoryStoreImplementation implements MemoryStore {
         if (created === undefined) created = [slot];
         else created.push(slot);
       } else if (slots.includes(slot)) {
-        throw new RangeError(`gatewarden: policy "${policy.name}" stands twice in one admission for one key`);
+        throw new RangeError(`gatewarden: one admission names policy "${policy.name}" twice for the same key`);
       }
       slots.push(slot);
-      // Asked this way round, a limit that is no number admits nothing.
+      // Written so that a limit of NaN refuses.
       if (!(this.#used(policy, slot, now) + needed(slots, i, units) <= policy.limit)) fits = false;
     }
     if (fits) return this.#charge(policies, slots, units, now);
     const refused = this.#refuse(policies, slots, units, now);
-    // A refusal charges nothing, room in the table included.
+    // A refusal must not occupy counters either.
     for (const slot of slots) if (table.total(slot) === 0 || created?.includes(slot) === true) table.free(slot);
     return refused;
   }
 
   settle(receipt: Receipt, units: number): void {
-    if (!(receipt instanceof Admitted) || receipt.store !== this) {
-      throw new TypeError('gatewarden: memoryStore did not make this receipt');
+    if (!(receipt instanceof MemoryAdmission) || receipt.store !== this) {
+      throw new TypeError('gatewarden: this receipt is not from this memoryStore');
     }
     if (!Number.isInteger(units) || units < 0) {
-      throw new RangeError(`gatewarden: settled quota units must be an integer from zero, got ${units}`);
+      throw new RangeError(`gatewarden: settled quota units must be a whole number, 0 or more, got ${units}`);
     }
     if (receipt.settled) return;
     receipt.settled = true;
     const delta = units - receipt.units;
     const table = this.#table;
-    const { marks, policies } = receipt;
+    const { charges, policies } = receipt;
     for (let i = 0; i < policies.length; i++) {
-      const slot = marks[i * MARKS] as number;
-      const time = marks[i * MARKS + 2] as number;
-      if (table.generation(slot) !== marks[i * MARKS + 1]) continue;
-      if (policies[i]?.kind === 'sliding-window') table.correct(slot, time, delta);
+      const slot = charges[i * CHARGE_LENGTH] as number;
+      const time = charges[i * CHARGE_LENGTH + 2] as number;
+      if (table.generation(slot) !== charges[i * CHARGE_LENGTH + 1]) continue;
+      if (policies[i]?.kind === 'sliding-window') table.rings.correct(slot, time, delta);
       else if (table.time(slot) === time) table.addToDay(slot, delta);
     }
   }
@@ -141,9 +123,9 @@ class MemoryStoreImplementation implements MemoryStore {
     return policies.map((policy, i) => {
       const number = table.policyNumber(policy);
       let slot = table.find(number, keys[i] as string);
-      // A key without a counter would start from what the overflow counter holds.
+      // A key without a counter would start with what the overflow counter holds.
       if (slot === NONE && table.hasOverflow(number)) slot = table.overflow(number);
-      // A day that has ended is not begun anew here: the counter would seem to have been charged.
+      // A day that has ended is not restarted here: the counter would look as if it had been charged.
       if (slot !== NONE && policy.kind === 'daily-quota' && now >= table.time(slot)) slot = NONE;
       if (slot !== NONE) this.#used(policy, slot, now);
       return this.#state(policy, slot, now);
@@ -159,14 +141,16 @@ class MemoryStoreImplementation implements MemoryStore {
 
   #time(): number {
     const now = this.#now();
-    // Every comparison with NaN is false: a broken clock would empty each window.
-    if (!(now >= 0 && now <= 8.64e15)) throw new RangeError(`gatewarden: the clock of memoryStore gave ${now}`);
+    // Written so that NaN throws. It would otherwise empty every window.
+    if (!(now >= 0 && now <= LATEST)) {
+      throw new RangeError(`gatewarden: memoryStore "now" must return epoch milliseconds, got ${now}`);
+    }
     return now;
   }
 
   /**
-   * A counter for a key that has none. While the table is full that is the policy's overflow counter. Later, the key's
-   * own counter starts with all that the overflow counter holds, as some of it may have been this key's.
+   * The counter for a key that has none: the policy's overflow counter while the table is full. Afterwards a new counter
+   * starts with all that the overflow counter holds, since some of it may have been charged to this key.
    */
   #newCounter(policy: QuotaPolicy, number: number, key: string, now: number, pinned: readonly number[]): number {
     const table = this.#table;
@@ -175,7 +159,7 @@ class MemoryStoreImplementation implements MemoryStore {
     if (table.hasOverflow(number)) {
       const overflow = table.overflow(number);
       if (this.#used(policy, overflow, now) > 0) {
-        if (policy.kind === 'sliding-window') table.copyEntries(slot, overflow);
+        if (policy.kind === 'sliding-window') table.rings.copy(slot, overflow);
         else {
           table.startDay(slot, table.time(overflow));
           table.addToDay(slot, table.total(overflow));
@@ -185,9 +169,9 @@ class MemoryStoreImplementation implements MemoryStore {
     return slot;
   }
 
-  /** Units in use now; what has left the window or the day is forgotten first. */
+  /** Units in use now, after forgetting those that have left the window or the day. */
   #used(policy: QuotaPolicy, slot: number, now: number): number {
-    if (policy.kind === 'sliding-window') this.#table.evict(slot, now - policy.window);
+    if (policy.kind === 'sliding-window') this.#table.rings.evict(slot, now - policy.window);
     else if (now >= this.#table.time(slot)) this.#table.startDay(slot, policy.dayOf(now).end);
     return this.#table.total(slot);
   }
@@ -195,22 +179,22 @@ class MemoryStoreImplementation implements MemoryStore {
   #charge(policies: readonly QuotaPolicy[], slots: readonly number[], units: number, now: number): Decision {
     const table = this.#table;
     const states: QuotaState[] = [];
-    const marks: number[] = [];
+    const charges: number[] = [];
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as QuotaPolicy;
       const slot = slots[i] as number;
       if (policy.kind === 'sliding-window') {
-        // Rounded up, so that a unit is forgotten late rather than early.
-        const time = table.push(slot, Math.ceil(now / policy.granule) * policy.granule, units);
-        marks.push(slot, table.generation(slot), time);
+        // Rounded up, so that a unit is forgotten late and never early.
+        const time = table.rings.push(slot, Math.ceil(now / policy.granule) * policy.granule, units);
+        charges.push(slot, table.generation(slot), time);
       } else {
         table.addToDay(slot, units);
-        marks.push(slot, table.generation(slot), table.time(slot));
+        charges.push(slot, table.generation(slot), table.time(slot));
       }
       table.touch(slot);
       states.push(this.#state(policy, slot, now));
     }
-    return new Admitted(this, policies, units, now, states, marks);
+    return new MemoryAdmission(this, policies, units, now, states, charges);
   }
 
   #refuse(policies: readonly QuotaPolicy[], slots: readonly number[], units: number, now: number): Decision {
@@ -231,7 +215,7 @@ class MemoryStoreImplementation implements MemoryStore {
   #retryAt(policy: QuotaPolicy, slot: number, units: number): number | null {
     if (units > policy.limit) return null;
     if (policy.kind === 'daily-quota') return this.#table.time(slot);
-    const time = this.#table.timeOfUnits(slot, this.#table.total(slot) + units - policy.limit);
+    const time = this.#table.rings.timeOfUnits(slot, this.#table.total(slot) + units - policy.limit);
     return time === undefined ? null : time + policy.window;
   }
 
@@ -244,14 +228,14 @@ class MemoryStoreImplementation implements MemoryStore {
   #resetAt(policy: QuotaPolicy, slot: number, now: number): number {
     if (policy.kind === 'daily-quota') return slot === NONE ? policy.dayOf(now).end : this.#table.time(slot);
     if (slot === NONE) return now;
-    // A correction may have put more in use than the limit: then several units must go before one is left.
+    // A correction may have raised the use above the limit. Then several units must leave before one is available.
     const over = this.#table.total(slot) - policy.limit;
-    const time = over < 1 ? this.#table.oldestTime(slot) : this.#table.timeOfUnits(slot, over + 1);
+    const time = over < 1 ? this.#table.rings.oldestTime(slot) : this.#table.rings.timeOfUnits(slot, over + 1);
     return time === undefined ? now : time + policy.window;
   }
 }
 
-/** Units that the first `i + 1` charges ask of the counter of charge `i`: several keys may share an overflow counter. */
+/** Units that charges 0 to `i` need from the counter of charge `i`: several keys may share an overflow counter. */
 function needed(slots: readonly number[], i: number, units: number): number {
   let sum = units;
   for (let j = 0; j < i; j++) if (slots[j] === slots[i]) sum += units;

@@ -1,11 +1,11 @@
-/** Failures in a row after which the store is not asked any more. One may be a hiccup. */
-const FAILURES = 2;
-/** How often an open breaker looks whether the store is back, in milliseconds. */
-const PROBE_MS = 200;
+/** How many failures in a row open the breaker. A single one may be a hiccup. */
+const MAX_FAILURES = 2;
+/** How often an open breaker probes the store, in milliseconds. */
+const PROBE_INTERVAL_MS = 200;
 
 /**
- * Keeps an outage from costing every request the full deadline. Closed, it lets everything through; after two failures
- * in a row it opens, answers at once, and probes in the background until the store is back.
+ * Keeps an outage from costing every request the full timeout. A closed breaker lets every request through. After two
+ * failures in a row it opens: requests no longer wait, and a probe in the background finds out when the store is back.
  */
 export class CircuitBreaker {
   readonly #probe: () => Promise<unknown>;
@@ -16,7 +16,7 @@ export class CircuitBreaker {
   #probing = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `probe` rejects, within a bounded time, while the store is away. */
+  /** `probe` must settle within a bounded time, and reject while the store is away. */
   constructor(probe: () => Promise<unknown>, onChange: (open: boolean, error: unknown) => void) {
     this.#probe = probe;
     this.#onChange = onChange;
@@ -32,13 +32,13 @@ export class CircuitBreaker {
   }
 
   failed(error: unknown): void {
-    if (this.#open || this.#stopped || ++this.#failures < FAILURES) return;
+    if (this.#open || this.#stopped || ++this.#failures < MAX_FAILURES) return;
     this.#open = true;
     this.#onChange(true, error);
     this.#schedule();
   }
 
-  /** Looks at once, where something says that the store may be back. */
+  /** Probes an open breaker's store at once. Call it when something suggests that the store is back. */
   probeNow(): void {
     if (!this.#open || this.#probing) return;
     clearTimeout(this.#timer);
@@ -69,6 +69,6 @@ export class CircuitBreaker {
   }
 
   #schedule(): void {
-    this.#timer = setTimeout(() => this.probeNow(), PROBE_MS).unref();
+    this.#timer = setTimeout(() => this.probeNow(), PROBE_INTERVAL_MS).unref();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What is used of an ioredis client, 5 or 6: a `Redis` or a `Cluster` that the service made, connects and closes. Its
- * options are the service's own.
+ * The part of an ioredis client, version 5 or 6, that the store uses: a `Redis` or a `Cluster`. The service makes,
+ * connects and closes it, and chooses its options.
  */
 export interface RedisClient {
   /** True for a `Cluster`. */

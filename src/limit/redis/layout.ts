@@ -1,40 +1,45 @@
 import { hash } from 'node:crypto';
 import type { QuotaPolicy } from '../policy.js';
 
-/** Kinds of counters as the script stores them. */
+/** The script's numbers of the kinds of counters. */
 const DAY = 0;
 const NARROW = 1;
 const WIDE = 2;
 
-/** Narrow entries tell 32 bits of milliseconds apart; half of that leaves room for the oldest to be evicted. */
-const NARROW_WINDOW = 2 ** 31;
+/** The longest window, in milliseconds, with narrow entries: half of their 32 bits, since the oldest may have expired. */
+const MAX_NARROW_WINDOW = 2 ** 31;
 
-/** The name under which Redis keeps all counters of a partition key: one value, and so one slot of a Cluster. */
+/** The Redis key that holds all counters of a partition key. One key is one value, and one slot of a Cluster. */
 export function redisKey(prefix: string, key: string): string {
-  // What UTF-8 cannot hold would make two keys one.
+  // UTF-8 has no lone surrogates: two keys that differ in them would become one.
   return prefix + (key.isWellFormed() ? key : hash('sha256', Buffer.from(key, 'utf16le'), 'hex'));
 }
 
-const tags = new Map<string, { id: string; tag: Buffer }>();
-
-/** Bytes that stand for a policy's id. */
+/** The length of a tag, which replaces the policy's id in Redis. */
 export const TAG_BYTES = 3;
 
-/** The tag of a policy: two of one tag could not be told apart, which is noticed here. */
+const tagsById = new Map<string, Buffer>();
+
+/** The tag of a policy. @throws Error if another policy of this process has the same tag. */
 export function tagOf(policy: QuotaPolicy): Buffer {
-  const known = tags.get(policy.id);
-  if (known !== undefined) return known.tag;
+  const cached = tagsById.get(policy.id);
+  if (cached !== undefined) return cached;
   const tag = hash('sha256', policy.id, 'buffer').subarray(0, TAG_BYTES);
-  for (const other of tags.values()) {
-    if (other.tag.equals(tag)) {
-      throw new Error(`gatewarden: redisStore cannot tell policies "${other.id}" and "${policy.id}" apart: rename one`);
+  for (const [otherId, otherTag] of tagsById) {
+    if (otherTag.equals(tag)) {
+      throw new Error(
+        `gatewarden: redisStore cannot distinguish the policies "${otherId}" and "${policy.id}"; rename one of them`,
+      );
     }
   }
-  tags.set(policy.id, { id: policy.id, tag });
+  tagsById.set(policy.id, tag);
   return tag;
 }
 
-/** A policy as the script reads it: tag, kind, limit, and two lengths or moments. `now` says which day is meant. */
+/**
+ * A policy as the script reads it: tag, kind, limit, then start and end of the day, or window and granule. `now` decides
+ * which day it is.
+ */
 export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
   const packed = Buffer.alloc(TAG_BYTES + 21);
   let at = tagOf(policy).copy(packed);
@@ -45,7 +50,7 @@ export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
     at = packed.writeDoubleBE(start, at);
     packed.writeDoubleBE(end, at);
   } else {
-    at = packed.writeUInt8(policy.granule > 1 || policy.window > NARROW_WINDOW ? WIDE : NARROW, at);
+    at = packed.writeUInt8(policy.granule > 1 || policy.window > MAX_NARROW_WINDOW ? WIDE : NARROW, at);
     at = packed.writeUInt32BE(policy.limit, at);
     at = packed.writeDoubleBE(policy.window, at);
     packed.writeDoubleBE(policy.granule, at);

@@ -2,53 +2,60 @@ import type { QuotaPolicy } from '../policy.js';
 import { StoreError } from '../store.js';
 import { TAG_BYTES, tagOf } from './layout.js';
 
-/** What one charge came to. */
+/** The script's answer about one policy. */
 export interface Charged {
-  /** Units in use, with the charge where it was admitted. */
+  /** Units in use. If admitted, this charge included. */
   readonly total: number;
+  /** When more units become free, in epoch milliseconds. */
   readonly resetAt: number;
-  /** Admitted: the entry's time or the day's end. Refused: when this policy would pass, -1 never, 0 it would now. */
+  /**
+   * Admitted: the time of the entry, or the end of the day, that holds the charge. Refused: when this policy would admit the
+   * request, 0 if it would now, -1 if it never will.
+   */
   readonly time: number;
+  /** How often the counter was reset. A correction of an earlier generation changes nothing. */
   readonly generation: number;
 }
 
-/** Everything else is a failure of the keys that the operation names. */
+/** How one operation ended. All but `refused` and `admitted` are failures. */
 export type Status = 'refused' | 'admitted' | 'other-day' | 'wrong-type' | 'foreign' | 'failed';
 
+/** The script's answer to one operation. */
 export interface Answer {
   readonly status: Status;
   /** The server's time, in epoch milliseconds. */
   readonly at: number;
+  /** For each policy, in the order of the operation; empty if there is nothing to report. */
   readonly charged: readonly Charged[];
 }
 
-/** Where a call of the script keeps the keys and policies that its operations name; each stands there once. */
-export interface Names {
+/** Where a call carries keys and policies, each once. Operations refer to them by place. */
+export interface Places {
   key(key: string): number;
   policy(policy: QuotaPolicy): number;
 }
 
-/** One operation of the script: which keys it names, how it is packed, and how its answer is read. */
+/** One operation of the script: its keys, how it is packed, and how its answer is read. */
 export interface Operation {
   /** Redis keys, one for each charge. */
   readonly keys: readonly string[];
-  pack(names: Names): Buffer;
+  pack(places: Places): Buffer;
   read(status: Status, at: number, next: () => number): Answer;
-  /** What takes back what this has done, if anything. */
+  /** The operation that gives back what this one charged, if it charged anything. */
   undo?(answer: Answer): Operation | undefined;
 }
 
-/** Numbers of the script's operations. */
+/** The script's numbers of the operations. */
 const ADMIT = 1;
 const PEEK = 2;
 const SETTLE = 3;
 const RESET = 4;
 
 const CHARGE_BYTES = 4;
-/** More than any limit, and as much as the script reads. */
+/** More than any limit, and the most that the script can read. */
 const MAX_UNITS = 0xffffffff;
 
-/** Numbers of the script's statuses, in order. */
+/** The script's statuses. The index is the number that the script sends. `late` and `lost` concern a whole call. */
 export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
   'refused',
   'admitted',
@@ -60,20 +67,20 @@ export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
   'lost',
 ];
 
-/** The failure that an answer tells of which is neither a refusal nor an admission. */
-export function misuse(keys: readonly string[], status: Exclude<Status, 'refused' | 'admitted'>): StoreError {
-  const why = {
-    'other-day': 'its clock and ours are at odds about the day',
-    'wrong-type': 'a key of that name holds another type',
-    foreign: 'its value is not of this version',
-    failed: 'the value cannot be read',
+/** The error for an operation that was neither refused nor admitted. */
+export function operationFailure(keys: readonly string[], status: Exclude<Status, 'refused' | 'admitted'>): StoreError {
+  const reason = {
+    'other-day': 'the clocks of Redis and of this process are on different days; synchronize them',
+    'wrong-type': 'a key holds another type of value; delete it or choose another prefix',
+    foreign: 'a value was not written by this version; delete it or choose another prefix',
+    failed: 'Redis could not read a value; check that its user may run GET',
   }[status];
-  return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot count ${keys.join(', ')}: ${why}`);
+  return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot use the counters at ${keys.join(', ')}: ${reason}`);
 }
 
 const NOTHING: readonly Charged[] = Object.freeze([]);
 
-/** `force` charges also beyond the limit: what has been admitted already, elsewhere. */
+/** Charges all policies, or none if one refuses. `force` charges beyond the limit too: the units were admitted elsewhere. */
 export function admission(
   policies: readonly QuotaPolicy[],
   keys: readonly string[],
@@ -82,12 +89,12 @@ export function admission(
 ): Operation {
   return {
     keys,
-    pack(names) {
+    pack(places) {
       const packed = Buffer.allocUnsafe(6 + policies.length * CHARGE_BYTES);
       packed.writeUInt8(ADMIT, 0);
       packed.writeUInt8(force ? 1 : 0, 1);
       packed.writeUInt32BE(Math.min(units, MAX_UNITS), 2);
-      return packCharges(packed, 6, names, policies, keys);
+      return packCharges(packed, 6, places, policies, keys);
     },
     read(status, at, next) {
       if (status !== 'admitted' && status !== 'refused') return { status, at, charged: NOTHING };
@@ -95,19 +102,20 @@ export function admission(
       return { status, at, charged };
     },
     undo({ status, charged }) {
-      // What was forced has been admitted elsewhere: nobody was refused for want of an answer.
+      // A forced charge reports an earlier admission. The request was not refused, so nothing is given back.
       return status === 'admitted' && !force ? correction(policies, keys, charged, -units) : undefined;
     },
   };
 }
 
+/** Reads the counters and charges nothing. */
 export function peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Operation {
   return {
     keys,
-    pack(names) {
+    pack(places) {
       const packed = Buffer.allocUnsafe(1 + policies.length * CHARGE_BYTES);
       packed.writeUInt8(PEEK, 0);
-      return packCharges(packed, 1, names, policies, keys);
+      return packCharges(packed, 1, places, policies, keys);
     },
     read(status, at, next) {
       if (status !== 'admitted') return { status, at, charged: NOTHING };
@@ -116,7 +124,7 @@ export function peek(policies: readonly QuotaPolicy[], keys: readonly string[]):
   };
 }
 
-/** Adds `delta` units, or takes them away, where an admission put them. */
+/** Adds `delta` units to the charges of an admission; a negative number removes units. */
 export function correction(
   policies: readonly QuotaPolicy[],
   keys: readonly string[],
@@ -125,13 +133,13 @@ export function correction(
 ): Operation {
   return {
     keys,
-    pack(names) {
+    pack(places) {
       const packed = Buffer.allocUnsafe(9 + policies.length * (TAG_BYTES + 11));
       packed.writeUInt8(SETTLE, 0);
       let at = packed.writeDoubleBE(delta, 1);
       policies.forEach((policy, i) => {
         const { generation, time } = charged[i] as Charged;
-        at = packed.writeUInt16BE(names.key(keys[i] as string), at);
+        at = packed.writeUInt16BE(places.key(keys[i] as string), at);
         at += tagOf(policy).copy(packed, at);
         at = packed.writeUInt8(generation, at);
         at = packed.writeDoubleBE(time, at);
@@ -142,14 +150,15 @@ export function correction(
   };
 }
 
-export function forgetting(policies: readonly QuotaPolicy[], keys: readonly string[]): Operation {
+/** Empties the counters. Earlier admissions can no longer be corrected in them. */
+export function reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Operation {
   return {
     keys,
-    pack(names) {
+    pack(places) {
       const packed = Buffer.allocUnsafe(1 + policies.length * (TAG_BYTES + 2));
       let at = packed.writeUInt8(RESET, 0);
       policies.forEach((policy, i) => {
-        at = packed.writeUInt16BE(names.key(keys[i] as string), at);
+        at = packed.writeUInt16BE(places.key(keys[i] as string), at);
         at += tagOf(policy).copy(packed, at);
       });
       return packed;
@@ -161,14 +170,14 @@ export function forgetting(policies: readonly QuotaPolicy[], keys: readonly stri
 function packCharges(
   packed: Buffer,
   start: number,
-  names: Names,
+  places: Places,
   policies: readonly QuotaPolicy[],
   keys: readonly string[],
 ): Buffer {
   let at = start;
   policies.forEach((policy, i) => {
-    at = packed.writeUInt16BE(names.key(keys[i] as string), at);
-    at = packed.writeUInt16BE(names.policy(policy), at);
+    at = packed.writeUInt16BE(places.key(keys[i] as string), at);
+    at = packed.writeUInt16BE(places.policy(policy), at);
   });
   return packed;
 }

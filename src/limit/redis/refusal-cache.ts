@@ -1,26 +1,27 @@
 import { LRUCache } from 'lru-cache';
+import type { QuotaPolicy } from '../policy.js';
 import type { Decision } from '../store.js';
 
-type Refused = Extract<Decision, { kind: 'refused' }>;
+type Refusal = Extract<Decision, { kind: 'refused' }>;
 
-interface Remembered {
-  readonly decision: Refused;
+interface CachedRefusal {
+  readonly decision: Refusal;
   /** By the server's clock. */
-  readonly until: number;
-  /** Which of all refusals and changes this was. */
+  readonly validUntil: number;
+  /** Its place in the order of all refusals and changes. */
   readonly order: number;
 }
 
 const MAX_ENTRIES = 10_000;
 
 /**
- * Refusals that still hold: as long as the earliest time at which the request could pass has not come, it need not be
- * asked about again. What another process gives back is seen after `maxAge` at the latest, what this one does at once.
+ * Refusals that are still valid. Until the earliest time at which the request could pass, Redis need not be asked again.
+ * Units that another process gives back are seen after `maxAge` at the latest; those of this process at once.
  */
 export class RefusalCache {
   readonly #maxAge: number;
-  readonly #refusals = new LRUCache<string, Remembered>({ max: MAX_ENTRIES });
-  /** When each key's counters were last changed from here. */
+  readonly #refusals = new LRUCache<string, CachedRefusal>({ max: MAX_ENTRIES });
+  /** When this process last changed the counters of a key, as a place in the order. */
   readonly #changes = new LRUCache<string, number>({ max: MAX_ENTRIES });
   #order = 0;
 
@@ -29,33 +30,40 @@ export class RefusalCache {
     this.#maxAge = maxAge;
   }
 
-  get(request: string, keys: readonly string[], now: number): Refused | undefined {
-    const found = this.#refusals.get(request);
-    if (found === undefined) return undefined;
-    if (
-      now < found.until &&
-      now >= found.decision.at &&
-      keys.every((key) => (this.#changes.get(key) ?? 0) < found.order)
-    ) {
-      // Where nothing is in use, the reset time is the present.
-      const states = found.decision.states.map((state) => (state.resetAt < now ? { ...state, resetAt: now } : state));
-      return { ...found.decision, states, at: now };
+  get(request: string, keys: readonly string[], now: number): Refusal | undefined {
+    const cached = this.#refusals.get(request);
+    if (cached === undefined) return undefined;
+    const { decision, validUntil, order } = cached;
+    const isUnchanged = keys.every((key) => (this.#changes.get(key) ?? 0) < order);
+    if (now < validUntil && now >= decision.at && isUnchanged) {
+      // The reset time of an unused counter is the present.
+      const states = decision.states.map((state) => (state.resetAt < now ? { ...state, resetAt: now } : state));
+      return { ...decision, states, at: now };
     }
     this.#refusals.delete(request);
     return undefined;
   }
 
-  add(request: string, decision: Refused): void {
-    let until = decision.at + this.#maxAge;
-    // Until any of the figures would be another one.
-    for (const { resetAt } of decision.states) if (resetAt > decision.at) until = Math.min(until, resetAt);
-    for (const { retryAt } of decision.violations) if (retryAt !== null) until = Math.min(until, retryAt);
-    this.#refusals.set(request, { decision, until, order: ++this.#order });
+  add(request: string, decision: Refusal): void {
+    let validUntil = decision.at + this.#maxAge;
+    // No longer than until any of its figures changes.
+    for (const { resetAt } of decision.states) if (resetAt > decision.at) validUntil = Math.min(validUntil, resetAt);
+    for (const { retryAt } of decision.violations) if (retryAt !== null) validUntil = Math.min(validUntil, retryAt);
+    this.#refusals.set(request, { decision, validUntil, order: ++this.#order });
   }
 
-  /** Something was charged or given back to these keys. */
+  /** Call it after units of these keys were charged or given back. */
   changed(keys: readonly string[]): void {
     this.#order++;
     for (const key of keys) this.#changes.set(key, this.#order);
   }
+}
+
+/** A text that is the same for requests that share their policies, limits, keys and units. */
+export function requestText(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): string {
+  let text = String(units);
+  policies.forEach(({ id, limit }, i) => {
+    text += ` ${id} ${limit} ${keys[i]}`;
+  });
+  return text;
 }

@@ -1,39 +1,45 @@
 import type { ByteSource } from '../byte-source.js';
+import { type UndecodableReason, UPLOAD_REASONS } from '../reasons.js';
 
-/** What an image says of itself before anything is decoded. */
+/** What the header of an image declares. Nothing has been decoded. */
 export interface ImageHeader {
-  /** Of the largest page. */
+  /** In pixels. If pages differ in size, the largest width of any page. */
   readonly width: number;
+  /** In pixels. If pages differ in size, the largest height of any page. */
   readonly height: number;
-  /** Frames of an animation, pages of a document: 1 for a plain image. Counted up to `MAX_PAGES`. */
+  /** Frames of an animation or pages of a document; 1 for a plain image. Counting stops at 10,000. */
   readonly pages: number;
 }
 
-/** A format of images whose headers can be read. */
+/** An image format whose header can be read. */
 export interface ImageFormat {
-  /** What sharp calls it. */
+  /** The name of the format in sharp. */
   readonly name: 'png' | 'jpeg' | 'webp' | 'gif' | 'tiff';
-  /** What libvips calls the class of its loaders. */
+  /** The base class of its loaders in libvips. */
   readonly loader: string;
-  /** Whether a file may begin so: its first bytes, as latin1. */
-  readonly begins: (head: string) => boolean;
+  /** Whether a file of this format can start with these bytes, given as latin1. */
+  readonly matches: (head: string) => boolean;
   /** @throws BrokenImage */
   readonly read: (source: ByteSource) => Promise<ImageHeader>;
-  /** A whole image of one pixel: where a decoder cannot read it, it can read none. */
+  /** A valid image of one pixel. A decoder that cannot read it cannot read the format at all. */
   readonly sample: Buffer;
 }
 
-/** More than anybody may allow; whoever has so many has too many. */
+/** Counting stops here: no service accepts so many pages. */
 export const MAX_PAGES = 10_000;
-/** Chunks, segments and frames that are passed over on the way. */
+/** How many chunks, segments or frames a reader walks over before it gives up. */
 export const MAX_STEPS = 100_000;
 
-/** The header says nothing that could be an image. */
-export class BrokenImage extends Error {}
+/** Thrown if a file has no valid header of its image type. */
+export class BrokenImage extends Error {
+  constructor(readonly reason: UndecodableReason) {
+    super(UPLOAD_REASONS['upload-undecodable'][reason]);
+  }
+}
 
-/** @throws BrokenImage where there are fewer */
+/** Reads exactly `length` bytes. @throws BrokenImage if there are fewer */
 export async function bytesAt(source: ByteSource, offset: number, length: number): Promise<Buffer> {
   const bytes = await source.read(offset, length);
-  if (bytes.length < length) throw new BrokenImage('it ends too early');
+  if (bytes.length < length) throw new BrokenImage('headerIncomplete');
   return bytes;
 }

@@ -1,58 +1,58 @@
 import type { ByteSource } from '../byte-source.js';
 import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_PAGES, MAX_STEPS } from './format.js';
 
-/** Of a whole file, at most 255 bytes each. */
+/** How many data blocks, of at most 255 bytes each, are walked over in one file. */
 const MAX_BLOCKS = 2_000_000;
 
 export const GIF: ImageFormat = {
   name: 'gif',
   loader: 'VipsForeignLoadNsgif',
-  begins: (head) => head.startsWith('GIF87a') || head.startsWith('GIF89a'),
+  matches: (head) => head.startsWith('GIF87a') || head.startsWith('GIF89a'),
   read: readGif,
   sample: Buffer.from('R0lGODlhAQABAIAAAExpcf///yH5BAUAAAAALAAAAAABAAEAAAICTAEAOw==', 'base64'),
 };
 
-/** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. Frames may be larger than the screen they are on. */
+/** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. A frame may extend beyond the logical screen. */
 async function readGif(source: ByteSource): Promise<ImageHeader> {
   const head = await bytesAt(source, 0, 13);
   let width = head.readUInt16LE(6);
   let height = head.readUInt16LE(8);
   let pages = 0;
-  let at = 13 + colorTable(head[10] ?? 0);
+  let at = 13 + colorTableBytes(head[10] ?? 0);
   const budget = { blocks: MAX_BLOCKS };
   for (let step = 0; step < MAX_STEPS; step++) {
-    const introducer = (await source.some(at))[0];
+    const introducer = (await source.readAvailable(at))[0];
     if (introducer === 0x21) {
-      at = await afterBlocks(source, at + 2, budget);
+      at = await skipBlocks(source, at + 2, budget);
       continue;
     }
-    // The trailer, or what no decoder reads: the frames so far are what there is.
+    // The trailer, or a byte at which every decoder stops: no more frames follow.
     if (introducer !== 0x2c || pages >= MAX_PAGES) return { width, height, pages };
     const frame = await bytesAt(source, at, 10);
     width = Math.max(width, frame.readUInt16LE(1) + frame.readUInt16LE(5));
     height = Math.max(height, frame.readUInt16LE(3) + frame.readUInt16LE(7));
     pages++;
-    at = await afterBlocks(source, at + 11 + colorTable(frame[9] ?? 0), budget);
+    at = await skipBlocks(source, at + 11 + colorTableBytes(frame[9] ?? 0), budget);
   }
-  throw new BrokenImage('it has too many extensions');
+  throw new BrokenImage('gifExtensions');
 }
 
-function colorTable(flags: number): number {
+function colorTableBytes(flags: number): number {
   return (flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 0x07) + 1);
 }
 
-/** Blocks may be of one byte: they are passed over many at a time. */
-async function afterBlocks(source: ByteSource, from: number, budget: { blocks: number }): Promise<number> {
+/** Skips a chain of data blocks. It walks over many in one read, since each can be as small as one byte. */
+async function skipBlocks(source: ByteSource, from: number, budget: { blocks: number }): Promise<number> {
   let at = from;
   for (;;) {
-    const bytes = await source.some(at);
+    const bytes = await source.readAvailable(at);
     if (bytes.length === 0) return source.size;
     let i = 0;
     while (i < bytes.length) {
       const length = bytes[i] ?? 0;
       i += 1 + length;
       if (length === 0) return at + i;
-      if (--budget.blocks < 0) throw new BrokenImage('it has too many blocks');
+      if (--budget.blocks < 0) throw new BrokenImage('gifBlocks');
     }
     at += i;
   }

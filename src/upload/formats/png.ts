@@ -4,7 +4,7 @@ import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_STEPS } f
 export const PNG: ImageFormat = {
   name: 'png',
   loader: 'VipsForeignLoadPng',
-  begins: (head) => head.startsWith('\x89PNG\r\n\x1a\n'),
+  matches: (head) => head.startsWith('\x89PNG\r\n\x1a\n'),
   read: readPng,
   sample: Buffer.from(
     'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC',
@@ -12,11 +12,10 @@ export const PNG: ImageFormat = {
   ),
 };
 
-/** https://www.w3.org/TR/png-3/ sections 5 and 11; `acTL`, which tells of an animation, comes before the first `IDAT`. */
+/** https://www.w3.org/TR/png-3/ sections 5 and 11. `acTL`, which counts the frames, comes before the first `IDAT`. */
 async function readPng(source: ByteSource): Promise<ImageHeader> {
   const head = await bytesAt(source, 0, 33);
-  if (head.toString('latin1', 12, 16) !== 'IHDR' || head.readUInt32BE(8) !== 13)
-    throw new BrokenImage('it has no IHDR');
+  if (head.toString('latin1', 12, 16) !== 'IHDR' || head.readUInt32BE(8) !== 13) throw new BrokenImage('pngHeader');
   let pages = 1;
   let at = 33;
   for (let step = 0; step < MAX_STEPS && at < source.size; step++) {
@@ -27,5 +26,5 @@ async function readPng(source: ByteSource): Promise<ImageHeader> {
     if (name === 'acTL') pages = Math.max(pages, (await bytesAt(source, at + 8, 8)).readUInt32BE(0));
     at += length + 12;
   }
-  throw new BrokenImage('it has no IDAT');
+  throw new BrokenImage('pngData');
 }

@@ -4,7 +4,7 @@ import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_PAGES, MA
 export const WEBP: ImageFormat = {
   name: 'webp',
   loader: 'VipsForeignLoadWebp',
-  begins: (head) => head.startsWith('RIFF') && head.startsWith('WEBP', 8),
+  matches: (head) => head.startsWith('RIFF') && head.startsWith('WEBP', 8),
   read: readWebp,
   sample: Buffer.from('UklGRh4AAABXRUJQVlA4TBEAAAAvAAAAAAfQ//73v/+BiOh/AAA=', 'base64'),
 };
@@ -14,10 +14,10 @@ async function readWebp(source: ByteSource): Promise<ImageHeader> {
   const head = await bytesAt(source, 0, 30);
   switch (head.toString('latin1', 12, 16)) {
     case 'VP8 ':
-      if (head.readUIntBE(23, 3) !== 0x9d012a) throw new BrokenImage('it has no key frame');
+      if (head.readUIntBE(23, 3) !== 0x9d012a) throw new BrokenImage('webpKeyFrame');
       return { width: head.readUInt16LE(26) & 0x3fff, height: head.readUInt16LE(28) & 0x3fff, pages: 1 };
     case 'VP8L': {
-      if (head[20] !== 0x2f) throw new BrokenImage('it has no signature of VP8L');
+      if (head[20] !== 0x2f) throw new BrokenImage('webpSignature');
       const bits = head.readUInt32LE(21);
       return { width: (bits & 0x3fff) + 1, height: ((bits >>> 14) & 0x3fff) + 1, pages: 1 };
     }
@@ -27,7 +27,7 @@ async function readWebp(source: ByteSource): Promise<ImageHeader> {
       return { ...size, pages: animated ? await countChunks(source, 'ANMF') : 1 };
     }
     default:
-      throw new BrokenImage('it has no image chunk');
+      throw new BrokenImage('webpImage');
   }
 }
 
@@ -41,5 +41,5 @@ async function countChunks(source: ByteSource, wanted: string): Promise<number> 
     const length = chunk.readUInt32LE(4);
     at += 8 + length + (length % 2);
   }
-  throw new BrokenImage('it has too many chunks');
+  throw new BrokenImage('webpChunks');
 }

@@ -32,7 +32,7 @@ const PAIRS: readonly (readonly [JwtAlgorithm, JwtKey, JwtKey])[] = [
 ];
 
 describe('jwtIssuer', () => {
-  it.each(PAIRS)('issues by %s what jwt takes, until it ends', async (algorithm, key, verification) => {
+  it.each(PAIRS)('issues %s tokens that jwt accepts until they expire', async (algorithm, key, verification) => {
     let now = NOW + 999;
     const options = { issuer: 'https://auth.example', audience: 'api' };
     const issuer = jwtIssuer({ algorithm, key, kid: 'k1', expiresIn: '1h', now: () => now, ...options });
@@ -54,27 +54,27 @@ describe('jwtIssuer', () => {
     expect((await send()).status).toBe(401);
   });
 
-  it('gives every token an id of its own', async () => {
+  it('sets a different jti in every token', async () => {
     const issuer = jwtIssuer({ algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '1h', now: () => NOW });
     expect(await issuer.issue({ sub: 'a' })).not.toBe(await issuer.issue({ sub: 'a' }));
   });
 
-  it.each(['iat', 'exp', 'jti', 'iss', 'aud'])('lets no claim take the place of its own %s', async (name) => {
+  it.each(['iat', 'exp', 'jti', 'iss', 'aud'])('refuses the claim %s, which it sets itself', async (name) => {
     const issuer = jwtIssuer({ algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '1h' });
     await expect(issuer.issue({ sub: 'a', [name]: 1 })).rejects.toThrow(name);
   });
 
   it.each<[string, object, string]>([
     ['no algorithm', { key: HMAC_SECRET, expiresIn: '1h' }, 'algorithm'],
-    ['none', { algorithm: 'none', key: HMAC_SECRET, expiresIn: '1h' }, 'algorithm'],
+    ['the algorithm none', { algorithm: 'none', key: HMAC_SECRET, expiresIn: '1h' }, 'algorithm'],
     ['a short secret', { algorithm: 'HS256', key: HMAC_SECRET.slice(0, 31), expiresIn: '1h' }, '32 bytes'],
     ['a public key', { algorithm: 'RS256', key: RSA_PUBLIC, expiresIn: '1h' }, 'private'],
     ['a secret as private key', { algorithm: 'RS256', key: HMAC_SECRET, expiresIn: '1h' }, 'private'],
-    ['no end', { algorithm: 'HS256', key: HMAC_SECRET }, 'expiresIn'],
-    ['an end in ten years', { algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '3650d' }, 'expiresIn'],
+    ['no expiresIn', { algorithm: 'HS256', key: HMAC_SECRET }, 'expiresIn'],
+    ['an expiresIn of ten years', { algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '3650d' }, 'expiresIn'],
     ['an empty issuer', { algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '1h', issuer: '' }, 'issuer'],
     ['a misspelt option', { algorithm: 'HS256', key: HMAC_SECRET, expiresin: '1h' }, 'expiresin'],
-  ])('cannot be made with %s, and shows no key', (_what, options, named) => {
+  ])('refuses %s at construction without showing a key', (_what, options, named) => {
     const act = () => jwtIssuer(options as JwtIssuerOptions);
     expect(act).toThrow(OptionError);
     expect(act).toThrow(named);

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
+import type { Authenticator } from '../../../src/auth/authenticator.js';
 import { type JwtOptions, jwt } from '../../../src/auth/jwt/index.js';
 import { sharedSecret } from '../../../src/auth/shared-secret.js';
 import { OptionError } from '../../../src/core/option.js';
@@ -30,8 +31,8 @@ const hs256 = (more: Partial<JwtOptions> = {}) => jwt({ algorithms: ['HS256'], k
 const rs256 = (more: Partial<JwtOptions> = {}) => jwt({ algorithms: ['RS256'], key: RSA_PUBLIC, ...BASE, ...more });
 const send = (scheme: ReturnType<typeof jwt>, token: string) => ask(authenticate(scheme), { headers: [bearer(token)] });
 
-describe('a token', () => {
-  it('that is good lets its subject in, with what it says', async () => {
+describe('jwt', () => {
+  it('accepts a valid token and sets the principal from its claims', async () => {
     const { exchange, passed } = await send(hs256(), goodToken({ scope: 'read write', jti: 'j-1', plan: 'gold' }));
     expect(passed).toBe(true);
     expect(exchange.principal).toEqual({
@@ -45,45 +46,45 @@ describe('a token', () => {
   });
 
   it.each([
-    ['of a key pair', rs256(), rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
+    ['signed with a key pair', rs256(), rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
     ['with one of several audiences', hs256(), goodToken({ aud: ['web', 'api'] })],
-    ['that ends in a second', hs256(), goodToken({ exp: NOW / 1000 + 1 })],
-    ['that has just begun', hs256(), goodToken({ nbf: NOW / 1000, iat: NOW / 1000 })],
+    ['that expires in a second', hs256(), goodToken({ exp: NOW / 1000 + 1 })],
+    ['that is valid from this second on', hs256(), goodToken({ nbf: NOW / 1000, iat: NOW / 1000 })],
     [
-      'with names alike in different objects',
+      'with the same name in different objects',
       hs256(),
       goodToken({ a: { sub: 1, x: '"sub":"b"' }, b: [{ sub: 2 }, { sub: 3 }] }),
     ],
-    ['whose header says where keys are, which nobody asks', hs256(), goodToken({}, { jku: 'http://127.0.0.1:1/' })],
+    ['with a jku header, which is ignored', hs256(), goodToken({}, { jku: 'http://127.0.0.1:1/' })],
     ['with another claim as subject', hs256({ subject: 'user_id' }), goodToken({ user_id: 'alice' })],
     [
-      'with a subject that a function finds',
+      'with a subject from a function',
       hs256({ subject: ({ email }) => String(email) }),
       goodToken({ email: 'a@b.example' }),
     ],
-    ['of a typ that is asked for', hs256({ typ: 'at+jwt' }), hmacToken({ alg: 'HS256', typ: 'at+jwt' }, GOOD_CLAIMS)],
+    ['of the required typ', hs256({ typ: 'at+jwt' }), hmacToken({ alg: 'HS256', typ: 'at+jwt' }, GOOD_CLAIMS)],
     [
-      'from a clock that is a little ahead',
+      'from a clock that is ahead within the tolerance',
       hs256({ clockTolerance: '5s' }),
       goodToken({ iat: NOW / 1000 + 5, nbf: NOW / 1000 + 5 }),
     ],
-    ['that has just ended, within the tolerance', hs256({ clockTolerance: '5s' }), goodToken({ exp: NOW / 1000 - 4 })],
-  ])('%s lets in', async (_what, scheme, token) => {
+    ['that has expired within the tolerance', hs256({ clockTolerance: '5s' }), goodToken({ exp: NOW / 1000 - 4 })],
+  ])('accepts a token %s', async (_what, scheme, token) => {
     const { passed, faults } = await send(scheme, token);
     expect([passed, faults]).toEqual([true, []]);
   });
 
   it.each([
-    ['of another typ than is asked for', hs256({ typ: 'at+jwt' }), goodToken()],
-    ['without a claim that is asked for', hs256({ requiredClaims: ['email'] }), goodToken()],
-    ['beyond the tolerance', hs256({ clockTolerance: '5s' }), goodToken({ exp: NOW / 1000 - 5 })],
-    ['without the claim that is the subject', hs256({ subject: 'user_id' }), goodToken()],
-    ['whose subject is inherited', hs256({ subject: 'constructor' }), goodToken()],
-  ])('%s is refused', async (_what, scheme, token) => {
+    ['of another typ than the required one', hs256({ typ: 'at+jwt' }), goodToken()],
+    ['without a required claim', hs256({ requiredClaims: ['email'] }), goodToken()],
+    ['that has expired beyond the tolerance', hs256({ clockTolerance: '5s' }), goodToken({ exp: NOW / 1000 - 5 })],
+    ['without the claim of the subject', hs256({ subject: 'user_id' }), goodToken()],
+    ['whose subject is an inherited property', hs256({ subject: 'constructor' }), goodToken()],
+  ])('refuses a token %s', async (_what, scheme, token) => {
     expect((await send(scheme, token)).status).toBe(401);
   });
 
-  it('without a dot is left to the next scheme; any other is not', async () => {
+  it('leaves a token without a dot to the next scheme, and no other token', async () => {
     const secret = 'opaque-c4n4ry-secret-0123456789-abcdefghij';
     const guard = authenticate([hs256(), sharedSecret({ secrets: [secret] })]);
     const opaque = await ask(guard, { headers: [bearer(secret)] });
@@ -96,16 +97,16 @@ describe('a token', () => {
     ['scp as text', { scp: ' read  write ' }, ['read', 'write']],
     ['scp as a list', { scp: ['read', 5, 'write'] }, ['read', 'write']],
     ['scopes', { scopes: ['admin'] }, ['admin']],
-    ['none', {}, []],
-    ['nonsense', { scope: 5, scopes: 'admin' }, []],
-  ])('has scopes of %s', async (_what, claims, scopes) => {
+    ['no claim', {}, []],
+    ['claims of the wrong type', { scope: 5, scopes: 'admin' }, []],
+  ])('reads scopes from %s', async (_what, claims, scopes) => {
     expect((await send(hs256(), goodToken(claims))).exchange.principal?.scopes).toEqual(scopes);
   });
 });
 
-describe('an attack', () => {
+describe('jwt, for forged tokens,', () => {
   it.each(JWT_ATTACKS.map((attack) => [attack.what, attack] as const))(
-    '%s is a 401 like any other',
+    'refuses %s with the same 401 as any other',
     async (_what, { token, against }) => {
       const answer = await send(against === 'HS256' ? hs256() : rs256(), token);
       expect({
@@ -124,10 +125,10 @@ describe('an attack', () => {
     },
   );
 
-  it('with a key of its own makes nobody ask for it', async () => {
-    let asked = 0;
+  it('never fetches a key that a token refers to', async () => {
+    let fetches = 0;
     const server = createServer((_request, response) => {
-      asked++;
+      fetches++;
       response.end('{}');
     }).listen(0, '127.0.0.1');
     onTestFinished(() => void server.close());
@@ -136,22 +137,22 @@ describe('an attack', () => {
     for (const { token, against } of ownKeys(url)) {
       expect((await send(against === 'HS256' ? hs256() : rs256(), token)).status).toBe(401);
     }
-    expect(asked).toBe(0);
+    expect(fetches).toBe(0);
   });
 
-  it('by changing any character of a good token fails', async () => {
+  it('refuses a valid token with any one character changed or removed', async () => {
     const scheme = hs256({ cache: false });
-    const good = goodToken({ jti: 'j' });
-    expect((await send(scheme, good)).passed).toBe(true);
+    const valid = goodToken({ jti: 'j' });
+    expect((await send(scheme, valid)).passed).toBe(true);
     const alphabet = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~+/='];
     await fc.assert(
       fc.asyncProperty(
-        fc.nat(good.length - 1),
+        fc.nat(valid.length - 1),
         fc.constantFrom(...alphabet),
         fc.constantFrom(0, 1),
-        async (at, other, kept) => {
-          const changed = good.slice(0, at) + other + good.slice(at + 1 - kept);
-          fc.pre(changed !== good);
+        async (at, other, keep) => {
+          const changed = valid.slice(0, at) + other + valid.slice(at + 1 - keep);
+          fc.pre(changed !== valid);
           const answer = await send(scheme, changed);
           expect(answer.passed).toBe(false);
           expect([400, 401]).toContain(answer.status);
@@ -163,7 +164,7 @@ describe('an attack', () => {
   });
 });
 
-describe('several keys', () => {
+describe('jwt with several keys', () => {
   const NEW = 'c4n4ry-newer-hmac-secret-for-tests-0123456789';
   let now = NOW;
   const scheme = hs256({
@@ -175,26 +176,42 @@ describe('several keys', () => {
     cache: false,
     now: () => now,
   });
-  const by = (kid: string | undefined, secret: string) =>
+  const signedWith = (kid: string | undefined, secret: string) =>
     hmacToken({ alg: 'HS256', ...(kid === undefined ? {} : { kid }) }, GOOD_CLAIMS, secret);
 
   it.each([
-    ['the old one until its end', 0, by('old', HMAC_SECRET), true],
-    ['the old one at its end', 30_000, by('old', HMAC_SECRET), false],
-    ['the new one', 30_000, by('new', NEW), true],
-    ['none by the kid of another', 0, by('old', NEW), false],
-    ['none by an unknown kid', 0, by('other', NEW), false],
-    ['none without a kid', 0, by(undefined, NEW), false],
-    ['none without a kid, though the first key made it', 0, by(undefined, HMAC_SECRET), false],
-    ['none by an inherited kid', 0, by('__proto__', NEW), false],
+    ['accepts the old key before it expires', 0, signedWith('old', HMAC_SECRET), true],
+    ['refuses the old key when it expires', 30_000, signedWith('old', HMAC_SECRET), false],
+    ['accepts the new key', 30_000, signedWith('new', NEW), true],
+    ['refuses a signature with another key than kid names', 0, signedWith('old', NEW), false],
+    ['refuses an unknown kid', 0, signedWith('other', NEW), false],
+    ['refuses a token without kid', 0, signedWith(undefined, NEW), false],
+    ['refuses a token without kid, although the first key signed it', 0, signedWith(undefined, HMAC_SECRET), false],
+    ['refuses a kid that is an inherited property', 0, signedWith('__proto__', NEW), false],
   ])('%s', async (_what, later, token, passes) => {
     now = NOW + later;
     expect((await send(scheme, token)).passed).toBe(passes);
   });
 });
 
-describe('a token that has been verified before', () => {
-  it('is answered without a promise, until it ends', async () => {
+describe('expiresAt of a key', () => {
+  it.each([
+    ['a Date', new Date(NOW + 30_000)],
+    ['an ISO 8601 string', new Date(NOW + 30_000).toISOString()],
+    ['epoch milliseconds', NOW + 30_000],
+  ])('can be %s', async (_what, expiresAt) => {
+    let now = NOW;
+    const keys = [{ kid: 'one', key: HMAC_SECRET, expiresAt }];
+    const scheme = jwt({ algorithms: ['HS256'], keys, cache: false, now: () => now });
+    const token = hmacToken({ alg: 'HS256', kid: 'one' }, GOOD_CLAIMS);
+    expect((await send(scheme, token)).passed).toBe(true);
+    now += 30_000;
+    expect((await send(scheme, token)).status).toBe(401);
+  });
+});
+
+describe('the token cache', () => {
+  it('returns a verdict without a promise until the token expires', async () => {
     let now = NOW;
     const scheme = hs256({ now: () => now });
     const token = goodToken({ exp: NOW / 1000 + 30 });
@@ -209,7 +226,7 @@ describe('a token that has been verified before', () => {
     now = NOW - 3_600_000;
   });
 
-  it('that is remembered begins no earlier, where the clock is set back', async () => {
+  it('does not accept a token before nbf if the clock is set back', async () => {
     let now = NOW;
     const scheme = hs256({ now: () => now, clockTolerance: '1s' });
     const token = goodToken({ nbf: NOW / 1000 });
@@ -221,7 +238,7 @@ describe('a token that has been verified before', () => {
     expect(scheme.verify(token, exchange)).toEqual({ kind: 'invalid', reason: 'not yet valid' });
   });
 
-  it('is verified anew after a minute, unless told otherwise', async () => {
+  it('verifies a token again after a minute by default', async () => {
     let now = NOW;
     const scheme = hs256({ now: () => now });
     const token = goodToken({ exp: NOW / 1000 + 3600 });
@@ -233,7 +250,7 @@ describe('a token that has been verified before', () => {
     expect(scheme.verify(token, exchange)).toBeInstanceOf(Promise);
   });
 
-  it('is verified anew after a while', async () => {
+  it('verifies a token again after maxAge', async () => {
     let now = NOW;
     const scheme = hs256({ now: () => now, cache: { maxAge: '10s' } });
     const token = goodToken();
@@ -245,7 +262,18 @@ describe('a token that has been verified before', () => {
     expect(scheme.verify(token, exchange)).toBeInstanceOf(Promise);
   });
 
-  it('stands for no other that begins or ends alike', async () => {
+  it('keeps at most maxEntries tokens and drops the least recently used', async () => {
+    const scheme = hs256({ cache: { maxEntries: 2 } });
+    const { exchange } = testExchange();
+    const [first, second, third] = ['a', 'b', 'c'].map((sub) => goodToken({ sub })) as [string, string, string];
+    for (const token of [first, second]) await scheme.verify(token, exchange);
+    expect(scheme.verify(first, exchange)).not.toBeInstanceOf(Promise);
+    await scheme.verify(third, exchange);
+    expect(scheme.verify(first, exchange)).not.toBeInstanceOf(Promise);
+    expect(scheme.verify(second, exchange)).toBeInstanceOf(Promise);
+  });
+
+  it('does not accept another token that begins or ends alike', async () => {
     const scheme = hs256();
     const token = goodToken();
     await send(scheme, token);
@@ -260,25 +288,25 @@ describe('a token that has been verified before', () => {
     }
   });
 
-  it('is not remembered where it was refused, nor where nothing shall be', async () => {
+  it('does not keep a refused token, and keeps nothing if it is turned off', async () => {
     const { exchange } = testExchange();
-    const bad = hs256();
-    await bad.verify(goodToken({ aud: 'other' }), exchange);
-    expect(bad.verify(goodToken({ aud: 'other' }), exchange)).toBeInstanceOf(Promise);
-    const none = hs256({ cache: false });
-    await none.verify(goodToken(), exchange);
-    expect(none.verify(goodToken(), exchange)).toBeInstanceOf(Promise);
+    const refusing = hs256();
+    await refusing.verify(goodToken({ aud: 'other' }), exchange);
+    expect(refusing.verify(goodToken({ aud: 'other' }), exchange)).toBeInstanceOf(Promise);
+    const uncached = hs256({ cache: false });
+    await uncached.verify(goodToken(), exchange);
+    expect(uncached.verify(goodToken(), exchange)).toBeInstanceOf(Promise);
   });
 
   it.each([
-    ['at once', (revoked: boolean) => revoked],
-    ['later', (revoked: boolean) => Promise.resolve(revoked)],
-  ])('is asked after every time whether it was taken back, %s', async (_how, answer) => {
-    const asked: string[] = [];
+    ['synchronous', (revoked: boolean) => revoked],
+    ['asynchronous', (revoked: boolean) => Promise.resolve(revoked)],
+  ])('does not skip a %s isRevoked', async (_how, answer) => {
+    const calls: string[] = [];
     let revoked = false;
     const scheme = hs256({
       isRevoked(jti) {
-        asked.push(jti);
+        calls.push(jti);
         return answer(revoked);
       },
     });
@@ -287,7 +315,7 @@ describe('a token that has been verified before', () => {
     expect((await send(scheme, token)).passed).toBe(true);
     revoked = true;
     expect((await send(scheme, token)).status).toBe(401);
-    expect(asked).toEqual(['j-1', 'j-1', 'j-1']);
+    expect(calls).toEqual(['j-1', 'j-1', 'j-1']);
   });
 
   it.each<[string, () => unknown, number]>([
@@ -299,25 +327,25 @@ describe('a token that has been verified before', () => {
       503,
     ],
     ['rejects', () => Promise.reject(new Error('down')), 503],
-    ['gives nothing', () => undefined, 503],
-    ['gives what is neither true nor false', async () => 'no', 503],
-    ['says yes', () => true, 401],
-  ])('is not let in where isRevoked %s', async (_what, isRevoked, status) => {
+    ['returns undefined', () => undefined, 503],
+    ['resolves to a string', async () => 'no', 503],
+    ['returns true', () => true, 401],
+  ])('refuses a token if isRevoked %s', async (_what, isRevoked, status) => {
     const answer = await send(hs256({ isRevoked: isRevoked as () => boolean }), goodToken({ jti: 'j-1' }));
     expect([answer.status, answer.exchange.principal]).toEqual([status, undefined]);
     expect(answer.faults).toHaveLength(status === 503 ? 1 : 0);
   });
 
   it.each([
-    ['never answers', () => new Promise<boolean>(() => undefined), 503],
-    // biome-ignore lint/suspicious/noThenProperty: a promise of another library
-    ['gives a yes of another library', () => ({ then: (done: (late: boolean) => void) => done(true) }), 401],
-  ])('is not let in either where isRevoked %s', async (_what, isRevoked, status) => {
+    ['never resolves', () => new Promise<boolean>(() => undefined), 503],
+    // biome-ignore lint/suspicious/noThenProperty: some libraries return thenables that are not promises
+    ['returns a thenable that resolves to true', () => ({ then: (done: (late: boolean) => void) => done(true) }), 401],
+  ])('also refuses a token if isRevoked %s', async (_what, isRevoked, status) => {
     const scheme = hs256({ isRevoked: isRevoked as () => Promise<boolean>, timeout: '20ms' });
     expect((await send(scheme, goodToken({ jti: 'j-1' }))).status).toBe(status);
   });
 
-  it('that is remembered ends with its key', async () => {
+  it('does not keep a token longer than its key', async () => {
     let now = NOW;
     const scheme = jwt({
       algorithms: ['HS256'],
@@ -333,27 +361,52 @@ describe('a token that has been verified before', () => {
     expect((await send(scheme, token)).status).toBe(401);
   });
 
-  it('has claims that no handler can change for the next one', async () => {
+  it('shares claims that no handler can change', async () => {
     const { exchange } = await send(hs256(), goodToken({ realm_access: { roles: ['user'] } }));
     const access = principalOf(exchange).claims?.realm_access as { roles: string[] };
     expect(() => access.roles.push('admin')).toThrow(TypeError);
   });
 
   it.each([
-    ['no list', () => 'admin' as never],
-    ['a list of other things', () => [5] as never],
+    ['not a list', () => 'admin' as never],
+    ['a list of numbers', () => [5] as never],
     ['a promise', (async () => ['admin']) as never],
-  ])('lets nobody in by scopes that are %s', async (_what, scopes) => {
+  ])('fails with a fault if scopes returns %s', async (_what, scopes) => {
     const { status, faults } = await ask(sequence(authenticate(hs256({ scopes }))), { headers: [bearer(goodToken())] });
     expect([status, faults.length]).toEqual([500, 1]);
   });
 
-  it('without a jti cannot be taken back, and is refused where that is asked', async () => {
+  it('refuses a token without jti if there is isRevoked', async () => {
     expect((await send(hs256({ isRevoked: () => false }), goodToken())).status).toBe(401);
   });
 });
 
-describe('construction', () => {
+describe('the reason of a refusal', () => {
+  const { exchange } = testExchange();
+  const withJti = goodToken({ jti: 'j-1' });
+  it.each<[string, Authenticator, string]>([
+    ['expired', hs256(), goodToken({ exp: NOW / 1000 })],
+    ['not yet valid', hs256(), goodToken({ nbf: NOW / 1000 + 1 })],
+    ['invalid signature', hs256(), hmacToken({ alg: 'HS256' }, GOOD_CLAIMS, 'x'.repeat(32))],
+    ['invalid claim aud', hs256(), goodToken({ aud: 'other' })],
+    [
+      'exp is not a number',
+      hs256(),
+      hmacToken({ alg: 'HS256' }, JSON.stringify({ ...GOOD_CLAIMS, exp: 0 }).replace('"exp":0', '"exp":1e400')),
+    ],
+    ['iat is in the future', hs256(), goodToken({ iat: NOW / 1000 + 1 })],
+    ['missing subject', hs256(), goodToken({ sub: '' })],
+    ['missing jti', hs256({ isRevoked: () => false }), goodToken()],
+    ['revoked', hs256({ isRevoked: () => true }), withJti],
+    ['revocation check failed', hs256({ isRevoked: () => 'no' as never }), withJti],
+    ['unknown key', hs256({ key: undefined as never, keys: [{ kid: 'a', key: HMAC_SECRET }] }), goodToken()],
+    ['algorithm not allowed', hs256(), hmacToken({ alg: 'HS512' }, GOOD_CLAIMS)],
+  ])('is: %s', async (reason, scheme, token) => {
+    expect(await scheme.verify(token, exchange)).toMatchObject({ reason });
+  });
+});
+
+describe('jwt at construction', () => {
   const { publicKey: small } = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const { publicKey: ed448 } = generateKeyPairSync('ed448');
   const { publicKey: p384 } = generateKeyPairSync('ec', { namedCurve: 'secp384r1' });
@@ -362,16 +415,16 @@ describe('construction', () => {
 
   it.each<[string, object, string]>([
     ['no algorithms', { key: SECRET }, 'algorithms'],
-    ['an empty list of them', { algorithms: [], key: SECRET }, 'algorithms'],
-    ['none', { algorithms: ['none'], key: SECRET }, 'algorithms'],
-    ['an unknown one', { algorithms: ['HS1'], key: SECRET }, 'algorithms'],
-    ['one by its inherited name', { algorithms: ['constructor'], key: SECRET }, 'algorithms'],
-    ['those of two families', { algorithms: ['HS256', 'RS256'], key: SECRET }, 'family'],
+    ['an empty list of algorithms', { algorithms: [], key: SECRET }, 'algorithms'],
+    ['the algorithm none', { algorithms: ['none'], key: SECRET }, 'algorithms'],
+    ['an unknown algorithm', { algorithms: ['HS1'], key: SECRET }, 'algorithms'],
+    ['the name of an inherited property as algorithm', { algorithms: ['constructor'], key: SECRET }, 'algorithms'],
+    ['algorithms of two families', { algorithms: ['HS256', 'RS256'], key: SECRET }, 'family'],
     ['no key', { algorithms: ['HS256'] }, 'one of'],
     ['two sources of keys', { algorithms: ['HS256'], key: SECRET, keys: [] }, 'one of'],
     ['an empty list of keys', { algorithms: ['HS256'], keys: [] }, 'keys'],
     [
-      'a kid twice',
+      'the same kid twice',
       {
         algorithms: ['HS256'],
         keys: [
@@ -382,7 +435,7 @@ describe('construction', () => {
       'keys[1].kid',
     ],
     [
-      'a key whose end is no date',
+      'a key with an invalid expiresAt',
       { algorithms: ['HS256'], keys: [{ kid: 'a', key: SECRET, expiresAt: new Date(Number.NaN) }] },
       'keys[0].expiresAt',
     ],
@@ -390,7 +443,7 @@ describe('construction', () => {
     ['an empty secret', { algorithms: ['HS256'], key: '' }, 'key'],
     ['a secret of 31 bytes', { algorithms: ['HS256'], key: SECRET.slice(0, 31) }, '32 bytes'],
     ['a secret of 47 bytes for HS384', { algorithms: ['HS384'], key: 'x'.repeat(47) }, '48 bytes'],
-    ['a secret of 63 bytes for one of two', { algorithms: ['HS256', 'HS512'], key: 'x'.repeat(63) }, '64 bytes'],
+    ['a secret of 63 bytes for HS256 and HS512', { algorithms: ['HS256', 'HS512'], key: 'x'.repeat(63) }, '64 bytes'],
     ['a PEM key as secret', { algorithms: ['HS256'], key: pem }, 'PEM'],
     ['a PEM key as the bytes of a secret', { algorithms: ['HS256'], key: Buffer.from(` ${pem}`) }, 'PEM'],
     ['a public key as secret', { algorithms: ['HS256'], key: RSA_PUBLIC }, 'secret'],
@@ -399,42 +452,43 @@ describe('construction', () => {
     ['a short RSA key', { algorithms: ['RS256'], key: small }, '2048'],
     ['an RSA key for ES256', { algorithms: ['ES256'], key: RSA_PUBLIC }, 'curve'],
     ['a key for Ed448', { algorithms: ['EdDSA'], key: ed448 }, 'Ed25519'],
-    ['the curve of another', { algorithms: ['ES256'], key: p384 }, 'curve'],
+    ['a key on the curve of another algorithm', { algorithms: ['ES256'], key: p384 }, 'curve'],
     ['an RSA key for EdDSA', { algorithms: ['EdDSA'], key: RSA_PUBLIC }, 'Ed25519'],
-    ['a key set for secrets', { algorithms: ['HS256'], jwksUrl: 'https://a.example/keys' }, 'jwksUrl'],
+    ['a key set with HMAC', { algorithms: ['HS256'], jwksUrl: 'https://a.example/keys' }, 'jwksUrl'],
     ['a key set without TLS', { algorithms: ['RS256'], jwksUrl: 'http://a.example/keys' }, 'jwksUrl'],
     [
-      'a key set elsewhere without TLS',
+      'a key set without TLS on a host that begins like localhost',
       { algorithms: ['RS256'], jwksUrl: 'http://localhost.a.example/keys' },
       'jwksUrl',
     ],
-    ['a key set with a name', { algorithms: ['RS256'], jwksUrl: 'https://u@a.example/keys' }, 'jwksUrl'],
-    ['a key set with a password', { algorithms: ['RS256'], jwksUrl: 'https://:p@a.example/keys' }, 'jwksUrl'],
-    ['a key set with credentials', { algorithms: ['RS256'], jwksUrl: 'https://u:p@a.example/keys' }, 'jwksUrl'],
-    ['a key set nowhere', { algorithms: ['RS256'], jwksUrl: 'keys' }, 'jwksUrl'],
+    ['a key set URL with a user name', { algorithms: ['RS256'], jwksUrl: 'https://u@a.example/keys' }, 'jwksUrl'],
+    ['a key set URL with a password', { algorithms: ['RS256'], jwksUrl: 'https://:p@a.example/keys' }, 'jwksUrl'],
+    ['a key set URL with credentials', { algorithms: ['RS256'], jwksUrl: 'https://u:p@a.example/keys' }, 'jwksUrl'],
+    ['a key set URL that is not a URL', { algorithms: ['RS256'], jwksUrl: 'keys' }, 'jwksUrl'],
     ['an empty issuer', { algorithms: ['HS256'], key: SECRET, issuer: '' }, 'issuer'],
     ['an empty list of audiences', { algorithms: ['HS256'], key: SECRET, audience: [] }, 'audience'],
     [
       'a tolerance of more than five minutes',
-      { algorithms: ['HS256'], key: SECRET, clockTolerance: 300_001 },
-      'clockTolerance',
+      { algorithms: ['HS256'], key: SECRET, clockTolerance: '300001ms' },
+      "must be at most '5m'",
+    ],
+    [
+      'a tolerance without a unit',
+      { algorithms: ['HS256'], key: SECRET, clockTolerance: 5 },
+      "needs a unit, got 5; write '5s' or '5ms'",
     ],
     ['a tolerance of an hour', { algorithms: ['HS256'], key: SECRET, clockTolerance: '1h' }, 'clockTolerance'],
-    ['a subject that is no name', { algorithms: ['HS256'], key: SECRET, subject: '' }, 'subject'],
+    ['an empty subject', { algorithms: ['HS256'], key: SECRET, subject: '' }, 'subject'],
     ['a misspelt option', { algorithms: ['HS256'], key: SECRET, aud: 'api' }, 'aud'],
     ['a misspelt option of the cache', { algorithms: ['HS256'], key: SECRET, cache: { ttl: 5 } }, 'ttl'],
-    ['an audience that is not set', { algorithms: ['HS256'], key: SECRET, audience: undefined }, 'audience'],
-    ['an issuer that is not set', { algorithms: ['HS256'], key: SECRET, issuer: undefined }, 'issuer'],
-    ['a typ that is not set', { algorithms: ['HS256'], key: SECRET, typ: undefined }, 'typ'],
-    [
-      'required claims that are not set',
-      { algorithms: ['HS256'], key: SECRET, requiredClaims: undefined },
-      'requiredClaims',
-    ],
-    ['isRevoked that is not set', { algorithms: ['HS256'], key: SECRET, isRevoked: undefined }, 'isRevoked'],
+    ['an undefined audience', { algorithms: ['HS256'], key: SECRET, audience: undefined }, 'audience'],
+    ['an undefined issuer', { algorithms: ['HS256'], key: SECRET, issuer: undefined }, 'issuer'],
+    ['an undefined typ', { algorithms: ['HS256'], key: SECRET, typ: undefined }, 'typ'],
+    ['undefined requiredClaims', { algorithms: ['HS256'], key: SECRET, requiredClaims: undefined }, 'requiredClaims'],
+    ['an undefined isRevoked', { algorithms: ['HS256'], key: SECRET, isRevoked: undefined }, 'isRevoked'],
     ['a timeout of two minutes', { algorithms: ['HS256'], key: SECRET, timeout: '2m' }, 'timeout'],
-    ['isRevoked that is no function', { algorithms: ['HS256'], key: SECRET, isRevoked: true }, 'isRevoked'],
-  ])('refuses %s and shows no key', (_what, options, named) => {
+    ['isRevoked that is not a function', { algorithms: ['HS256'], key: SECRET, isRevoked: true }, 'isRevoked'],
+  ])('refuses %s without showing a key', (_what, options, named) => {
     let thrown: unknown;
     try {
       jwt(options as unknown as JwtOptions);
@@ -447,7 +501,7 @@ describe('construction', () => {
   });
 
   it.each<[string, Partial<JwtOptions>, string]>([
-    ['a private key, of which it uses the public half', { key: RSA_PRIVATE }, rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
+    ['a private key, using its public half', { key: RSA_PRIVATE }, rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
     ['PEM', { key: pem }, rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
     ['a JWK', { key: RSA_PUBLIC.export({ format: 'jwk' }) }, rsaToken({ alg: 'RS256' }, GOOD_CLAIMS)],
     [
@@ -456,7 +510,7 @@ describe('construction', () => {
       goodToken(),
     ],
     ['a secret as bytes', { algorithms: ['HS256'], key: Buffer.from(SECRET) }, goodToken()],
-  ])('takes %s', async (_what, options, token) => {
+  ])('accepts %s as key', async (_what, options, token) => {
     expect((await send(rs256(options), token)).passed).toBe(true);
   });
 });

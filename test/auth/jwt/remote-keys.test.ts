@@ -16,10 +16,10 @@ const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}
 const signed = (kid: string, key: KeyObject, claims: object = {}) =>
   rsaToken({ alg: 'RS256', kid }, { ...GOOD_CLAIMS, exp: NOW / 1000 + 864_000, ...claims }, key);
 
-/** A provider of keys on this machine, which does as the test says. */
+/** A key provider on this machine. `answer` is its behavior. */
 let server: Server;
 let requests = 0;
-/** What was reported to the service. */
+/** The faults that were reported to the service. */
 let reported: string[] = [];
 let answer: RequestListener;
 let now = NOW;
@@ -58,8 +58,8 @@ function open(jwks: JwksOptions = {}) {
   };
 }
 
-describe('keys of a provider', () => {
-  it('are asked for once, when they are first needed', async () => {
+describe('keys from jwksUrl', () => {
+  it('are fetched once, when they are first needed', async () => {
     const send = open();
     expect(requests).toBe(0);
     expect(await Promise.all([1, 2, 3].map(() => send(signed('one', ONE.privateKey))))).toEqual([200, 200, 200]);
@@ -67,7 +67,7 @@ describe('keys of a provider', () => {
     expect(requests).toBe(1);
   });
 
-  it('are asked for once more for twenty unknown kids together, and not again until the cooldown is over', async () => {
+  it('are fetched once for twenty unknown kids, and not again before the end of the cooldown', async () => {
     const send = open();
     await send(signed('one', ONE.privateKey));
     now += 31_000;
@@ -82,7 +82,7 @@ describe('keys of a provider', () => {
     expect([requests, reported]).toEqual([3, []]);
   });
 
-  it('are changed for others without a request being refused that is signed by either', async () => {
+  it('can be rotated without refusing a token of either key', async () => {
     const send = open();
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
     answer = serving(jwk(ONE.publicKey, 'one'), jwk(TWO.publicKey, 'two'));
@@ -91,13 +91,13 @@ describe('keys of a provider', () => {
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
     answer = serving(jwk(TWO.publicKey, 'two'));
     now += 600_001;
-    // Asked for in the background: the next one sees it.
+    // The fetch runs in the background, so a later request sees the new keys.
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
     await expect.poll(() => send(signed('one', ONE.privateKey))).toBe(401);
     expect(await send(signed('two', TWO.privateKey))).toBe(200);
   });
 
-  it('are used on while the provider is down, for an hour, and then it is 503 and never 401', async () => {
+  it('stay in use for an hour while the provider is down, then cause 503 and never 401', async () => {
     const send = open();
     await send(signed('one', ONE.privateKey));
     answer = down;
@@ -111,12 +111,12 @@ describe('keys of a provider', () => {
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
   });
 
-  it('that cannot be had are told of once for each question, however many wait', async () => {
+  it('cause one report for each failed fetch, however many requests wait', async () => {
     const send = open();
     answer = down;
     const waiting = Array.from({ length: 20 }, () => send(signed('one', ONE.privateKey)));
     expect(new Set(await Promise.all(waiting))).toEqual(new Set([503]));
-    expect(reported).toEqual([expect.stringMatching(/the keys of http:.* cannot be had/)]);
+    expect(reported).toEqual([expect.stringMatching(/could not fetch the keys from http:/)]);
     now += 999;
     expect([await send(signed('one', ONE.privateKey)), requests]).toEqual([503, 1]);
     now += 1;
@@ -124,7 +124,7 @@ describe('keys of a provider', () => {
     expect([requests, reported.length]).toEqual([2, 2]);
   });
 
-  it('are asked for first where nobody has come for long, and used on where that fails', async () => {
+  it('are fetched before the request after a long idle time, and stay in use if that fails', async () => {
     const send = open();
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
     answer = serving(jwk(TWO.publicKey, 'two'));
@@ -139,7 +139,7 @@ describe('keys of a provider', () => {
     expect(await send(signed('two', TWO.privateKey))).toBe(200);
   });
 
-  it('are asked for again where the clock is set back', async () => {
+  it('are fetched again if the clock is set back', async () => {
     const send = open();
     now += 50_000_000;
     answer = down;
@@ -154,10 +154,10 @@ describe('keys of a provider', () => {
   });
 
   it.each([
-    ['may not verify', { key_ops: ['sign', 'verify'] }],
+    ['must not verify', { key_ops: ['sign', 'verify'] }],
     ['has no exponent', { e: undefined }],
-    ['has a modulus that is none', { n: '***' }],
-  ])('of which one %s are told of once, and whoever names it is unknown', async (_what, more) => {
+    ['has an invalid modulus', { n: '***' }],
+  ])('cause at most one report if one of them %s, and tokens that name it are refused', async (_what, more) => {
     answer = serving({ ...jwk(TWO.publicKey, 'bad'), ...more }, jwk(ONE.publicKey, 'one'));
     const send = open();
     for (let i = 0; i < 5; i++) expect(await send(signed('bad', OTHER.privateKey))).toBe(401);
@@ -165,7 +165,7 @@ describe('keys of a provider', () => {
     expect(reported.length).toBeLessThanOrEqual(1);
   });
 
-  it('leave an unknown kid undecided while the provider is down', async () => {
+  it('cause 503 for an unknown kid while the provider is down', async () => {
     const send = open();
     await send(signed('one', ONE.privateKey));
     now += 31_000;
@@ -173,19 +173,19 @@ describe('keys of a provider', () => {
     expect(await send(signed('two', TWO.privateKey))).toBe(503);
     expect(await send(signed('one', ONE.privateKey))).toBe(200);
     const before = requests;
-    // Not every request is a request of ours to a provider that is in trouble.
+    // A provider in trouble is not asked again for every request.
     expect(await send(signed('two', TWO.privateKey))).toBe(503);
     expect(requests).toBe(before);
   });
 
-  it('that come slowly hold nobody longer than the time limit', async () => {
+  it('cause 503 after the timeout if the provider does not answer', async () => {
     answer = () => undefined;
     const start = performance.now();
     expect(await open({ timeout: '200ms' })(signed('one', ONE.privateKey))).toBe(503);
     expect(performance.now() - start).toBeLessThan(2000);
   });
 
-  it('whose body never ends hold nobody longer either', async () => {
+  it('cause 503 after the timeout if the body never ends', async () => {
     answer = (_request, response) => void response.write('{"keys":[');
     expect(await open({ timeout: '200ms' })(signed('one', ONE.privateKey))).toBe(503);
   });
@@ -199,49 +199,52 @@ describe('keys of a provider', () => {
       },
     ],
     [
-      'are not taken from an error page',
+      'are not read from an error page',
       () => (_request, response) =>
         void response.writeHead(404).end(JSON.stringify({ keys: [jwk(ONE.publicKey, 'one')] })),
     ],
-    ['are not taken from what is no JSON', () => (_request, response) => void response.end('<html>')],
-    ['are not taken from what is no key set', () => (_request, response) => void response.end('[]')],
+    ['are not read from text that is not JSON', () => (_request, response) => void response.end('<html>')],
+    ['are not read from JSON that is not a key set', () => (_request, response) => void response.end('[]')],
     [
-      'are not taken from a set that is too large',
+      'are not read from a set that is too large',
       () => (_request, response) =>
         void response.end(JSON.stringify({ keys: [jwk(ONE.publicKey, 'one')], x: 'x'.repeat(300_000) })),
     ],
     [
-      'are not taken from a set of a thousand',
+      'are not read from a set of a thousand keys',
       () => serving(...Array.from({ length: 1000 }, (_, i) => jwk(ONE.publicKey, `k${i}`))),
     ],
     [
-      'are not taken from a set of 101 small ones',
+      'are not read from a set of 101 small keys',
       () => serving(jwk(ONE.publicKey, 'one'), ...Array.from({ length: 100 }, () => ({ kty: 'EC' }))),
     ],
     [
-      'are not taken from a set with a secret that is not there',
+      'are not read from a set with an oct key without a secret',
       () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct' }),
     ],
     [
-      'are not taken from a set with a secret of another name',
+      'are not read from a set with an RSA key that has a secret',
       () => serving(jwk(ONE.publicKey, 'one'), { kty: 'RSA', k: 'c2VjcmV0' }),
     ],
-    ['are not taken from a set with a secret', () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct', k: 'c2VjcmV0' })],
-    ['are not taken from a set with a private key', () => serving(jwk(ONE.privateKey, 'one'))],
-    ['are not taken from a set that holds what is no key', () => serving(jwk(ONE.publicKey, 'one'), { kid: 'two' })],
+    ['are not read from a set with a secret', () => serving(jwk(ONE.publicKey, 'one'), { kty: 'oct', k: 'c2VjcmV0' })],
+    ['are not read from a set with a private key', () => serving(jwk(ONE.privateKey, 'one'))],
+    [
+      'are not read from a set with an entry that is not a key',
+      () => serving(jwk(ONE.publicKey, 'one'), { kid: 'two' }),
+    ],
   ])('%s', async (_promise, how) => {
     answer = how();
     expect(await open()(signed('one', ONE.privateKey))).toBe(503);
   });
 
-  it('must be meant for signatures, and for the algorithm', async () => {
+  it('are used only for signatures and for their algorithm', async () => {
     answer = serving({ ...jwk(ONE.publicKey, 'enc'), use: 'enc' }, { ...jwk(TWO.publicKey, 'ps'), alg: 'PS256' });
     const send = open();
     expect(await send(signed('enc', ONE.privateKey))).toBe(401);
     expect(await send(signed('ps', TWO.privateKey))).toBe(401);
   });
 
-  it('of a short modulus let nobody in', async () => {
+  it('are refused if the modulus is short', async () => {
     const short = generateKeyPairSync('rsa', { modulusLength: 1024 });
     answer = serving(jwk(short.publicKey, 'short'));
     expect(await open()(signed('short', short.privateKey))).toBe(401);
@@ -257,19 +260,19 @@ describe('cloudflareAccess', () => {
     authenticate(cloudflareAccess({ teamDomain: 'my-team', audience: 'aud-tag', certsUrl: url(), now: () => NOW }));
   const assertion = (token: string): HeaderLine => ['Cf-Access-Jwt-Assertion', token];
 
-  it('lets in whom Access has let in, by email address', async () => {
+  it('accepts a user of Access and identifies them by email address', async () => {
     const { exchange } = await ask(guard(), { headers: [assertion(access({ common_name: 'worker.access' }))] });
     expect(exchange.principal).toMatchObject({ id: 'a@b.example', scheme: 'cloudflare-access' });
   });
 
-  it.each([undefined, ''])('lets in a service token by its common name, where its email is %j', async (email) => {
+  it.each([undefined, ''])('identifies a service token by its common name if its email is %j', async (email) => {
     const { exchange } = await ask(guard(), {
       headers: [assertion(access({ email, sub: '', common_name: 'worker.access' }))],
     });
     expect(exchange.principal?.id).toBe('worker.access');
   });
 
-  it('takes either of two keys while they are changed', async () => {
+  it('accepts both keys during a rotation', async () => {
     answer = serving(jwk(ONE.publicKey, 'one'), jwk(TWO.publicKey, 'two'));
     const both = guard();
     expect((await ask(both, { headers: [assertion(access({}))] })).passed).toBe(true);
@@ -282,14 +285,14 @@ describe('cloudflareAccess', () => {
     ['a token in a cookie', () => [['Cookie', `CF_Authorization=${access({})}`]], 401],
     ['a token of another application', () => [assertion(access({ aud: ['other'] }))], 401],
     ['a token of another team', () => [assertion(access({ iss: 'https://their-team.cloudflareaccess.com' }))], 401],
-    ['a token by another key', () => [assertion(access({}, OTHER.privateKey))], 401],
-    ['a token that has ended', () => [assertion(access({ exp: NOW / 1000 }))], 401],
+    ['a token signed with another key', () => [assertion(access({}, OTHER.privateKey))], 401],
+    ['an expired token', () => [assertion(access({ exp: NOW / 1000 }))], 401],
     [
-      'a token by another algorithm',
+      'a token with another algorithm',
       () => [assertion(rsaToken({ alg: 'RS512', kid: 'one' }, ACCESS, ONE.privateKey, 'sha512'))],
       401,
     ],
-    ['a token of nobody', () => [assertion(access({ email: '' }))], 401],
+    ['a token without a user or service', () => [assertion(access({ email: '' }))], 401],
     ['an opaque token', () => [assertion('opaque')], 401],
     ['a blank token', () => [assertion('')], 401],
     ['two tokens', () => [assertion(access({})), assertion(access({}))], 400],
@@ -298,7 +301,7 @@ describe('cloudflareAccess', () => {
     expect((await ask(guard(), { headers: headers() })).status).toBe(status);
   });
 
-  it('asks the team itself for its keys', () => {
+  it('accepts a team domain in both forms', () => {
     for (const teamDomain of ['my-team', 'my-team.cloudflareaccess.com']) {
       expect(() => cloudflareAccess({ teamDomain, audience: 'aud-tag' })).not.toThrow();
     }
@@ -307,13 +310,18 @@ describe('cloudflareAccess', () => {
   it.each([
     ['no team', { audience: 'a' }],
     ['a team that is a URL', { teamDomain: 'https://my-team.cloudflareaccess.com', audience: 'a' }],
-    ['a team that leads elsewhere', { teamDomain: 'evil.example/', audience: 'a' }],
+    ['a team with another host', { teamDomain: 'evil.example/', audience: 'a' }],
     ['a team in another domain', { teamDomain: 'my-team.example.com', audience: 'a' }],
     ['no audience', { teamDomain: 'my-team' }],
     ['an empty audience', { teamDomain: 'my-team', audience: '' }],
     ['an empty list of audiences', { teamDomain: 'my-team', audience: [] }],
     ['an issuer of its own', { teamDomain: 'my-team', audience: 'a', issuer: 'b' }],
-  ])('cannot be made with %s', (_what, options) => {
+  ])('refuses %s at construction', (_what, options) => {
     expect(() => cloudflareAccess(options as never)).toThrow(OptionError);
+  });
+
+  it('names certsUrl in the message about a bad URL', () => {
+    const options = { teamDomain: 'my-team', audience: 'a', certsUrl: 'http://keys.example' };
+    expect(() => cloudflareAccess(options)).toThrow('gatewarden: cloudflareAccess "certsUrl" must be an https URL');
   });
 });

@@ -4,7 +4,7 @@ import { parseStrictJson } from '../../../src/auth/jwt/strict-json.js';
 
 const RUNS = { numRuns: 2000 };
 
-it('reads whatever JSON.parse reads of values that name nothing twice', () => {
+it('parses any JSON without a repeated name as JSON.parse does', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.constantFrom(0, 1, '\t'), (value, space) => {
       const text = JSON.stringify(value, null, space);
@@ -14,7 +14,7 @@ it('reads whatever JSON.parse reads of values that name nothing twice', () => {
   );
 });
 
-it('refuses whatever JSON.parse refuses', () => {
+it('refuses any text that JSON.parse refuses', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       let parsed: unknown;
@@ -30,7 +30,7 @@ it('refuses whatever JSON.parse refuses', () => {
   );
 });
 
-it('refuses a member that is named twice, wherever it is and however it is written', () => {
+it('refuses a repeated member name at any depth and with any escapes', () => {
   const escaped = (name: string) =>
     [...name].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join('');
   fc.assert(
@@ -40,8 +40,8 @@ it('refuses a member that is named twice, wherever it is and however it is writt
       fc.jsonValue(),
       fc.array(fc.constantFrom('{"x":#}', '[1,#]', '{"y":[],"x":#}', '[{},#]'), { maxLength: 4 }),
       fc.boolean(),
-      (name, one, two, around, asCodes) => {
-        const again = asCodes ? `"${escaped(name)}"` : JSON.stringify(name);
+      (name, one, two, around, escapeName) => {
+        const again = escapeName ? `"${escaped(name)}"` : JSON.stringify(name);
         let text = `{${JSON.stringify(name)}:${JSON.stringify(one)},${again}:${JSON.stringify(two)}}`;
         for (const frame of around) text = frame.replace('#', () => text);
         JSON.parse(text);

@@ -45,7 +45,7 @@ describeRedis(
       };
     });
 
-    it('keeps a key for as long as it was asked, and a minute for clocks that are apart', async () => {
+    it('keeps a key for as long as asked, plus a minute for clocks that differ', async () => {
       const client = target.client();
       const prefix = freshPrefix();
       const now = Date.now();
@@ -56,7 +56,7 @@ describeRedis(
       expect(left).toBeGreaterThan(6 * MINUTE - 10_000);
     });
 
-    it('does not keep two prefixes in one', async () => {
+    it('keeps keys of two prefixes apart', async () => {
       const client = target.client();
       const until = Date.now() + MINUTE;
       const [one, other] = [freshPrefix(), freshPrefix()].map((prefix) => redisReplayStore({ client, prefix }));
@@ -94,7 +94,7 @@ describeRedis('a Redis server in trouble', () => {
     return client;
   }
 
-  it('that has no memory left is full, and takes nothing for new', async () => {
+  it('that has no memory left is reported as full, and no key as new', async () => {
     const store = redisReplayStore({ client: await connected(), prefix: freshPrefix() });
     const until = Date.now() + MINUTE;
     expect(await store.remember('a', until)).toBe('new');
@@ -104,7 +104,7 @@ describeRedis('a Redis server in trouble', () => {
     expect([await store.remember('a', until), await store.remember('b', until)]).toEqual(['seen', 'new']);
   });
 
-  it('that may evict keys is warned of once, and only then', async () => {
+  it('that may evict keys causes one warning, and any other server none', async () => {
     const warnings: string[] = [];
     const listen = (warning: Error) => warnings.push(warning.message);
     process.on('warning', listen);
@@ -112,7 +112,7 @@ describeRedis('a Redis server in trouble', () => {
       const client = await connected();
       const store = redisReplayStore({ client, prefix: freshPrefix() });
       for (const key of ['a', 'b']) await store.remember(key, Date.now() + MINUTE);
-      // Behind the question, on the same connection; warnings are emitted in a turn of their own.
+      // PING is answered after INFO, on the same connection; warnings are emitted in the next turn.
       await client.ping();
       await new Promise(setImmediate);
     };
@@ -123,12 +123,14 @@ describeRedis('a Redis server in trouble', () => {
     expect(warnings).toEqual([]);
     await server.cli('CONFIG', 'SET', 'maxmemory', '100mb');
     await ask();
-    expect(warnings).toEqual(['redisReplayStore: maxmemory-policy volatile-ttl may evict used nonces; set noeviction']);
+    expect(warnings).toEqual([
+      'redisReplayStore: maxmemory-policy volatile-ttl may evict used nonces; set it to noeviction',
+    ]);
     process.off('warning', listen);
     await server.cli('CONFIG', 'SET', 'maxmemory', '0');
   });
 
-  it('that is stopped is given up at the timeout, and what it says too late counts as seen', async () => {
+  it('that stops is given up at the timeout, and its late answer counts as seen', async () => {
     const client = await connected();
     const store = redisReplayStore({ client, prefix: freshPrefix(), timeout: '50ms' });
     const until = Date.now() + MINUTE;
@@ -143,7 +145,7 @@ describeRedis('a Redis server in trouble', () => {
     expect(await store.remember('a', until)).toBe('seen');
   });
 
-  it('that is gone rejects', async () => {
+  it('that is gone makes the store reject', async () => {
     const client = server.client({ retryStrategy: () => null, maxRetriesPerRequest: 0 });
     await client.ping();
     const store = redisReplayStore({ client, prefix: freshPrefix() });
@@ -158,15 +160,12 @@ describeRedis('a Redis server in trouble', () => {
 describe('redisReplayStore', () => {
   const client = { set: async () => 'OK' as const, exists: async () => 0, info: async () => '' };
 
-  it.each([undefined, '', 'QUEUED', true])(
-    'takes a key that Redis answers %s about for new by no means',
-    async (answer) => {
-      const store = redisReplayStore({ client: { ...client, set: async () => answer as 'OK' } });
-      expect(await store.remember('a', Date.now() + MINUTE)).toBe('seen');
-    },
-  );
+  it.each([undefined, '', 'QUEUED', true])('does not report a key as new if Redis answers %s', async (answer) => {
+    const store = redisReplayStore({ client: { ...client, set: async () => answer as 'OK' } });
+    expect(await store.remember('a', Date.now() + MINUTE)).toBe('seen');
+  });
 
-  it('hides no failure but the want of memory', async () => {
+  it('passes on every failure but lack of memory', async () => {
     const set = async () => {
       throw new Error('ERR not an OOM of the server');
     };
@@ -175,13 +174,14 @@ describe('redisReplayStore', () => {
   });
 
   it.each([
-    ['no client', { client: undefined }, '"client"'],
-    ['a URL as client', { client: 'redis://:p4ssw0rd@host' }, '"client"'],
-    ['a prefix that is no text', { prefix: 1 }, '"prefix"'],
+    ['a missing client', { client: undefined }, '"client"'],
+    ['a URL instead of a client', { client: 'redis://:p4ssw0rd@host' }, '"client"'],
+    ['a prefix that is not a string', { prefix: 1 }, '"prefix"'],
     ['a timeout of an hour', { timeout: '1h' }, '"timeout"'],
-    ['a clock that is none', { now: 1 }, '"now"'],
-    ['a misspelt option', { timeout: 1 }, '"timeout"'],
-  ])('throws for %s, and shows no password', (_what, options, named) => {
+    ['a clock that is not a function', { now: 1 }, '"now"'],
+    ['a timeout without a unit', { timeout: 1 }, '"timeout" needs a unit'],
+    ['a misspelt option', { timeOut: '1s' }, '"timeOut"'],
+  ])('refuses %s, and shows no password', (_what, options, named) => {
     const make = () => redisReplayStore({ client, ...options } as RedisReplayStoreOptions);
     expect(make).toThrow(OptionError);
     expect(make).toThrow(named);

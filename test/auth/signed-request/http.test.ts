@@ -9,11 +9,11 @@ import { authenticate } from '../../../src/auth/authenticate.js';
 import type { Guard } from '../../../src/core/guard.js';
 import { principalOf } from '../../../src/core/principal.js';
 import { connectTo, talk, turns } from '../../adapters/talk.js';
-import { BODY, bytesOf, type Expected, MAX_BODY, service, signed } from './attacks.js';
+import { BODY, bytesOf, type Expected, MAX_BODY, service, signed } from './signed-request-cases.js';
 
 interface Service {
   readonly port: number;
-  /** Bodies with which the handler began. */
+  /** The bodies of requests that reached the handler. */
   readonly handled: readonly string[];
   readonly faults: readonly unknown[];
 }
@@ -51,7 +51,7 @@ describe.each([
 ])('over sockets through %s, a signed request', (_name, framework) => {
   const raw = (app: Express) => app.use(framework.raw({ type: () => true }));
 
-  it('reaches express.json() whole, in whatever pieces it came', async () => {
+  it('reaches express.json() complete, in whatever pieces it was sent', async () => {
     const { port, handled } = await serve(framework, (app) => app.use(framework.json()));
     for (const chunked of [false, true]) {
       const bytes = bytesOf({ ...signed(), chunked });
@@ -60,7 +60,7 @@ describe.each([
     expect(handled).toEqual([BODY, BODY].map((body) => JSON.stringify(JSON.parse(body))));
   });
 
-  it('is a fault behind a body parser, and nobody comes in', async () => {
+  it('is a fault after a body parser, and never reaches the handler', async () => {
     const handled: unknown[] = [];
     const faults: unknown[] = [];
     const app = framework();
@@ -81,7 +81,7 @@ describe.each([
     expect([handled, faults]).toEqual([[], [expect.stringContaining('put guards before body parsers')]]);
   });
 
-  it('that is too large is refused while it is still coming, and what follows is not read as a request', async () => {
+  it('that is too large is refused while it is being sent, and its rest is not read as a request', async () => {
     const { port, handled } = await serve(framework, raw);
     const next = bytesOf(signed({ url: 'http://api.example.test/next' }));
     const { method, target, headers } = signed({ body: 'x'.repeat(MAX_BODY + 1) });
@@ -90,14 +90,14 @@ describe.each([
     const client = await connectTo(port);
     client.socket.write(`${head}41\r\n${'x'.repeat(MAX_BODY + 1)}\r\n`);
     expect((await client.answer()).status).toBe(413);
-    // Within the body: a request that would pass. Behind it: the next one of this connection.
+    // Inside the body: a valid request. After the body: the next request of this connection.
     const inside = bytesOf(signed({ url: 'http://api.example.test/inside' }));
     client.socket.write(`${inside.length.toString(16)}\r\n${inside}\r\n0\r\n\r\n${next}`);
     expect((await client.rest()).match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 200']);
     expect(handled).toEqual([BODY]);
   });
 
-  it('that is too large by its Content-Length is refused before any of it has come', async () => {
+  it('that is too large by its Content-Length is refused before any of the body is sent', async () => {
     const { port, handled } = await serve(framework, raw);
     const bytes = bytesOf(signed({ body: 'x'.repeat(MAX_BODY + 1) }));
     expect(answerOf(await talk(port, [bytes.slice(0, bytes.indexOf('\r\n\r\n') + 4)]))).toEqual({
@@ -107,7 +107,7 @@ describe.each([
     expect(handled).toEqual([]);
   });
 
-  it('of a client that leaves midway starts no work and is no fault', async () => {
+  it('of a client that disconnects midway never reaches the handler, and is not a fault', async () => {
     const { port, handled, faults } = await serve(framework, raw);
     const { socket } = await connectTo(port);
     socket.write(bytesOf(signed()).slice(0, -1));

@@ -7,7 +7,7 @@ import {
 import { OptionError } from '../../../src/core/option.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { replayStoreContract } from '../../contracts/replay-store.js';
-import { NOW } from './attacks.js';
+import { NOW } from './signed-request-cases.js';
 
 const MINUTE = 60_000;
 
@@ -18,7 +18,7 @@ replayStoreContract('memoryReplayStore', () => ({
 }));
 
 describe('memoryReplayStore', () => {
-  it('keeps a key until its very end, and no longer', () => {
+  it('keeps a key until exactly when it expires', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ now: clock.now });
     expect(store.remember('a', NOW + 10)).toBe('new');
@@ -30,7 +30,7 @@ describe('memoryReplayStore', () => {
     expect(store.remember('a', NOW + 2 * MINUTE)).toBe('seen');
   });
 
-  it('gives up no live key for another one, and says that it is full', () => {
+  it('never drops a live key for another one, and reports that it is full', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ maxEntries: 3, now: clock.now });
     for (const key of ['a', 'b', 'c']) expect(store.remember(key, NOW + MINUTE)).toBe('new');
@@ -42,7 +42,7 @@ describe('memoryReplayStore', () => {
     expect(store.remember('g', NOW + 2 * MINUTE)).toBe('full');
   });
 
-  it('frees expired keys as others come, a few at a time', () => {
+  it('removes expired keys a few at a time, as others are added', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ now: clock.now });
     for (let i = 0; i < 1000; i++) store.remember(`old-${i}`, NOW + 1 + (i % 100));
@@ -57,7 +57,7 @@ describe('memoryReplayStore', () => {
     expect(store.size).toBe(10_000);
   });
 
-  it('keeps a key that came again after its end, also when its first end is swept away', () => {
+  it('keeps a key that was remembered again, even when its first expiry is removed', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ now: clock.now });
     [...'abcdefgh'].forEach((key, i) => {
@@ -70,7 +70,7 @@ describe('memoryReplayStore', () => {
     expect(store.size).toBe(11);
   });
 
-  it('takes nothing for new that it may have forgotten, where the clock is set back', () => {
+  it('never reports a key as new that it may have forgotten, if the clock is set back', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ now: clock.now });
     store.remember('a', NOW + 5000);
@@ -82,7 +82,7 @@ describe('memoryReplayStore', () => {
     expect(store.remember('c', NOW + MINUTE)).toBe('new');
   });
 
-  it('is not held up for longer than its keys lived, where the clock was a day ahead for a while', () => {
+  it('accepts new keys again after the lifetime of its keys, if the clock was a day ahead for a while', () => {
     const clock = new ManualClock(NOW);
     const store = memoryReplayStore({ now: clock.now });
     store.remember('a', NOW + MINUTE);
@@ -93,7 +93,7 @@ describe('memoryReplayStore', () => {
     expect(store.remember('d', NOW + MINUTE + 1)).toBe('new');
   });
 
-  it('takes nothing for new while its clock gives NaN, and forgets nothing', () => {
+  it('reports nothing as new while its clock returns NaN, and forgets nothing', () => {
     let time = NOW;
     const store = memoryReplayStore({ now: () => time });
     store.remember('a', NOW + MINUTE);
@@ -103,7 +103,7 @@ describe('memoryReplayStore', () => {
     expect([store.remember('a', NOW + MINUTE), store.remember('b', NOW + MINUTE)]).toEqual(['seen', 'new']);
   });
 
-  it('decides like a plain list that forgets nothing, whatever comes', () => {
+  it('decides as a plain list that forgets nothing, for any sequence of keys', () => {
     const step = fc.record({
       key: fc.constantFrom(...'abcdefgh'),
       lives: fc.integer({ min: 1, max: 50 }),
@@ -130,9 +130,9 @@ describe('memoryReplayStore', () => {
   });
 
   it.each([
-    ['no room', { maxEntries: 0 }, '"maxEntries"'],
-    ['too much room', { maxEntries: 10_000_001 }, '"maxEntries"'],
-    ['a clock that is none', { now: NOW }, '"now"'],
+    ['a maxEntries of 0', { maxEntries: 0 }, '"maxEntries"'],
+    ['a maxEntries over the maximum', { maxEntries: 10_000_001 }, '"maxEntries"'],
+    ['a clock that is not a function', { now: NOW }, '"now"'],
     ['a misspelt option', { maxKeys: 1 }, '"maxKeys"'],
   ])('throws for %s', (_what, options, named) => {
     const make = () => memoryReplayStore(options as MemoryReplayStoreOptions);

@@ -11,9 +11,9 @@ import { authenticate } from '../../../src/auth/authenticate.js';
 import { memoryReplayStore } from '../../../src/auth/signed-request/memory-replay-store.js';
 import { type SignRequestOptions, signRequest } from '../../../src/auth/signed-request/sign-request.js';
 import { OptionError } from '../../../src/core/option.js';
-import { SECOND, SECRET, service } from './attacks.js';
+import { SECOND, SECRET, service } from './signed-request-cases.js';
 
-/** A service by the ordinary clock that answers with the body it was sent. */
+/** A service with the system clock that answers with the body of the request. */
 async function serve(): Promise<string> {
   const app = express();
   app.use(guard(authenticate(service({ now: Date.now, replayStore: memoryReplayStore() }))));
@@ -34,7 +34,7 @@ const options: SignRequestOptions = {
   url: 'https://api.example.com/',
 };
 
-describe('sign', () => {
+describe('signRequest', () => {
   it('makes the headers that the documentation describes', () => {
     const headers = signRequest({
       ...options,
@@ -44,7 +44,7 @@ describe('sign', () => {
       timestamp: SECOND,
       nonce: '8f14e45fceea167a5a36dedd4bea2543',
     });
-    // Reckoned by `openssl dgst`, over the eight lines.
+    // Computed by `openssl dgst` from the eight lines.
     expect(headers).toEqual({
       'Content-Digest': 'sha-256=:+xnbpMeU305D9/30/MgIgp4II48aOUQY05bKqz3Ph2Y=:',
       'X-Key-Id': 'current',
@@ -54,7 +54,7 @@ describe('sign', () => {
     });
   });
 
-  it('takes a nonce of its own for every request, and the time of now', () => {
+  it('uses a different nonce for every request, and the current time', () => {
     const signed = Array.from({ length: 100 }, () => signRequest(options));
     expect(new Set(signed.map((headers) => headers['X-Nonce'])).size).toBe(100);
     expect(new Set(signed.map((headers) => headers['X-Signature'])).size).toBe(100);
@@ -104,21 +104,23 @@ describe('sign', () => {
 
   const bad: readonly (readonly [what: string, options: object, named: string])[] = [
     ['a secret of 31 characters', { secret: SECRET.slice(0, 31) }, '"secret"'],
-    ['no key id', { keyId: '' }, '"keyId"'],
+    ['an unset secret', { secret: undefined }, '"secret" is not set'],
+    ['an empty secret', { secret: '' }, 'openssl rand -hex 32'],
+    ['an empty key id', { keyId: '' }, '"keyId"'],
     ['the secret as key id', { keyId: SECRET }, '"keyId"'],
     ['a method with a space', { method: 'GET /' }, '"method"'],
     ['a path', { url: '/generate' }, '"url"'],
     ['a URL without a host', { url: `data:${SECRET}` }, '"url"'],
     ['a timestamp in milliseconds', { timestamp: Date.now() }, '"timestamp"'],
     ['half a second', { timestamp: SECOND + 0.5 }, '"timestamp"'],
-    ['a timestamp that is no number', { timestamp: Number.NaN }, '"timestamp"'],
+    ['a timestamp of NaN', { timestamp: Number.NaN }, '"timestamp"'],
     ['a short nonce', { nonce: 'n' }, '"nonce"'],
     ['a form', { body: new FormData() }, '"body"'],
     ['an object', { body: { prompt: SECRET } }, '"body"'],
     ['a misspelt option', { data: 'x' }, '"data"'],
   ];
 
-  it.each(bad)('throws for %s', (_what, wrong, named) => {
+  it.each(bad)('refuses %s', (_what, wrong, named) => {
     const make = () => signRequest({ ...options, ...wrong } as SignRequestOptions);
     expect(make).toThrow(OptionError);
     expect(make).toThrow(named);
@@ -146,7 +148,7 @@ with urllib.request.urlopen(request) as response:
     ['GET', '/', ''],
     ['GET', '/a/b?x=1&y=%20z', ''],
     ['POST', '/generate?seed=1', '{"prompt":"ein roter Sessel, schön"}'],
-  ])('signs a %s of %s so that it is accepted', async (method, path, body) => {
+  ])('signs a %s of %s that the service accepts', async (method, path, body) => {
     const url = await serve();
     const run = promisify(execFile);
     const cwd = fileURLToPath(new URL('.', import.meta.url));

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { clientIp, Exchange, type Guard, sequence } from 'gatewarden';
 import { type ExpressMiddleware, guard } from 'gatewarden/express';
 
-// The middleware's signature needs no types of Express': it serves node:http as well.
+// The middleware's signature does not depend on Express' types: it also works with node:http.
 const guards: readonly Guard[] = [clientIp()];
 const middleware: ExpressMiddleware = guard(sequence(...guards));
 

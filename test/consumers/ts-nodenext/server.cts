@@ -27,9 +27,9 @@ app.get(
   (req, res) => {
     const id: string = req.params.id;
     const ip: string | undefined = req.exchange.clientIp?.ip;
-    // @ts-expect-error: the exchange is typed, not any.
+    // @ts-expect-error: the exchange is typed, not `any`.
     req.exchange.noSuchMember;
-    // @ts-expect-error: route parameters are still those of the path.
+    // @ts-expect-error: the route parameters are still those of the path.
     req.params.noSuchParameter;
     const exchange: Exchange = req.exchange;
     res.json({ id, ip, client: principalOf(exchange).id, oneIdentity: exchange instanceof Exchange });

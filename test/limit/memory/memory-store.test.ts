@@ -43,8 +43,8 @@ limitStoreContract('memoryStore', () => {
   return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
 });
 
-describe('memoryStore is bounded', () => {
-  it('keeps a key at its limit while 100,000 other keys are thrown at a store of 10,000', () => {
+describe('a full memoryStore', () => {
+  it('keeps a key at its limit while 100,000 other keys arrive at 10,000 counters', () => {
     const { store, clock } = setup(10_000);
     const policy = perMinute(5);
     expect(passes(store, policy, 'victim', 5)).toBe(true);
@@ -59,12 +59,12 @@ describe('memoryStore is bounded', () => {
     ]);
     clock.set(NOON + 59_999);
     expect(passes(store, policy, 'victim')).toBe(false);
-    // Its own window is over; what new keys have used together since then may have been its own too.
+    // Its own window is over, and so is that of the allowance that new keys share.
     clock.set(NOON + 120_000);
     expect(passes(store, policy, 'victim', 5)).toBe(true);
   });
 
-  it('gives new keys one allowance of each policy together while it is full of live ones', () => {
+  it('gives all new keys together one allowance of each policy while its counters are live', () => {
     const { store, clock } = setup(4);
     for (const key of ['a', 'b', 'c', 'd']) expect(passes(store, perMinute(3), key)).toBe(true);
     clock.advance(10);
@@ -85,26 +85,26 @@ describe('memoryStore is bounded', () => {
     expect(store.size).toBe(4);
   });
 
-  it('counts two new keys of one admission together in the allowance that they share', () => {
+  it('charges the shared allowance for both of two new keys in one admission', () => {
     const { store, clock } = setup(1);
     passes(store, perMinute(5), 'a');
     for (let i = 0; i < 4; i++) {
       expect(passes(store, perMinute(5), 'b')).toBe(true);
       clock.advance(10);
     }
-    // Each would fit alone.
+    // Either key would fit alone.
     expect(store.admit([perMinute(5), perMinute(5)], ['c', 'd'], 1)).toMatchObject({
       kind: 'refused',
       violations: [{ retryAt: NOON + 60_000 }],
     });
     const decision = store.admit([perMinute(5), perMinute(5)], ['c', 'd'], 2);
     if (decision.kind === 'admitted') throw new Error('admitted');
-    // The first of them needs one unit to leave, both together three.
+    // The first key needs one unit to leave, both together need three.
     expect(decision.violations.map(({ retryAt }) => retryAt)).toEqual([NOON + 60_000, NOON + 60_020]);
     expect(remaining(store, perMinute(5), 'c')).toBe(1);
   });
 
-  it('gives refunds back to the allowance that new keys share', () => {
+  it('returns refunds to the shared allowance', () => {
     const { store } = setup(1);
     passes(store, perMinute(2), 'a');
     const receipt = receiptOf(store, perMinute(2), 'b', 2);
@@ -117,17 +117,20 @@ describe('memoryStore is bounded', () => {
   it.each([
     ['sliding window', perMinute(2)],
     ['daily quota', perDay(2)],
-  ])('gives a key that used the shared allowance of a %s no second one when room appears', (_, policy) => {
-    const { store } = setup(1);
-    passes(store, policy, 'a');
-    expect(passes(store, policy, 'b', 2)).toBe(true);
-    store.reset([policy], ['a']);
-    expect(store.size).toBe(0);
-    expect(passes(store, policy, 'b')).toBe(false);
-    expect(remaining(store, policy, 'b')).toBe(0);
-  });
+  ])(
+    'gives a key that used the shared allowance of a %s no second allowance when a counter becomes free',
+    (_, policy) => {
+      const { store } = setup(1);
+      passes(store, policy, 'a');
+      expect(passes(store, policy, 'b', 2)).toBe(true);
+      store.reset([policy], ['a']);
+      expect(store.size).toBe(0);
+      expect(passes(store, policy, 'b')).toBe(false);
+      expect(remaining(store, policy, 'b')).toBe(0);
+    },
+  );
 
-  it('counts what a key used of the shared allowance exactly as long as its window lasts', () => {
+  it('remembers what a key used of the shared allowance for exactly its window', () => {
     const { store, clock } = setup(1);
     passes(store, perSecond(2), 'a');
     clock.set(NOON + 900);
@@ -141,7 +144,7 @@ describe('memoryStore is bounded', () => {
     expect(passes(store, perSecond(2), 'b')).toBe(true);
   });
 
-  it('admits no key more than its limit in any window, whoever floods it', () => {
+  it('admits no key more than its limit in any window, whatever other keys arrive', () => {
     const windows = [50, 700] as const;
     const step = fc.oneof(
       {
@@ -194,11 +197,11 @@ describe('memoryStore is bounded', () => {
             store.settle(admission.receipt, step.units);
             for (const charge of admission.charges) charge.units = Math.min(charge.units, step.units);
           } else {
-            const asked = step.policies.map((i) => at(policies, i));
-            const keys = asked.map((_, i) => `k${step.keys[i]}`);
-            const decision = store.admit(asked, keys, step.units);
+            const charged = step.policies.map((i) => at(policies, i));
+            const keys = charged.map((_, i) => `k${step.keys[i]}`);
+            const decision = store.admit(charged, keys, step.units);
             if (decision.kind === 'admitted') {
-              const charges = asked.map((policy, i): Charge => {
+              const charges = charged.map((policy, i): Charge => {
                 const name = `${policy.id} ${keys[i]}`;
                 const counter = counters.get(name) ?? { policy, charges: [] };
                 counters.set(name, counter);
@@ -213,7 +216,7 @@ describe('memoryStore is bounded', () => {
         }
         for (const { policy, charges } of counters.values()) {
           const sliding = policy.kind === 'sliding-window';
-          // The day as a window: every charge taken as made at the end of its day.
+          // A day is treated as a window in which every charge is made at the end of the day.
           const times = sliding ? charges : charges.map(({ at, units }) => ({ at: policy.dayOf(at).end, units }));
           expect(fullestInterval(times, policy.window)).toBeLessThanOrEqual(policy.limit);
         }
@@ -222,7 +225,7 @@ describe('memoryStore is bounded', () => {
     );
   }, 60_000);
 
-  it.each([1, 2])('counts an admission over two policies rightly with room for %i counters', (maxEntries) => {
+  it.each([1, 2])('counts an admission over two policies correctly with room for %i counters', (maxEntries) => {
     const { store, clock } = setup(maxEntries);
     const both = [perSecond(2), perMinute(3)];
     const admitted = () => store.admit(both, ['a', 'a'], 1).kind === 'admitted';
@@ -234,9 +237,9 @@ describe('memoryStore is bounded', () => {
     expect(store.size).toBeLessThanOrEqual(maxEntries);
   });
 
-  it('never takes a counter from one policy of an admission for another of the same admission', () => {
+  it('never reuses a counter of one policy for another policy of the same admission', () => {
     const { store, clock } = setup(2);
-    // Both counters are empty when the second is asked for, and look as if they had expired.
+    // Both counters are empty when the second is created, and look as if they had expired.
     store.admit([perSecond(1), perMinute(1)], ['a', 'a'], 1);
     clock.advance(60_000);
     expect(store.admit([perMinute(1), perSecond(1)], ['a', 'b'], 1).kind).toBe('admitted');
@@ -245,7 +248,7 @@ describe('memoryStore is bounded', () => {
   });
 });
 
-it('memoryStore keeps of a header no more alive than the key that was cut from it', () => {
+it('memoryStore keeps only the key alive, not the header that it was cut from', () => {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   const { store } = setup(1000);
@@ -261,11 +264,11 @@ it('memoryStore keeps of a header no more alive than the key that was cut from i
   expect(store.size).toBe(300);
 });
 
-describe('memoryStore lets expired counters go', () => {
+describe('memoryStore frees expired counters', () => {
   it.each([
     ['one policy', [perSecond(2000)], 2],
     ['two policies', [perSecond(2000), perMinute(2000)], 4],
-  ] as const)('with ordinary traffic over %s, a few with each admission', (_, policies, mostAtOnce) => {
+  ] as const)('a few with each admission over %s', (_, policies, mostAtOnce) => {
     const { store, clock } = setup(10_000);
     for (let i = 0; i < 1000; i++)
       store.admit(
@@ -287,7 +290,7 @@ describe('memoryStore lets expired counters go', () => {
     expect(store.size).toBe(policies.length);
   });
 
-  it('faster than new ones come', () => {
+  it('faster than new ones are created', () => {
     const { store, clock } = setup(10_000);
     for (let i = 0; i < 1000; i++) passes(store, perSecond(1), `key-${i}`);
     clock.advance(1000);
@@ -295,7 +298,7 @@ describe('memoryStore lets expired counters go', () => {
     expect(store.size).toBe(500);
   });
 
-  it('also behind one that is charged again and again', () => {
+  it('behind one that is charged repeatedly', () => {
     const { store, clock } = setup(10_000);
     for (let i = 0; i < 100; i++) passes(store, perSecond(5), `key-${i}`);
     clock.advance(999);
@@ -305,7 +308,7 @@ describe('memoryStore lets expired counters go', () => {
     expect(store.size).toBe(2);
   });
 
-  it('also with requests that are refused', () => {
+  it('when requests are refused', () => {
     const { store, clock } = setup(10_000);
     for (let i = 0; i < 100; i++) passes(store, perSecond(1), `key-${i}`);
     clock.advance(1000);
@@ -313,14 +316,14 @@ describe('memoryStore lets expired counters go', () => {
     expect(store.size).toBe(0);
   });
 
-  it('in favour of another policy, when it is full', () => {
+  it('for another policy when it is full', () => {
     const { store, clock } = setup(4);
     for (const key of ['a', 'b', 'c', 'd']) passes(store, perSecond(1), key);
     clock.advance(1000);
     for (const key of ['e', 'f', 'g', 'h']) expect(passes(store, perMinute(2), key, 2)).toBe(true);
   });
 
-  it('also where a usage route peeks at one of them first', () => {
+  it('after a peek at one of them', () => {
     const { store, clock } = setup(4);
     for (const key of ['a', 'b', 'c', 'd']) passes(store, perDay(2), key);
     clock.advance(DAY);
@@ -328,7 +331,7 @@ describe('memoryStore lets expired counters go', () => {
     for (const key of ['e', 'f', 'g', 'h']) expect(passes(store, perDay(2), key, 2)).toBe(true);
   });
 
-  it('and gives their room to new keys without growing', () => {
+  it('and reuses their memory for new keys', () => {
     const { store, clock } = setup(1000);
     const churn = (round: number) => {
       for (let i = 0; i < 1000; i++) passes(store, perSecond(4), `${round}-${i}`, 1 + (i % 4));
@@ -339,37 +342,37 @@ describe('memoryStore lets expired counters go', () => {
     for (let round = 0; round < 10; round++) churn(round);
     const before = process.memoryUsage().arrayBuffers;
     for (let round = 10; round < 210; round++) churn(round);
-    // 200,000 keys have come and gone; their entries alone, had they stayed, would be some 3 MB.
+    // 200,000 keys came and went. Their entries alone would occupy 3 MB.
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
     expect(store.size).toBeLessThanOrEqual(1000);
   });
 });
 
-describe('memoryStore is not filled by refusals', () => {
+describe('memoryStore occupies no counter for a refusal', () => {
   it.each([
-    ['that cost more than the limit', (store: MemoryStore, key: string) => passes(store, perSecond(2), key, 3)],
+    ['that costs more than the limit', (store: MemoryStore, key: string) => passes(store, perSecond(2), key, 3)],
     [
       'by another policy',
       (store: MemoryStore, key: string) =>
         store.admit([perSecond(2), perMinute(1)], [key, 'all'], 1).kind === 'admitted',
     ],
-  ])('of fresh keys %s', (_, ask) => {
+  ])('of a new key %s', (_, ask) => {
     const { store } = setup(100);
     passes(store, perMinute(1), 'all');
     for (let i = 0; i < 1000; i++) expect(ask(store, `key-${i}`)).toBe(false);
     expect(store.size).toBe(1);
   });
 
-  it('of fresh keys that find the shared allowance used up', () => {
+  it('of a new key while the shared allowance is used up', () => {
     const { store } = setup(10);
     for (let i = 0; i < 10; i++) passes(store, perMinute(1), `key-${i}`);
-    passes(store, perMinute(1), 'takes the shared allowance');
+    passes(store, perMinute(1), 'uses the shared allowance');
     for (let i = 0; i < 9; i++) store.reset([perMinute(1)], [`key-${i}`]);
     for (let i = 0; i < 100; i++) expect(passes(store, perMinute(1), `fresh-${i}`)).toBe(false);
     expect(store.size).toBe(1);
   });
 
-  it('of keys that were refunded', () => {
+  it('of a key whose charge was refunded', () => {
     const { store } = setup(100);
     store.settle(receiptOf(store, perMinute(1), 'key'), 0);
     expect(passes(store, perMinute(1), 'key', 2)).toBe(false);
@@ -378,7 +381,7 @@ describe('memoryStore is not filled by refusals', () => {
 });
 
 describe('memoryStore under refunds', () => {
-  it('keeps answering right through 200,000 admissions and refunds beside units that stay', () => {
+  it('answers correctly through 200,000 admissions and refunds beside units that stay', () => {
     const { store, clock } = setup(100);
     const policy = slidingWindow({ limit: 512, window: `${DAY}ms`, name: 'long' });
     for (let i = 0; i < 500; i++) {
@@ -399,7 +402,7 @@ describe('memoryStore under refunds', () => {
     expect(passes(store, policy, 'key')).toBe(false);
   });
 
-  it('settles nothing in a counter that was given to another key meanwhile', () => {
+  it('settles nothing in a counter that meanwhile belongs to another key', () => {
     const { store, clock } = setup(1);
     const receipt = receiptOf(store, perSecond(5), 'a', 5);
     clock.advance(1000);
@@ -413,13 +416,15 @@ describe('memoryStore under refunds', () => {
   });
 });
 
-describe('memoryStore refuses to guess', () => {
+describe('memoryStore throws', () => {
   const BAD_TIMES: readonly unknown[] = [Number.NaN, Number.POSITIVE_INFINITY, -1, undefined, 8.64e15 + 1];
 
-  it.each(BAD_TIMES)('when its clock gives %s', (time) => {
+  it.each(BAD_TIMES)('if its clock returns %s', (time) => {
     let now: unknown = time;
     const store = memoryStore({ now: () => now as number });
-    expect(() => store.admit([perSecond(1)], ['key'], 1)).toThrow(RangeError);
+    expect(() => store.admit([perSecond(1)], ['key'], 1)).toThrow(
+      new RangeError(`gatewarden: memoryStore "now" must return epoch milliseconds, got ${time}`),
+    );
     expect(() => store.peek([perSecond(1)], ['key'])).toThrow(RangeError);
     expect(store.size).toBe(0);
     now = NOON;
@@ -427,28 +432,28 @@ describe('memoryStore refuses to guess', () => {
   });
 
   it.each([
-    ['of another store', () => receiptOf(memoryStore({ now: () => NOON }), perSecond(1), 'key')],
-    ['made up', () => ({})],
-    ['null', () => null],
-    ['undefined', () => undefined],
-  ])('at a receipt %s', (_, foreign) => {
+    ['from another store', () => receiptOf(memoryStore({ now: () => NOON }), perSecond(1), 'key')],
+    ['that no store made', () => ({})],
+    ['of null', () => null],
+    ['of undefined', () => undefined],
+  ])('for a receipt %s', (_, foreign) => {
     const { store } = setup(10);
     passes(store, perSecond(1), 'key');
     expect(() => store.settle(foreign() as Receipt, 0)).toThrow(
-      new TypeError('gatewarden: memoryStore did not make this receipt'),
+      new TypeError('gatewarden: this receipt is not from this memoryStore'),
     );
     expect(remaining(store, perSecond(1), 'key')).toBe(0);
   });
 
-  it('at an admission that names one policy twice for one key', () => {
+  it('if an admission names one policy twice for the same key', () => {
     const { store } = setup(10);
     expect(() => store.admit([perSecond(1), perSecond(1)], ['key', 'key'], 1)).toThrow(
-      new RangeError('gatewarden: policy "second" stands twice in one admission for one key'),
+      new RangeError('gatewarden: one admission names policy "second" twice for the same key'),
     );
     expect(passes(store, perSecond(1), 'key')).toBe(true);
   });
 
-  it('when it meets more policies than a service can have', () => {
+  it('for more than 1024 policies, and keeps counting those it has', () => {
     const { store } = setup(10);
     const policy = (i: number) => slidingWindow({ limit: 1, window: '1000ms', name: `p${i}` });
     for (let i = 0; i < 1024; i++) store.peek([policy(i)], ['key']);
@@ -468,14 +473,14 @@ describe('memoryStore refuses to guess', () => {
     [{ maxkeys: 5 }, 'gatewarden: memoryStore has no option "maxkeys". It takes maxEntries, now'],
     [5, 'gatewarden: memoryStore takes an object of options'],
     [null, 'gatewarden: memoryStore takes an object of options'],
-  ])('at the options %o', (options, message) => {
+  ])('for the options %o', (options, message) => {
     expect(() => memoryStore(options as MemoryStoreOptions)).toThrow(new OptionError(message));
   });
+});
 
-  it('but takes the time of day where no clock is given', () => {
-    const before = Date.now();
-    const { at } = memoryStore().admit([perSecond(1)], ['key'], 1);
-    expect(at).toBeGreaterThanOrEqual(before);
-    expect(at).toBeLessThanOrEqual(Date.now());
-  });
+it('memoryStore uses the time of day if no clock is given', () => {
+  const before = Date.now();
+  const { at } = memoryStore().admit([perSecond(1)], ['key'], 1);
+  expect(at).toBeGreaterThanOrEqual(before);
+  expect(at).toBeLessThanOrEqual(Date.now());
 });

@@ -1,4 +1,4 @@
-/** A process that asks a shared limit: all at once, or as fast as it is answered for a while. */
+/** A process that sends requests to a shared limit: all at once, or for a while as fast as they are answered. */
 import { Redis } from 'ioredis';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
@@ -8,22 +8,23 @@ export interface Order {
   /** Milliseconds. */
   readonly window: number;
   readonly keys: readonly string[];
-  /** So many requests at once, or callers that go on for `duration` milliseconds. */
+  /** How many callers run at the same time. */
   readonly parallel: number;
+  /** How long each caller continues, in milliseconds. With 0, each sends one request. */
   readonly duration: number;
 }
 
-/** For each key the server's times of what was admitted, and how many requests were made. */
+/** For each key, when requests were admitted by the server's clock; and how many requests were sent. */
 export interface Outcome {
   readonly admitted: Readonly<Record<string, readonly number[]>>;
   readonly requests: number;
 }
 
 const client = new Redis(process.env.WORKER_REDIS_URL ?? '');
-// Every request goes to Redis. Many at once on a machine that runs other suites: the deadline is not what is tested here.
+// Every request goes to Redis. The timeout is not tested here, and the machine may be busy with other suites.
 const store = redisStore({ client, prefix: process.env.WORKER_PREFIX ?? '', timeout: '10s', refusalCache: false });
 
-async function obey({ limit, window, keys, parallel, duration }: Order): Promise<Outcome> {
+async function carryOut({ limit, window, keys, parallel, duration }: Order): Promise<Outcome> {
   const policies = [slidingWindow({ limit, window: `${window}ms` })];
   const admitted: Record<string, number[]> = Object.fromEntries(keys.map((key) => [key, []]));
   let requests = 0;
@@ -44,6 +45,6 @@ async function obey({ limit, window, keys, parallel, duration }: Order): Promise
 }
 
 process.on('message', (order: Order) => {
-  void obey(order).then((outcome) => process.send?.(outcome));
+  void carryOut(order).then((outcome) => process.send?.(outcome));
 });
 client.once('ready', () => process.send?.('ready'));

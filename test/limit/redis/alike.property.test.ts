@@ -11,12 +11,12 @@ import { openRedis, type RedisTarget } from '../../redis/server.js';
 /** `npm run test:long` asks for more. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 500);
 const STEPS = 50;
-/** An hour before a day of 25 hours in Berlin begins. */
+/** In Berlin, a day of 25 hours begins one hour later. */
 const START = Date.UTC(2025, 9, 25, 21);
 
 const KEYS = ['a', 'b', '2001:db8::/64'] as const;
 
-/** Policies by number; the limit varies from call to call. Windows exact and coarse, and longer than 32 bits tell. */
+/** By number; the limit differs from call to call. Windows are exact and coarse, and one needs more than 32 bits. */
 const POLICIES: readonly ((limit: number) => QuotaPolicy)[] = [
   (limit) => slidingWindow({ limit, window: '1000ms', name: 'second' }),
   (limit) => slidingWindow({ limit, window: '61007ms', name: 'minute' }),
@@ -66,8 +66,8 @@ function policyOf(number: number, limit: number): QuotaPolicy {
 
 const keyOf = (number: number): string => KEYS[number % KEYS.length] ?? 'a';
 
-/** A decision as both stores must give it. */
-function told(decision: Decision): unknown {
+/** The part of a decision in which both stores must agree. */
+function comparable(decision: Decision): unknown {
   const { kind, at, states } = decision;
   return { kind, at, states, violations: decision.kind === 'refused' ? decision.violations : undefined };
 }
@@ -83,11 +83,12 @@ describeRedis(
     });
     afterAll(() => target.stop());
 
+    // Each waits for its own round trips, so they wait together.
     it.each([
       ['with', '1s'],
       ['without', false],
     ] as const)(
-      'decide alike, given the same clock, %s refusals kept in this process',
+      'decide alike, given the same clock, %s a cache of refusals',
       async (_, refusalCache) => {
         const client = target.client();
         const property = fc.asyncProperty(fc.array(step, { minLength: STEPS, maxLength: STEPS }), async (steps) => {
@@ -104,10 +105,10 @@ describeRedis(
                 const policies = step.policies.map((policy) => policyOf(policy, step.limit));
                 const keys = policies.map((_policy, j) => keyOf(step.keys[j] ?? 0));
                 const expected = memory.admit(policies, keys, step.units);
-                const found = await redis.admit(policies, keys, step.units);
-                expect(told(found), `step ${i}`).toEqual(told(expected));
-                if (expected.kind === 'admitted' && found.kind === 'admitted') {
-                  admissions.push({ memory: expected.receipt, redis: found.receipt });
+                const decided = await redis.admit(policies, keys, step.units);
+                expect(comparable(decided), `step ${i}`).toEqual(comparable(expected));
+                if (expected.kind === 'admitted' && decided.kind === 'admitted') {
+                  admissions.push({ memory: expected.receipt, redis: decided.receipt });
                 }
                 break;
               }

@@ -1,10 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { sharedSecret } from '../../../src/auth/shared-secret.js';
 import { clientIp } from '../../../src/client-ip/client-ip.js';
 import { sequence } from '../../../src/core/sequence.js';
 import { failedAuthLimit } from '../../../src/limit/failed-auth-limit.js';
-import { type RedisStore, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
+import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
+import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { ask } from '../../exchange-fixture.js';
 import { describeRedis } from '../../redis/describe.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
@@ -14,14 +15,15 @@ const SECRET = 'c4n4ry-failed-auth-over-redis-0123456789';
 describeRedis('failedAuthLimit over Redis', () => {
   let server: RedisServer;
   const stores: RedisStore[] = [];
-  beforeEach(async () => {
+  beforeAll(async () => {
     server = await startRedis();
   });
   afterEach(async () => {
     for (const store of stores.splice(0)) store.close();
     server.resume();
-    await server.stop();
+    await server.cli('FLUSHALL');
   });
+  afterAll(() => server.stop());
 
   /** One process of several. */
   function instance(options: Partial<RedisStoreOptions> = {}) {
@@ -43,7 +45,7 @@ describeRedis('failedAuthLimit over Redis', () => {
     expect(await two(SECRET, '192.0.2.2')).toBe(200);
   });
 
-  it('tells no more than the limit of many that come together that they were wrong', async () => {
+  it('answers 401 no more often than the limit, however many requests come at once', async () => {
     const [one, two] = [instance(), instance()];
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? one : two)('bad')));
     expect(answers.filter((status) => status === 401)).toHaveLength(3);
@@ -55,14 +57,14 @@ describeRedis('failedAuthLimit over Redis', () => {
       ['refuse', [503, 503]],
       ['admit', [401, 200]],
       ['local', [401, 200]],
-    ] as const)('does as onStoreFailure "%s" has it', async (onStoreFailure, [bad, good]) => {
+    ] as const)('follows onStoreFailure: %s', async (onStoreFailure, [bad, good]) => {
       const send = instance({ onStoreFailure });
       await send(SECRET);
       server.pause();
       expect([await send('bad'), await send(SECRET)]).toEqual([bad, good]);
     });
 
-    it("keeps to this process' share of the limit where that is asked for", async () => {
+    it("keeps to this process' share of the limit with onStoreFailure: local", async () => {
       const send = instance({ onStoreFailure: 'local' });
       await send(SECRET);
       server.pause();

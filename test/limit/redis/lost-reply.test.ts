@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { describeRedis } from '../../redis/describe.js';
@@ -9,12 +9,12 @@ import { type RedisServer, startRedis } from '../../redis/server.js';
 
 const policies = [slidingWindow({ limit: 10, window: '1h' })];
 
-/** Stands between client and server; on demand it swallows the next reply and cuts the connection. */
-class Wire {
+/** A proxy between client and server. On demand it drops the next reply and cuts the connection. */
+class LossyProxy {
   readonly #server: Server;
   readonly #open = new Set<Socket>();
-  swallowed = 0;
-  swallowNext = false;
+  dropped = 0;
+  dropNext = false;
 
   constructor(target: { readonly host: string; readonly port: number }) {
     this.#server = createServer((client) => {
@@ -30,12 +30,12 @@ class Wire {
       }
       client.pipe(upstream);
       upstream.on('data', (reply) => {
-        if (!this.swallowNext) {
+        if (!this.dropNext) {
           client.write(reply);
           return;
         }
-        this.swallowNext = false;
-        this.swallowed++;
+        this.dropNext = false;
+        this.dropped++;
         client.destroy();
       });
     });
@@ -60,58 +60,62 @@ class Wire {
 
 describeRedis('redisStore, when a reply is lost after Redis has run the call', () => {
   let server: RedisServer;
-  let wire: Wire;
+  let proxy: LossyProxy;
   let client: Redis;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     server = await startRedis();
-    wire = new Wire(server);
-    await wire.listen();
-    client = new Redis(wire.port, '127.0.0.1', { retryStrategy: () => 20 });
+  });
+  afterAll(() => server.stop());
+
+  beforeEach(async () => {
+    await server.cli('FLUSHALL');
+    proxy = new LossyProxy(server);
+    await proxy.listen();
+    client = new Redis(proxy.port, '127.0.0.1', { retryStrategy: () => 20 });
     client.on('error', () => {});
     await client.ping();
   });
-  afterEach(async () => {
+  afterEach(() => {
     client.disconnect();
-    wire.close();
-    await server.stop();
+    proxy.close();
   });
 
-  it('charges once, and gives the answer that was lost', async () => {
+  it('charges once, and returns the answer that was lost', async () => {
     const store = redisStore({ client, timeout: '5s', refusalCache: false });
     await store.admit(policies, ['key'], 1);
-    wire.swallowNext = true;
-    // Answered after all: the client sends it again over its next connection.
+    proxy.dropNext = true;
+    // The client sends the call again over its next connection.
     expect(await store.admit(policies, ['key'], 3)).toMatchObject({ kind: 'admitted', states: [{ remaining: 6 }] });
-    expect(wire.swallowed).toBe(1);
+    expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 6 }]);
     store.close();
   });
 
-  it('corrects once where the client sends it again', async () => {
+  it('corrects once if the client sends the call again', async () => {
     const store = redisStore({ client, timeout: '5s' });
     const decision = await store.admit(policies, ['key'], 4);
     const other = await store.admit(policies, ['key'], 4);
     if (decision.kind !== 'admitted' || other.kind !== 'admitted') throw new Error('refused');
-    wire.swallowNext = true;
+    proxy.dropNext = true;
     await store.settle(decision.receipt, 1);
-    expect(wire.swallowed).toBe(1);
+    expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 5 }]);
     store.close();
   });
 
-  it('corrects once where the client gives up and the store sends it again', async () => {
+  it('corrects once if the client gives up and the store sends the call again', async () => {
     client.disconnect();
-    client = new Redis(wire.port, '127.0.0.1', { retryStrategy: () => 20, autoResendUnfulfilledCommands: false });
+    client = new Redis(proxy.port, '127.0.0.1', { retryStrategy: () => 20, autoResendUnfulfilledCommands: false });
     client.on('error', () => {});
     await client.ping();
     const store = redisStore({ client });
     const decision = await store.admit(policies, ['key'], 4);
     await store.admit(policies, ['key'], 4);
     if (decision.kind !== 'admitted') throw new Error('refused');
-    wire.swallowNext = true;
+    proxy.dropNext = true;
     await store.settle(decision.receipt, 1);
-    expect(wire.swallowed).toBe(1);
+    expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 5 }]);
     store.close();
   });

@@ -203,7 +203,7 @@ describeRedis('redisStore', () => {
       await until('it has warned', () => warnings.length > 0);
       expect(events).toEqual([{ kind: 'eviction-risk', maxmemoryPolicy: 'allkeys-lru' }]);
       expect(warnings.map(({ message }) => message)).toEqual([
-        'redisStore: maxmemory-policy allkeys-lru may evict quota counters; set noeviction',
+        'redisStore: maxmemory-policy allkeys-lru may evict quota counters; set it to noeviction',
       ]);
       calm.close();
       store.close();

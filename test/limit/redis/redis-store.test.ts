@@ -1,3 +1,4 @@
+import type { Cluster, Redis } from 'ioredis';
 import { afterAll, beforeAll } from 'vitest';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
@@ -6,35 +7,36 @@ import { openRedis, type RedisCluster, type RedisTarget, startCluster } from '..
 
 let runs = 0;
 
+function setup(client: Redis | Cluster) {
+  const clock = new ManualClock(0);
+  const store = redisStore({ client, now: clock.now, prefix: `contract-${process.pid}-${runs++}:` });
+  return { store, clock, close: () => store.close() };
+}
+
 describeRedis(
   'a Redis server',
   () => {
     let target: RedisTarget;
+    let client: Redis;
     beforeAll(async () => {
       target = await openRedis();
+      client = target.client();
     });
     afterAll(() => target.stop());
 
-    limitStoreContract('redisStore', () => {
-      const clock = new ManualClock(0);
-      const client = target.client();
-      const store = redisStore({ client, now: clock.now, prefix: `contract-${process.pid}-${runs++}:` });
-      return { store, clock, close: () => store.close() };
-    });
+    limitStoreContract('redisStore', () => setup(client));
   },
   { anyServer: true },
 );
 
 describeRedis('a Redis Cluster', () => {
   let cluster: RedisCluster;
+  let client: Cluster;
   beforeAll(async () => {
     cluster = await startCluster();
+    client = cluster.client();
   }, 60_000);
   afterAll(() => cluster.stop());
 
-  limitStoreContract('redisStore', () => {
-    const clock = new ManualClock(0);
-    const store = redisStore({ client: cluster.client(), now: clock.now, prefix: `contract-${runs++}:` });
-    return { store, clock, close: () => store.close() };
-  });
+  limitStoreContract('redisStore', () => setup(client));
 });

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
 
 const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
 
@@ -12,12 +12,19 @@ async function calls(server: RedisServer, command: string): Promise<number> {
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
 }
 
-describeRedis('what goes over the wire', () => {
+describeRedis('what redisStore sends and stores', () => {
   let server: RedisServer;
+  let clusterStart: Promise<RedisCluster>;
   beforeAll(async () => {
+    // A Cluster takes two seconds to start. Only the last test waits for it.
+    clusterStart = startCluster();
+    clusterStart.catch(() => undefined);
     server = await startRedis();
   });
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await server.stop();
+    await (await clusterStart).stop();
+  }, 60_000);
 
   async function warm() {
     const store = redisStore({ client: server.client(), prefix: `wire-${Math.random()}:`, refusalCache: false });
@@ -26,21 +33,21 @@ describeRedis('what goes over the wire', () => {
     return store;
   }
 
-  it('is one EVALSHA for a window and a daily quota on one key', async () => {
+  it('sends one EVALSHA for a window and a daily quota on one key', async () => {
     const store = await warm();
     await store.admit(POLICIES, ['key', 'key'], 1);
     expect([await calls(server, 'evalsha'), await calls(server, 'eval')]).toEqual([1, 0]);
     store.close();
   });
 
-  it('is one EVALSHA for several partition keys', async () => {
+  it('sends one EVALSHA for several partition keys', async () => {
     const store = await warm();
     await store.admit(POLICIES, ['address', 'principal'], 1);
     expect(await calls(server, 'evalsha')).toBe(1);
     store.close();
   });
 
-  it('is fewer EVALSHAs than decisions under 50 callers', async () => {
+  it('sends fewer EVALSHAs than it decides requests of 50 callers', async () => {
     const store = await warm();
     const decisions = 50 * 40;
     await Promise.all(
@@ -49,12 +56,12 @@ describeRedis('what goes over the wire', () => {
       }),
     );
     const sent = await calls(server, 'evalsha');
-    console.log(`${decisions} decisions of 50 callers in ${sent} EVALSHAs`);
+    console.log(`${decisions} decisions for 50 callers in ${sent} EVALSHAs`);
     expect(sent).toBeLessThan(decisions / 2);
     store.close();
   });
 
-  it('is kept in few bytes, however large a correction is', async () => {
+  it('stores few bytes, however large a correction is', async () => {
     const store = redisStore({ client: server.client(), prefix: 'large:', refusalCache: false });
     const decision = await store.admit(POLICIES, ['key', 'key'], 1);
     if (decision.kind !== 'admitted') throw new Error('refused');
@@ -67,7 +74,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('is kept in few bytes where a limit is raised from exact to coarse', async () => {
+  it('stores few bytes when a limit is raised from exact to coarse', async () => {
     const store = redisStore({ client: server.client(), prefix: 'raised:', refusalCache: false });
     await store.admit([slidingWindow({ limit: 60, window: '1m' })], ['key'], 1);
     const raised = [slidingWindow({ limit: 60_000, window: '1m' })];
@@ -79,7 +86,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it.each([65_535, 65_536])('counts on exactly around a total of %i', async (total) => {
+  it.each([65_535, 65_536])('counts exactly beyond a total of %i', async (total) => {
     const store = redisStore({ client: server.client(), prefix: `total-${total}:`, refusalCache: false });
     const first = await store.admit(POLICIES, ['key', 'key'], 1);
     if (first.kind !== 'admitted') throw new Error('refused');
@@ -95,7 +102,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('counts on exactly when a window of weeks has been in use for months', async () => {
+  it('counts exactly after a window of weeks was in use for months', async () => {
     const clock = new ManualClock(Date.UTC(2026, 0, 1));
     const store = redisStore({ client: server.client(), prefix: 'months:', now: clock.now });
     const policies = [slidingWindow({ limit: 9, window: '20d' })];
@@ -108,7 +115,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('is nothing for a refusal that still holds', async () => {
+  it('sends nothing for a refusal that is still valid', async () => {
     const store = redisStore({ client: server.client(), prefix: 'kept:', refusalCache: '30s' });
     const policies = [slidingWindow({ limit: 1, window: '1m' })];
     await store.admit(policies, ['key'], 1);
@@ -119,7 +126,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('does not mind SCRIPT FLUSH under load', async () => {
+  it('decides exactly during SCRIPT FLUSH under load', async () => {
     const store = redisStore({ client: server.client(), prefix: 'flush:', timeout: '5s' });
     const policies = [slidingWindow({ limit: 300, window: '1h' })];
     let admitted = 0;
@@ -132,7 +139,7 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('keeps a key for as long as its longest counter, whichever is charged last', async () => {
+  it('keeps a key as long as its longest counter, whichever is charged last', async () => {
     const store = redisStore({ client: server.client(), prefix: 'ttl:', refusalCache: false });
     await store.admit([slidingWindow({ limit: 9, window: '24h', name: 'long' })], ['key'], 1);
     await store.admit([slidingWindow({ limit: 9, window: '1s', name: 'short' })], ['key'], 1);
@@ -140,11 +147,11 @@ describeRedis('what goes over the wire', () => {
     store.close();
   });
 
-  it('parts the good operations of a call from the bad one', async () => {
-    const store = redisStore({ client: server.client(), prefix: 'parted:' });
-    await server.cli('RPUSH', 'parted:list', 'not ours');
-    const asked = ['a', 'list', 'b', 'list', 'c'].map((key) => store.admit(POLICIES, [key, key], 1));
-    const outcomes = await Promise.allSettled(asked);
+  it('fails only the bad operations of a call', async () => {
+    const store = redisStore({ client: server.client(), prefix: 'mixed:' });
+    await server.cli('RPUSH', 'mixed:list', 'not ours');
+    const decisions = ['a', 'list', 'b', 'list', 'c'].map((key) => store.admit(POLICIES, [key, key], 1));
+    const outcomes = await Promise.allSettled(decisions);
     expect(outcomes.map(({ status }) => status)).toEqual([
       'fulfilled',
       'rejected',
@@ -154,32 +161,23 @@ describeRedis('what goes over the wire', () => {
     ]);
     store.close();
   });
-});
 
-describeRedis('in a Cluster', () => {
-  describe('a request', () => {
-    it('is one EVALSHA for each slot, and gives back what an earlier slot charged when a later one refuses', async () => {
-      const cluster = await startCluster();
-      try {
-        const client = cluster.client();
-        const store = redisStore({ client, refusalCache: false, timeout: '5s' });
-        const policies = [
-          slidingWindow({ limit: 9, window: '1h', name: 'a' }),
-          slidingWindow({ limit: 1, window: '1h', name: 'b' }),
-        ];
-        const keys = ['one', 'two'];
-        expect((await store.admit(policies, keys, 1)).kind).toBe('admitted');
-        for (const node of cluster.nodes) await node.cli('CONFIG', 'RESETSTAT');
-        await store.peek(policies, keys);
-        const sent = await Promise.all(cluster.nodes.map((node) => calls(node, 'evalsha')));
-        expect(sent.reduce((sum, count) => sum + count)).toBe(2);
-        const refused = await store.admit(policies, keys, 1);
-        expect(refused).toMatchObject({ kind: 'refused', violations: [{ state: { name: 'b' } }] });
-        expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 8 }, { remaining: 0 }]);
-        store.close();
-      } finally {
-        await cluster.stop();
-      }
-    }, 60_000);
-  });
+  it('sends one EVALSHA for each slot of a Cluster, and gives back what was charged if a later slot refuses', async () => {
+    const cluster = await clusterStart;
+    const store = redisStore({ client: cluster.client(), refusalCache: false, timeout: '5s' });
+    const policies = [
+      slidingWindow({ limit: 9, window: '1h', name: 'a' }),
+      slidingWindow({ limit: 1, window: '1h', name: 'b' }),
+    ];
+    const keys = ['one', 'two'];
+    expect((await store.admit(policies, keys, 1)).kind).toBe('admitted');
+    for (const node of cluster.nodes) await node.cli('CONFIG', 'RESETSTAT');
+    await store.peek(policies, keys);
+    const sent = await Promise.all(cluster.nodes.map((node) => calls(node, 'evalsha')));
+    expect(sent.reduce((sum, count) => sum + count)).toBe(2);
+    const refused = await store.admit(policies, keys, 1);
+    expect(refused).toMatchObject({ kind: 'refused', violations: [{ state: { name: 'b' } }] });
+    expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 8 }, { remaining: 0 }]);
+    store.close();
+  }, 60_000);
 });

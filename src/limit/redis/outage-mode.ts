@@ -1,0 +1,74 @@
+import type { QuotaState } from '../../core/quota-state.js';
+import type { QuotaPolicy } from '../policy.js';
+import type { Decision, Receipt, StoreError } from '../store.js';
+import { LocalShare } from './local-share.js';
+import { RedisReceipt } from './receipt.js';
+import type { RedisCounters } from './redis-counters.js';
+
+/** What a store decides while Redis does not answer. */
+export type OnStoreFailure = 'refuse' | 'admit' | 'local';
+
+/** Decides in place of Redis during an outage, and charges in Redis afterwards what it admitted locally. */
+export class OutageMode {
+  readonly #mode: OnStoreFailure;
+  readonly #now: () => number;
+  readonly #localShare: LocalShare | undefined;
+  /** By the local share's own receipt. */
+  readonly #receipts = new WeakMap<Receipt, RedisReceipt>();
+
+  /** `now` is the server's time as far as it is known, in epoch milliseconds. */
+  constructor(mode: OnStoreFailure, instances: number, now: () => number) {
+    this.#mode = mode;
+    this.#now = now;
+    this.#localShare = mode === 'local' ? new LocalShare(instances, now) : undefined;
+  }
+
+  /** Remembers the states that Redis has just reported. */
+  learn(policies: readonly QuotaPolicy[], keys: readonly string[], states: readonly QuotaState[], at: number): void {
+    this.#localShare?.learn(policies, keys, states, at);
+  }
+
+  /** Decides for `store`. @throws StoreError `error`, if the mode is `refuse` */
+  admit(
+    store: object,
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    units: number,
+    error: StoreError,
+  ): Decision {
+    if (this.#localShare !== undefined) {
+      const decision = this.#localShare.admit(policies, keys, units);
+      if (decision.kind === 'refused') return decision;
+      const receipt = new RedisReceipt(store, units, [], decision.receipt);
+      this.#receipts.set(decision.receipt, receipt);
+      return { ...decision, receipt };
+    }
+    if (this.#mode === 'refuse') throw error;
+    const receipt = new RedisReceipt(store, units, [], undefined);
+    return { kind: 'admitted', at: this.#now(), states: [], receipt };
+  }
+
+  /** @throws StoreError `error`, if the mode is `refuse` */
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[], error: StoreError): readonly QuotaState[] {
+    if (this.#localShare !== undefined) return this.#localShare.peek(policies, keys);
+    if (this.#mode === 'refuse') throw error;
+    const resetAt = this.#now();
+    return policies.map(({ name, limit }) => ({ name, limit, remaining: limit, resetAt }));
+  }
+
+  settle({ localReceipt }: RedisReceipt, units: number): void {
+    if (localReceipt !== undefined) this.#localShare?.settle(localReceipt, units);
+  }
+
+  /** Charges in Redis what was admitted locally. What was settled before the answer comes is corrected then. */
+  report(counters: RedisCounters): void {
+    for (const { receipt: localReceipt, policies, keys, units } of this.#localShare?.takeUnreported() ?? []) {
+      const receipt = this.#receipts.get(localReceipt);
+      counters.charge(policies, keys, units, (charges) => {
+        if (receipt === undefined) return;
+        if (receipt.settledUnits === undefined) receipt.charges.push(charges);
+        else void counters.correct([charges], receipt.settledUnits - units);
+      });
+    }
+  }
+}

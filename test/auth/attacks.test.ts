@@ -1,3 +1,0 @@
-import { coreAttacks } from '../contracts/auth-attacks.js';
-
-coreAttacks();

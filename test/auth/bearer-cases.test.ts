@@ -1,0 +1,3 @@
+import { coreBearerCases } from '../contracts/auth-cases.js';
+
+coreBearerCases();

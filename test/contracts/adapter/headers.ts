@@ -1,0 +1,85 @@
+import { describe, expect } from 'vitest';
+import { type Guard, securityHeaders } from '../../../src/index.js';
+import { get, OK, refusing, streaming } from './routes.js';
+import { type Promised, turns } from './stage.js';
+
+/** Headers of guards and headers of the handler in one response. */
+export function responseHeaders(promise: Promised): void {
+  describe('the headers of a handler', () => {
+    const setting: Guard = (exchange) => {
+      exchange.set('X-Both', 'guard');
+      exchange.set('X-Guard', 'guard');
+      return undefined;
+    };
+    const own = { 'x-both': 'handler' };
+
+    promise('replace those of guards if the framework sends them', async (stage) => {
+      await stage.serve([get({ does: 'answer', status: 200, body: {}, headers: own }, [setting])]);
+      const answer = await stage.ask('GET /');
+      expect([answer.field('x-both'), answer.field('x-guard')]).toEqual(['handler', 'guard']);
+      await stage.outcomes(1);
+    });
+
+    promise('replace those of guards if the handler calls writeHead', async (stage) => {
+      await stage.serve([get(streaming(turns, own), [setting])]);
+      const answer = await stage.ask('GET /');
+      expect([answer.field('x-both'), answer.field('x-guard')]).toEqual(['handler', 'guard']);
+      expect(answer.body.toString()).toBe('one\ntwo\n');
+      await stage.outcomes(1);
+    });
+  });
+
+  promise('a later guard removes a header that an earlier guard has set', async (stage) => {
+    const page = securityHeaders({ xFrameOptions: 'SAMEORIGIN', contentSecurityPolicy: false });
+    const [first, ...more] = [securityHeaders(), page];
+    await stage.serve([
+      get(OK, [first], more),
+      { ...get(OK, [first], [...more, refusing]), path: '/refused' },
+      { ...get(OK, [first, ...more]), path: '/one' },
+    ]);
+    const client = await stage.connect();
+    for (const path of ['/', '/refused', '/one']) {
+      client.send(`GET ${path}`);
+      const answer = await client.answer();
+      const fields = ['x-frame-options', 'content-security-policy', 'referrer-policy'];
+      expect([path, ...fields.map((name) => answer.field(name))]).toEqual([
+        path,
+        'SAMEORIGIN',
+        undefined,
+        'no-referrer',
+      ]);
+    }
+  });
+
+  promise('Vary holds the values of guards and of the handler', async (stage) => {
+    const marking: Guard = (exchange) => {
+      exchange.append('Vary', 'Origin');
+      return undefined;
+    };
+    const own = { Vary: 'Accept-Encoding, origin' };
+    await stage.serve([
+      get({ does: 'answer', status: 200, body: {}, headers: own }, [marking]),
+      { ...get({ does: 'answer', status: 200, body: {} }, [marking]), path: '/plain' },
+      {
+        ...get({ does: 'write', write: (_request, response) => void response.writeHead(200, own).end() }, [marking]),
+        path: '/written',
+      },
+    ]);
+    const client = await stage.connect();
+    for (const [path, vary] of [
+      ['/', ['accept-encoding', 'origin']],
+      ['/plain', ['origin']],
+      ['/written', ['accept-encoding', 'origin']],
+    ] as const) {
+      client.send(`GET ${path}`);
+      const said = (await client.answer()).field('vary') ?? '';
+      expect([
+        path,
+        said
+          .toLowerCase()
+          .split(/\s*,\s*/)
+          .sort(),
+      ]).toEqual([path, vary]);
+    }
+  });
+}

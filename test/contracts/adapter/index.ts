@@ -1,0 +1,33 @@
+import { describe } from 'vitest';
+import { cutConnections } from './cut-connections.js';
+import { endOfExchange } from './end-of-exchange.js';
+import { exchangeOfRequest } from './exchange.js';
+import { faults } from './faults.js';
+import { responseHeaders } from './headers.js';
+import { leavingClients } from './leaving-clients.js';
+import { oneConnection } from './one-connection.js';
+import { refusals } from './refusals.js';
+import type { Serve } from './service.js';
+import { promised } from './stage.js';
+import { timeouts } from './timeouts.js';
+
+export type { GuardGroups, Handler, Route, Serve, Service, Serving } from './service.js';
+
+/**
+ * What every adapter promises, over real sockets: how an exchange ends, that it ends once, and that no request gets past a
+ * guard.
+ */
+export function adapterContract(name: string, serve: Serve): void {
+  const promise = promised(serve);
+  describe(`the ${name} adapter`, () => {
+    endOfExchange(promise);
+    refusals(promise);
+    responseHeaders(promise);
+    leavingClients(promise);
+    cutConnections(promise);
+    timeouts(promise);
+    faults(promise);
+    oneConnection(promise);
+    exchangeOfRequest(promise);
+  });
+}

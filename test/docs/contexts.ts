@@ -1,0 +1,41 @@
+const EXPRESS = `
+import express from 'express';
+import { guard } from 'gatewarden/express';
+const app = express();
+const handler = (req, res) => res.json({ ok: true });
+`;
+const FASTIFY = `
+import fastify from 'fastify';
+import { gatewarden, guard } from 'gatewarden/fastify';
+const app = fastify();
+const handler = () => ({ ok: true });
+`;
+const HONO = `
+import { Hono } from 'hono';
+import { createGuard, guard } from 'gatewarden/hono';
+const app = new Hono();
+const handler = (c) => c.json({ ok: true });
+`;
+const GUARDS = `
+const secret = authenticate(sharedSecret({ secrets: [process.env.SECRET_KEY] }));
+const perMinute = limit({ by: 'client-ip', policies: slidingWindow({ limit: 60, window: '1m' }) });
+`;
+
+/** What fragments of the documentation may take for granted, by the name in the comment before them. */
+export const CONTEXTS: Readonly<Record<string, string>> = {
+  nothing: '',
+  'api-keys': `
+const { record } = generateApiKey({ clientId: 'acme' });
+const keys = apiKeys({ keys: [record] });
+`,
+  database: `
+const database = { findKeyRecord: async (digest, options) => undefined };
+`,
+  'with-keys': `${EXPRESS}
+const { record } = generateApiKey({ clientId: 'acme' });
+const keys = [record];
+`,
+  express: `${EXPRESS}${GUARDS}`,
+  fastify: `${FASTIFY}${GUARDS}`,
+  hono: `${HONO}${GUARDS}`,
+};
