@@ -19,7 +19,9 @@ try {
   execFileSync(process.execPath, [typedoc, '--logLevel', 'Warn', '--out', generated], { cwd: ROOT, stdio: 'inherit' });
   const current = pagesOf(generated);
   const committed = pagesOf(join(ROOT, 'docs/api'));
-  const stale = [...new Set([...current.keys(), ...committed.keys()])].filter((file) => current.get(file) !== committed.get(file));
+  const stale = [...new Set([...current.keys(), ...committed.keys()])].filter(
+    (file) => current.get(file) !== committed.get(file),
+  );
   if (stale.length > 0) {
     console.error(`docs/api is not up to date: ${stale.join(', ')}. Run \`npm run docs\` and commit the result.`);
     process.exitCode = 1;

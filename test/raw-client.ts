@@ -1,7 +1,7 @@
-import { EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-/** An answer as it came over the wire. */
+/** A response as it came over the wire. */
 export interface Answer {
   readonly status: number;
   /** The values of one field, by lower-case name, joined as RFC 9110 allows. */
@@ -10,10 +10,10 @@ export interface Answer {
   json(): unknown;
 }
 
-/** The client's end of one connection: sends exact bytes, reads answers one after the other. */
+/** The client's side of one connection: sends exact bytes, and reads responses one after the other. */
 export class Client {
   readonly socket: Socket;
-  readonly #events = new EventEmitter();
+  #waiters: (() => void)[] = [];
   #chunks: Buffer[] = [];
   #bytes = 0;
   #ended = false;
@@ -23,32 +23,32 @@ export class Client {
     socket.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
       this.#bytes += chunk.length;
-      this.#events.emit('change');
+      this.#changed();
     });
     const end = () => {
       this.#ended = true;
-      this.#events.emit('change');
+      this.#changed();
     };
     socket.on('end', end);
     socket.on('close', end);
-    // A connection that the server resets is an end like any other here.
+    // A connection that the server resets ends like any other.
     socket.on('error', end);
   }
 
   static async connect(port: number): Promise<Client> {
-    // allowHalfOpen: the client decides itself when it has sent enough.
+    // allowHalfOpen: the client decides when it ends its side.
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     const client = new Client(socket);
     await once(socket, 'connect');
     return client;
   }
 
-  /** Sends one request without a body: `GET /path`, HTTP/1.1 unless the line says otherwise, and the fields as given. */
+  /** Sends one request without a body: a line such as `GET /path`, HTTP/1.1 by default, and the fields as given. */
   send(line: string, ...fields: readonly string[]): void {
     this.socket.write(requestText(line, ...fields));
   }
 
-  /** The next answer on this connection. */
+  /** Reads the next response on this connection. */
   async answer(toHead = false): Promise<Answer> {
     await this.#until(() => this.#joined().includes('\r\n\r\n'));
     const head = (await this.#take(this.#joined().indexOf('\r\n\r\n') + 4)).toString('latin1');
@@ -66,13 +66,13 @@ export class Client {
     return { status, field, body, json: () => JSON.parse(body.toString()) };
   }
 
-  /** Resolves at the first byte that comes, and reads no further until `resume`. */
+  /** Resolves with the first byte, and then stops reading until `socket.resume()`. */
   async firstByte(): Promise<void> {
     await this.#until(() => this.#bytes > 0);
     this.socket.pause();
   }
 
-  /** Everything that comes until the server has ended the connection, as text. */
+  /** Reads until the server has ended the connection. Returns everything as text. */
   async rest(): Promise<string> {
     await this.#until(() => this.#ended);
     return (await this.#take(this.#bytes)).toString('latin1');
@@ -96,11 +96,17 @@ export class Client {
     }
   }
 
-  async #until(there: () => boolean): Promise<void> {
-    while (!there()) {
+  async #until(isReady: () => boolean): Promise<void> {
+    while (!isReady()) {
       if (this.#ended) throw new Error(`the connection ended after ${this.#bytes} unread bytes`);
-      await once(this.#events, 'change');
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
     }
+  }
+
+  #changed(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const resolve of waiters) resolve();
   }
 
   async #take(count: number): Promise<Buffer> {
@@ -112,13 +118,14 @@ export class Client {
   }
 
   #joined(): Buffer {
+    if (this.#chunks.length === 1 && this.#chunks[0] !== undefined) return this.#chunks[0];
     const all = Buffer.concat(this.#chunks);
     this.#chunks = [all];
     return all;
   }
 }
 
-/** One request without a body, as bytes on the wire. */
+/** One request without a body, as it is sent. */
 export function requestText(line: string, ...fields: readonly string[]): string {
   const whole = / HTTP\/1\.\d$/.test(line) ? line : `${line} HTTP/1.1`;
   return [whole, 'Host: gatewarden.test', ...fields, '', ''].join('\r\n');

@@ -40,7 +40,10 @@ const seconds = (max: Duration, fallback: Duration) =>
   z
     .string()
     .transform((text) => (/^\d{1,9}$/.test(text) ? `${text}s` : text))
-    .refine((text): text is Duration => isWholeSeconds(text, max), `must be from 1s to ${max}, such as '3600' or '24h'`)
+    .refine(
+      (text): text is Duration => isWholeSeconds(text, max),
+      `must be whole seconds from 1s to ${max}, such as '3600' or '24h'`,
+    )
     .default(fallback);
 
 function isWholeSeconds(text: string, max: Duration): text is Duration {

@@ -29,7 +29,7 @@ const RINGS_PER_TURN = 4;
 const SLOW_MS = 5000;
 const DEADLINE = { status: 504, error: 'deadline passed' };
 // nginx's status for a disconnected client. Only the log shows it.
-const LEFT = { status: 499, error: 'client left' };
+const DISCONNECTED = { status: 499, error: 'client disconnected' };
 
 export interface StandInOptions {
   /** How long it responds with 503 after its creation, like a worker that loads its model, in milliseconds. 0 by default. */
@@ -40,25 +40,25 @@ export interface StandInOptions {
   readonly now?: () => number;
 }
 
-interface Answer {
+interface Reply {
   readonly status: number;
   readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
   readonly note: string;
 }
 
-const json = (status: number, value: object, note: string, headers: OutgoingHttpHeaders = {}): Answer => ({
+const json = (status: number, value: object, note: string, headers: OutgoingHttpHeaders = {}): Reply => ({
   status,
   headers: { 'Content-Type': 'application/json', ...headers },
   body: Buffer.from(JSON.stringify(value)),
   note,
 });
 
-const refuse = (status: number, error: string, headers: OutgoingHttpHeaders = {}): Answer =>
+const refuse = (status: number, error: string, headers: OutgoingHttpHeaders = {}): Reply =>
   json(status, { error }, error, headers);
 
-const stopped = (signal: AbortSignal, progress: string): Answer => {
-  const { status, error } = signal.reason === 'deadline' ? DEADLINE : LEFT;
+const stopped = (signal: AbortSignal, progress: string): Reply => {
+  const { status, error } = signal.reason === 'deadline' ? DEADLINE : DISCONNECTED;
   return { ...refuse(status, error), note: `${error}, stopped ${progress}` };
 };
 
@@ -81,9 +81,9 @@ function readBody(
   });
 }
 
-/** The job, or the sentence that says what is wrong with it. */
+/** The job, or an error message. */
 function parseJob(contentType = '', body: Buffer): { prompt: string; gridSize: number } | string {
-  // No web page can send this type to another origin without asking first, and nothing here answers that question.
+  // A web page can send this type to another origin only after a CORS preflight, and this server refuses preflights.
   if (!/^application\/json\s*(;|$)/i.test(contentType)) return 'Content-Type must be application/json';
   let value: unknown;
   try {
@@ -130,7 +130,7 @@ async function computeMesh(prompt: string, gridSize: number, signal: AbortSignal
   return step.value;
 }
 
-async function generate(req: IncomingMessage, signal: AbortSignal, now: () => number): Promise<Answer> {
+async function generate(req: IncomingMessage, signal: AbortSignal, now: () => number): Promise<Reply> {
   const isImage = req.url?.startsWith(IMAGE_PATH) === true;
   const maxBytes = isImage ? MAX_IMAGE_BYTES : MAX_BODY_BYTES;
   const body = await readBody(req, maxBytes, signal);
@@ -160,7 +160,7 @@ async function generate(req: IncomingMessage, signal: AbortSignal, now: () => nu
 }
 
 /** Stops when the caller's deadline passes or the caller disconnects, whichever comes first. */
-async function generateInTime(req: IncomingMessage, res: ServerResponse, now: () => number): Promise<Answer> {
+async function generateInTime(req: IncomingMessage, res: ServerResponse, now: () => number): Promise<Reply> {
   const deadline = req.headers['x-deadline-ms'];
   // Ten digits may exceed the maximum of a timer, and a timer that overflows fires immediately.
   if (deadline !== undefined && !/^\d{1,9}$/.test(String(deadline))) {
@@ -190,7 +190,7 @@ export function createStandIn(options: StandInOptions = {}): Server {
   }
   const readyAt = now() + readyAfterMs;
 
-  async function answer(req: IncomingMessage, res: ServerResponse, path: string): Promise<Answer> {
+  async function reply(req: IncomingMessage, res: ServerResponse, path: string): Promise<Reply> {
     const method = path === '/ready' ? 'GET' : GENERATE.includes(path) ? 'POST' : undefined;
     if (method === undefined) return refuse(404, 'unknown path');
     if (req.method !== method) return refuse(405, `use ${method}`, { Allow: method });
@@ -207,7 +207,7 @@ export function createStandIn(options: StandInOptions = {}): Server {
     const requestId = req.headers['x-request-id'];
     // The log line contains the id, so an id that could forge a log line is replaced.
     const id = typeof requestId === 'string' && /^[\w.:-]{1,128}$/.test(requestId) ? requestId : randomUUID();
-    const { status, headers, body, note } = await answer(req, res, path).catch((error: unknown) => ({
+    const { status, headers, body, note } = await reply(req, res, path).catch((error: unknown) => ({
       ...refuse(500, 'internal error'),
       note: `internal error: ${String(error)}`,
     }));

@@ -17,14 +17,14 @@ const Query = z.object({
 
 export function createSamStandIn(): Server {
   return createServer((request, response) => {
-    answer(request, response).catch((error: unknown) => {
+    respond(request, response).catch((error: unknown) => {
       console.error('sam stand-in:', error);
       send(response, 422, { error: 'the image cannot be segmented' });
     });
   });
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { pathname, searchParams } = new URL(request.url ?? '/', 'http://worker');
   if (request.method === 'GET' && pathname === '/ready') return send(response, 200, { ready: true });
   if (request.method !== 'POST' || pathname !== '/segment') return send(response, 404, { error: 'not found' });

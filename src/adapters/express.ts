@@ -23,9 +23,9 @@ export type ExpressMiddleware = (
 ) => void;
 
 /**
- * Turns guards into Express middleware. They run in order. The first that refuses answers the request, and the handler does
- * not run. All `guard(...)` calls on one request share one exchange, which handlers read as `req.exchange`. If no guard is
- * asynchronous, `next` is called before the middleware returns.
+ * Turns guards into Express middleware. They run in order. The first that refuses answers the request, and the handler
+ * does not run. All `guard(...)` calls on one request share one exchange, which handlers read as `req.exchange`. If no
+ * guard is asynchronous, `next` is called before the middleware returns.
  *
  * ```ts
  * app.post('/generate', guard(authenticate(apiKeys({ keys }))), handler)

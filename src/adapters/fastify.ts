@@ -38,14 +38,15 @@ export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefau
 type FastifyReply = Parameters<onRequestHookHandler>[1];
 
 /**
- * Turns guards into a Fastify hook: `onRequest` runs before the body is read, `preValidation` and `preHandler` run after
- * it. `upload` reads the body itself and only works on `onRequest`. The guards run in order. The first that refuses answers
- * the request, and the handler does not run. All guards of one request share one exchange, which handlers read as
- * `request.exchange`. It ends when the response has ended. The headers of guards are also sent if a handler hijacks the
- * reply.
+ * Turns guards into a Fastify hook: `onRequest` runs before the body is read, `preValidation` and `preHandler` run
+ * after it. `upload` reads the body itself and only works on `onRequest`. The guards run in order. The first that
+ * refuses answers the request, and the handler does not run. All guards of one request share one exchange, which
+ * handlers read as `request.exchange`. It ends when the response has ended. The headers of guards are also sent if a
+ * handler hijacks the reply.
  *
- * On any other hook, a guard cannot protect a route. If the `gatewarden` plugin is registered, the application then does
- * not start. Otherwise each request is answered with 500 or, if the hook runs after the response, reported as a fault.
+ * On any other hook, a guard cannot protect a route. If the `gatewarden` plugin is registered, the application then
+ * does not start. Otherwise each request is answered with 500 or, if the hook runs after the response, reported as a
+ * fault.
  *
  * ```ts
  * app.post('/generate', { onRequest: guard(authenticate(apiKeys({ keys }))) }, handler)
@@ -119,7 +120,8 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
   sendReply(reply.raw, exchange, answer);
 }
 
-// Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin throws.
+// Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin
+// throws.
 const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
   if (!hasMember(app, 'addHook') || !Array.isArray(options?.guards)) {
     throw new OptionError(
@@ -169,8 +171,8 @@ function unsupportedType(): Error {
 }
 
 /**
- * Puts guards in front of a whole Fastify application, or of the part that registers it. The registration rejects with an
- * `OptionError` without a list of guards.
+ * Puts guards in front of a whole Fastify application, or of the part that registers it. The registration rejects with
+ * an `OptionError` without a list of guards.
  *
  * ```ts
  * await app.register(gatewarden, { guards: [securityHeaders(), clientIp()] })

@@ -14,8 +14,8 @@ export function combine(guards: readonly Guard[]): Guard {
 }
 
 /**
- * Whether an argument is an object with this member. If an application passes `guard` to its framework without calling it,
- * the framework calls it, with its own objects in place of the guards.
+ * Whether an argument is an object with this member. If an application passes `guard` to its framework without calling
+ * it, the framework calls it, with its own objects in place of the guards.
  */
 export function hasMember<M extends string>(argument: unknown, member: M): argument is Readonly<Record<M, unknown>> {
   return typeof argument === 'object' && argument !== null && member in argument;

@@ -29,10 +29,10 @@ export interface CreateGuardOptions {
 const OPTIONS: OptionNames<CreateGuardOptions> = { getConnInfo: true };
 
 /**
- * Turns guards into Hono middleware. They run in order. The first that refuses answers the request, and the handler does not
- * run. All `guard(...)` calls on one request share one exchange, which handlers read as `c.var.exchange`. On Node, the
- * exchange ends when the response has ended. On other runtimes, it ends when the handler has returned the response, or when
- * the signal of the request is aborted.
+ * Turns guards into Hono middleware. They run in order. The first that refuses answers the request, and the handler
+ * does not run. All `guard(...)` calls on one request share one exchange, which handlers read as `c.var.exchange`. On
+ * Node, the exchange ends when the response has ended. On other runtimes, it ends when the handler has returned the
+ * response, or when the signal of the request is aborted.
  *
  * ```ts
  * app.post('/generate', guard(authenticate(apiKeys({ keys }))), handler)
@@ -42,7 +42,7 @@ const OPTIONS: OptionNames<CreateGuardOptions> = { getConnInfo: true };
 export const guard: HonoGuard = (...guards) => middleware(guards, undefined);
 
 /**
- * Creates `guard` for a runtime other than Node, where only `getConnInfo` of Hono knows the address of the client.
+ * Creates `guard` for a runtime other than Node, on which Hono needs `getConnInfo` to find the address of a client.
  *
  * ```ts
  * import { getConnInfo } from 'hono/bun'
@@ -104,7 +104,7 @@ function warnOfMissingAddress(): void {
   if (hasWarned) return;
   hasWarned = true;
   process.emitWarning(
-    'guard cannot read the address of a client on this runtime, and treats all clients as one; use createGuard({ getConnInfo })',
+    'guard finds no client addresses on this runtime and treats all clients as one; use createGuard({ getConnInfo })',
     { code: 'GATEWARDEN_NO_ADDRESS' },
   );
 }
@@ -145,7 +145,9 @@ function responseOf(exchange: Exchange, reply: Reply): Response {
   return response;
 }
 
-/** On Node, guards set their headers on the response of Node, where those of Hono replace them. `Vary` needs both values. */
+/**
+ * On Node, guards set their headers on the response of Node. Those of Hono replace them, but `Vary` needs both values.
+ */
 function mergeVary(context: Context, outgoing: ServerResponse): void {
   if (outgoing.headersSent || !outgoing.hasHeader('Vary')) return;
   addHeader(context, 'Vary', String(outgoing.getHeader('Vary')));

@@ -8,7 +8,7 @@ import type { RequestBody } from '../core/request-view.js';
 /** RFC 9113 section 7. Not imported from node:http2, which other runtimes may not have. */
 const NO_ERROR = 0;
 
-/** The stream of a response over HTTP/2, where many exchanges share one socket. Undefined over HTTP/1. */
+/** The stream of a response over HTTP/2. Many streams share one socket. Undefined over HTTP/1. */
 export function streamOf(response: ServerResponse): Http2Stream | undefined {
   const { stream } = response as { stream?: unknown };
   return typeof stream === 'object' && stream !== null && 'rstCode' in stream ? (stream as Http2Stream) : undefined;

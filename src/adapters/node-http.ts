@@ -22,8 +22,8 @@ export function exchangeOf(request: NodeRequest, response: ServerResponse): Exch
 }
 
 function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchange): void {
-  // After a reset, Node still passes on what was sent before it, but the address of the client is gone. Guards must not run
-  // without it. A Unix socket has no address at either end.
+  // After a reset, Node still passes on what was sent before it, but the address of the client is gone. Guards must not
+  // run without it. A Unix socket has no address at either end.
   const isReset = socket.remoteAddress === undefined && socket.localAddress !== undefined;
   if (socket.destroyed || response.destroyed || isReset) {
     if (isReset) socket.destroy();
@@ -37,8 +37,8 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
   }
   const open = openExchanges(socket);
   open.add(exchange);
-  // Node also emits 'finish' if the socket closed before the body was sent. This listener must run before Node's own, which
-  // detaches the socket.
+  // Node also emits 'finish' if the socket closed before the body was sent. This listener must run before Node's own,
+  // which detaches the socket.
   response.prependListener('finish', () => {
     open.delete(exchange);
     // If the client had ended its side before, a failed write has not destroyed the socket yet.

@@ -49,7 +49,10 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     return this.#lines(name);
   }
 
-  /** Over HTTP/2, `:authority` replaces `Host`. If both are present and differ, both are returned (RFC 9113 section 8.3.1). */
+  /**
+   * Over HTTP/2, `:authority` replaces `Host`. If both are present and differ, both are returned (RFC 9113 section
+   * 8.3.1).
+   */
   #authority(): readonly string[] {
     const hosts = this.#lines('host');
     const [authority] = this.#lines(':authority');
@@ -68,7 +71,8 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
       lines.push(raw[i + 1] ?? '');
     }
     if (lines.length > 0) return lines;
-    // A header that the application has added has no raw line. An inherited member, such as `__proto__`, is not a header.
+    // A header that the application has added has no raw line. An inherited member, such as `__proto__`, is not a
+    // header.
     if (typeof folded === 'string') return [folded];
     return Array.isArray(folded) ? folded : NO_LINES;
   }

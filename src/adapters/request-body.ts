@@ -7,8 +7,8 @@ const INITIAL_CAPACITY = 65_536;
 const EMPTY: Uint8Array = Buffer.alloc(0);
 
 /**
- * Reads the whole body of a request and puts it back, so that a body parser, a pipe or `fetch` finds all of it, and its end.
- * Holds at most `maxBytes` in memory, whatever the client sends.
+ * Reads the whole body of a request and puts it back, so that a body parser, a pipe or `fetch` finds all of it, and its
+ * end. Holds at most `maxBytes` in memory, whatever the client sends.
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<RequestBody> {
   const length = Number(request.headers['content-length'] ?? 0);
@@ -27,7 +27,10 @@ export function discardUnread(request: IncomingMessage): void {
   if (request.listenerCount('data') === 0 && request.listenerCount('readable') === 0) request.resume();
 }
 
-/** Over HTTP/1, a request without both fields has no body (RFC 9112 section 6.3). HTTP/2 and Fastify's `inject` need neither. */
+/**
+ * Over HTTP/1, a request without both fields has no body (RFC 9112 section 6.3). HTTP/2 and Fastify's `inject` need
+ * neither.
+ */
 function isParsedHttp1(request: IncomingMessage): boolean {
   return request.httpVersionMajor === 1 && request.complete !== undefined;
 }

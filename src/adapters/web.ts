@@ -5,8 +5,8 @@ import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-
 const NO_LINES: readonly string[] = Object.freeze([]);
 
 /**
- * The view of one web request, and the headers for its response. Unlike Node, a web `Request` joins repeated field lines, so
- * a repeated header is one line with commas.
+ * The view of one web request, and the headers for its response. Unlike Node, a web `Request` joins repeated field
+ * lines, so a repeated header is one line with commas.
  */
 export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;

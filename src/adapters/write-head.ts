@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { mergedVary } from './vary.js';
 
 /**
- * Runs `before` with the arguments of `writeHead` just before the head of the response is sent, and sends what it returns.
- * Node calls `writeHead` itself if the first byte of a body sends the head.
+ * Runs `before` with the arguments of `writeHead` just before the head of the response is sent, and sends what it
+ * returns. Node calls `writeHead` itself if the first byte of a body sends the head.
  */
 export function beforeHead(response: ServerResponse, before: (args: unknown[]) => unknown[]): void {
   const writeHead = response.writeHead as (...args: unknown[]) => ServerResponse;
@@ -11,8 +11,8 @@ export function beforeHead(response: ServerResponse, before: (args: unknown[]) =
 }
 
 /**
- * The arguments of `writeHead` with `vary` merged into their `Vary`, or into that of the response. Their headers may be an
- * object, a list of names and values, or a list of pairs.
+ * The arguments of `writeHead` with `vary` merged into their `Vary`, or into that of the response. Their headers may be
+ * an object, a list of names and values, or a list of pairs.
  */
 export function withVary(response: ServerResponse, args: readonly unknown[], vary: string): unknown[] {
   const index = typeof args[1] === 'string' || (args[2] !== undefined && args[2] !== null) ? 2 : 1;

@@ -1,6 +1,7 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { badOption, badSecret, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { problem } from '../core/problem.js';
@@ -11,6 +12,8 @@ import { challenge, checkRealm } from './challenge.js';
 
 /** Limits failed attempts, to slow down guessing. `failedAuthLimit` makes one. */
 export interface FailureLimit {
+  /** Whether it counts by the address that `clientIp` finds. */
+  readonly byClientIp?: boolean;
   /** Refuses a caller whose credentials failed too often, before any credentials are verified. */
   check(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
   /** Counts a failure. Refuses if requests at the same time have reached the limit. */
@@ -19,11 +22,16 @@ export interface FailureLimit {
 
 /** Options of `authenticate`. */
 export interface AuthenticateOptions {
-  /** Admits a request without any credentials, and without a principal. Invalid credentials are still refused. Default false. */
+  /**
+   * Admits a request without any credentials, and without a principal. Invalid credentials are still refused. Default
+   * false.
+   */
   readonly optional?: boolean;
   /** The protection space in `WWW-Authenticate` (RFC 9110 section 11.5). Default `api`. */
   readonly realm?: string;
-  /** Refuses callers whose credentials keep failing, with 429, before any credentials are verified. Default no limit. */
+  /**
+   * Refuses callers whose credentials keep failing, with 429, before any credentials are verified. Default no limit.
+   */
   readonly failedAuthLimit?: FailureLimit;
 }
 
@@ -35,8 +43,8 @@ const RETRY_AFTER_SECONDS = '5';
 const UNRECOGNIZED = invalid('unrecognized');
 
 /**
- * Sets `exchange.principal`, or refuses. The first scheme that recognizes the credentials decides; if it refuses them, no
- * weaker scheme is tried. The answers follow RFC 6750 section 3.1 and RFC 9110 section 15.5.2:
+ * Sets `exchange.principal`, or refuses. The first scheme that recognizes the credentials decides; if it refuses them,
+ * no weaker scheme is tried. The answers follow RFC 6750 section 3.1 and RFC 9110 section 15.5.2:
  *
  * | credentials | answer |
  * |---|---|
@@ -165,7 +173,11 @@ export function authenticate(
     return throttled ?? replies.invalid;
   }
 
-  return authenticate;
+  const order =
+    failedAuthLimit?.byClientIp === true
+      ? { after: { clientIp: 'failed attempts are counted by the address that clientIp finds' } }
+      : {};
+  return inOrder(authenticate, { name: 'authenticate', ...order });
 }
 
 function allow(exchange: Exchange, principal: Principal, reason: string, token: string | undefined): undefined {

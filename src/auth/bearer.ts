@@ -8,9 +8,9 @@ const REPEATED = malformed('repeated');
 const MALFORMED = malformed('malformed');
 
 /**
- * The bearer token of a request. Only `Authorization` is read: tokens in a query or body end up in logs (RFC 6750 section
- * 5.3). The scheme's name may be in any case, and one or more spaces follow it. Any other form of a bearer credential is
- * malformed. So is a repeated header, of which Node would silently keep the first.
+ * The bearer token of a request. Only `Authorization` is read: tokens in a query or body end up in logs (RFC 6750
+ * section 5.3). The scheme's name may be in any case, and one or more spaces follow it. Any other form of a bearer
+ * credential is malformed. So is a repeated header, of which Node would silently keep the first.
  */
 export function readBearer(request: RequestView): Credentials {
   const lines = request.fieldLines('authorization');

@@ -3,8 +3,8 @@ import { hash, timingSafeEqual } from 'node:crypto';
 const LENGTH = 64;
 
 /**
- * The SHA-256 digest of a secret as hexadecimal text. A fast hash is enough: slow ones protect secrets that can be guessed,
- * and these are too long for that. `crypto.hash` with text output is the fastest way in Node.
+ * The SHA-256 digest of a secret as hexadecimal text. A fast hash is enough: slow ones protect secrets that can be
+ * guessed, and these are too long for that. `crypto.hash` with text output is the fastest way in Node.
  */
 export function digestOf(secret: string): string {
   return hash('sha256', secret, 'hex');

@@ -2,7 +2,8 @@ import { badSecret, type OptionNames } from '../core/option.js';
 
 /**
  * Checks that an entry of an option's list is an object with known members only: a misspelt `expiresAt` would keep an
- * old secret valid forever. Unlike `checkOptionNames`, the message does not show the unknown name, which may be a secret.
+ * old secret valid forever. Unlike `checkOptionNames`, the message does not show the unknown name, which may be a
+ * secret.
  * @throws OptionError
  */
 export function checkEntryMembers<Entry>(

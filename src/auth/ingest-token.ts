@@ -8,8 +8,8 @@ import { type SharedSecretEntry, secretSet } from './secret-set.js';
 /** Options of `ingestToken`. */
 export interface IngestTokenOptions {
   /**
-   * All accepted tokens, each of at least 16 characters: the current one, and earlier ones until all senders have the new
-   * one. An `undefined` item, of an environment variable that is not set, is always an `OptionError`.
+   * All accepted tokens, each of at least 16 characters: the current one, and earlier ones until all senders have the
+   * new one. An `undefined` item, of an environment variable that is not set, is always an `OptionError`.
    */
   readonly tokens: readonly (string | undefined | SharedSecretEntry)[];
   /** The header that carries the token. Default `X-Ingest-Token`. */

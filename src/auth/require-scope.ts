@@ -1,8 +1,10 @@
+import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { checkOptionNames, type OptionNames } from '../core/option.js';
 import { principalOf } from '../core/principal.js';
 import { problem } from '../core/problem.js';
-import { refuse } from '../core/reply.js';
+import { type Reply, refuse } from '../core/reply.js';
 import { challenge, checkRealm } from './challenge.js';
 import { requiredScopes } from './scope.js';
 
@@ -16,7 +18,8 @@ const OPTIONS: OptionNames<RequireScopeOptions> = { realm: true };
 
 /**
  * Admits a principal that has all of these scopes. Any other principal is refused with 403 `scope-insufficient` and the
- * error `insufficient_scope` (RFC 6750 section 3.1). Put it after `authenticate`; without a principal it is a fault (500).
+ * error `insufficient_scope` (RFC 6750 section 3.1). Put it after `authenticate`; without a principal it is a fault
+ * (500).
  *
  * ```ts
  * guard(authenticate(apiKeys({ keys })), requireScope('admin'))
@@ -32,13 +35,19 @@ export function requireScope(scopes: string | readonly string[], options: Requir
     ['WWW-Authenticate', challenge('Bearer', realm, 'insufficient_scope', required.join(' '))],
   ]);
 
-  return function requireScope(exchange) {
-    const { id: clientId, scheme, credentialId, scopes: granted } = principalOf(exchange);
-    if (required.every((scope) => granted.includes(scope))) return undefined;
-    exchange.authenticationListener?.(
-      { outcome: 'refused', reason: 'insufficient scope', scheme, credentialId, clientId },
-      exchange,
-    );
-    return refusal;
-  };
+  return inOrder(
+    function requireScope(exchange: Exchange): Reply | undefined {
+      const { id: clientId, scheme, credentialId, scopes: granted } = principalOf(exchange);
+      for (const scope of required) {
+        if (granted.includes(scope)) continue;
+        exchange.authenticationListener?.(
+          { outcome: 'refused', reason: 'insufficient scope', scheme, credentialId, clientId },
+          exchange,
+        );
+        return refusal;
+      }
+      return undefined;
+    },
+    { name: 'requireScope', after: { authenticate: 'scopes belong to a principal' } },
+  );
 }

@@ -4,8 +4,8 @@ import { badSecret } from '../core/option.js';
 export const SECRET_RECIPE = 'such as the output of `openssl rand -hex 32`';
 
 /**
- * Checks a secret's presence and length. `undefined` is reported as not set, because it usually comes from an environment
- * variable. The message shows nothing of the secret.
+ * Checks a secret's presence and length. `undefined` is reported as not set, because it usually comes from an
+ * environment variable. The message shows nothing of the secret.
  * @throws OptionError
  */
 export function checkSecret(factory: string, option: string, value: unknown, minLength: number): string {

@@ -6,8 +6,8 @@ import { type SharedSecretEntry, secretSet } from './secret-set.js';
 /** Options of `sharedSecret`. */
 export interface SharedSecretOptions {
   /**
-   * All accepted secrets, each of at least 32 characters: the current one, and earlier ones until all callers have the new
-   * one. An `undefined` item, of an environment variable that is not set, is an `OptionError`.
+   * All accepted secrets, each of at least 32 characters: the current one, and earlier ones until all callers have the
+   * new one. An `undefined` item, of an environment variable that is not set, is an `OptionError`.
    */
   readonly secrets: readonly (string | undefined | SharedSecretEntry)[];
   /** `principal.id` of callers with a secret. Default `shared-secret`. */
@@ -23,14 +23,15 @@ const OPTIONS: OptionNames<SharedSecretOptions> = { secrets: true, clientId: tru
 const MIN_LENGTH = 32;
 
 /**
- * Authenticates callers that send `Authorization: Bearer <secret>` (RFC 6750). The token is compared with every secret in
- * constant time, by digests of equal length.
+ * Authenticates callers that send `Authorization: Bearer <secret>` (RFC 6750). The token is compared with every secret
+ * in constant time, by digests of equal length.
  *
  * ```ts
  * authenticate(sharedSecret({ secrets: [process.env.SECRET_KEY] }))
  * ```
- * @throws OptionError if the list is empty, or a secret is not set, has under 32 characters, contains a character that a
- * bearer token cannot have, or is listed twice. The message names the position in the list and never shows the secret.
+ * @throws OptionError if the list is empty, or a secret is not set, has under 32 characters, contains a character that
+ * a bearer token cannot have, or is listed twice. The message names the position in the list and never shows the
+ * secret.
  */
 export function sharedSecret(options: SharedSecretOptions): Authenticator {
   checkOptionNames(FACTORY, options, OPTIONS);

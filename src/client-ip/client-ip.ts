@@ -2,6 +2,7 @@ import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from '
 import type { ClientIp, ClientIpReason } from '../core/client-ip.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { badOption, boolean, callback, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
 import { ignoreRejection } from '../core/thenable.js';
@@ -161,12 +162,15 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     return clientIpOf(current, hops, header, current.trusted ? 'all-trusted' : 'untrusted');
   }
 
-  return function clientIp(exchange) {
-    const client = resolve(exchange);
-    const isWorker = client.source === 'cf-connecting-ip' && client.ip === WORKERS_ADDRESS;
-    exchange.clientIp = isWorker ? { ...client, key: workerKey(exchange.request) } : client;
-    return undefined;
-  };
+  const order = forwarder === undefined ? {} : { after: { authenticate: '"forwarder" is asked about the principal' } };
+  return inOrder(
+    function clientIp(exchange: Exchange): undefined {
+      const client = resolve(exchange);
+      const isWorker = client.source === 'cf-connecting-ip' && client.ip === WORKERS_ADDRESS;
+      exchange.clientIp = isWorker ? { ...client, key: workerKey(exchange.request) } : client;
+    },
+    { name: 'clientIp', ...order },
+  );
 }
 
 function checkedHeaders(headers: readonly ForwardingHeader[] | undefined): readonly ForwardingHeader[] | undefined {

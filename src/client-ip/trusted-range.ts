@@ -25,7 +25,7 @@ const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
  */
 export function trustedRanges(factory: string, trust: readonly string[]): (address: Address) => boolean {
   if (!Array.isArray(trust))
-    throw badOption(factory, 'trust', 'must be a list of addresses, CIDR ranges and names', trust);
+    throw badOption(factory, 'trust', "must be a list of trusted proxies, such as ['loopback', '10.0.0.0/8']", trust);
   const ranges = trust.flatMap((entry) => (NAMED.get(entry) ?? [entry]).map((range) => parseRange(factory, range)));
   return (address) => ranges.some((range) => contains(range, address));
 }

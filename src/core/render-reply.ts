@@ -23,9 +23,9 @@ const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const BODILESS: readonly number[] = [204, 205, 304];
 
 /**
- * Renders the reply of a guard. For adapters: set the status and the headers, send the body, and end the exchange with the
- * outcome. The body is a problem (RFC 9457), or what `problemFormat` makes of it. A reply that HTTP cannot carry is a fault
- * of the guard: it is reported, and the result is a 500.
+ * Renders the reply of a guard. For adapters: set the status and the headers, send the body, and end the exchange with
+ * the outcome. The body is a problem (RFC 9457), or what `problemFormat` makes of it. A reply that HTTP cannot carry is
+ * a fault of the guard: it is reported, and the result is a 500.
  *
  * ```ts
  * const { status, headers, body, outcome } = renderReply(reply, exchange)

@@ -1,6 +1,7 @@
 import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { badOption, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
@@ -64,6 +65,13 @@ const NAME_RULES = {
   exposedHeaders: "must be a list of header names, such as ['X-Request-ID']",
 };
 const MAX_AGE = 86_400_000;
+/** Browsers send preflights without credentials, and pages cannot read an answer without CORS headers. */
+const COMES_BEFORE = {
+  authenticate: 'preflights carry no credentials and would get 401',
+  requireScope: 'preflights carry no credentials and would get 401',
+  limit: 'pages could not read a refusal, and preflights would be counted',
+  upload: 'pages could not read a refusal',
+};
 const REFUSED = refuse(problem('preflight-refused'));
 
 /**
@@ -86,7 +94,8 @@ export function cors(options: CorsOptions): Guard {
   const methods = tokens('methods', options.methods ?? METHODS);
   // Methods are case-sensitive, and browsers send `get` as `GET` (Fetch standard, section 2.2.1).
   const notUpperCase = methods.find((method) => method !== method.toUpperCase());
-  if (notUpperCase !== undefined) throw badOption('cors', 'methods', 'must be in upper case', notUpperCase);
+  if (notUpperCase !== undefined)
+    throw badOption('cors', 'methods', 'must be in upper case', notUpperCase, `write '${notUpperCase.toUpperCase()}'`);
   const exposed = tokens('exposedHeaders', options.exposedHeaders ?? EXPOSED).join(', ');
   const allowedNames =
     allowedHeaders === '*'
@@ -139,20 +148,23 @@ export function cors(options: CorsOptions): Guard {
     return { status: 204, headers: [], problem: undefined };
   }
 
-  return function cors(exchange) {
-    const { request } = exchange;
-    if (request.method === 'OPTIONS' && request.fieldLines('origin').length > 0) {
-      const requestMethods = request.fieldLines('access-control-request-method');
-      if (requestMethods.length > 0) return preflight(exchange, requestMethods);
-    }
-    // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
-    if (!allowsAll) exchange.append('Vary', 'Origin');
-    const allowed = allowedOrigin(exchange);
-    if (allowed === undefined) return undefined;
-    allow(exchange, allowed);
-    if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
-    return undefined;
-  };
+  return inOrder(
+    function cors(exchange: Exchange): Reply | undefined {
+      const { request } = exchange;
+      if (request.method === 'OPTIONS' && request.fieldLines('origin').length > 0) {
+        const requestMethods = request.fieldLines('access-control-request-method');
+        if (requestMethods.length > 0) return preflight(exchange, requestMethods);
+      }
+      // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
+      if (!allowsAll) exchange.append('Vary', 'Origin');
+      const allowed = allowedOrigin(exchange);
+      if (allowed === undefined) return undefined;
+      allow(exchange, allowed);
+      if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
+      return undefined;
+    },
+    { name: 'cors', before: COMES_BEFORE },
+  );
 }
 
 /** The header names that a preflight requests. Undefined if one is not allowed, or is not a header name. */
@@ -177,6 +189,13 @@ function tokens(option: keyof typeof NAME_RULES, list: readonly string[]): reado
     throw badOption('cors', option, NAME_RULES[option], list);
   }
   // Browsers read '*' as an ordinary name if the request has credentials (Fetch standard, section 3.3.2).
-  if (list.includes('*')) throw badOption('cors', option, "must list names, not '*'", list);
+  if (list.includes('*'))
+    throw badOption(
+      'cors',
+      option,
+      "must not list '*'",
+      list,
+      option === 'allowedHeaders' ? "write allowedHeaders: '*'" : 'list the names',
+    );
   return [...list];
 }

@@ -46,7 +46,7 @@ export function trustedHosts(options: TrustedHostsOptions): Guard {
   const { hosts, forwardedHost = false } = options;
   boolean('trustedHosts', 'forwardedHost', forwardedHost);
   if (!Array.isArray(hosts) || hosts.length === 0) {
-    throw badOption('trustedHosts', 'hosts', 'must be a list of at least one host', hosts);
+    throw badOption('trustedHosts', 'hosts', "must be a list of at least one host, such as ['api.example.com']", hosts);
   }
   const matchers = hosts.map(hostMatcher);
 

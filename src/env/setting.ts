@@ -26,7 +26,7 @@ export interface FallbackOptions<T, Optional extends boolean = boolean> {
 
 export const FALLBACK_OPTIONS: OptionNames<FallbackOptions<unknown>> = { default: true, optional: true };
 
-/** How messages name the source of a value. `readEnv` removes it: there, the variable's name says enough. */
+/** How messages name the source of a value. `readEnv` removes it, because the name of the variable is enough there. */
 export const ENVIRONMENT = 'the environment';
 
 /** How one kind of setting is read. */
@@ -49,11 +49,11 @@ export function createSetting<T, Default, Optional extends boolean>(
 ): Setting<Unset<T, Optional>> {
   checkOptionNames(factory, options, optionNames);
   const optional = boolean(factory, 'optional', options.optional ?? false);
-  const { default: given } = options;
+  const { default: defaultValue } = options;
   let fallback: { value: T | undefined; text: string } | undefined;
-  if (given !== undefined) {
-    const value = readDefault?.(given) ?? read(factory, 'default', String(given));
-    fallback = { value, text: showDefault(given) };
+  if (defaultValue !== undefined) {
+    const value = readDefault?.(defaultValue) ?? read(factory, 'default', String(defaultValue));
+    fallback = { value, text: showDefault(defaultValue) };
   } else if (optional) {
     fallback = { value: undefined, text: 'not set' };
   }

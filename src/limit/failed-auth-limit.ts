@@ -30,6 +30,8 @@ export interface FailedAuthLimitOptions {
 
 /** Slows down the guessing of credentials. Made by `failedAuthLimit`, called by `authenticate`. */
 export interface FailedAuthLimit {
+  /** Whether it counts by the address that `clientIp` finds. */
+  readonly byClientIp: boolean;
   /** Called before credentials are verified. Returns the refusal if the limit is reached. */
   check(exchange: Exchange): Reply | undefined | Promise<Reply | undefined>;
   /** Called after credentials were refused. Counts the failure, and returns the refusal if there was no room for it. */
@@ -59,7 +61,13 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
   const { limit, window, name = 'failed-auth' } = options;
   const by: PartitionBy = partitionBy('failedAuthLimit', options.by) ?? 'client-ip';
   if (by === 'principal') {
-    throw badOption('failedAuthLimit', 'by', 'must not be principal', by, 'there is none before authentication');
+    throw badOption(
+      'failedAuthLimit',
+      'by',
+      'must not be principal',
+      by,
+      'a request has none before it is authenticated',
+    );
   }
   const policy = slidingWindow({ limit, window, name });
   const policies = Object.freeze([Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` })]);
@@ -108,7 +116,7 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
     }
   }
 
-  return { check, failed };
+  return { byClientIp: by === 'client-ip', check, failed };
 }
 
 function throttled({ violations, at }: Decision & { kind: 'refused' }): Reply {

@@ -55,7 +55,7 @@ export interface LimitOptions {
 export interface LimitGuard extends Guard {
   /**
    * Returns what is left for a partition key, without charging it. Covers the policies that are counted by the guard's
-   * own `by`. Pass `policies` if the guard's are a function. `addressKey` gives the key of an address.
+   * own `by`. Pass `policies` if the guard's are a function. `addressKey` returns the key of an address.
    * @throws TypeError for an empty key, or if the policies are not known
    */
   peek(
@@ -95,9 +95,9 @@ const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'abort
  */
 export function limit(options: LimitOptions): LimitGuard {
   checkOptionNames('limit', options, OPTIONS);
-  const { cost = 1 } = options;
+  const { cost = 1, legacyHeaders = false } = options;
   if (typeof cost !== 'function') checkCost(cost);
-  const legacyHeaders = boolean('limit', 'legacyHeaders', options.legacyHeaders ?? false);
+  boolean('limit', 'legacyHeaders', legacyHeaders);
   const refundOn = refundCauses(options.refundOn);
   const guardBy = partitionBy('limit', options.by);
   const source = policySource(options.policies, guardBy);

@@ -4,7 +4,7 @@ import type { RequestView } from '../core/request-view.js';
 
 /** The prefix length that `clientIp` uses by default. */
 const IPV6_PREFIX = 64;
-/** The key that `clientIp` gives to callers on a Unix socket, which has no address. */
+/** The key that `clientIp` finds for callers on a Unix socket, which has no address. */
 const UNIX_SOCKET = 'unix-socket';
 /** Headers with which proxies name the client. */
 const FORWARDING_HEADERS = ['x-forwarded-for', 'x-real-ip', 'forwarded', 'cf-connecting-ip'];

@@ -57,8 +57,8 @@ const CF_RAY = /^[0-9a-f]{16}-[A-Z]{3}$/;
 
 /**
  * Logs one line for each exchange when it ends: the request, the status, the duration and the client. The level is
- * `warn` for a refusal, `error` for a status of 500 or above, otherwise `info`. A logger that fails does not change the
- * response. Put it first, after `requestId`.
+ * `error` for a status of 500 or above, `warn` for any other refusal, and otherwise `info`. A logger that fails does not
+ * change the response. Put it first, after `requestId`.
  *
  * ```ts
  * guard(requestId(), accessLog({ logger: pino(), skip: ({ request }) => request.url === '/health' }))
@@ -69,7 +69,13 @@ export function accessLog(options: AccessLogOptions): Guard {
   checkOptionNames('accessLog', options, OPTIONS);
   const { logger, skip } = options;
   if (!LEVELS.every((level) => typeof logger?.[level] === 'function')) {
-    throw badOption('accessLog', 'logger', 'must have the methods info, warn and error', logger);
+    throw badOption(
+      'accessLog',
+      'logger',
+      'must have the methods info, warn and error',
+      logger,
+      'pass pino() or console',
+    );
   }
   callback('accessLog', 'skip', skip);
   const keyHash = keyHasher('accessLog', options.hashKey);

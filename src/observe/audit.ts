@@ -1,6 +1,7 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { badOption, checkOptionNames, clock, type OptionNames } from '../core/option.js';
 import { isThenable } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
@@ -42,6 +43,8 @@ export interface AuditOptions {
   readonly now?: () => number;
 }
 
+const DECIDES_LATER = 'audit records the decisions that come after it';
+const COMES_BEFORE = { authenticate: DECIDES_LATER, requireScope: DECIDES_LATER };
 const OPTIONS: OptionNames<AuditOptions> = { sink: true, hashKey: true, now: true };
 
 /**
@@ -83,15 +86,17 @@ export function audit(options: AuditOptions): Guard {
     }
   }
 
-  return function audit(exchange) {
-    const earlierListener = exchange.authenticationListener;
-    exchange.authenticationListener =
-      earlierListener === undefined
-        ? record
-        : (decision, subject) => {
-            earlierListener(decision, subject);
-            record(decision, subject);
-          };
-    return undefined;
-  };
+  return inOrder(
+    function audit(exchange: Exchange): undefined {
+      const earlierListener = exchange.authenticationListener;
+      exchange.authenticationListener =
+        earlierListener === undefined
+          ? record
+          : (decision, subject) => {
+              earlierListener(decision, subject);
+              record(decision, subject);
+            };
+    },
+    { name: 'audit', before: COMES_BEFORE },
+  );
 }

@@ -4,8 +4,8 @@ export interface InfoClient {
 }
 
 /**
- * Warns, and calls `onRisk`, if the server may evict keys that are still needed. Some hosted services forbid `INFO`: then
- * the setting is unknown, and no warning is printed. `evicted` names what would be lost, such as `quota counters`.
+ * Warns, and calls `onRisk`, if the server may evict keys that are still needed. Some hosted services forbid `INFO`;
+ * then the setting is unknown, and no warning is printed. `evicted` names what would be lost, such as `quota counters`.
  */
 export async function warnOfEviction(
   client: InfoClient,

@@ -8,8 +8,8 @@ const FEW_LINES = 16;
 const [LF, CR] = [10, 13];
 
 /**
- * Decodes base64 (RFC 4648 section 4) on one line or on several (RFC 2045 section 6.8). The size is checked before anything
- * is decoded.
+ * Decodes base64 (RFC 4648 section 4) on one line or on several (RFC 2045 section 6.8). The size is checked before
+ * anything is decoded.
  * @throws UploadError
  */
 export function fromBase64(text: string, maxBytes: number): Buffer {

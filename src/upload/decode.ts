@@ -43,14 +43,14 @@ export interface DecodeOptions {
   /** How many images are decoded at the same time, at most 64. The others wait their turn. Default 2. */
   readonly concurrency?: number;
   /**
-   * Replaces each image with a new one in the same format: upright, without metadata, and without any data appended to the
-   * original. Default false, which leaves the content unchanged.
+   * Replaces each image with a new one in the same format: upright, without metadata, and without any data appended to
+   * the original. Default false, which leaves the content unchanged.
    */
   readonly reencode?: boolean;
   /**
-   * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all other
-   * code that uses sharp can read only these types, too. Default false: a file that another loader claims is still refused,
-   * but only after that loader has read its header.
+   * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all
+   * other code that uses sharp can read only these types, too. Default false: a file that another loader claims is
+   * still refused, but only after that loader has read its header.
    */
   readonly blockOtherLoaders?: boolean;
 }
@@ -129,8 +129,8 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
       if (format !== expected) throw undecodable('ambiguous');
       const limited = image.timeout({ seconds });
       if (reencode) return await limited.rotate().toFormat(expected).toBuffer();
-      // Reducing each row to one pixel reads every pixel with little memory. `metadata` would accept a truncated file, and
-      // `stats` has no timeout.
+      // Reducing each row to one pixel reads every pixel with little memory. `metadata` would accept a truncated file,
+      // and `stats` has no timeout.
       await limited.resize({ width: 1, height: pageHeight, fit: 'fill' }).raw().toBuffer();
       return undefined;
     } catch (error) {
@@ -144,7 +144,9 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
   };
 }
 
-/** Blocks all loaders on the first request to do so. From then on, every guard unblocks the loaders of its own types. */
+/**
+ * Blocks all loaders on the first request to do so. From then on, every guard unblocks the loaders of its own types.
+ */
 function allowLoaders(sharp: SharpFunction, types: readonly ImageType[], blockOthers: boolean): void {
   if (blockOthers && !sharpsWithBlockedLoaders.has(sharp)) {
     if (sharp.block === undefined || sharp.unblock === undefined) {

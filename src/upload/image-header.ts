@@ -22,8 +22,8 @@ export function isImageType(type: string): type is ImageType {
 }
 
 /**
- * Reads width, height and page count from an image's header. Nothing is decoded, and time and memory are bounded for any
- * content.
+ * Reads width, height and page count from an image's header. Nothing is decoded, and time and memory are bounded for
+ * any content.
  * @throws BrokenImage
  */
 export async function readImageHeader(type: ImageType, source: ByteSource): Promise<ImageHeader> {

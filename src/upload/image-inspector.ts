@@ -42,10 +42,10 @@ export type ImageInspection =
   | { readonly kind: 'refused'; readonly problem: Problem };
 
 /**
- * Inspects one image. It accepts bytes, a stream of bytes (such as a request body, or a file from a parser), a `Blob` or
- * `File`, and base64 text (RFC 4648, with line breaks as in RFC 2045), with or without a `data:image/...;base64,` prefix. Any
- * other value is refused as `upload-malformed`, so that a member of a JSON body can be passed in unchecked. `signal` ends
- * the wait for the decoder.
+ * Inspects one image. It accepts bytes, a stream of bytes (such as a request body, or a file from a parser), a `Blob`
+ * or `File`, and base64 text (RFC 4648, with line breaks as in RFC 2045), with or without a `data:image/...;base64,`
+ * prefix. Any other value is refused as `upload-malformed`, so that a member of a JSON body can be passed in unchecked.
+ * `signal` ends the wait for the decoder.
  * @throws the error of the stream if the stream fails, and an `UploadError` if `signal` aborts
  */
 export type ImageInspector = (image: unknown, signal?: AbortSignal) => Promise<ImageInspection>;
@@ -53,8 +53,9 @@ export type ImageInspector = (image: unknown, signal?: AbortSignal) => Promise<I
 const DATA_URL = /^data:image\/[a-z0-9.+-]+;base64,/i;
 
 /**
- * Creates a function that makes the checks of `upload` for an image from another source: a raw request body, base64 in JSON,
- * or your own multipart parser. The image is held in memory, up to `maxBytes`. A refusal is a value; only faults are thrown.
+ * Creates a function that makes the checks of `upload` for an image from another source: a raw request body, base64 in
+ * JSON, or your own multipart parser. The image is held in memory, up to `maxBytes`. A refusal is a value; only faults
+ * are thrown.
  *
  * ```ts
  * const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '50mb' })

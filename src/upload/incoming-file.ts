@@ -10,7 +10,9 @@ import { aborted, type UploadError } from './upload-error.js';
 export interface IncomingFile {
   /** The name of its form field. */
   readonly field: string;
-  /** The client's name for it, without path and control characters. For display only: do not store the file under it. */
+  /**
+   * The client's name for it, without path and control characters. For display only: do not store the file under it.
+   */
   readonly filename: string | undefined;
   /** The media type, detected from the content. */
   readonly type: string;
@@ -24,9 +26,9 @@ export interface IncomingFile {
 }
 
 /**
- * Called for each file when its type is known. The return value becomes the `result` of the file. If it is a promise that
- * rejects, the error is reported as a fault, unless the request was refused or its client disconnected: then the stream
- * has failed as well, and the rejection is expected.
+ * Called for each file when its type is known. The return value becomes the `result` of the file. If it is a promise
+ * that rejects, the error is reported as a fault, unless the request was refused or its client disconnected: then the
+ * stream has failed as well, and the rejection is expected.
  */
 export type OnFile = (file: IncomingFile, exchange: Exchange) => unknown;
 

@@ -6,8 +6,8 @@ import { isImageType } from './image-header.js';
 /** Which files an upload accepts. */
 export interface FileOptions {
   /**
-   * The accepted media types, such as `image/png`. The type of a file is detected from its content, with file-type, so text
-   * formats such as CSV and SVG cannot be listed.
+   * The accepted media types, such as `image/png`. The type of a file is detected from its content, with file-type, so
+   * text formats such as CSV and SVG cannot be listed.
    */
   readonly types: readonly string[];
   /** The largest size of each file. */

@@ -1,6 +1,7 @@
 /**
- * Every `reason` that an `upload-malformed` or `upload-undecodable` problem can carry. Clients may compare these texts, so
- * changing one is a breaking change. Each is a clause without a full stop: services put it into sentences of their own.
+ * Every `reason` that an `upload-malformed` or `upload-undecodable` problem can carry. Clients may compare these texts,
+ * so changing one is a breaking change. Each is a clause without a full stop: services put it into sentences of their
+ * own.
  */
 export const UPLOAD_REASONS = {
   'upload-malformed': {

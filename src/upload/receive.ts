@@ -31,7 +31,8 @@ const MAX_NAME_LENGTH = 1024;
 
 /**
  * Receives a multipart body (RFC 7578) and checks it at the same time. Sizes are counted as bytes arrive, and a file is
- * spooled only once its type is accepted. The first violation rejects at once; a bounded amount of the rest is discarded.
+ * spooled only once its type is accepted. The first violation rejects at once; a bounded amount of the rest is
+ * discarded.
  * @throws UploadError, and removes every file
  */
 export async function receive(
@@ -95,7 +96,8 @@ class Receiver {
         fieldSize: fieldBytes,
         fileSize: fileBytes,
         fields: maxFields,
-        // `files` is not set: inputs left empty do not count. One part more, so that one file too many gets its own reason.
+        // `files` is not set: inputs left empty do not count. One part more, so that one file too many gets its own
+        // reason.
         parts: maxFields + maxFiles + 1,
         headerPairs: 32,
         headerSize: HEADER_BYTES,

@@ -8,14 +8,17 @@ import { SpooledFile } from './spooled-file.js';
 export interface SpoolOptions {
   /** A file of up to this size stays in memory. Default `'1mb'`. */
   readonly memoryBytes?: Size;
-  /** The directory for larger files. It must exist and be writable. Default: the system's directory for temporary files. */
+  /**
+   * The directory for larger files. It must exist and be writable. Default: the system's directory for temporary files.
+   */
   readonly directory?: string;
 }
 
 const OPTIONS: OptionNames<SpoolOptions> = { memoryBytes: true, directory: true };
 
 /**
- * Creates a function that creates empty spooled files. The directory is checked only if a file of `maxBytes` can reach it.
+ * Creates a function that creates empty spooled files. The directory is checked only if a file of `maxBytes` can reach
+ * it.
  * @throws OptionError
  */
 export function spool(options: SpoolOptions = {}, maxBytes: number): () => SpooledFile {

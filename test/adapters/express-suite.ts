@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import { describe, expect, it } from 'vitest';
 import { guard } from '../../src/adapters/express.js';
-import { Exchange, type Guard, type Outcome, problem, refuse } from '../../src/index.js';
+import { Exchange, type Guard, type Outcome, problem, refuse, sequence } from '../../src/index.js';
 import { adapterContract, type Serve } from '../contracts/adapter/index.js';
 import { adapterAuthCases } from '../contracts/auth-cases.js';
 import { edgeCases } from '../contracts/edge-cases.js';
@@ -23,8 +23,8 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
   uploadLoad(name, serve);
 
   describe(name, () => {
-    /** What became of one exchange, once it has settled. */
-    function settling(): { watch: Guard; outcome: Promise<Outcome> } {
+    /** A guard, and the outcome of the exchange that it sees. */
+    function watching(): { watch: Guard; outcome: Promise<Outcome> } {
       let watch: Guard = () => undefined;
       const outcome = new Promise<Outcome>((resolve) => {
         watch = (exchange) => {
@@ -35,16 +35,18 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       return { watch, outcome };
     }
 
-    it('gives handlers the exchange as a typed req.exchange', async () => {
+    const pass: Guard = () => undefined;
+
+    it('passes handlers the exchange as a typed req.exchange', async () => {
       const app = express();
-      app.get('/', guard(), (request, response) => {
+      app.get('/', guard(pass), (request, response) => {
         const exchange: Exchange = request.exchange;
         response.json({ is: exchange instanceof Exchange, method: exchange.request.method });
       });
       expect(await (await fetch(await url(app))).json()).toEqual({ is: true, method: 'GET' });
     });
 
-    it('calls next before it returns where every guard is synchronous, and later where one is not', async () => {
+    it('calls next before it returns if every guard is synchronous, and later otherwise', async () => {
       const steps: string[] = [];
       const watched = (step: string, ...guards: Guard[]): RequestHandler => {
         const middleware = guard(...guards);
@@ -58,9 +60,8 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
         };
       };
       const app = express();
-      const pass: Guard = () => undefined;
       app.use(
-        watched('none'),
+        watched('none', sequence()),
         watched('sync', pass, pass),
         watched('async', pass, async () => undefined),
       );
@@ -91,13 +92,13 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       expect(calls).toEqual([[]]);
     });
 
-    it("hands an error of a handler to the app's error handler, with the exchange intact", async () => {
-      const { watch, outcome } = settling();
+    it("passes an error of a handler to the app's error handler, with the same exchange", async () => {
+      const { watch, outcome } = watching();
       const failure = new Error('the handler failed');
       const exchanges: Exchange[] = [];
       const app = express();
       app.use(guard(watch));
-      app.get('/', guard(), (request, _response, next) => {
+      app.get('/', guard(pass), (request, _response, next) => {
         exchanges.push(request.exchange);
         next(failure);
       });
@@ -127,7 +128,7 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       expect((await fetch(await url(app))).status).toBe(500);
     });
 
-    it('begins no work where something else has answered while a guard waits', async () => {
+    it('starts no handler if other middleware has answered while a guard waits', async () => {
       let handled = 0;
       const app = express();
       let answered: () => void = () => undefined;
@@ -139,7 +140,7 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
         '/',
         guard(async () => {
           await turns();
-          // No turn passes between this and the guard's end: the exchange has not settled yet.
+          // The guard ends in the same turn, so the exchange has not ended yet.
           answered();
           return undefined;
         }),
@@ -155,8 +156,8 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       };
       const echo: RequestHandler = (request, response) => void response.json({ body: request.body });
 
-      it('leaves the body for the parser to read, also after an asynchronous guard', async () => {
-        const { watch, outcome } = settling();
+      it('leaves the body for the parser, even after an asynchronous guard', async () => {
+        const { watch, outcome } = watching();
         const app = express();
         app.use(guard(watch, async () => undefined));
         app.use(express.json());
@@ -173,8 +174,8 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
         expect((await post(app, '{"broken')).status).toBe(401);
       });
 
-      it('settles a body that cannot be parsed with the status that the parser gave it', async () => {
-        const { watch, outcome } = settling();
+      it('ends the exchange of an invalid body with the status of the parser', async () => {
+        const { watch, outcome } = watching();
         const app = express();
         app.use(guard(watch));
         app.use(express.json());
@@ -184,8 +185,8 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       });
     });
 
-    it('settles an error after the head has gone out as aborted', async () => {
-      const { watch, outcome } = settling();
+    it('ends an exchange as aborted if its handler fails after the head was sent', async () => {
+      const { watch, outcome } = watching();
       const app = express();
       const late = async (response: ServerResponse) => {
         response.writeHead(200);
@@ -200,6 +201,28 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
       const response = await fetch(await url(app));
       await expect(response.text()).rejects.toThrow();
       expect(await outcome).toEqual({ kind: 'aborted' });
+    });
+
+    it('cuts off a response that had begun before a guard refused, and reports a fault', async () => {
+      const app = express();
+      const faults: unknown[] = [];
+      app.use((_request, response, next) => {
+        response.writeHead(200);
+        response.write('begun');
+        next();
+      });
+      const refusing: Guard = (exchange) => {
+        exchange.faultReporter = (error) => faults.push(error);
+        return refuse(problem('credentials-missing'));
+      };
+      let handled = false;
+      app.get('/', guard(refusing), () => {
+        handled = true;
+      });
+      const body = fetch(await url(app)).then((response) => response.text());
+      await expect(body).rejects.toThrow();
+      expect(handled).toBe(false);
+      expect(faults).toEqual([expect.objectContaining({ message: expect.stringContaining('put guards before') })]);
     });
   });
 }

@@ -7,7 +7,7 @@ import { upload } from '../../src/upload/index.js';
 import { BOUNDARY } from '../upload/multipart.js';
 import { uploadCases } from '../upload/upload-cases.js';
 
-describe('Fastify, where others look for the body of an upload', () => {
+describe('Fastify with other readers of the body of an upload', () => {
   let body: Buffer;
   beforeAll(async () => {
     body = (await uploadCases()).find(({ what }) => what === 'a PNG')?.body ?? Buffer.alloc(0);
@@ -39,8 +39,8 @@ describe('Fastify, where others look for the body of an upload', () => {
     return { status: response.status, answer: (await response.json()) as Record<string, unknown>, faults };
   }
 
-  const ours = async (app: FastifyInstance) => void (await app.register(gatewarden, { guards: [] }));
-  const foreign = (type: string | RegExp) => async (app: FastifyInstance) => {
+  const plugin = async (app: FastifyInstance) => void (await app.register(gatewarden, { guards: [] }));
+  const otherParser = (type: string | RegExp) => async (app: FastifyInstance) => {
     app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, bytes, parsed) => parsed(null, bytes.length));
   };
 
@@ -53,19 +53,19 @@ describe('Fastify, where others look for the body of an upload', () => {
     };
 
   it.each<[string, Register]>([
-    ['ours alone', ours],
-    ['ours twice', both(ours, ours)],
-    ['a parser for anything before ours', both(foreign('*'), ours)],
-    ['a parser for anything after ours', both(ours, foreign('*'))],
-    ['a pattern before ours', both(foreign(/^multipart\//), ours)],
-  ])('takes it with %s', async (_what, register) => {
+    ['the plugin alone', plugin],
+    ['the plugin twice', both(plugin, plugin)],
+    ['a parser for anything before the plugin', both(otherParser('*'), plugin)],
+    ['a parser for anything after the plugin', both(plugin, otherParser('*'))],
+    ['a pattern before the plugin', both(otherParser(/^multipart\//), plugin)],
+  ])('accepts an upload with %s', async (_what, register) => {
     expect(await sent(register)).toEqual({ status: 200, answer: { type: 'image/png', body: 'undefined' }, faults: [] });
   });
 
   it.each<[string, Register]>([
-    ['before ours', both(foreign('multipart/form-data'), ours)],
-    ['after ours', both(ours, foreign('multipart/form-data'))],
-  ])('answers at once where a parser of the very type reads it, %s', async (_what, register) => {
+    ['before the plugin', both(otherParser('multipart/form-data'), plugin)],
+    ['after the plugin', both(plugin, otherParser('multipart/form-data'))],
+  ])('answers immediately if a parser for multipart/form-data wants the body, %s', async (_what, register) => {
     const { status, answer } = await sent(register);
     expect([status, answer.message]).toEqual([500, expect.stringMatching(/upload has read this body/)]);
     expect(await sent(register, '/other')).toMatchObject({ status: 200, answer: { body: String(body.length) } });
@@ -73,14 +73,14 @@ describe('Fastify, where others look for the body of an upload', () => {
 
   it.each<[string, Register]>([
     ['no parser', async () => undefined],
-    ['a parser for anything', foreign('*')],
-  ])('answers at once where the plugin is missing, with %s', async (_what, register) => {
+    ['a parser for anything', otherParser('*')],
+  ])('answers immediately if the plugin is missing, with %s', async (_what, register) => {
     const { status, answer, faults } = await sent(register);
     expect([status, answer.code]).toEqual([500, 'internal-error']);
     expect(faults).toEqual([expect.stringMatching(/register the gatewarden plugin/)]);
   });
 
-  it('leaves multipart for routes without upload unsupported', async () => {
-    expect((await sent(ours, '/other')).status).toBe(415);
+  it('does not support multipart on routes without upload', async () => {
+    expect((await sent(plugin, '/other')).status).toBe(415);
   });
 });

@@ -79,17 +79,17 @@ describe('Fastify', () => {
     return undefined;
   };
 
-  function settling() {
-    let settled: ((outcome: Outcome) => void) | undefined;
+  function watching() {
+    let end: ((outcome: Outcome) => void) | undefined;
     const outcome = new Promise<Outcome>((resolve) => {
-      settled = resolve;
+      end = resolve;
     });
-    const watch: Guard = (exchange) => void exchange.onEnd((ended) => settled?.(ended));
+    const watch: Guard = (exchange) => void exchange.onEnd((ended) => end?.(ended));
     return { watch, outcome };
   }
 
-  it('keeps the headers of guards where a handler hijacks the reply', async () => {
-    const { watch, outcome } = settling();
+  it('keeps the headers of guards if a handler hijacks the reply', async () => {
+    const { watch, outcome } = watching();
     const app = fastify();
     await app.register(gatewarden, { guards: [watch, marking] });
     app.get('/', (_request, reply) => {
@@ -102,7 +102,7 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it('keeps what other hooks have told Fastify of headers on a refusal', async () => {
+  it('keeps the headers of other hooks on a refusal', async () => {
     const app = fastify();
     app.addHook('onRequest', async (_request, reply) => {
       reply.header('Access-Control-Allow-Origin', 'https://a.example').header('Set-Cookie', ['a=1', 'b=2']);
@@ -118,7 +118,7 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it('shows its headers to the application, whose own stand', async () => {
+  it('shows its headers to the application, which can replace them', async () => {
     const app = fastify();
     await app.register(gatewarden, { guards: [marking] });
     app.get('/', (_request, reply) => {
@@ -130,8 +130,8 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it("hands an error of a handler to the app's error handler, with the exchange intact", async () => {
-    const { watch, outcome } = settling();
+  it("passes an error of a handler to the app's error handler, with the same exchange", async () => {
+    const { watch, outcome } = watching();
     const app = fastify();
     app.setErrorHandler((error, request, reply) => {
       expect(request.exchange.outcome).toBeUndefined();
@@ -151,7 +151,7 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it('refuses before a body is parsed, and leaves it to the parser otherwise', async () => {
+  it('refuses before the body is parsed, and otherwise leaves it to the parser', async () => {
     const app = fastify();
     app.post('/closed', { onRequest: guard(refusing) }, () => ({}));
     app.post('/open', { onRequest: guard(async () => undefined) }, (request) => ({ body: request.body }));
@@ -162,7 +162,7 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it('may stand in a later hook, where the parsed body is known', async () => {
+  it('works on a later hook, after the body was parsed', async () => {
     const app = fastify();
     app.post('/', { preHandler: guard(refusing) }, () => ({}));
     expect((await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })).statusCode).toBe(401);
@@ -177,16 +177,18 @@ describe('Fastify', () => {
     'onError',
     'onTimeout',
     'onRequestAbort',
-  ] as const)('stops the start where it stands on %s of a route', async (hook) => {
+  ] as const)('stops the start if it is on %s of a route', async (hook) => {
     const app = fastify();
     await app.register(gatewarden, { guards: [] });
-    for (const hooks of [guard(), [async () => undefined, guard()]]) {
-      expect(() => app.get('/', { [hook]: hooks }, () => ({}))).toThrow(`it is on ${hook} of /`);
+    for (const hooks of [guard(refusing), [async () => undefined, guard(refusing)]]) {
+      expect(() => app.get('/', { [hook]: hooks }, () => ({}))).toThrow(
+        `guard(...) is on ${hook} of /; put it on onRequest`,
+      );
     }
     await app.close();
   });
 
-  it('reports a fault where it stands behind the answer', async () => {
+  it('reports a fault if it runs after the response', async () => {
     const printed = vi.spyOn(console, 'error').mockReturnValue(undefined);
     onTestFinished(() => printed.mockRestore());
     let ran = 0;
@@ -200,7 +202,7 @@ describe('Fastify', () => {
   });
 
   it.each(['preParsing', 'preSerialization', 'onSend'] as const)(
-    'lets nobody in from %s, a hook for payloads',
+    'admits no request from %s, a hook for payloads',
     async (hook) => {
       const errors: unknown[] = [];
       const app = fastify();
@@ -211,13 +213,13 @@ describe('Fastify', () => {
       app.post('/', { [hook]: guard(async () => undefined) }, () => ({ a: 1 }));
       expect((await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })).statusCode).toBe(500);
       expect(errors[0]).toMatchObject({
-        message: expect.stringContaining('on onRequest, preValidation or preHandler'),
+        message: expect.stringContaining('put it on onRequest, preValidation or preHandler'),
       });
       await app.close();
     },
   );
 
-  it('tells the onResponse hooks of a refusal, for their logs', async () => {
+  it('runs the onResponse hooks after a refusal, for their logs', async () => {
     const seen: number[] = [];
     const app = fastify();
     app.addHook('onResponse', async (_request, reply) => void seen.push(reply.raw.statusCode));
@@ -227,7 +229,7 @@ describe('Fastify', () => {
     await app.close();
   });
 
-  it('goes on without a promise where no guard is asynchronous', () => {
+  it('continues without a promise if no guard is asynchronous', () => {
     const steps: string[] = [];
     const hook = guard(() => undefined);
     const request = new IncomingMessage(new Socket());
@@ -238,7 +240,9 @@ describe('Fastify', () => {
   });
 
   it('cannot be registered without guards', async () => {
-    await expect(fastify().register(gatewarden, {} as never)).rejects.toThrow(/"guards"/);
+    await expect(fastify().register(gatewarden, {} as never)).rejects.toThrow(
+      /a list of guards; write app\.register\(gatewarden, \{ guards: \[\.\.\.\] \}\)/,
+    );
     await expect(fastify().register(gatewarden, { guards: ['cors'] } as never)).rejects.toThrow(/must be a function/);
   });
 });

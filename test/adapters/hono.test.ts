@@ -103,7 +103,7 @@ const marking: Guard = (exchange) => {
 };
 const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);
 
-/** Serves an app over a real socket, or asks it without one, as other runtimes do. */
+/** Sends a request over a real socket, or calls the app without one, as other runtimes do. */
 const WAYS: readonly (readonly [
   way: string,
   ask: (app: Hono<Env>, path?: string, init?: RequestInit) => Promise<Response>,
@@ -123,7 +123,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
   it.each<[string, Handler<Env>]>([
     ['made by the context', (context) => context.json({})],
     ['of the web', () => new Response('{}')],
-    ['of another server, which cannot be changed', () => fetch(`data:application/json,{}`)],
+    ['of another server, whose headers are immutable', () => fetch(`data:application/json,{}`)],
   ])('adds the headers of guards to a response %s', async (_what, handler) => {
     const app = new Hono<Env>();
     app.use(guard(marking));
@@ -132,7 +132,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     expect([status, headers.get('X-Guarded'), headers.get('Vary')]).toEqual([200, 'yes', 'Origin']);
   });
 
-  it('lets what the handler says itself stand, and joins Vary', async () => {
+  it('keeps the headers of the handler, and merges Vary', async () => {
     const app = new Hono<Env>();
     app.use(guard(marking), guard(marking));
     app.get('/', (context) => context.json({}, 200, { 'X-Guarded': 'otherwise', Vary: 'Accept-Encoding, origin' }));
@@ -140,7 +140,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     expect([headers.get('X-Guarded'), headers.get('Vary')]).toEqual(['otherwise', 'Origin, Accept-Encoding']);
   });
 
-  it('adds them to the answer to an unknown path, to an error and to a refusal', async () => {
+  it('adds the headers of guards to a 404, to an error and to a refusal', async () => {
     const app = new Hono<Env>();
     app.onError((_error, context) => context.json({}, 500));
     app.use(guard(marking));
@@ -158,7 +158,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     }
   });
 
-  it('answers a refusal whole', async () => {
+  it('sends a refusal with all its headers and its body', async () => {
     const app = new Hono<Env>();
     app.get('/', guard(refusing), (context) => context.json({}));
     const response = await ask(app);
@@ -170,7 +170,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     expect(await response.json()).toMatchObject({ code: 'credentials-missing', status: 401 });
   });
 
-  it('lets a guard read the body, and leaves it to the handler', async () => {
+  it('lets a guard read the body, and the handler again', async () => {
     const read: unknown[] = [];
     const app = new Hono<Env>();
     app.use(
@@ -186,9 +186,9 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
   });
 
   it.each([
-    ['whose length is told', (text: string): unknown => text],
-    ['that comes in pieces', (text: string): unknown => new Blob([text]).stream()],
-  ])('reads no more of a body %s than it is allowed', async (_what, body) => {
+    ['with a length', (text: string): unknown => text],
+    ['in chunks', (text: string): unknown => new Blob([text]).stream()],
+  ])('reads no more of a body %s than allowed', async (_what, body) => {
     const read: unknown[] = [];
     const app = new Hono<Env>();
     app.use(
@@ -202,7 +202,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     expect(read).toEqual(['too-large']);
   });
 
-  it('settles once, with the status that goes out', async () => {
+  it('ends the exchange once, with the status that is sent', async () => {
     const outcomes: Outcome[] = [];
     const watch: Guard = (exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome));
     const app = new Hono<Env>();
@@ -212,7 +212,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     await vi.waitFor(() => expect(outcomes).toEqual([{ kind: 'completed', status: 201 }]));
   });
 
-  it('shows the request as it came', async () => {
+  it('shows the request as it was sent', async () => {
     const seen: Exchange['request'][] = [];
     const app = new Hono<Env>();
     app.post(
@@ -233,7 +233,7 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
 });
 
 describe('Hono, without Node', () => {
-  it('is aborted with the request, also while the handler is at work', async () => {
+  it('aborts the exchange with the request, even while the handler runs', async () => {
     const outcomes: Outcome[] = [];
     const controller = new AbortController();
     const app = new Hono();
@@ -247,7 +247,7 @@ describe('Hono, without Node', () => {
     expect(outcomes).toEqual([{ kind: 'aborted' }]);
   });
 
-  it('refuses also where something else goes by the name of an exchange', async () => {
+  it('refuses even if the variable exchange holds something else', async () => {
     const app = new Hono();
     app.use((context, next) => {
       context.set('exchange', {} as Exchange);
@@ -258,7 +258,7 @@ describe('Hono, without Node', () => {
     expect((await app.request('/')).status).toBe(401);
   });
 
-  it('begins no work for a request that is aborted already, or while a guard waits', async () => {
+  it('starts no handler for a request that is aborted before, or while a guard waits', async () => {
     let handled = 0;
     const controller = new AbortController();
     const app = new Hono();
@@ -273,18 +273,18 @@ describe('Hono, without Node', () => {
     expect(handled).toBe(0);
   });
 
-  it('settles what throws past Hono', async () => {
+  it('ends the exchange if a value is thrown that Hono does not catch', async () => {
     const outcomes: Outcome[] = [];
     const app = new Hono();
     app.use(guard((exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome))));
     app.get('/', () => {
-      throw 'no error at all';
+      throw 'not an error';
     });
-    await expect(async () => app.request('/')).rejects.toBe('no error at all');
+    await expect(async () => app.request('/')).rejects.toBe('not an error');
     expect(outcomes).toEqual([{ kind: 'completed', status: 500 }]);
   });
 
-  it('reads a body of just the size, however it comes, and none that was read before', async () => {
+  it('reads a body of exactly the allowed size, and none that was read before', async () => {
     const read: unknown[] = [];
     const app = new Hono();
     app.post('/used', async (context, next) => {
@@ -310,14 +310,14 @@ describe('Hono, without Node', () => {
     expect(read).toEqual([bytes(10), bytes(10), 'too-large', 'consumed']);
   });
 
-  it('lets guards write into the head at the last moment', async () => {
+  it('lets guards set a header just before the head is sent', async () => {
     const app = new Hono();
     app.use(guard(processTime()));
     app.get('/', (context) => context.json({}));
     expect((await app.request('/')).headers.get('X-Process-Time')).toMatch(/^\d/);
   });
 
-  it('asks the runtime for the address, and knows TLS by the URL', async () => {
+  it('asks the runtime for the address, and reads TLS from the URL', async () => {
     const seen: Exchange['request'][] = [];
     const app = new Hono();
     const guarded = createGuard({ getConnInfo: () => ({ remote: { address: '192.0.2.9' } }) });
@@ -327,7 +327,7 @@ describe('Hono, without Node', () => {
     expect([seen[0]?.remoteAddress, seen[0]?.encrypted]).toEqual(['192.0.2.9', true]);
   });
 
-  it('knows by its URL how a request without Host was called', async () => {
+  it('reads the host from the URL of a request without Host', async () => {
     const app = new Hono();
     app.use(guard(trustedHosts({ hosts: ['api.example', 'localhost:8080'] })));
     app.get('/', (context) => context.text(''));
@@ -340,7 +340,7 @@ describe('Hono, without Node', () => {
     expect((await app.request('https://api.example/', named)).status).toBe(400);
   });
 
-  it('lets a handler answer a problem with its status, as typed', async () => {
+  it('lets a handler send a problem with its status, type-checked', async () => {
     const app = new Hono();
     app.get('/', (context) => {
       const refusal: Problem = problem('upload-malformed', { reason: 'no image' });
@@ -350,7 +350,7 @@ describe('Hono, without Node', () => {
     expect([response.status, await response.json()]).toMatchObject([400, { code: 'upload-malformed' }]);
   });
 
-  it('takes a doubled header for a malformed one', async () => {
+  it('refuses repeated credentials', async () => {
     const app = new Hono();
     const secret = 'hono-adapter-test-secret-0123456789-abc';
     app.use(guard(authenticate(sharedSecret({ secrets: [secret] }))));

@@ -8,7 +8,7 @@ import express5, { type RequestHandler } from 'express';
 import express4 from 'express4';
 import fastify from 'fastify';
 import { Hono } from 'hono';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guard } from '../../src/adapters/express.js';
 import { guard as fastifyGuard } from '../../src/adapters/fastify.js';
 import { guard as honoGuard } from '../../src/adapters/hono.js';
@@ -26,8 +26,9 @@ const JSON_BODY = '{"prompt":"ein roter Sessel, schön"}';
 const TOO_LARGE = refuse(problem('content-too-large'));
 
 /**
- * A guard that reads the body, and refuses what it cannot have; `later` after other guards have taken their time. What it
- * sees of GETs is not kept: Node begins with the next request of a connection before this one has been answered.
+ * A guard that reads the body and refuses a request whose body it cannot read. With `later`, it first waits as an
+ * earlier guard might. It records only the bodies of POST: Node starts the next request of a connection before this one
+ * is answered.
  */
 function reading(seen: RequestBody[], max = MAX, later = false): Guard {
   return async ({ request }) => {
@@ -38,17 +39,23 @@ function reading(seen: RequestBody[], max = MAX, later = false): Guard {
   };
 }
 
+/** Closes the servers of all tests. */
+const closers: (() => unknown)[] = [];
+afterAll(async () => {
+  for (const close of closers) await close();
+});
+
 async function listen(listener: RequestListener): Promise<number> {
   const server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  onTestFinished(() => {
+  closers.push(() => {
     server.close();
     server.closeAllConnections();
   });
   return (server.address() as AddressInfo).port;
 }
 
-/** What stands behind the guard and wants the body, and how it is served; no guard to see what it does without. */
+/** What comes after the guard and reads the body. */
 const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) => Promise<number>])[] = [
   ...([express5, express4] as const).flatMap((express, i) => {
     const parsed =
@@ -71,7 +78,7 @@ const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) =
         async (...guards: Guard[]) =>
           listen(
             express().use(guard(...guards), (request, response) => {
-              // Not straight into the response: its chunks would be those of the pipe.
+              // Not directly into the response, whose chunks would then be those of the pipe.
               void text(request.pipe(new PassThrough())).then((all) => response.end(all));
             }),
           ),
@@ -101,7 +108,7 @@ const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) =
         async (...guards: Guard[]) => {
           const worker = await listen((request, response) => void request.pipe(response));
           const handle = async (request: IncomingMessage) => {
-            // As many a gateway does it: the request itself for a body.
+            // Many gateways pass the request itself as the body.
             const body = request as unknown as NonNullable<RequestInit['body']>;
             const init: RequestInit = { method: 'POST', body, duplex: 'half' };
             return (await fetch(`http://127.0.0.1:${worker}/`, init)).text();
@@ -119,11 +126,11 @@ const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) =
   [
     'Fastify',
     async (...guards: Guard[]) => {
-      const app = fastify({ bodyLimit: MAX });
+      const app = fastify({ bodyLimit: MAX, forceCloseConnections: true });
       app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
       app.all('/*', { onRequest: fastifyGuard(...guards) }, async (request) => ({ body: request.body ?? null }));
       await app.listen({ port: 0, host: '127.0.0.1' });
-      onTestFinished(() => app.close());
+      closers.push(() => app.close());
       return (app.server.address() as AddressInfo).port;
     },
   ],
@@ -135,7 +142,7 @@ const CONSUMERS: readonly (readonly [name: string, serve: (...guards: Guard[]) =
       const server = createAdaptorServer({ fetch: app.fetch });
       server.listen(0, '127.0.0.1');
       await once(server, 'listening');
-      onTestFinished(() => void server.close());
+      closers.push(() => server.close());
       return (server.address() as AddressInfo).port;
     },
   ],
@@ -153,7 +160,7 @@ const bytewise = (whole: string) => Array.from(Buffer.from(whole), (byte) => Buf
 
 const FORMS: readonly (readonly [name: string, pieces: readonly (string | Buffer)[], body: string])[] = [
   ['all at once', [sized(JSON_BODY) + NEXT], JSON_BODY],
-  ['behind its head', [head(`Content-Length: ${Buffer.byteLength(JSON_BODY)}`), JSON_BODY, NEXT], JSON_BODY],
+  ['after its head', [head(`Content-Length: ${Buffer.byteLength(JSON_BODY)}`), JSON_BODY, NEXT], JSON_BODY],
   ['byte by byte', [...bytewise(sized(JSON_BODY)), NEXT], JSON_BODY],
   ['in chunks at once', [CHUNKED + chunks('{"a"', ':[1,2', ']}') + NEXT], '{"a":[1,2]}'],
   ['in chunks, byte by byte', [CHUNKED, ...bytewise(chunks('{"a"', ':[1,2', ']}')), NEXT], '{"a":[1,2]}'],
@@ -167,12 +174,23 @@ const FORMS: readonly (readonly [name: string, pieces: readonly (string | Buffer
   ['empty in chunks that come late', [CHUNKED, chunks(), NEXT], ''],
 ];
 
-describe.each(CONSUMERS)('a body that a guard has read, before %s', (_name, serve) => {
-  it.each(FORMS)('is all there: %s', async (_how, pieces, body) => {
-    const expected = await talk(await serve(() => undefined), pieces);
-    for (const later of [false, true]) {
-      const seen: RequestBody[] = [];
-      expect(await talk(await serve(reading(seen, MAX, later)), pieces)).toBe(expected);
+describe.each(CONSUMERS)('a body that a guard has read, then %s', (_name, serve) => {
+  const seen: RequestBody[] = [];
+  let unread: number;
+  let read: readonly number[];
+  beforeAll(async () => {
+    unread = await serve(() => undefined);
+    read = [await serve(reading(seen, MAX, false)), await serve(reading(seen, MAX, true))];
+  });
+  beforeEach(() => {
+    seen.length = 0;
+  });
+
+  it.each(FORMS)('is complete: %s', async (_how, pieces, body) => {
+    const expected = await talk(unread, pieces);
+    for (const port of read) {
+      seen.length = 0;
+      expect(await talk(port, pieces)).toBe(expected);
       expect(seen.map((bytes) => Buffer.from(bytes as Uint8Array).toString())).toEqual([body]);
     }
     expect(expected).toMatch(/^HTTP\/1\.1 [24]\d\d /);
@@ -204,7 +222,7 @@ describe('readBody', () => {
     ['requests in it', [CHUNKED + chunks(NEXT, NEXT), NEXT]],
   ];
 
-  it.each(tooLarge)('refuses what is over the size, and goes on with the next request: %s', async (_how, pieces) => {
+  it.each(tooLarge)('refuses a body over the limit, and continues with the next request: %s', async (_how, pieces) => {
     const seen: RequestBody[] = [];
     const { port, outcomes } = await guarded(reading(seen, 10));
     expect((await talk(port, pieces)).match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 413', 'HTTP/1.1 200']);
@@ -212,35 +230,35 @@ describe('readBody', () => {
     expect(outcomes.map(({ kind }) => kind).sort()).toEqual(['completed', 'refused']);
   });
 
-  it('takes a body of just the size', async () => {
+  it('accepts a body of exactly the limit', async () => {
     const seen: RequestBody[] = [];
     const { port } = await guarded(reading(seen, 10));
     await talk(port, [sized('x'.repeat(10)), CHUNKED + chunks('x'.repeat(10)), NEXT]);
     expect(seen).toEqual([Buffer.alloc(10, 'x'), Buffer.alloc(10, 'x')]);
   });
 
-  it('refuses by its length before a byte has come', async () => {
+  it('refuses by the length before the first byte', async () => {
     const { port } = await guarded(reading([], 10));
     const client = await connectTo(port);
     client.socket.write(head('Content-Length: 11'));
     expect((await client.answer()).status).toBe(413);
   });
 
-  it('takes no memory for what is only announced', async () => {
+  it('allocates no memory for a length that is only announced', async () => {
     const seen: RequestBody[] = [];
     const { port, requests } = await guarded(reading(seen, 50_000_000));
-    const taken = vi.spyOn(Buffer, 'allocUnsafe');
-    onTestFinished(() => taken.mockRestore());
+    const allocations = vi.spyOn(Buffer, 'allocUnsafe');
+    onTestFinished(() => allocations.mockRestore());
     const client = await connectTo(port);
     client.socket.write(head('Content-Length: 50000000'));
     while (requests.length === 0) await turns(1);
     await turns();
-    expect(Math.max(...taken.mock.calls.map(([size]) => size))).toBe(65_536);
+    expect(Math.max(...allocations.mock.calls.map(([size]) => size))).toBe(65_536);
     client.socket.destroy();
     await expect.poll(() => seen).toEqual(['aborted']);
   });
 
-  it('answers while the rest of what is too large is still to come, and keeps none of it', async () => {
+  it('answers before the rest of a body over the limit arrives, and keeps none of it', async () => {
     const { port, requests } = await guarded(reading([], 10));
     const client = await connectTo(port);
     client.socket.write(`${CHUNKED}b\r\n${'x'.repeat(11)}\r\n`);
@@ -254,7 +272,7 @@ describe('readBody', () => {
     expect(requests[0]?.readableLength).toBe(0);
   });
 
-  it('reads on where the client waits for 100 Continue', async () => {
+  it('reads the body of a client that waits for 100 Continue', async () => {
     const seen: RequestBody[] = [];
     const { port } = await guarded(reading(seen));
     const client = await connectTo(port);
@@ -269,7 +287,7 @@ describe('readBody', () => {
   it.each([
     ['closes', (client: Awaited<ReturnType<typeof connectTo>>) => client.socket.destroy()],
     ['resets', (client: Awaited<ReturnType<typeof connectTo>>) => client.socket.resetAndDestroy()],
-  ])('tells of a client that %s midway, and the exchange is aborted', async (_how, leave) => {
+  ])('reports a client that %s midway, and aborts the exchange', async (_how, leave) => {
     for (const begun of [sized('body').slice(0, -1), `${CHUNKED}4\r\nbo`, head('Content-Length: 4')]) {
       const seen: RequestBody[] = [];
       const { port, outcomes } = await guarded(reading(seen));
@@ -282,7 +300,7 @@ describe('readBody', () => {
     }
   });
 
-  it('tells of a client that left before it was asked', async () => {
+  it('reports a client that left before the call', async () => {
     const seen: RequestBody[] = [];
     const { port } = await guarded(async (exchange) => {
       await once(exchange.signal, 'abort');
@@ -296,20 +314,20 @@ describe('readBody', () => {
     expect(seen).toEqual(['aborted']);
   });
 
-  const takers: readonly (readonly [name: string, take: (request: IncomingMessage) => unknown])[] = [
+  const readers: readonly (readonly [name: string, read: (request: IncomingMessage) => unknown])[] = [
     ['has read all of it', (request) => text(request)],
     ['has read some of it', (request) => once(request, 'readable').then(() => request.read(1))],
     ['is reading it', (request) => request.on('data', () => undefined).pause()],
-    ['waits for it', (request) => request.on('readable', () => undefined)],
-    ['has it flow away', (request) => request.resume()],
-    ['has it decoded', (request) => request.setEncoding('utf8')],
+    ['listens for it', (request) => request.on('readable', () => undefined)],
+    ['has called resume', (request) => request.resume()],
+    ['has set an encoding', (request) => request.setEncoding('utf8')],
   ];
 
-  it.each(takers)('does not pretend where somebody else %s', async (_how, take) => {
+  it.each(readers)('reports a body as consumed if other code %s', async (_how, readFirst) => {
     const seen: RequestBody[] = [];
     const run = reading(seen);
     const port = await listen(async (request, response) => {
-      await take(request);
+      await readFirst(request);
       const exchange = exchangeOf(request, response);
       const reply = await run(exchange);
       if (reply !== undefined) sendReply(response, exchange, reply);
@@ -320,7 +338,7 @@ describe('readBody', () => {
     expect(seen).toEqual(['consumed']);
   });
 
-  it('gives the body again as often as it is asked for, until somebody reads it', async () => {
+  it('returns the body again on every call, until other code reads it', async () => {
     const seen: RequestBody[] = [];
     const port = await listen(async (request, response) => {
       const exchange = exchangeOf(request, response);
@@ -333,7 +351,7 @@ describe('readBody', () => {
     expect(seen.slice(0, 3)).toEqual([body, body, 'too-large']);
   });
 
-  it('leaves a stream that is as good as unread, and that is read afterwards', async () => {
+  it('leaves a stream that counts as unread, and as read afterwards', async () => {
     const states: boolean[] = [];
     const { port } = await guarded(reading([]), async (request, response) => {
       states.push(Readable.isDisturbed(request), request.readableEnded);
@@ -347,7 +365,7 @@ describe('readBody', () => {
     expect(states).toEqual([false, false, true, true]);
   });
 
-  it('lets go of a body that nobody has read, once the answer has gone out', async () => {
+  it('discards a body that nothing has read after the response', async () => {
     const { port, requests } = await guarded(async (exchange) => {
       await exchange.request.readBody?.(MAX);
       return TOO_LARGE;
@@ -359,7 +377,7 @@ describe('readBody', () => {
     expect([requests[0]?.readableLength, requests[0]?.readableEnded]).toEqual([0, true]);
   });
 
-  it('goes on with the next request where a time-out has answered meanwhile', async () => {
+  it('continues with the next request if a timeout has answered meanwhile', async () => {
     const seen: RequestBody[] = [];
     const port = await listen((request, response) => {
       const exchange = exchangeOf(request, response);
@@ -371,7 +389,7 @@ describe('readBody', () => {
     expect(text.match(/HTTP\/1\.1 \d{3}/g)).toEqual(['HTTP/1.1 503', 'HTTP/1.1 503']);
   });
 
-  it('reads the requests that Fastify makes up for tests', async () => {
+  it('reads the requests of Fastify inject', async () => {
     const seen: RequestBody[] = [];
     const app = fastify();
     app.post('/', { onRequest: fastifyGuard(reading(seen)) }, async (request) => ({ body: request.body }));

@@ -2,12 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { Client } from '../raw-client.js';
 
-/** Time for what was written to arrive by itself. */
+/** Lets the event loop turn, so that written bytes arrive. */
 export async function turns(count = 8): Promise<void> {
   for (let i = 0; i < count; i++) await nextTurn();
 }
 
-/** A connection that is gone when the test is over, whatever became of it. */
+/** A connection that is closed when the test has finished. */
 export async function connectTo(port: number): Promise<Client> {
   const client = await Client.connect(port);
   client.socket.setNoDelay();
@@ -16,8 +16,8 @@ export async function connectTo(port: number): Promise<Client> {
 }
 
 /**
- * Writes pieces one after the other, each in a packet of its own, and reads until the server ends the connection:
- * everything that came, without what differs from one time to the next.
+ * Writes pieces one after the other, each in its own packet, and reads until the server ends the connection. Returns
+ * everything except the `Date` lines, which differ each time.
  */
 export async function talk(port: number, pieces: readonly (string | Buffer)[]): Promise<string> {
   const client = await connectTo(port);

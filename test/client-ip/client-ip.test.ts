@@ -587,8 +587,8 @@ describe('for any header', () => {
     });
     fc.assert(
       fc.property(peer, anyHeader, (remote, lines) => {
-        const found = ask({ peer: remote, headers: xff(...lines) });
-        expect(found).toMatchObject({ ip: canonical(remote), source: 'socket', reason: 'direct' });
+        const client = ask({ peer: remote, headers: xff(...lines) });
+        expect(client).toMatchObject({ ip: canonical(remote), source: 'socket', reason: 'direct' });
       }),
       { numRuns: 1000 },
     );
@@ -614,9 +614,9 @@ describe('for any header', () => {
     const reached = new Map<ClientIpReason, number>();
     fc.assert(
       fc.property(anyHeader, (lines) => {
-        const found = ask({ headers: xff(...lines) });
-        expect(found.ip).toBe(expectedIp('127.0.0.1', lines));
-        reached.set(found.reason, (reached.get(found.reason) ?? 0) + 1);
+        const client = ask({ headers: xff(...lines) });
+        expect(client.ip).toBe(expectedIp('127.0.0.1', lines));
+        reached.set(client.reason, (reached.get(client.reason) ?? 0) + 1);
       }),
       { numRuns: 3000 },
     );

@@ -54,11 +54,11 @@ function expectedResult({ status, challenge }: BearerCase): Result {
 /** The cases of bearer credentials, directly at the guard. */
 export function coreBearerCases(): void {
   describe('bearer credentials, through the core', () => {
-    it.each(BEARER_CASES.map((of) => [titleOf(of), of] as const))('%s', async (_title, of) => {
+    it.each(BEARER_CASES.map((testCase) => [titleOf(testCase), testCase] as const))('%s', async (_title, testCase) => {
       const { guard, verified } = guardOfTwoSecrets();
       const { passed, status, replyHeaders, faults } = await ask(guard, {
-        headers: of.headers,
-        url: of.url ?? '/',
+        headers: testCase.headers,
+        url: testCase.url ?? '/',
       });
       expect(faults).toEqual([]);
       const result: Result = {
@@ -66,7 +66,7 @@ export function coreBearerCases(): void {
         challenge: replyHeaders['WWW-Authenticate'],
         verified: verified.length,
       };
-      expect(result).toEqual(expectedResult(of));
+      expect(result).toEqual(expectedResult(testCase));
     });
   });
 }
@@ -107,27 +107,27 @@ export function adapterAuthCases(name: string, serve: Serve): void {
       return { answer, verified, entered: entered() };
     }
 
-    it.each(BEARER_CASES.map((of) => [titleOf(of), of] as const))('%s', async (_title, of) => {
+    it.each(BEARER_CASES.map((testCase) => [titleOf(testCase), testCase] as const))('%s', async (_title, testCase) => {
       const { answer, verified, entered } = await answerTo(
-        `GET ${of.url ?? '/'}`,
-        of.headers.map(([field, value]) => `${field}: ${value}`),
+        `GET ${testCase.url ?? '/'}`,
+        testCase.headers.map(([field, value]) => `${field}: ${value}`),
       );
       const result: Result = {
         status: answer.status,
         challenge: answer.field('www-authenticate'),
         verified: verified.length,
       };
-      expect(result).toEqual(expectedResult(of));
-      expect(entered).toBe(of.status === 200 ? 1 : 0);
-      if (of.status !== 200) expect(answer.body.toString()).not.toContain(BEARER_SECRET);
+      expect(result).toEqual(expectedResult(testCase));
+      expect(entered).toBe(testCase.status === 200 ? 1 : 0);
+      if (testCase.status !== 200) expect(answer.body.toString()).not.toContain(BEARER_SECRET);
     });
 
     it('refuses every invalid token with the same bytes', async () => {
       const bodies = new Set<string>();
-      for (const of of BEARER_CASES.filter(({ challenge }) => challenge === ', error="invalid_token"')) {
+      for (const testCase of BEARER_CASES.filter(({ challenge }) => challenge === ', error="invalid_token"')) {
         const { answer } = await answerTo(
           'GET /',
-          of.headers.map(([field, value]) => `${field}: ${value}`),
+          testCase.headers.map(([field, value]) => `${field}: ${value}`),
         );
         bodies.add(`${answer.status} ${answer.field('www-authenticate')} ${answer.body.toString()}`);
       }

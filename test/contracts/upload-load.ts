@@ -13,6 +13,8 @@ import type { Serve } from './adapter/index.js';
 
 const LARGE = 50 * 1024 * 1024;
 const PIECE = 1024 * 1024;
+/** How many clients send mutated bodies at the same time. */
+const CLIENTS = 8;
 const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 20_000) / 4);
 
 /** Large, concurrent and mutated uploads, over real sockets through an adapter. */
@@ -190,25 +192,30 @@ export function uploadLoad(name: string, serve: Serve): void {
       const bodies = (await uploadCases()).map(({ body }) => body).filter(({ length }) => length < 20_000);
       const statuses = new Set<number>();
       let count = 0;
-      let client: Client | undefined;
+      const clients: (Client | undefined)[] = [];
+      async function send(slot: number, body: Buffer, chunked: boolean): Promise<void> {
+        const client = clients[slot] ?? (await connect(service.port));
+        clients[slot] = client;
+        const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`;
+        const last = chunked ? [...(body.length > 0 ? [chunk(body)] : []), Buffer.from(LAST_CHUNK)] : [body];
+        // In one write: a second one would wait for the acknowledgement of the first.
+        client.socket.write(Buffer.concat([Buffer.from(uploadHead(MULTIPART, framing)), ...last]));
+        count++;
+        const answer = await client.answer();
+        statuses.add(answer.status);
+        expect([200, 400, 413, 415, 422]).toContain(answer.status);
+        // The connection is reused: bytes left over from one body would corrupt the next request.
+        if (answer.field('connection') === 'close' || count % 50 === 0) {
+          client.socket.destroy();
+          clients[slot] = undefined;
+        }
+      }
+      const request = fc.tuple(mutated(bodies), fc.boolean());
       await fc.assert(
-        fc.asyncProperty(mutated(bodies), fc.boolean(), async (body, chunked) => {
-          client ??= await connect(service.port);
-          const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`;
-          const last = chunked ? [...(body.length > 0 ? [chunk(body)] : []), Buffer.from(LAST_CHUNK)] : [body];
-          // In one write: a second one would wait for the acknowledgement of the first.
-          client.socket.write(Buffer.concat([Buffer.from(uploadHead(MULTIPART, framing)), ...last]));
-          count++;
-          const answer = await client.answer();
-          statuses.add(answer.status);
-          expect([200, 400, 413, 415, 422]).toContain(answer.status);
-          // The connection is reused: bytes left over from one body would corrupt the next request.
-          if (answer.field('connection') === 'close' || count % 50 === 0) {
-            client.socket.destroy();
-            client = undefined;
-          }
+        fc.asyncProperty(fc.array(request, { minLength: CLIENTS, maxLength: CLIENTS }), async (requests) => {
+          await Promise.all(requests.map(([body, chunked], slot) => send(slot, body, chunked)));
         }),
-        { numRuns: RUNS },
+        { numRuns: Math.ceil(RUNS / CLIENTS) },
       );
       expect([...statuses].sort()).toEqual([200, 400, 413, 415, 422]);
       await expectEnded(service, count);

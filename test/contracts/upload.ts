@@ -43,7 +43,7 @@ export function uploadContract(name: string, serve: Serve): void {
 
     it.each([
       ['in memory', 1_000_000],
-      ['on the disk', 10],
+      ['on disk', 10],
     ])('are answered as the table says, and leave no file: %s', async (_where, memoryBytes) => {
       const handled: (readonly [UploadedFile, Buffer])[] = [];
       const { port, faults, exchange } = await start(memoryBytes, async (files) => {
@@ -138,10 +138,10 @@ export function uploadContract(name: string, serve: Serve): void {
           client.socket.write(uploadHead(MULTIPART, `Content-Length: ${body.length}`));
           client.socket.write(body);
           expect((await client.answer()).status).toBe(status);
-          const taken = contents.splice(0);
-          expect(taken.length).toBe(status === 200 ? 1 : 0);
-          if ('decode' in options && 'reencode' in options.decode) expect(taken[0]?.includes(tail)).toBe(false);
-          else if (status === 200) expect(taken[0]).toEqual(whole);
+          const accepted = contents.splice(0);
+          expect(accepted.length).toBe(status === 200 ? 1 : 0);
+          if ('decode' in options && 'reencode' in options.decode) expect(accepted[0]?.includes(tail)).toBe(false);
+          else if (status === 200) expect(accepted[0]).toEqual(whole);
           client.socket.destroy();
         }
         await expectEnded(service, 2);

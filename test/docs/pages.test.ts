@@ -70,9 +70,9 @@ describe('a page of the documentation', () => {
     expect(deadLinks(page)).toEqual([]);
   });
 
-  it.each(PAGES)('%s has lines of at most 140 characters, tables and code aside', (page) => {
+  it.each(PAGES)('%s has lines of at most 120 characters, tables and code aside', (page) => {
     const prose = pageText(page).replace(/```[\s\S]*?```/g, '');
-    expect(prose.split('\n').filter((line) => line.length > 140 && !line.startsWith('|'))).toEqual([]);
+    expect(prose.split('\n').filter((line) => line.length > 120 && !line.startsWith('|'))).toEqual([]);
   });
 });
 
@@ -97,6 +97,14 @@ describe('the guide names', () => {
   it('every reason of an upload that is refused', () => {
     const reasons = Object.values(UPLOAD_REASONS).flatMap((texts) => Object.values(texts));
     expect(reasons.filter((reason) => !errors.includes(`\n- \`${reason}\`\n`))).toEqual([]);
+  });
+
+  it.each(['point-e', 'ai-factory', 'live-ingest', 'sam-service'])('every setting of the example %s', (name) => {
+    const settings = readFileSync(join(ROOT, 'examples', name, 'settings.ts'), 'utf8');
+    const page = pageText(`docs/examples/${name}.md`);
+    const variables = found(settings, /^ {2,6}([A-Z][A-Z_]+): /gm);
+    expect(variables.length).toBeGreaterThan(5);
+    expect(variables.filter((variable) => !page.includes(`\`${variable}\``))).toEqual([]);
   });
 
   it('mistakes in options with the messages that they cause', () => {

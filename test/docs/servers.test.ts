@@ -1,8 +1,9 @@
+import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requestOf } from './curl.js';
 import { ENVIRONMENT } from './environment.js';
 import { pageText } from './snippets.js';
-import { type Started, started } from './started.js';
+import { SERVER_FOLDER, SERVERS, type Started, started } from './started.js';
 
 const AUTHORIZED = { Authorization: `Bearer ${ENVIRONMENT.SECRET_KEY}` };
 
@@ -22,10 +23,12 @@ describe.concurrent('a server of the documentation, run as it is:', () => {
     fetch(`${at(name)}/generate`, { method: 'POST', headers });
 
   beforeAll(async () => {
-    const names = ['quick-start', 'express-server', 'fastify-server', 'hono-server'];
-    await Promise.all(names.map(async (name) => servers.set(name, await started(name))));
+    await Promise.all(SERVERS.map(async (name) => servers.set(name, await started(name))));
   }, 30_000);
-  afterAll(() => Promise.all([...servers.values()].map((server) => server.stop())));
+  afterAll(async () => {
+    await Promise.all([...servers.values()].map((server) => server.stop()));
+    await rm(SERVER_FOLDER, { recursive: true, force: true });
+  });
 
   it('the quick start answers its curl lines with 200 and 401, and the 61st request with the 429 that is shown', async () => {
     const lines = curlLines('README.md');

@@ -10,6 +10,9 @@ import { FOLDER, fileOf, programNamed } from './snippets.js';
 /** Programs that listen: they run as they are, in a process of their own, with the built package. */
 export const SERVERS: readonly string[] = ['quick-start', 'express-server', 'fastify-server', 'hono-server'];
 
+/** Where they are while they run. */
+export const SERVER_FOLDER = join(FOLDER, 'servers');
+
 const ANY_PORT = fileURLToPath(new URL('any-port.mjs', import.meta.url));
 
 export interface Started {
@@ -20,8 +23,8 @@ export interface Started {
 /** Starts a program as it is, on a free port. */
 export async function started(name: string): Promise<Started> {
   const snippet = programNamed(name);
-  const file = join(FOLDER, fileOf(snippet));
-  await mkdir(FOLDER, { recursive: true });
+  const file = join(SERVER_FOLDER, fileOf(snippet));
+  await mkdir(SERVER_FOLDER, { recursive: true });
   await writeFile(file, snippet.code);
   const child = spawn(process.execPath, ['--import', ANY_PORT, file], {
     env: { ...process.env, SECRET_KEY: ENVIRONMENT.SECRET_KEY },

@@ -181,7 +181,7 @@ describe('a caller that stops waiting', () => {
     const init = { method: 'POST', headers, body, signal: leave.signal };
     await expect(fetch(`${url}/generate/text`, init)).rejects.toThrow('aborted');
     const [, rings] =
-      /^point-e stand-in: gone 499 client left, stopped after (\d+) of 63 rings$/.exec(await line) ?? [];
+      /^point-e stand-in: gone 499 client disconnected, stopped after (\d+) of 63 rings$/.exec(await line) ?? [];
     expect(Number(rings)).toBeLessThan(40);
   });
 
@@ -192,7 +192,7 @@ describe('a caller that stops waiting', () => {
     upload.on('error', () => undefined);
     server.once('request', () => upload.destroy());
     upload.write('{"prompt":');
-    expect(await line).toContain(' 499 client left, stopped before the body was complete');
+    expect(await line).toContain(' 499 client disconnected, stopped before the body was complete');
   });
 
   it('responds with 504 when the deadline passes during the computation', async () => {

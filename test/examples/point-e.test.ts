@@ -254,7 +254,7 @@ describe('the Point-E gateway', () => {
     while ((await usage()).used === 0);
     client.destroy();
     await logged;
-    expect(jobs[0]).toContain('client left');
+    expect(jobs[0]).toContain('client disconnected');
     expect(await usage()).toMatchObject({ used: 1 });
   });
 
@@ -356,7 +356,7 @@ describe('the settings', () => {
 
   it.each(['0', '500ms', '1500ms', '366d', 'a day', '1.5', '-1s'])('refuse %j as the window', (window) => {
     const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, RATE_LIMIT_WINDOW: window });
-    expect(read).toThrow("RATE_LIMIT_WINDOW must be from 1s to 365d, such as '3600' or '24h'");
+    expect(read).toThrow("RATE_LIMIT_WINDOW must be whole seconds from 1s to 365d, such as '3600' or '24h'");
   });
 
   it.each([

@@ -736,6 +736,7 @@ describe('limit refuses the options', () => {
       '"refundOn" must be a list of refused, server-error, aborted, got [ \'5xx\' ]',
     ],
     [{ store, by: 'global', policies, legacyHeaders: 1 }, '"legacyHeaders" must be true or false, got 1'],
+    [{ store, by: 'global', policies, legacyHeaders: null }, '"legacyHeaders" must be true or false, got null'],
   ])('%#: %o', (options, message) => {
     expect(() => limit(options as LimitOptions)).toThrow(new OptionError(`gatewarden: limit ${message}`));
   });

@@ -208,7 +208,9 @@ describe('accessLog', () => {
   });
 
   it('lets no request inject a line break or control character', async () => {
-    const text = fc.string({ unit: 'binary', maxLength: 50 });
+    // `fc.string({ unit: 'binary' })` takes seconds to build its table.
+    const codePoint = fc.oneof(fc.nat(0xff), fc.nat(0xffff), fc.nat(0x10ffff));
+    const text = fc.array(codePoint, { maxLength: 50 }).map((codes) => String.fromCodePoint(...codes));
     await fc.assert(
       fc.asyncProperty(text, text, text, async (path, method, id) => {
         const setPrincipal: Guard = (exchange) => {
@@ -237,7 +239,7 @@ describe('accessLog', () => {
     ['a paragraph separator', '\u2029'],
     ['a direction override', '\u202e'],
     ['a lone surrogate', '\ud800'],
-  ])('replaces every %s with a question mark', async (_what, char) => {
+  ])('replaces %s with a question mark, each time', async (_what, char) => {
     const { line } = await logged([], { url: `/a${char}b${char}c`, method: `G${char}T` });
     expect([line?.message, line?.fields.path, line?.fields.method]).toEqual(['G?T /a?b?c 200', '/a?b?c', 'G?T']);
   });

@@ -1,12 +1,12 @@
 import { describe, inject } from 'vitest';
 
 export interface DescribeRedisOptions {
-  /** The suite takes its server from `openRedis()`, so that of `REDIS_URL` will do; default false: it starts its own. */
+  /** Whether the suite can use the server of `REDIS_URL`, by `openRedis()`. Default false: it starts its own server. */
   readonly anyServer?: boolean;
 }
 
-/** A suite that runs where there is a Redis, and is skipped elsewhere; setup.ts has found out, and said so. */
+/** A suite that runs if there is a Redis, and is skipped otherwise. setup.ts finds out, and says so. */
 export function describeRedis(name: string, suite: () => void, { anyServer = false }: DescribeRedisOptions = {}): void {
-  const served = inject('redis').available || (anyServer && Boolean(process.env.REDIS_URL));
-  describe.runIf(served)(name, suite);
+  const canRun = inject('redis').available || (anyServer && Boolean(process.env.REDIS_URL));
+  describe.runIf(canRun)(name, suite);
 }

@@ -1,5 +1,5 @@
-/** Answers each message with it and with what `GREETING` says; `'fail'` makes it throw. */
+/** Answers each message with the message and the value of `GREETING`. The message `'fail'` makes it throw. */
 process.on('message', (message) => {
-  if (message === 'fail') throw new Error('told to fail');
+  if (message === 'fail') throw new Error('asked to fail');
   process.send?.({ greeting: process.env.GREETING, message });
 });

@@ -24,10 +24,10 @@ describe('a spawned worker', () => {
     expect(await worker.exit).toBeNull();
   });
 
-  it('tells why it died to whoever waits for a message', async () => {
+  it('says why it died when a message is awaited', async () => {
     const worker = echo();
     worker.send('fail');
-    await expect(worker.receive()).rejects.toThrow(/exited with 1\n[\s\S]*told to fail/);
+    await expect(worker.receive()).rejects.toThrow(/exited with 1\n[\s\S]*asked to fail/);
     expect(await worker.exit).toBe(1);
   });
 
@@ -39,19 +39,19 @@ describe('a spawned worker', () => {
     worker.send('late');
   });
 
-  it('keeps nobody waiting longer than asked', async () => {
+  it('waits for a message no longer than asked', async () => {
     await expect(echo().receive(20)).rejects.toThrow('sent nothing within 20 ms');
   });
 });
 
 describe('until', () => {
   it('resolves when the condition holds', async () => {
-    let asked = 0;
-    await until('the third time', () => ++asked === 3);
-    expect(asked).toBe(3);
+    let checks = 0;
+    await until('the third check', () => ++checks === 3);
+    expect(checks).toBe(3);
   });
 
-  it('says what it waited for in vain', async () => {
+  it('says what it has waited for in vain', async () => {
     await expect(until('the moon', () => false, 20)).rejects.toThrow('20 ms in vain: the moon');
   });
 });

@@ -8,7 +8,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LUA_LOADER = new URL('lua-loader.js', import.meta.url).href;
 const LOG_LENGTH = 8_000;
 
-/** Where a program lies on the `PATH`; undefined where it is missing. */
+/** The path of a program on the `PATH`, or undefined if there is none. */
 export function findExecutable(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   return folders.map((folder) => join(folder, name)).find(isExecutable);
@@ -23,7 +23,7 @@ function isExecutable(file: string): boolean {
   }
 }
 
-/** Resolves once `holds` answers true, asked every few milliseconds; for what sends no event. Rejects past `within`. */
+/** Resolves once `holds` returns true, for conditions without an event. Rejects after `within` milliseconds. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>, within = 10_000): Promise<void> {
   const end = performance.now() + within;
   while (!(await holds())) {
@@ -32,7 +32,7 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-/** Whether a process of this id lives; a zombie that nobody waits for counts as alive. */
+/** Whether a process of this id lives. A zombie that has not been reaped counts as alive. */
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -41,14 +41,14 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Resolves once the child process is gone, at once where it never started. */
+/** Resolves once the child process is gone, at once if it never started. */
 export async function exited(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  // Not events.once, which rejects on an 'error' in between, such as that of a message that could not be sent.
+  // Not events.once, which rejects on an 'error' before, for example of a message that could not be sent.
   await new Promise((resolve) => child.once('exit', resolve));
 }
 
-/** Collects the end of what a process says, to be shown when it fails. */
+/** Collects the end of a process' output, to show it if the process fails. */
 export function tail(...streams: readonly (NodeJS.ReadableStream | null)[]): () => string {
   let text = '';
   for (const stream of streams) {
@@ -59,19 +59,19 @@ export function tail(...streams: readonly (NodeJS.ReadableStream | null)[]): () 
   return () => text;
 }
 
-/** Ends child processes, and removes a folder, when this process dies in whatever way, SIGKILL included. */
+/** Ends a child process and removes a folder when this process dies, even by SIGKILL. */
 export interface Guard {
-  /** Watches this child, in place of the one before. */
+  /** Watches this child instead of the previous one. */
   watch(child: ChildProcess): void;
-  /** Ends the guard, and with it what it still watches. */
+  /** Ends the guard, and the child that it still watches. */
   end(): Promise<void>;
 }
 
-/** A shell that waits for its standard input to close, as it does when this process dies; no handler of ours could. */
+/** A shell that waits for its standard input to close, as happens when this process dies. No exit handler runs then. */
 const GUARD = 'while read -r line; do pid=$line; done; [ -z "$pid" ] || kill -9 "$pid"; [ -z "$1" ] || rm -rf "$1"';
 
 export function startGuard(folder = ''): Guard {
-  // Detached, so that a Ctrl-C in the terminal does not end it before its work is done.
+  // Detached, so that Ctrl-C in the terminal does not end it before its work is done.
   const shell = spawn('/bin/sh', ['-c', GUARD, 'guard', folder], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -82,7 +82,7 @@ export function startGuard(folder = ''): Guard {
   return {
     watch(child) {
       shell.stdin.write(`${child.pid ?? ''}\n`);
-      // Gone: its id may soon be that of another process.
+      // After its exit, another process may get its id.
       child.once('exit', () => shell.stdin.writable && shell.stdin.write('\n'));
     },
     end() {
@@ -95,11 +95,11 @@ export function startGuard(folder = ''): Guard {
 /** A TypeScript file that runs in a Node process of its own. */
 export interface SpawnedWorker {
   readonly pid: number;
-  /** Sends one message, which the worker gets by `process.on('message')`. */
+  /** Sends one message, which the worker receives by `process.on('message')`. */
   send(message: Serializable): void;
-  /** The oldest message (`process.send`) not yet received; rejects when the worker exits first, or after `within` ms. */
+  /** The oldest message of the worker not yet received. Rejects if the worker exits first, or after `within` ms. */
   receive(within?: number): Promise<unknown>;
-  /** Its exit code once it is gone; null when a signal ended it. */
+  /** Its exit code once it is gone, or null if a signal ended it. */
   readonly exit: Promise<number | null>;
   /** Kills it (SIGKILL) and waits until it is gone. */
   stop(): Promise<void>;
@@ -107,7 +107,7 @@ export interface SpawnedWorker {
 
 /**
  * Runs a TypeScript file in a Node process of its own, with `env` added to this process' environment. Messages are JSON
- * both ways. It lives until it exits or `stop()`, at the latest until this process ends.
+ * in both directions. The worker ends when it exits, at `stop()`, or with this process.
  */
 export function spawnWorker(file: string | URL, env: Readonly<Record<string, string>> = {}): SpawnedWorker {
   const path = typeof file === 'string' ? file : fileURLToPath(file);
@@ -132,9 +132,9 @@ export function spawnWorker(file: string | URL, env: Readonly<Record<string, str
     messages.push(message);
     arrived();
   });
-  // A send to a worker that has just died; receive() and exit tell of it.
+  // Sending to a worker that has just died. receive() and exit report it.
   child.on('error', () => {});
-  // 'close' comes after the last message and the last line of stderr; 'exit' may come before them.
+  // 'close' comes after the last message and the last line of stderr. 'exit' may come earlier.
   let closed = false;
   const exit = new Promise<number | null>((resolve) => {
     child.once('close', async (code) => {

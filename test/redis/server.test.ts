@@ -1,12 +1,28 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { describeRedis } from './describe.js';
 import { isAlive, spawnWorker, until } from './processes.js';
-import { openRedis, type RedisServer, startCluster, startRedis } from './server.js';
+import { openRedis, type RedisCluster, type RedisServer, startCluster, startRedis } from './server.js';
 
-describeRedis('a Redis of the suite’s own', () => {
-  it('starts, is killed, and starts again empty on the same port', async () => {
+async function redis(context: TestContext): Promise<RedisServer> {
+  const server = await startRedis();
+  context.onTestFinished(() => server.stop());
+  return server;
+}
+
+const folderOf = async (server: RedisServer) => (await server.cli('CONFIG', 'GET', 'dir')).split('\n')[1] ?? '';
+
+// Each test has servers of its own, so they wait together.
+describeRedis('a Redis server of the suite’s own', () => {
+  let clusterStart: Promise<RedisCluster>;
+  beforeAll(() => {
+    // A Cluster takes two seconds to start. Only the last tests wait for it.
+    clusterStart = startCluster();
+    clusterStart.catch(() => undefined);
+  });
+
+  it.concurrent('starts, is killed, and starts again empty on the same port', async () => {
     const server = await startRedis();
     try {
       expect(await server.cli('SET', 'key', 'value')).toBe('OK');
@@ -22,55 +38,26 @@ describeRedis('a Redis of the suite’s own', () => {
     expect(isAlive(server.pid)).toBe(false);
   });
 
-  it('answers nothing while it is paused, and everything afterwards', async () => {
-    const server = await startRedis();
-    try {
-      const client = server.client();
-      expect(await client.ping()).toBe('PONG');
-      server.pause();
-      let answered = false;
-      const pong = client.ping().then(() => {
-        answered = true;
-      });
-      // Another process lives on meanwhile.
-      await client.connect().catch(() => undefined);
-      expect(answered).toBe(false);
-      server.resume();
-      await pong;
-      expect(answered).toBe(true);
-    } finally {
-      server.resume();
-      await server.stop();
-    }
+  it.concurrent('answers nothing while it is paused, and everything afterwards', async (context) => {
+    const server = await redis(context);
+    const client = server.client();
+    expect(await client.ping()).toBe('PONG');
+    server.pause();
+    let answered = false;
+    const pong = client.ping().then(() => {
+      answered = true;
+    });
+    // The rest of this process continues meanwhile.
+    await client.connect().catch(() => undefined);
+    expect(answered).toBe(false);
+    server.resume();
+    await pong;
+    expect(answered).toBe(true);
   });
 
-  it('makes a cluster of three masters that share the keys', async () => {
-    const cluster = await startCluster();
-    try {
-      const client = cluster.client();
-      for (let i = 0; i < 30; i++) await client.set(`key-${i}`, 'value');
-      const sizes = await Promise.all(cluster.nodes.map(async (node) => Number(await node.cli('DBSIZE'))));
-      expect(sizes.reduce((sum, size) => sum + size)).toBe(30);
-      for (const size of sizes) expect(size).toBeGreaterThan(0);
-    } finally {
-      await cluster.stop();
-    }
-    await until('all masters are gone', () => cluster.nodes.every(({ pid }) => !isAlive(pid)));
-  }, 60_000);
-});
-
-async function redis(): Promise<RedisServer> {
-  const server = await startRedis();
-  onTestFinished(() => server.stop());
-  return server;
-}
-
-const folderOf = async (server: RedisServer) => (await server.cli('CONFIG', 'GET', 'dir')).split('\n')[1] ?? '';
-
-describeRedis('what is left of a Redis', () => {
-  it('is nothing after stop(), be it running, paused or killed', async () => {
-    const [running, paused, killed] = await Promise.all([redis(), redis(), redis()]);
-    const servers = [running, paused, killed];
+  it.concurrent('leaves nothing after stop(), whether it is running, paused or killed', async (context) => {
+    const servers = await Promise.all([redis(context), redis(context), redis(context)]);
+    const [running, paused, killed] = servers;
     const folders = await Promise.all(servers.map(folderOf));
     const client = running.client();
     await client.ping();
@@ -84,15 +71,15 @@ describeRedis('what is left of a Redis', () => {
     await ended;
   });
 
-  it('is nothing once the process that started it is killed', async () => {
+  it.concurrent('leaves nothing when the process that started it is killed', async (context) => {
     const owner = spawnWorker(new URL('owner-worker.ts', import.meta.url));
-    onTestFinished(() => owner.stop());
+    context.onTestFinished(() => owner.stop());
     const [port, folder] = JSON.parse(String(await owner.receive()));
     expect(existsSync(folder)).toBe(true);
     await expect(startRedis({ port })).rejects.toThrow('already in use');
 
     await owner.stop();
-    // Not by its process id: an orphan may stay a zombie where nothing takes in orphans, as in some containers.
+    // Not by its process id: in some containers no process reaps orphans, and they stay zombies.
     await until('the folder is gone', () => !existsSync(folder));
     await until('the port is free', async () => {
       const next = await startRedis({ port }).catch(() => undefined);
@@ -101,35 +88,47 @@ describeRedis('what is left of a Redis', () => {
     });
   });
 
-  it('is nothing of a cluster after stop()', async () => {
-    const cluster = await startCluster();
-    const pids = cluster.nodes.map(({ pid }) => pid);
-    const client = cluster.client();
-    await client.set('key', 'value');
-    const ended = once(client, 'end');
-    await cluster.stop();
-    expect(pids.filter(isAlive)).toEqual([]);
-    await ended;
-  }, 60_000);
-});
-
-describeRedis('a Redis that cannot start', () => {
-  it('says why', async () => {
-    await expect(startRedis({ args: ['--no-such-option', '1'] })).rejects.toThrow(
-      /ended with 1\n[\s\S]*no-such-option/,
-    );
+  it.concurrent('says why it cannot start', async () => {
+    const start = startRedis({ args: ['--no-such-option', '1'] });
+    await expect(start).rejects.toThrow(/ended with 1\n[\s\S]*no-such-option/);
   });
 
-  it('says that its port is taken', async () => {
-    const { port } = await redis();
+  it.concurrent('says that its port is in use', async (context) => {
+    const { port } = await redis(context);
     await expect(startRedis({ port })).rejects.toThrow('already in use');
+  });
+
+  describe('as a Cluster', () => {
+    let cluster: RedisCluster;
+    beforeAll(async () => {
+      cluster = await clusterStart;
+    }, 60_000);
+    afterAll(() => cluster.stop());
+
+    it('has three masters that share the keys', async () => {
+      const client = cluster.client();
+      for (let i = 0; i < 30; i++) await client.set(`key-${i}`, 'value');
+      const sizes = await Promise.all(cluster.nodes.map(async (node) => Number(await node.cli('DBSIZE'))));
+      expect(sizes.reduce((sum, size) => sum + size)).toBe(30);
+      for (const size of sizes) expect(size).toBeGreaterThan(0);
+    });
+
+    it('leaves nothing after stop()', async () => {
+      const pids = cluster.nodes.map(({ pid }) => pid);
+      const client = cluster.client();
+      await client.set('key', 'value');
+      const ended = once(client, 'end');
+      await cluster.stop();
+      expect(pids.filter(isAlive)).toEqual([]);
+      await ended;
+    });
   });
 });
 
 describeRedis(
   'any server',
   () => {
-    it('is that of REDIS_URL where set, else one of the suite’s own', async () => {
+    it('is that of REDIS_URL if set, else one of the suite’s own', async () => {
       const server = await openRedis();
       onTestFinished(() => server.stop());
       if (process.env.REDIS_URL) expect(server.url).toBe(process.env.REDIS_URL);
@@ -141,7 +140,7 @@ describeRedis(
 );
 
 describe('the address in REDIS_URL', () => {
-  it('is taken apart, with the default port where it names none', async () => {
+  it('has a host and a port, by default 6379', async () => {
     const before = process.env.REDIS_URL;
     onTestFinished(() => {
       if (before === undefined) delete process.env.REDIS_URL;

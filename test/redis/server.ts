@@ -16,21 +16,21 @@ export type RedisAvailability =
   | { readonly available: true; readonly binary: string }
   | { readonly available: false; readonly why: string };
 
-/** A Redis to test against. Keys of one suite need a prefix of their own: the server may be everyone's. */
+/** A Redis to test against. Each suite needs a key prefix of its own, since suites may share the server. */
 export interface RedisTarget {
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** A new client, disconnected at `stop()`. It has an `error` listener, so an outage is not printed. */
+  /** A new client, disconnected by `stop()`. It has an `error` listener, so an outage is not printed. */
   client(options?: RedisOptions): Redis;
-  /** One command over a connection of its own, answered as by `redis-cli`: a line for each element. */
+  /** One command over a connection of its own. The answer has a line for each element, as with `redis-cli`. */
   cli(command: string, ...args: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
 /** A `redis-server` process of the suite's own. */
 export interface RedisServer extends RedisTarget {
-  /** Of the newest process: another after `restart()`. */
+  /** Of the current process. It changes with `restart()`. */
   readonly pid: number;
   /** SIGKILL; resolves once the process is gone. */
   kill(): Promise<void>;
@@ -41,18 +41,18 @@ export interface RedisServer extends RedisTarget {
   restart(): Promise<void>;
 }
 
-/** Three masters, the slots shared out between them, no replicas. */
+/** Three masters that share the slots, without replicas. */
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
-  /** A new client, disconnected at `stop()`. It has an `error` listener. */
+  /** A new client, disconnected by `stop()`. It has an `error` listener. */
   client(options?: ClusterOptions): Cluster;
   stop(): Promise<void>;
 }
 
 export interface RedisServerOptions {
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number;
-  /** More of redis-server's command line, such as `['--maxmemory-policy', 'noeviction']`. */
+  /** More arguments of redis-server, such as `['--maxmemory-policy', 'noeviction']`. */
   readonly args?: readonly string[];
 }
 
@@ -64,13 +64,13 @@ export function redisAvailability(): RedisAvailability {
     : { available: true, binary };
 }
 
-/** For suites that any server serves: that of `REDIS_URL` where set, else a process of the suite's own. */
+/** For suites that can use any server: that of `REDIS_URL` if set, else a process of the suite's own. */
 export async function openRedis(): Promise<RedisTarget> {
   const url = process.env.REDIS_URL;
   return url ? target(url) : startRedis();
 }
 
-/** Starts a `redis-server` that keeps nothing on disk; resolves when it answers PING. */
+/** Starts a `redis-server` that stores nothing on disk. Resolves when it answers PING. */
 export async function startRedis({ port, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
   const redis = redisAvailability();
   if (!redis.available) throw new Error(`No Redis to start: ${redis.why}`);
@@ -85,7 +85,7 @@ export async function startRedis({ port, args = [] }: RedisServerOptions = {}): 
   }
 }
 
-/** Starts three masters; resolves when each of them sees the whole cluster as ok. */
+/** Starts three masters. Resolves when each of them reports that the cluster is ok, which takes about two seconds. */
 export async function startCluster(): Promise<RedisCluster> {
   const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--cluster-announce-ip', HOST];
   const started = await Promise.allSettled(Array.from({ length: MASTERS }, () => startRedis({ args })));
@@ -121,7 +121,7 @@ async function joinUp(nodes: readonly RedisServer[]): Promise<void> {
   const first = (index: number) => Math.floor((index * SLOTS) / nodes.length);
   await Promise.all(
     nodes.map(async (node, index) => {
-      // Each its own epoch, as redis-cli does it; else the nodes first have to settle whose slots are newer.
+      // An epoch for each node, as redis-cli does. Otherwise the nodes first have to find out whose slots are newer.
       await node.cli('CLUSTER', 'SET-CONFIG-EPOCH', String(index + 1));
       const slots = Array.from({ length: first(index + 1) - first(index) }, (_, offset) => first(index) + offset);
       // Not ADDSLOTSRANGE, which Redis 6.2 lacks.
@@ -229,7 +229,7 @@ function asText(reply: unknown): string {
   return reply === null ? '' : String(reply);
 }
 
-/** Resolves when the server's log says that it takes connections. */
+/** Resolves when the server's log says that it accepts connections. */
 function ready(child: ChildProcess): Promise<void> {
   const log = tail(child.stdout, child.stderr);
   return new Promise((resolve, reject) => {
@@ -244,7 +244,7 @@ function ready(child: ChildProcess): Promise<void> {
       clearTimeout(timer);
       fail(error.message);
     });
-    // 'close', not 'exit': by then the whole log is here.
+    // 'close', not 'exit': by then the whole log has arrived.
     child.once('close', (code, signal) => {
       clearTimeout(timer);
       fail(`ended with ${code ?? signal}`);
@@ -253,8 +253,8 @@ function ready(child: ChildProcess): Promise<void> {
 }
 
 /**
- * A port that is free, and port + 10000 too, where a cluster node has its bus (`cluster-port` is Redis 7's). Below the
- * ephemeral ports: from those, a client that calls a dead server may be given that very port, and talk to itself.
+ * A port such that it and port + 10000 are free: a cluster node has its bus there (`cluster-port` needs Redis 7). It is
+ * below the ephemeral ports. Otherwise a client of a dead server could be given the server's port and talk to itself.
  */
 async function freePort(): Promise<number> {
   for (;;) {

@@ -3,16 +3,16 @@ import { decide, type Surroundings } from './setup.js';
 
 const debianRoot: Surroundings = { platform: 'linux', uid: 0, hasApt: true, hasBinary: false, ci: false };
 
-/** What differs from a Debian machine without redis-server, worked on as root; and what is then done. */
+/** How the machine differs from a Debian without redis-server, used by root, and what the test run then does. */
 const CASES: readonly [promise: string, differs: Partial<Surroundings>, decision: ReturnType<typeof decide>][] = [
   ['installs it as root on Debian', {}, 'install'],
   ['installs it as root on Debian in CI', { ci: true }, 'install'],
-  ['installs nothing where it is there', { hasBinary: true }, 'run'],
-  ['runs in CI where it is there', { hasBinary: true, ci: true }, 'run'],
-  ['runs without root and apt-get where it is there', { hasBinary: true, uid: 1000, hasApt: false }, 'run'],
-  ['runs on macOS where it is there', { hasBinary: true, platform: 'darwin', uid: 501, hasApt: false }, 'run'],
-  ['skips for an ordinary user', { uid: 1000 }, 'skip'],
-  ['fails for an ordinary user in CI', { uid: 1000, ci: true }, 'fail'],
+  ['installs nothing if it is present', { hasBinary: true }, 'run'],
+  ['runs in CI if it is present', { hasBinary: true, ci: true }, 'run'],
+  ['runs without root and apt-get if it is present', { hasBinary: true, uid: 1000, hasApt: false }, 'run'],
+  ['runs on macOS if it is present', { hasBinary: true, platform: 'darwin', uid: 501, hasApt: false }, 'run'],
+  ['skips if the user is not root', { uid: 1000 }, 'skip'],
+  ['fails in CI if the user is not root', { uid: 1000, ci: true }, 'fail'],
   ['skips on a Linux without apt-get', { hasApt: false }, 'skip'],
   ['fails on a Linux without apt-get in CI', { hasApt: false, ci: true }, 'fail'],
   ['skips on macOS, as root and with a program called apt-get', { platform: 'darwin' }, 'skip'],

@@ -6,7 +6,7 @@ import { type RedisAvailability, redisAvailability } from './server.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** Whether suites can start Redis processes of their own; found out once a run. */
+    /** Whether suites can start Redis processes of their own. Found out once for each run. */
     redis: RedisAvailability;
   }
 }
@@ -17,7 +17,7 @@ const POLICY = '/usr/sbin/policy-rc.d';
 
 export interface Surroundings {
   readonly platform: NodeJS.Platform;
-  /** Undefined where the platform has no user ids. */
+  /** Undefined if the platform has no user ids. */
   readonly uid: number | undefined;
   readonly hasApt: boolean;
   readonly hasBinary: boolean;
@@ -31,7 +31,7 @@ export function decide({ platform, uid, hasApt, hasBinary, ci }: Surroundings): 
   return ci ? 'fail' : 'skip';
 }
 
-/** Vitest's global setup: sees to it that the Redis suites have a server to start, or says loudly that they have not. */
+/** Vitest's global setup: makes sure that the Redis suites can start a server, or prints that they are skipped. */
 export function setup(project: TestProject): void {
   project.provide('redis', prepare());
 }
@@ -46,34 +46,34 @@ function prepare(): RedisAvailability {
     hasBinary: found.available,
     ci,
   });
-  const redis = decision === 'install' ? installed() : found;
+  const redis = decision === 'install' ? install() : found;
   if (redis.available) return redis;
 
   const line = `${redis.why} (${HOW_TO_GET_IT})`;
   if (ci) throw new Error(`The Redis suites cannot run: ${line}`);
-  const spared = process.env.REDIS_URL ? ' that start a server of their own' : '';
-  console.warn(`\n*** REDIS SUITES SKIPPED${spared}: ${line} ***\n`);
+  const extent = process.env.REDIS_URL ? ' that start a server of their own' : '';
+  console.warn(`\n*** REDIS SUITES SKIPPED${extent}: ${line} ***\n`);
   return redis;
 }
 
-function installed(): RedisAvailability {
-  console.log('There is no redis-server: installing it with apt-get, for the Redis suites.');
+function install(): RedisAvailability {
+  console.log('There is no redis-server. Installing it with apt-get, for the Redis suites.');
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args: readonly string[]) =>
     execFileSync('apt-get', ['-qq', ...args], { env, stdio: ['ignore', 'ignore', 'pipe'], timeout: INSTALL_WITHIN });
-  const lift = forbidServices();
+  const allowServices = forbidServices();
   try {
     apt('update');
     apt('install', '-y', '--no-install-recommends', 'redis-server');
   } catch (error) {
     return { available: false, why: `apt-get could not install redis-server: ${lastLine(error)}` };
   } finally {
-    lift();
+    allowServices();
   }
   return redisAvailability();
 }
 
-/** Debian asks this file whether a package may start its service; ours may not. One that is there already stays. */
+/** Debian runs this file to ask whether a package may start its service. The answer is no. An existing file stays. */
 function forbidServices(): () => void {
   try {
     writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { flag: 'wx', mode: 0o755 });

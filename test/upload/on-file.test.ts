@@ -176,7 +176,7 @@ describe.each([
   });
 
   it('streams every byte, however the body is split and the stream is read', async () => {
-    const image = await noiseImage(100, 75).jpeg().toBuffer();
+    const image = await noiseImage(120, 90).jpeg().toBuffer();
     expect(image.length).toBeGreaterThan(6000);
 
     async function expectWhole(chunkBytes: number, turnsBetweenReads: number, count: number): Promise<void> {
@@ -201,14 +201,14 @@ describe.each([
       exchange.end({ kind: 'completed', status: 200 });
     }
 
-    const upload = fc.tuple(
+    const delivery = fc.tuple(
       fc.integer({ min: 1, max: 9000 }),
       fc.integer({ min: 0, max: 3 }),
       fc.integer({ min: 1, max: 2 }),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(upload, { minLength: 5, maxLength: 5 }), async (uploads) => {
-        await Promise.all(uploads.map((options) => expectWhole(...options)));
+      fc.asyncProperty(fc.array(delivery, { minLength: 5, maxLength: 5 }), async (deliveries) => {
+        await Promise.all(deliveries.map((options) => expectWhole(...options)));
       }),
       { numRuns: 5 },
     );
@@ -258,7 +258,7 @@ describe('onFile', () => {
     expect(calls).toBe(0);
   });
 
-  it('throws a fault if it throws, and leaves no file', async () => {
+  it('makes the guard throw if it throws, and leaves no file', async () => {
     const { exchange } = exchangeWith(multipart([part(jpeg)]));
     const onFile = () => {
       throw new Error('no worker');

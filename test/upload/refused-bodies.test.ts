@@ -16,28 +16,31 @@ describe('a refused body', () => {
       [multipart([filePart(padded(10_000))], ''), multipart([filePart('<html>'.repeat(2000))], '')],
       415,
     ],
-  ])('%s is cut off after 2 s if its client stops sending, and leaves no file', async (_why, more, sent, status) => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    onTestFinished(() => void vi.useRealTimers());
-    const directory = await newDirectory();
-    const guard = upload({
-      files: { ...FILES, maxBytes: 20_000, maxCount: 2 },
-      spool: { directory, memoryBytes: 10 },
-    });
-    const { exchange, body } = client(...more);
-    const answered = guard(exchange);
-    for (const [i, piece] of sent.entries()) {
-      await expect.poll(() => readdir(directory)).toHaveLength(i);
-      body.push(piece);
-    }
-    expect(await answered).toMatchObject({ status });
-    vi.advanceTimersByTime(1999);
-    expect(body.destroyed).toBe(false);
-    vi.advanceTimersByTime(1);
-    expect(body.destroyed).toBe(true);
-    // Before the exchange ends: sending the answer can take long.
-    await expect.poll(() => readdir(directory)).toEqual([]);
-  });
+  ])(
+    'is cut off after 2 s if its client stops sending, and leaves no file: refused %s',
+    async (_why, more, sent, status) => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      onTestFinished(() => void vi.useRealTimers());
+      const directory = await newDirectory();
+      const guard = upload({
+        files: { ...FILES, maxBytes: 20_000, maxCount: 2 },
+        spool: { directory, memoryBytes: 10 },
+      });
+      const { exchange, body } = client(...more);
+      const answered = guard(exchange);
+      for (const [i, piece] of sent.entries()) {
+        await expect.poll(() => readdir(directory)).toHaveLength(i);
+        body.push(piece);
+      }
+      expect(await answered).toMatchObject({ status });
+      vi.advanceTimersByTime(1999);
+      expect(body.destroyed).toBe(false);
+      vi.advanceTimersByTime(1);
+      expect(body.destroyed).toBe(true);
+      // Before the exchange ends: sending the answer can take long.
+      await expect.poll(() => readdir(directory)).toEqual([]);
+    },
+  );
 
   it('is discarded as it arrives, and not cut off at once', async () => {
     const { exchange, body } = client();

@@ -54,11 +54,11 @@ it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(
 
 describe('a spooled file', () => {
   it.each<[string, UploadOptions['files']['maxBytes'], number | undefined, number, boolean]>([
-    ['of exactly memoryBytes', '1mb', JPEG.length, JPEG.length, true],
-    ['of one byte more than memoryBytes', '1mb', JPEG.length - 1, JPEG.length, false],
-    ['of 1 MiB, by default', '2mb', undefined, 1_048_576, true],
-    ['of 1 MiB and one byte, by default', '2mb', undefined, 1_048_577, false],
-  ])('%s is in memory or on disk as configured', async (_what, maxBytes, memoryBytes, size, inMemory) => {
+    ['in memory if it has exactly memoryBytes', '1mb', JPEG.length, JPEG.length, true],
+    ['on disk if it has one byte more than memoryBytes', '1mb', JPEG.length - 1, JPEG.length, false],
+    ['in memory by default if it has 1 MiB', '2mb', undefined, 1_048_576, true],
+    ['on disk by default if it has 1 MiB and one byte', '2mb', undefined, 1_048_577, false],
+  ])('is kept %s', async (_what, maxBytes, memoryBytes, size, inMemory) => {
     const spool = { directory, ...(memoryBytes === undefined ? {} : { memoryBytes }) };
     const body = multipart([filePart(padded(size - JPEG.length))]);
     const { exchange } = await send({ files: { ...FILES, maxBytes }, spool }, body);

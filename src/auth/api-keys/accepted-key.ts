@@ -42,8 +42,8 @@ export function verdictOf(key: AcceptedKey, now: number): Verdict {
 }
 
 /**
- * The keys of a record. No message shows a value of the record, because it may be a key by mistake. `option` is the path of
- * the record, or '' if its members are options themselves.
+ * The keys of a record. No message shows a value of the record, because it may be a key by mistake. `option` is the
+ * path of the record, or '' if its members are options themselves.
  * @throws OptionError
  */
 export function acceptedKeys(factory: string, option: string, record: ApiKeyRecord): readonly AcceptedKey[] {

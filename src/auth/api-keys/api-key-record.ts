@@ -47,8 +47,8 @@ const ADMIN_OPTIONS: OptionNames<AdminApiKeyOptions> = { clientId: true, pepper:
 const MIN_LENGTH = 16;
 
 /**
- * The record of a key that `generateApiKey` did not make. The key may have any visible ASCII characters. To be sent as a
- * bearer token, it may have only letters, digits and `-._~+/`, and must not look like a JWT. For a key of under 16
+ * The record of a key that `generateApiKey` did not make. The key may have any visible ASCII characters. To be sent as
+ * a bearer token, it may have only letters, digits and `-._~+/`, and must not look like a JWT. For a key of under 16
  * characters, the warning `GATEWARDEN_WEAK_API_KEY` is emitted.
  *
  * ```ts

@@ -26,11 +26,13 @@ interface ReadingOptions {
   /** Whether a key is accepted as `Authorization: Bearer`. Default true. */
   readonly bearer?: boolean;
   /**
-   * Without it, a stolen digest does not help to guess a key. At least 32 characters, and the same as when the records were
-   * made. Default none.
+   * A secret that all digests depend on, so that stolen digests alone cannot be used to guess keys. At least 32
+   * characters, and the same as when the records were made. Default none.
    */
   readonly pepper?: string;
-  /** The prefix of generated keys. A token with this prefix and a wrong checksum is refused first. Default `gk_live_`. */
+  /**
+   * The prefix of generated keys. A token with this prefix and a wrong checksum is refused first. Default `gk_live_`.
+   */
   readonly prefix?: string;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
   readonly now?: () => number;
@@ -39,8 +41,9 @@ interface ReadingOptions {
 /** Options of `apiKeys` with a list of records. */
 export interface ApiKeySetOptions extends ReadingOptions {
   /**
-   * Records, or keys in plain text. Keys in plain text all belong to the client `api-key`, and are named `key-1`, `key-2` and
-   * so on by their position. An `undefined` item, of an environment variable that is not set, is an `OptionError`.
+   * Records, or keys in plain text. Keys in plain text all belong to the client `api-key`, and are named `key-1`,
+   * `key-2` and so on by their position. An `undefined` item, of an environment variable that is not set, is an
+   * `OptionError`.
    */
   readonly keys: readonly (string | undefined | ApiKeyRecord)[];
 }
@@ -88,9 +91,10 @@ const STORE_FAILED: Verdict = Object.freeze({ kind: 'unavailable', reason: 'key 
 const UNKNOWN_KEY_BYTES = digestBytes(randomBytes(32).toString('hex'));
 
 /**
- * Authenticates callers that send an API key in `X-API-Key` or as a bearer token. If both are sent, they must be equal. Only
- * digests are held, and one look-up finds a key among any number. A token with the prefix of generated keys and a wrong
- * checksum is refused before anything is hashed or looked up. A bearer token in the form of a JWT is left to the next scheme.
+ * Authenticates callers that send an API key in `X-API-Key` or as a bearer token. If both are sent, they must be equal.
+ * Only digests are held, and one look-up finds a key among any number. A token with the prefix of generated keys and a
+ * wrong checksum is refused before anything is hashed or looked up. A bearer token in the form of a JWT is left to the
+ * next scheme.
  *
  * ```ts
  * const { key, record } = generateApiKey({ clientId: 'acme' }) // send the key to the client, store the record
@@ -98,8 +102,8 @@ const UNKNOWN_KEY_BYTES = digestBytes(randomBytes(32).toString('hex'));
  * guard(authenticate(scheme))
  * scheme.replace(await readRecords())
  * ```
- * @throws OptionError for an empty list, a bad record, or a key or id that is listed twice. The message names the position
- * in the list and never shows a key or a digest.
+ * @throws OptionError for an empty list, a bad record, or a key or id that is listed twice. The message names the
+ * position in the list and never shows a key or a digest.
  */
 export function apiKeys(options: ApiKeySetOptions): ApiKeySet;
 /**
@@ -145,13 +149,13 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
   }
 
   if ('store' in options && options.store !== undefined) {
-    if ('keys' in options) throw new OptionError('gatewarden: apiKeys takes "keys" or "store", not both');
+    if ('keys' in options) throw new OptionError('gatewarden: apiKeys accepts "keys" or "store", not both');
     const { find, invalidate, invalidateAll } = cachedKeyStore(options.store, options, now);
     return { ...scheme(find), invalidate, invalidateAll };
   }
   if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or "store"');
   const storeOnly = Object.keys(LOOKUP_OPTIONS).find((name) => name in options);
-  if (storeOnly !== undefined) throw new OptionError(`gatewarden: apiKeys takes "${storeOnly}" only with "store"`);
+  if (storeOnly !== undefined) throw new OptionError(`gatewarden: apiKeys accepts "${storeOnly}" only with "store"`);
   let keys = keySet(options.keys, digestOf, prefix);
   return {
     ...scheme((digest) => keys.get(digest)),

@@ -7,7 +7,10 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return rest;
 });
 
-/** CRC-32 of the first `length` characters of ASCII text. Node 22.0 and 22.1 do not have `zlib.crc32`, and it is no faster. */
+/**
+ * CRC-32 of the first `length` characters of ASCII text. Node 22.0 and 22.1 do not have `zlib.crc32`, and it is no
+ * faster.
+ */
 export function crc32(text: string, length = text.length): number {
   let crc = -1;
   for (let i = 0; i < length; i++) crc = (TABLE[(crc ^ text.charCodeAt(i)) & 0xff] ?? 0) ^ (crc >>> 8);

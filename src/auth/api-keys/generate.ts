@@ -55,8 +55,8 @@ const GENERATE_OPTIONS: OptionNames<GenerateApiKeyOptions> = {
 const ROTATE_OPTIONS: OptionNames<RotateApiKeyOptions> = { overlap: true, ...NEW_KEY_OPTIONS };
 
 /**
- * Generates a key of 256 random bits, `gk_live_<id><secret><checksum>`, and the record to store, which contains only its
- * digest. The key cannot be recovered from the record.
+ * Generates a key of 256 random bits, `gk_live_<id><secret><checksum>`, and the record to store, which contains only
+ * its digest. The key cannot be recovered from the record.
  *
  * ```ts
  * const { key, record } = generateApiKey({ clientId: 'acme', scopes: ['generate'], limits: { perHour: 100 } })
@@ -84,8 +84,8 @@ export function generateApiKey(options: GenerateApiKeyOptions = {}): GeneratedAp
 }
 
 /**
- * Generates another key for a record. The earlier keys expire after `overlap`, or when they would have expired anyway; keys
- * that have expired are removed. The client, its quota and its usage stay the same.
+ * Generates another key for a record. The earlier keys expire after `overlap`, or when they would have expired anyway;
+ * keys that have expired are removed. The client, its quota and its usage stay the same.
  *
  * ```ts
  * const { key, record } = rotateApiKey(currentRecord, { overlap: '7d' })

@@ -42,8 +42,8 @@ const OPTIONS: OptionNames<DigestApiKeyOptions> = { pepper: true };
 
 /**
  * The digest of a key, as records contain it and `ApiKeyStore.findByDigest` receives it: SHA-256, or HMAC-SHA256 with a
- * pepper, as 64 lower-case hexadecimal digits. A fast hash is enough for keys of 256 random bits. A pepper helps only if
- * keys can be guessed.
+ * pepper, as 64 lower-case hexadecimal digits. A fast hash is enough for keys of 256 random bits. A pepper helps only
+ * if keys can be guessed.
  *
  * ```ts
  * const scheme = apiKeys({ store })

@@ -35,8 +35,8 @@ export function newKeyId(): string {
 }
 
 /**
- * A new key: `<prefix><id><secret><checksum>`. The checksum is the CRC-32 of everything before it. The id is not secret: it
- * names the record for people and in the audit.
+ * A new key: `<prefix><id><secret><checksum>`. The checksum is the CRC-32 of everything before it. The id is not
+ * secret: it names the record for people and in the audit.
  */
 export function newKey(prefix: string, id: string): string {
   const body = prefix + id + randomBase62(SECRET_LENGTH);
@@ -44,8 +44,8 @@ export function newKey(prefix: string, id: string): string {
 }
 
 /**
- * The form of a token, without any look-up: `generated` for a complete key of `newKey`, `broken` for any other token with
- * the prefix, such as a key with a typing error, and `opaque` for a token without the prefix.
+ * The form of a token, without any look-up: `generated` for a complete key of `newKey`, `broken` for any other token
+ * with the prefix, such as a key with a typing error, and `opaque` for a token without the prefix.
  */
 export function keyForm(token: string, prefix: string): 'generated' | 'broken' | 'opaque' {
   if (!token.startsWith(prefix)) return 'opaque';

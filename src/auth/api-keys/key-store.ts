@@ -15,8 +15,8 @@ import type { ApiKeyRecord } from './record.js';
  */
 export interface ApiKeyStore {
   /**
-   * The record that contains this digest, or null or undefined if there is none. Requests that wait for the same digest share
-   * one call. `signal` is aborted at the timeout. If it throws or rejects, the request gets 503.
+   * The record that contains this digest, or null or undefined if there is none. Requests that wait for the same digest
+   * share one call. `signal` is aborted at the timeout. If it throws or rejects, the request gets 503.
    */
   findByDigest(digest: string, signal: AbortSignal): Promise<ApiKeyRecord | null | undefined>;
 }
@@ -32,13 +32,13 @@ export interface CacheOptions {
 /** How `apiKeys` asks its store and caches the answers. */
 export interface ApiKeyLookupOptions {
   /**
-   * Caches records. A key that is disabled without a call to `invalidate` is refused after at most `maxAge`. `false` asks the
-   * store for every request. Default `{ maxEntries: 10_000, maxAge: '30s' }`.
+   * Caches records. A key that is disabled without a call to `invalidate` is refused after at most `maxAge`. `false`
+   * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '30s' }`.
    */
   readonly cache?: CacheOptions | false;
   /**
-   * Caches unknown keys, separately from the records, so that a flood of unknown keys cannot push out records. `false` asks
-   * the store for every request. Default `{ maxEntries: 10_000, maxAge: '5s' }`.
+   * Caches unknown keys, separately from the records, so that a flood of unknown keys cannot push out records. `false`
+   * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '5s' }`.
    */
   readonly missCache?: CacheOptions | false;
   /** How long to wait for the store. Default `'1s'`, at most `'60s'`. */

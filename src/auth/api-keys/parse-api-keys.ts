@@ -18,16 +18,16 @@ const OPTIONS: OptionNames<ParseApiKeysOptions> = { limitName: true, pepper: tru
 const LIMIT = /^[1-9]\d{0,14}$/;
 
 /**
- * Reads API keys from one setting: `key:client:limit` items, separated by commas. White space around an item is ignored. A
- * client may appear twice, with an old and a new key and the same limit; both keys are then in one record. For keys of
- * under 16 characters, the warning `GATEWARDEN_WEAK_API_KEY` is emitted.
+ * Reads API keys from one setting: `key:client:limit` items, separated by commas. White space around an item is
+ * ignored. A client may appear twice, with an old and a new key and the same limit; both keys are then in one record.
+ * For keys of under 16 characters, the warning `GATEWARDEN_WEAK_API_KEY` is emitted.
  *
  * ```ts
  * const keys = parseApiKeys(process.env.API_KEYS) // key1:client1:100,key2:client2:50
  * guard(authenticate(apiKeys({ keys }))) // principal.limits is { perHour: 100 }
  * ```
- * @throws OptionError if the setting is missing or an item is malformed. The message names the item by its index, from 0,
- * and never shows it.
+ * @throws OptionError if the setting is missing or an item is malformed. The message names the item by its index, from
+ * 0, and never shows it.
  */
 export function parseApiKeys(text: string | undefined, options: ParseApiKeysOptions = {}): readonly ApiKeyRecord[] {
   checkOptionNames(FACTORY, options, OPTIONS);
@@ -38,7 +38,7 @@ export function parseApiKeys(text: string | undefined, options: ParseApiKeysOpti
     );
   }
   if (typeof text !== 'string') {
-    throw new OptionError(`gatewarden: ${FACTORY} takes a string of key:client:limit items, separated by commas`);
+    throw new OptionError(`gatewarden: ${FACTORY} accepts a string of key:client:limit items, separated by commas`);
   }
   nonEmptyText(FACTORY, 'limitName', limitName);
   const digestOf = keyDigest(FACTORY, pepper);

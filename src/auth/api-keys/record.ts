@@ -11,9 +11,9 @@ export interface ApiKeyDigest {
 }
 
 /**
- * What a service stores of a client's API keys: plain data for a file or a database, without the keys. A record may have
- * several keys, so that a client can change from one to another while both are valid. Quota, usage and ownership depend on
- * `clientId` only, so rotating a key does not affect them.
+ * What a service stores of a client's API keys: plain data for a file or a database, without the keys. A record may
+ * have several keys, so that a client can change from one to another while both are valid. Quota, usage and ownership
+ * depend on `clientId` only, so rotating a key does not affect them.
  *
  * ```ts
  * const record: ApiKeyRecord = { id: 'acme-1', clientId: 'acme', digests: [{ digest: digestApiKey(key) }] }

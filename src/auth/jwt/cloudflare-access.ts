@@ -50,7 +50,8 @@ export function cloudflareAccess(options: CloudflareAccessOptions): Authenticato
   checkOptionNames(FACTORY, options, OPTIONS);
   const { audience, jwks = {}, now } = options;
   const origin = `https://${teamName(options.teamDomain)}${SUFFIX}`;
-  if (audience === undefined) throw new OptionError(`gatewarden: ${FACTORY} "audience" must be given`);
+  if (audience === undefined)
+    throw new OptionError(`gatewarden: ${FACTORY} "audience" must be given; use the AUD tag of the Access application`);
   const certsUrl = jwksUrl(FACTORY, 'certsUrl', options.certsUrl ?? `${origin}/cdn-cgi/access/certs`);
   return jwtAuthenticator(
     FACTORY,

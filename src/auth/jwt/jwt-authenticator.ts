@@ -61,9 +61,11 @@ export function jwtAuthenticator(
     const { header, claims } = decoded;
     let keyValidUntil: number;
     try {
-      const found = await keyOf(header as unknown as JWTHeaderParameters, (error) => exchange.fault(error));
-      keyValidUntil = found.validUntil;
-      await jwtVerify(token, found.key, { ...checks, currentDate: new Date(now()) });
+      const { key, validUntil } = await keyOf(header as unknown as JWTHeaderParameters, (error) =>
+        exchange.fault(error),
+      );
+      keyValidUntil = validUntil;
+      await jwtVerify(token, key, { ...checks, currentDate: new Date(now()) });
     } catch (error) {
       return failure(error);
     }

@@ -53,9 +53,9 @@ const MIN_RSA_BITS = 2048;
  * @throws OptionError
  */
 export function checkAlgorithms(factory: string, algorithms: unknown): readonly JwtAlgorithm[] {
-  const known = Object.keys(KINDS);
-  if (!Array.isArray(algorithms) || algorithms.length === 0 || !algorithms.every((name) => known.includes(name))) {
-    throw badOption(factory, 'algorithms', `must list one or more of ${known.join(', ')}`, algorithms);
+  const names = Object.keys(KINDS);
+  if (!Array.isArray(algorithms) || algorithms.length === 0 || !algorithms.every((name) => names.includes(name))) {
+    throw badOption(factory, 'algorithms', `must list one or more of ${names.join(', ')}`, algorithms);
   }
   const list = [...(algorithms as JwtAlgorithm[])];
   if (new Set(list.map((name) => KINDS[name].family)).size > 1) {

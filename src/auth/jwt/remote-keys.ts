@@ -73,12 +73,12 @@ export class RemoteKeys {
    * @throws UnknownKey, KeysUnavailable
    */
   async find(header: JWTHeaderParameters, report: Report): ReturnType<LocalKeys> {
-    const found = await lookUp(await this.#current(report), header, report);
-    if (found !== undefined) return found;
+    const key = await lookUp(await this.#current(report), header, report);
+    if (key !== undefined) return key;
     if (this.#isWithin(this.#cooldown, this.#fetchedAt)) throw new UnknownKey();
-    const foundAfterFetch = await lookUp(await this.#fetch(report), header, report);
-    if (foundAfterFetch === undefined) throw new UnknownKey();
-    return foundAfterFetch;
+    const keyAfterFetch = await lookUp(await this.#fetch(report), header, report);
+    if (keyAfterFetch === undefined) throw new UnknownKey();
+    return keyAfterFetch;
   }
 
   #current(report: Report): LocalKeys | Promise<LocalKeys> {

@@ -79,8 +79,8 @@ function keysById(
     byId.set(kid, { key: importKey(factory, `${option}.key`, entry.key, algorithms, 'verify'), validUntil });
   });
   return async ({ kid }) => {
-    const found = kid === undefined ? undefined : byId.get(kid);
-    if (found === undefined || !(now() < found.validUntil)) throw new UnknownKey();
-    return found;
+    const key = kid === undefined ? undefined : byId.get(kid);
+    if (key === undefined || !(now() < key.validUntil)) throw new UnknownKey();
+    return key;
   };
 }

@@ -37,9 +37,10 @@ const MAX_TIMEOUT = 60_000;
 const CLOCK_SLACK = 60_000;
 
 /**
- * Remembers used nonces in Redis, for several processes: one `SET ... NX` for each key, which Redis expires. If Redis has no
- * memory left for a key, the answer is `full`. A server whose `maxmemory-policy` evicts keys can forget a used nonce; the
- * warning `GATEWARDEN_EVICTION_RISK` reports it once. A server that fails over before its replica has the key can, too.
+ * Remembers used nonces in Redis, for several processes: one `SET ... NX` for each key, which Redis expires. If Redis
+ * has no memory left for a key, the answer is `full`. A server whose `maxmemory-policy` evicts keys can forget a used
+ * nonce; the warning `GATEWARDEN_EVICTION_RISK` reports it once. A server that fails over before its replica has the
+ * key can, too.
  *
  * ```ts
  * signedRequest({ keys, replayStore: redisReplayStore({ client: new Redis(process.env.REDIS_URL) }) })

@@ -5,8 +5,8 @@ import type { Remembered, ReplayStore } from './replay-store.js';
 /** Options of `memoryReplayStore`. */
 export interface MemoryReplayStoreOptions {
   /**
-   * The largest number of keys held at a time, about 200 bytes each. A request with an exact timestamp uses one entry for
-   * the length of `tolerance`. Default 100,000, at most 10,000,000.
+   * The largest number of keys held at a time, about 200 bytes each. A request with an exact timestamp uses one entry
+   * for the length of `tolerance`. Default 100,000, at most 10,000,000.
    */
   readonly maxEntries?: number;
   /**
@@ -32,10 +32,10 @@ const OPTIONS: OptionNames<MemoryReplayStoreOptions> = { maxEntries: true, now: 
 const REMOVED_PER_CALL = 2;
 
 /**
- * Remembers used nonces in this process. It is bounded and needs no timer. A key is never dropped before it expires: while
- * the store is full, new keys are answered with `full`. Use it for one process only, because processes do not share it.
- * After a restart, requests that were signed before the start are refused with 503, so that none passes twice. Clients
- * whose clock is slow are refused for as long as it is behind.
+ * Remembers used nonces in this process. It is bounded and needs no timer. A key is never dropped before it expires:
+ * while the store is full, new keys are answered with `full`. Use it for one process only, because processes do not
+ * share it. After a restart, requests that were signed before the start are refused with 503, so that none passes
+ * twice. Clients whose clock is slow are refused for as long as it is behind.
  *
  * ```ts
  * signedRequest({ keys, replayStore: memoryReplayStore() })

@@ -1,15 +1,16 @@
 /**
  * A replay store's answer to `remember`.
  * - `new`: the key was unknown, and is remembered now.
- * - `seen`: the key is known, or may have been: its time is over, so it cannot be told from a forgotten one.
+ * - `seen`: the key is known, or may have been: its time is over, so it may have been forgotten.
  * - `full`: there is no room. The key is not remembered.
  */
 export type Remembered = 'new' | 'seen' | 'full';
 
 /**
- * Remembers keys that must not be used twice. Of any number of `remember` calls with one key, from any process, exactly one
- * returns `new`. A key is kept at least until `until`, in epoch milliseconds, and is never dropped earlier to make room. A
- * store that cannot be sure must not return `new`: it throws, rejects, or returns `full`, and the request gets 503.
+ * Remembers keys that must not be used twice. Of any number of `remember` calls with one key, from any process, exactly
+ * one returns `new`. A key is kept at least until `until`, in epoch milliseconds, and is never dropped earlier to make
+ * room. A store that cannot be sure must not return `new`: it throws, rejects, or returns `full`, and the request gets
+ * 503.
  *
  * ```ts
  * const store: ReplayStore = {
@@ -19,8 +20,8 @@ export type Remembered = 'new' | 'seen' | 'full';
  */
 export interface ReplayStore {
   /**
-   * The time from which on the store remembers, in epoch milliseconds, for a store that a restart empties. A request that was
-   * signed before may have been used already, and is refused with 503.
+   * The time from which on the store remembers, in epoch milliseconds, for a store that a restart empties. A request
+   * that was signed before may have been used already, and is refused with 503.
    */
   readonly since?: number;
   /**

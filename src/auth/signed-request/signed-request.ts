@@ -16,8 +16,8 @@ export interface SignedRequestOptions {
   /** All accepted keys: the current ones, and earlier ones until all clients have the new ones. */
   readonly keys: readonly SigningKeyEntry[];
   /**
-   * The largest difference between `X-Timestamp` and this server's clock, in either direction, inclusive. A signature can be
-   * used once within it. Default `'5m'`, at most `'24h'`.
+   * The largest difference between `X-Timestamp` and this server's clock, in either direction, inclusive. A signature
+   * can be used once within it. Default `'5m'`, at most `'24h'`.
    */
   readonly tolerance?: Duration;
   /** Remembers used nonces: `memoryReplayStore()` for one process, `redisReplayStore()` for several. */
@@ -25,9 +25,9 @@ export interface SignedRequestOptions {
   /** The largest body that is read. It is held in memory. Default `'1mb'`, at most `'1gb'`. */
   readonly maxBytes?: Size;
   /**
-   * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it if a proxy rewrites `Host`, or if
-   * several services accept the same key: a request to one of them is then refused by the others, even with a forged
-   * `Host`. Default the request's own `Host`.
+   * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it if a proxy rewrites `Host`,
+   * or if several services accept the same key: a request to one of them is then refused by the others, even with a
+   * forged `Host`. Default the request's own `Host`.
    */
   readonly authority?: string;
   /** How long to wait for the replay store. Default `'1s'`, at most `'60s'`. */
@@ -57,7 +57,8 @@ const UNKNOWN = invalid('unknown');
 
 /**
  * Authenticates callers that sign the request with a shared secret. A signed request cannot be changed, and can be used
- * once. The signature is HMAC-SHA256, in hexadecimal, over these eight lines, joined by line feeds, without one at the end:
+ * once. The signature is HMAC-SHA256, in hexadecimal, over these eight lines, joined by line feeds, without one at the
+ * end:
  *
  * ```text
  * gatewarden-hmac-sha256-v1
@@ -70,10 +71,10 @@ const UNKNOWN = invalid('unknown');
  * sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:    Content-Digest (RFC 9530); without a body, of no bytes
  * ```
  * The client sends it as `X-Signature`, with `X-Timestamp`, `X-Nonce`, `X-Key-Id` and, if there is a body,
- * `Content-Digest`. `signRequest` makes these headers. Put this guard before any body parser: it reads the body, only if
- * the signature is valid, and parsers can still read it afterwards. A body over `maxBytes` is refused with 413. Nonces are
- * remembered until their timestamp is too old. If the replay store is full or does not answer, the request is refused with
- * 503. A client that tries again must sign again.
+ * `Content-Digest`. `signRequest` makes these headers. Put this guard before any body parser: it reads the body, only
+ * if the signature is valid, and parsers can still read it afterwards. A body over `maxBytes` is refused with 413.
+ * Nonces are remembered until their timestamp is too old. If the replay store is full or does not answer, the request
+ * is refused with 503. A client that tries again must sign again.
  *
  * ```ts
  * authenticate(signedRequest({
@@ -81,8 +82,8 @@ const UNKNOWN = invalid('unknown');
  *   replayStore: memoryReplayStore(),
  * }))
  * ```
- * @throws OptionError if there is no key, a secret is not set or has under 32 characters, or an id or a secret is listed
- * twice. The message names the position in the list and never shows the secret.
+ * @throws OptionError if there is no key, a secret is not set or has under 32 characters, or an id or a secret is
+ * listed twice. The message names the position in the list and never shows the secret.
  */
 export function signedRequest(options: SignedRequestOptions): Authenticator {
   checkOptionNames(FACTORY, options, OPTIONS);

@@ -18,8 +18,8 @@ export interface SigningKeyEntry {
   /** The client sends it as `X-Key-Id`. Up to 64 letters, digits, `.`, `_` or `-`. Also `principal.credentialId`. */
   readonly id: string;
   /**
-   * The secret that the client also has: at least 32 characters. Its UTF-8 bytes are the HMAC key. An `undefined` value, of
-   * an environment variable that is not set, is an `OptionError`.
+   * The secret that the client also has: at least 32 characters. Its UTF-8 bytes are the HMAC key. An `undefined`
+   * value, of an environment variable that is not set, is an `OptionError`.
    */
   readonly secret: string | undefined;
   /** `principal.id`. Give an old and a new key of one client the same value. Default the key's `id`. */
@@ -58,7 +58,7 @@ const ENTRY_MEMBERS: OptionNames<SigningKeyEntry> = {
 /** @throws OptionError */
 export function signingKeys(entries: readonly SigningKeyEntry[]): SigningKeys {
   if (!Array.isArray(entries) || entries.length === 0) {
-    throw badSecret(FACTORY, 'keys', 'must be a list of at least one key');
+    throw badSecret(FACTORY, 'keys', 'must be a list of at least one key, { id, secret }');
   }
   const keys = new Map<string, AcceptedKey>();
   const secrets = new Set<string>();

@@ -23,7 +23,7 @@ export class EntrySlab {
   #next = 0;
 
   /** Allocates a block of 2 ** sizeClass entries. Their content is undefined. */
-  take(sizeClass: number): number {
+  allocate(sizeClass: number): number {
     const reused = this.#free[sizeClass] as number;
     if (reused !== NONE) {
       this.#free[sizeClass] = this.units(reused) - 1;
@@ -33,7 +33,7 @@ export class EntrySlab {
     // Blocks start at multiples of their size. What is skipped becomes free blocks of smaller sizes.
     while ((this.#next & (size - 1)) !== 0) {
       const skipped = 31 - Math.clz32(this.#next & -this.#next);
-      this.give(this.#next, skipped);
+      this.release(this.#next, skipped);
       this.#next += 1 << skipped;
     }
     if (this.#next >> CHUNK_BITS >= this.#times.length) {
@@ -45,8 +45,8 @@ export class EntrySlab {
     return block;
   }
 
-  /** Returns a block of 2 ** sizeClass entries. */
-  give(block: number, sizeClass: number): void {
+  /** Frees a block of 2 ** sizeClass entries. */
+  release(block: number, sizeClass: number): void {
     this.write(block, 0, (this.#free[sizeClass] as number) + 1);
     this.#free[sizeClass] = block;
   }

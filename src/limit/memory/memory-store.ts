@@ -4,6 +4,7 @@ import type { QuotaPolicy } from '../policy.js';
 import type { Decision, LimitStore, Receipt, Violation } from '../store.js';
 import { CounterTable } from './counter-table.js';
 import { CHARGE_LENGTH, MemoryAdmission } from './memory-admission.js';
+import type { WindowRings } from './window-rings.js';
 
 /** Options of `memoryStore`. */
 export interface MemoryStoreOptions {
@@ -52,10 +53,12 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 
 class MemoryStoreImplementation implements MemoryStore {
   readonly #table: CounterTable;
+  readonly #rings: WindowRings;
   readonly #now: () => number;
 
   constructor(table: CounterTable, now: () => number) {
     this.#table = table;
+    this.#rings = table.rings;
     this.#now = now;
   }
 
@@ -112,7 +115,7 @@ class MemoryStoreImplementation implements MemoryStore {
       const slot = charges[i * CHARGE_LENGTH] as number;
       const time = charges[i * CHARGE_LENGTH + 2] as number;
       if (table.generation(slot) !== charges[i * CHARGE_LENGTH + 1]) continue;
-      if (policies[i]?.kind === 'sliding-window') table.rings.correct(slot, time, delta);
+      if (policies[i]?.kind === 'sliding-window') this.#rings.correct(slot, time, delta);
       else if (table.time(slot) === time) table.addToDay(slot, delta);
     }
   }
@@ -159,7 +162,7 @@ class MemoryStoreImplementation implements MemoryStore {
     if (table.hasOverflow(number)) {
       const overflow = table.overflow(number);
       if (this.#used(policy, overflow, now) > 0) {
-        if (policy.kind === 'sliding-window') table.rings.copy(slot, overflow);
+        if (policy.kind === 'sliding-window') this.#rings.copy(slot, overflow);
         else {
           table.startDay(slot, table.time(overflow));
           table.addToDay(slot, table.total(overflow));
@@ -171,7 +174,7 @@ class MemoryStoreImplementation implements MemoryStore {
 
   /** Units in use now, after forgetting those that have left the window or the day. */
   #used(policy: QuotaPolicy, slot: number, now: number): number {
-    if (policy.kind === 'sliding-window') this.#table.rings.evict(slot, now - policy.window);
+    if (policy.kind === 'sliding-window') this.#rings.evict(slot, now - policy.window);
     else if (now >= this.#table.time(slot)) this.#table.startDay(slot, policy.dayOf(now).end);
     return this.#table.total(slot);
   }
@@ -185,7 +188,7 @@ class MemoryStoreImplementation implements MemoryStore {
       const slot = slots[i] as number;
       if (policy.kind === 'sliding-window') {
         // Rounded up, so that a unit is forgotten late and never early.
-        const time = table.rings.push(slot, Math.ceil(now / policy.granule) * policy.granule, units);
+        const time = this.#rings.push(slot, Math.ceil(now / policy.granule) * policy.granule, units);
         charges.push(slot, table.generation(slot), time);
       } else {
         table.addToDay(slot, units);
@@ -215,7 +218,7 @@ class MemoryStoreImplementation implements MemoryStore {
   #retryAt(policy: QuotaPolicy, slot: number, units: number): number | null {
     if (units > policy.limit) return null;
     if (policy.kind === 'daily-quota') return this.#table.time(slot);
-    const time = this.#table.rings.timeOfUnits(slot, this.#table.total(slot) + units - policy.limit);
+    const time = this.#rings.timeOfUnits(slot, this.#table.total(slot) + units - policy.limit);
     return time === undefined ? null : time + policy.window;
   }
 
@@ -230,7 +233,7 @@ class MemoryStoreImplementation implements MemoryStore {
     if (slot === NONE) return now;
     // A correction may have raised the use above the limit. Then several units must leave before one is available.
     const over = this.#table.total(slot) - policy.limit;
-    const time = over < 1 ? this.#table.rings.oldestTime(slot) : this.#table.rings.timeOfUnits(slot, over + 1);
+    const time = over < 1 ? this.#rings.oldestTime(slot) : this.#rings.timeOfUnits(slot, over + 1);
     return time === undefined ? now : time + policy.window;
   }
 }

@@ -13,7 +13,7 @@ export class WindowRings {
   readonly #total: Float64Array;
   /** The time of the newest entry of a slot. Shared with the counter table. */
   readonly #newestTime: Float64Array;
-  /** The time of the oldest entry, kept here so that most admissions read no entry. */
+  /** The time of the oldest entry, held here so that most admissions read no entry. */
   readonly #oldestTime: Float64Array;
   readonly #block: Int32Array;
   readonly #sizeClass: Int8Array;
@@ -38,10 +38,10 @@ export class WindowRings {
     this.#count[slot] = 0;
   }
 
-  /** Returns the ring's block to the slab. */
+  /** Frees the ring's block. */
   release(slot: number): void {
     const sizeClass = this.#sizeClass[slot] as number;
-    if (sizeClass !== NO_BLOCK) this.#slab.give(this.#block[slot] as number, sizeClass);
+    if (sizeClass !== NO_BLOCK) this.#slab.release(this.#block[slot] as number, sizeClass);
   }
 
   /** Removes the entries whose time is `time` or earlier. */
@@ -75,7 +75,7 @@ export class WindowRings {
     if (count === 0) {
       if (this.#sizeClass[slot] === NO_BLOCK) {
         this.#sizeClass[slot] = 0;
-        this.#block[slot] = this.#slab.take(0);
+        this.#block[slot] = this.#slab.allocate(0);
       }
       this.#oldestTime[slot] = time;
     } else {
@@ -155,7 +155,7 @@ export class WindowRings {
     if (remaining < count) return;
     if (sizeClass === MAX_SIZE_CLASS)
       throw new RangeError('gatewarden: a window holds more entries than its limit allows');
-    const block = this.#slab.take(sizeClass + 1);
+    const block = this.#slab.allocate(sizeClass + 1);
     for (let i = 0; i < count; i++) {
       const entry = this.#entry(slot, i);
       this.#slab.write(block + i, this.#slab.time(entry), this.#slab.units(entry));

@@ -1,5 +1,5 @@
 /**
- * The part of an ioredis client, version 5 or 6, that the store uses: a `Redis` or a `Cluster`. The service makes,
+ * The part of an ioredis client, version 5 or 6, that the store uses: a `Redis` or a `Cluster`. The service creates,
  * connects and closes it, and chooses its options.
  */
 export interface RedisClient {

@@ -6,7 +6,7 @@ const DAY = 0;
 const NARROW = 1;
 const WIDE = 2;
 
-/** The longest window, in milliseconds, with narrow entries: half of their 32 bits, since the oldest may have expired. */
+/** The longest window, in milliseconds, with narrow entries: half of their 32 bits, as the oldest may have expired. */
 const MAX_NARROW_WINDOW = 2 ** 31;
 
 /** The Redis key that holds all counters of a partition key. One key is one value, and one slot of a Cluster. */
@@ -37,8 +37,8 @@ export function tagOf(policy: QuotaPolicy): Buffer {
 }
 
 /**
- * A policy as the script reads it: tag, kind, limit, then start and end of the day, or window and granule. `now` decides
- * which day it is.
+ * A policy as the script reads it: tag, kind, limit, then start and end of the day, or window and granule. `now`
+ * decides which day it is.
  */
 export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
   const packed = Buffer.alloc(TAG_BYTES + 21);

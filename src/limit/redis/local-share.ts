@@ -24,9 +24,9 @@ const MAX_SEEN = 100_000;
 const MAX_UNREPORTED = 10_000;
 
 /**
- * Counts in this process while Redis is away. Each limit is divided by the number of instances, after the units that Redis
- * last reported as used were subtracted. If Redis has reported nothing, the share is at least one unit. What was admitted
- * is charged in Redis when it is back.
+ * Counts in this process while Redis is away. From each limit, the units that Redis last reported as used are
+ * subtracted, and the rest is divided by the number of instances. If Redis has reported nothing, the share is at least
+ * one unit. What was admitted is charged in Redis when it is back.
  */
 export class LocalShare {
   readonly #instances: number;

@@ -9,15 +9,15 @@ export interface Charged {
   /** When more units become free, in epoch milliseconds. */
   readonly resetAt: number;
   /**
-   * Admitted: the time of the entry, or the end of the day, that holds the charge. Refused: when this policy would admit the
-   * request, 0 if it would now, -1 if it never will.
+   * Admitted: the time of the entry, or the end of the day, that holds the charge. Refused: when this policy would
+   * admit the request, 0 if it would now, -1 if it never will.
    */
   readonly time: number;
   /** How often the counter was reset. A correction of an earlier generation changes nothing. */
   readonly generation: number;
 }
 
-/** How one operation ended. All but `refused` and `admitted` are failures. */
+/** How an operation ended. All but `refused` and `admitted` are failures. */
 export type Status = 'refused' | 'admitted' | 'other-day' | 'wrong-type' | 'foreign' | 'failed';
 
 /** The script's answer to one operation. */
@@ -80,7 +80,7 @@ export function operationFailure(keys: readonly string[], status: Exclude<Status
 
 const NOTHING: readonly Charged[] = Object.freeze([]);
 
-/** Charges all policies, or none if one refuses. `force` charges beyond the limit too: the units were admitted elsewhere. */
+/** Charges all policies, or none if one refuses. `force` charges beyond the limit, for units admitted elsewhere. */
 export function admission(
   policies: readonly QuotaPolicy[],
   keys: readonly string[],

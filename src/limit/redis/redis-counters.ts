@@ -31,14 +31,14 @@ export type RedisDecision =
       readonly violations: readonly Violation[];
     };
 
-/** The policies and keys of a request that are in one slot, and where they come in the request. */
+/** The policies and keys of a request that are in one slot, and their places in the request. */
 interface SlotPart {
   readonly places: readonly number[];
   readonly policies: readonly QuotaPolicy[];
   readonly keys: readonly string[];
 }
 
-/** The counters of a request in Redis. In a Cluster its keys may be in several slots, which are asked one after another. */
+/** The counters of requests in Redis. In a Cluster, keys in several slots are charged one slot after another. */
 export class RedisCounters {
   readonly #slotOf: (key: string) => number;
   readonly #batcher: OperationBatcher;
@@ -104,7 +104,7 @@ export class RedisCounters {
     for (const part of this.#partsOf(policies, keys)) await this.#run(reset(part.policies, part.keys));
   }
 
-  /** Adds `delta` units to charges. Resolves when it has taken effect, or is postponed because Redis does not answer. */
+  /** Adds `delta` units to charges. Resolves when Redis has done so, or when it is postponed because of an outage. */
   async correct(charges: readonly SlotCharges[], delta: number): Promise<void> {
     if (delta === 0) return;
     await Promise.all(

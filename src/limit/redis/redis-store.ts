@@ -29,9 +29,10 @@ export interface RedisStore extends LimitStore {
 }
 
 /**
- * Counts in Redis, for several processes. It decides exactly as `memoryStore` does, by the clock of the Redis server. All
- * policies of a request are charged in one script, atomically, and all requests of one turn of the event loop share one
- * round trip. In a Cluster, keys in several slots are charged one after another, and given back if a later slot refuses.
+ * Counts in Redis, for several processes. It decides exactly as `memoryStore` does, by the clock of the Redis server.
+ * All policies of a request are charged in one script, atomically, and all requests of one turn of the event loop share
+ * one round trip. In a Cluster, keys in several slots are charged one slot after another. If a later slot refuses, the
+ * earlier charges are given back.
  *
  * ```ts
  * const store = redisStore({ client: new Redis(process.env.REDIS_URL) })

@@ -15,8 +15,8 @@ interface CachedRefusal {
 const MAX_ENTRIES = 10_000;
 
 /**
- * Refusals that are still valid. Until the earliest time at which the request could pass, Redis need not be asked again.
- * Units that another process gives back are seen after `maxAge` at the latest; those of this process at once.
+ * Refusals that are still valid. Until the earliest time at which the request could pass, Redis need not be asked
+ * again. Units that another process gives back are seen after `maxAge` at the latest; those of this process at once.
  */
 export class RefusalCache {
   readonly #maxAge: number;

@@ -82,7 +82,7 @@ export class ScriptClient {
     });
   }
 
-  /** Sends a call. Rejects with a `StoreError` if there is no answer within the timeout, or if the call came too late. */
+  /** Sends a call. Rejects with a `StoreError` if no answer comes within the timeout, or the call arrived too late. */
   async send(call: ScriptCall, onLate?: LateAnswers): Promise<readonly Answer[]> {
     const { timeout, onSuccess, onFailure } = this.#options;
     const reply = this.#evaluate(call);

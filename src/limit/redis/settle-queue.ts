@@ -26,8 +26,8 @@ interface Batch {
 }
 
 /**
- * Corrects charges exactly once, even if a reply is lost. The corrections of one turn of the event loop go out in one call
- * (in a Cluster in one for each slot) with a marker of its own, and the same call is sent again until it is answered.
+ * Corrects charges exactly once, even if a reply is lost. The corrections of one turn of the event loop go out in one
+ * call (in a Cluster in one for each slot) with a marker of its own. The same call is sent again until it is answered.
  */
 export class SettleQueue {
   readonly #script: ScriptClient;

@@ -7,11 +7,12 @@ import type { Guard } from '../../../src/core/guard.js';
 import { sequence } from '../../../src/core/sequence.js';
 import { audit } from '../../../src/observe/audit.js';
 import { ask } from '../../exchange-fixture.js';
+import { titleOf } from '../bearer-cases.js';
 import { API_KEY_CASES, type ApiKeyCase, RECORDS, SECRETS } from './api-key-cases.js';
 import { expectNothingOf, NOW, RecordStore, wire } from './key-fixture.js';
 
 const computed = vi.hoisted(() => ({ digests: 0, comparisons: 0 }));
-// The real ones, counted.
+// Counts the calls of the real functions.
 vi.mock('node:crypto', async (original) => {
   const crypto = await original<typeof import('node:crypto')>();
   return {
@@ -27,14 +28,14 @@ vi.mock('node:crypto', async (original) => {
   };
 });
 
-interface Attacked {
+interface ServiceUnderTest {
   readonly scheme: Authenticator;
-  /** How often the store was asked; where there is none, each digest is one look-up. */
+  /** How often the store was asked; without a store, each digest is one look-up. */
   readonly lookups: () => number;
 }
 
 const now = () => NOW;
-const ways: readonly (readonly [way: string, attacked: () => Attacked])[] = [
+const services: readonly (readonly [source: string, service: () => ServiceUnderTest])[] = [
   ['a set', () => ({ scheme: apiKeys({ keys: RECORDS, now }), lookups: () => computed.digests })],
   [
     'a store',
@@ -45,7 +46,7 @@ const ways: readonly (readonly [way: string, attacked: () => Attacked])[] = [
   ],
 ];
 
-/** A guard with an audit before it, and a listener. */
+/** A guard with an audit and a listener before it. */
 function audited(scheme: Authenticator) {
   const records: unknown[] = [];
   const decisions: Omit<AuthenticationDecision, 'token'>[] = [];
@@ -57,13 +58,13 @@ function audited(scheme: Authenticator) {
   return { guard, records, decisions };
 }
 
-describe.each(ways)('keys of %s, attacked by', (_way, attacked) => {
-  it.each(API_KEY_CASES.map((attack) => [attack.what, attack] as const))('%s', async (_what, attack) => {
-    const { scheme, lookups } = attacked();
+describe.each(services)('apiKeys with %s', (_source, service) => {
+  it.each(API_KEY_CASES.map((testCase) => [titleOf(testCase), testCase] as const))('%s', async (_title, testCase) => {
+    const { scheme, lookups } = service();
     const { guard, records, decisions } = audited(scheme);
     computed.digests = 0;
     computed.comparisons = 0;
-    const answer = await ask(guard, { headers: attack.headers, url: attack.url ?? '/' });
+    const answer = await ask(guard, { headers: testCase.headers, url: testCase.url ?? '/' });
 
     expect({
       status: answer.passed ? 200 : answer.status,
@@ -75,51 +76,51 @@ describe.each(ways)('keys of %s, attacked by', (_way, attacked) => {
       decisions: decisions.map(({ reason, clientId }) => ({ reason, clientId })),
       faults: answer.faults,
     }).toEqual({
-      status: attack.status,
-      challenge: attack.challenge === undefined ? undefined : `Bearer realm="api"${attack.challenge}`,
-      digests: attack.lookups,
-      comparisons: attack.lookups,
-      lookups: attack.lookups,
-      clientId: attack.status === 200 ? attack.clientId : undefined,
-      decisions: [{ reason: attack.reason, clientId: attack.clientId }],
+      status: testCase.status,
+      challenge: testCase.challenge === undefined ? undefined : `Bearer realm="api"${testCase.challenge}`,
+      digests: testCase.lookups,
+      comparisons: testCase.lookups,
+      lookups: testCase.lookups,
+      clientId: testCase.status === 200 ? testCase.clientId : undefined,
+      decisions: [{ reason: testCase.reason, clientId: testCase.clientId }],
       faults: [],
     });
     for (const secret of SECRETS) expectNothingOf(secret, JSON.stringify([records, decisions, wire(answer)]));
   });
 
   it.each([[', error="invalid_token"' as const], [', error="invalid_request"' as const]])(
-    'all of %s get the same answer to the byte',
+    'answers every refusal with %s by the same bytes',
     async (challenge) => {
-      const { scheme } = attacked();
+      const { scheme } = service();
       const answers = new Set<string>();
-      for (const attack of ofChallenge(challenge)) {
-        answers.add(wire(await ask(authenticate(scheme), { headers: attack.headers })));
+      for (const { headers } of casesWith(challenge)) {
+        answers.add(wire(await ask(authenticate(scheme), { headers })));
       }
       expect(answers.size).toBe(1);
     },
   );
 });
 
-function ofChallenge(challenge: ApiKeyCase['challenge']): readonly ApiKeyCase[] {
-  const attacks = API_KEY_CASES.filter((attack) => attack.challenge === challenge);
-  expect(attacks.length).toBeGreaterThan(10);
-  return attacks;
+function casesWith(challenge: ApiKeyCase['challenge']): readonly ApiKeyCase[] {
+  const cases = API_KEY_CASES.filter((testCase) => testCase.challenge === challenge);
+  expect(cases.length).toBeGreaterThan(10);
+  return cases;
 }
 
-describe('one digest, one look-up and one comparison', () => {
+describe('a request', () => {
   const key = 'a-c4n4ry-key-that-is-known';
   const many = (count: number): ApiKeySetOptions['keys'] => [
     key,
     ...Array.from({ length: count - 1 }, (_, i) => `another-key-of-many-${i}`),
   ];
 
-  it.each([1, 10, 1000])('are all that a request costs among %i keys', async (count) => {
+  it.each([1, 10, 1000])('costs one digest, one look-up and one comparison among %i keys', async (count) => {
     const scheme = apiKeys({ keys: many(count) });
     const get = vi.spyOn(Map.prototype, 'get');
     try {
       for (const [token, kind] of [
         [key, 'authenticated'],
-        ['a-key-that-nobody-has', 'invalid'],
+        ['a-key-that-is-unknown', 'invalid'],
       ] as const) {
         Object.assign(computed, { digests: 0, comparisons: 0 });
         get.mockClear();

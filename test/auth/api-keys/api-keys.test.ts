@@ -13,16 +13,16 @@ import { bearer, expectNothingOf, header, NOW, optionError, RecordStore } from '
 const KEY = 'Zk9-c4n4ry-legacy-key-0123';
 const keys = [KEY];
 
-describe('where keys are looked for', () => {
+describe('the header of keys', () => {
   it.each<readonly [what: string, options: object, headers: readonly HeaderLine[], status: number | undefined]>([
-    ['a header of another name', { header: 'X-Service-Key' }, [['x-service-key', KEY]], undefined],
-    ['and not in the ordinary one then', { header: 'X-Service-Key' }, [header(KEY)], 401],
-    ['only bearer tokens', { header: false }, [bearer(KEY)], undefined],
-    ['only bearer tokens, whatever stands in X-API-Key', { header: false }, [bearer(KEY), header('x')], undefined],
-    ['only bearer tokens, not X-API-Key', { header: false }, [header(KEY)], 401],
-    ['only the header', { bearer: false }, [header(KEY)], undefined],
-    ['only the header, whatever the bearer token', { bearer: false }, [header(KEY), bearer('x')], undefined],
-    ['only the header, not bearer tokens', { bearer: false }, [bearer(KEY)], 401],
+    ['may have another name', { header: 'X-Service-Key' }, [['x-service-key', KEY]], undefined],
+    ['is not X-API-Key if it has another name', { header: 'X-Service-Key' }, [header(KEY)], 401],
+    ['may be false, for bearer tokens only', { header: false }, [bearer(KEY)], undefined],
+    ['is not read if it is false', { header: false }, [bearer(KEY), header('x')], undefined],
+    ['carries no keys if it is false', { header: false }, [header(KEY)], 401],
+    ['may be the only place for keys', { bearer: false }, [header(KEY)], undefined],
+    ['is read without the bearer token if bearer is false', { bearer: false }, [header(KEY), bearer('x')], undefined],
+    ['is required if bearer is false', { bearer: false }, [bearer(KEY)], 401],
   ])('%s', async (_what, options, headers, status) => {
     expect((await ask(authenticate(apiKeys({ keys, ...options })), { headers })).status).toBe(status);
   });
@@ -32,16 +32,16 @@ describe('where keys are looked for', () => {
     [{ header: false }, 'Bearer realm="api"'],
     [{ bearer: false }, 'X-API-Key realm="api"'],
     [{ bearer: false, header: 'X-Service-Key' }, 'X-Service-Key realm="api"'],
-  ])('is what the challenge says: %j', async (options, challenge) => {
+  ])('determines the challenge: %j', async (options, challenge) => {
     const answer = await ask(authenticate(apiKeys({ keys, ...options })));
     expect(answer.replyHeaders).toEqual({ 'WWW-Authenticate': challenge });
   });
 });
 
-describe('beside a scheme of signed tokens', () => {
+describe('apiKeys next to a scheme of JWTs', () => {
   const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl';
-  /** Stands for `jwt`: what matters here is which tokens come to it. */
-  function tokens(): { scheme: Authenticator; seen: string[] } {
+  /** In place of `jwt`: it records the tokens that it gets. */
+  function jwtScheme(): { scheme: Authenticator; seen: string[] } {
     const seen: string[] = [];
     const principal = { id: 'user', scheme: 'jwt', scopes: [], credentialId: 'k' };
     return {
@@ -61,19 +61,19 @@ describe('beside a scheme of signed tokens', () => {
   it.each<
     readonly [what: string, headers: readonly HeaderLine[], status: number | undefined, asked: number, seen: number]
   >([
-    ['a signed token', [bearer(TOKEN)], undefined, 0, 1],
-    ['a signed token that is bad', [bearer(`${TOKEN}x`)], 401, 0, 1],
-    ['a signed token without a signature', [bearer('eyJhbGciOiJub25lIn0.e30.')], 401, 0, 1],
-    ['a signed token in X-API-Key', [header(TOKEN)], 401, 1, 0],
-    ['a signed token in both', [header(TOKEN), bearer(TOKEN)], 401, 1, 0],
+    ['a JWT', [bearer(TOKEN)], undefined, 0, 1],
+    ['an invalid JWT', [bearer(`${TOKEN}x`)], 401, 0, 1],
+    ['a JWT without a signature', [bearer('eyJhbGciOiJub25lIn0.e30.')], 401, 0, 1],
+    ['a JWT in X-API-Key', [header(TOKEN)], 401, 1, 0],
+    ['a JWT in both headers', [header(TOKEN), bearer(TOKEN)], 401, 1, 0],
     ['an API key', [bearer(KEY)], undefined, 1, 0],
     ['an unknown key', [bearer('unknown-key')], 401, 1, 0],
     ['a token of two parts', [bearer('eyJhbGciOiJub25lIn0.e30')], 401, 1, 0],
     ['a token of four parts', [bearer(`${TOKEN}.x`)], 401, 1, 0],
-    ['three parts that begin otherwise', [bearer('key.of.dots')], 401, 1, 0],
-  ])('%s goes where it belongs, whichever scheme comes first', async (_what, headers, status, asked, seen) => {
+    ['three parts that are not a JWT', [bearer('key.of.dots')], 401, 1, 0],
+  ])('is verified by the scheme it belongs to: %s', async (_what, headers, status, asked, seen) => {
     const store = new RecordStore({ id: 'r', clientId: 'c', digests: [{ digest: digestApiKey(KEY) }] });
-    const other = tokens();
+    const other = jwtScheme();
     const answer = await ask(authenticate([apiKeys({ store }), other.scheme]), { headers });
     expect({ status: answer.status, asked: store.asked.length, seen: other.seen.length }).toEqual({
       status,
@@ -83,7 +83,7 @@ describe('beside a scheme of signed tokens', () => {
     expect(answer.faults).toEqual([]);
   });
 
-  it('lets no bad key fall through to a weaker scheme', async () => {
+  it('never leaves an invalid key to a weaker scheme', async () => {
     const secret = 'a-shared-c4n4ry-secret-of-more-than-32-characters';
     const guard = authenticate([apiKeys({ keys }), sharedSecret({ secrets: [secret] })]);
     expect((await ask(guard, { headers: [bearer(secret)] })).status).toBe(401);
@@ -93,13 +93,13 @@ describe('beside a scheme of signed tokens', () => {
 describe('the clock', () => {
   const { key, record } = generateApiKey({ expiresAt: NOW, now: () => NOW - 1 });
   it.each([
-    ['one millisecond before the end', NOW - 1, true],
-    ['exactly at the end', NOW, false],
-    ['after the end', NOW + 1, false],
-    ['that gives NaN', Number.NaN, false],
-    ['that gives infinity', Number.POSITIVE_INFINITY, false],
-    ['that gives nothing', undefined as unknown as number, false],
-  ])('%s', async (_what, at, passed) => {
+    ['one millisecond before the expiry', NOW - 1, true],
+    ['exactly at the expiry', NOW, false],
+    ['after the expiry', NOW + 1, false],
+    ['that returns NaN', Number.NaN, false],
+    ['that returns infinity', Number.POSITIVE_INFINITY, false],
+    ['that returns undefined', undefined as unknown as number, false],
+  ])('%s decides on a key with an expiry', async (_what, at, passed) => {
     for (const scheme of [
       apiKeys({ keys: [record], now: () => at }),
       apiKeys({ store: new RecordStore(record), now: () => at }),
@@ -109,12 +109,12 @@ describe('the clock', () => {
     }
   });
 
-  it('that gives NaN refuses a key without an end, too', async () => {
+  it('that returns NaN refuses a key without an expiry, too', async () => {
     const scheme = apiKeys({ keys, now: () => Number.NaN });
     expect((await ask(authenticate(scheme), { headers: [header(KEY)] })).status).toBe(401);
   });
 
-  it('that throws is a fault and lets nobody in', async () => {
+  it('that throws is a fault, and never a pass', async () => {
     const scheme = apiKeys({
       keys,
       now: () => {
@@ -125,7 +125,7 @@ describe('the clock', () => {
     expect([status, faults]).toEqual([500, [new Error('no clock')]]);
   });
 
-  it('is the ordinary one unless another is given', async () => {
+  it('is the system clock by default', async () => {
     const passes = async (expiresAt: number) => {
       const made = generateApiKey({ expiresAt, now: () => NOW });
       const scheme = apiKeys({ keys: [made.record] });
@@ -139,26 +139,45 @@ describe('construction', () => {
   const store = new RecordStore();
   it.each<readonly [what: string, options: unknown, ...named: string[]]>([
     ['a key instead of options', KEY, 'apiKeys'],
-    ['neither keys nor a store', {}, '"keys"', '"store"'],
-    ['both', { keys, store }, '"keys"', '"store"'],
+    ['neither keys nor store', {}, '"keys"', '"store"'],
+    ['both keys and store', { keys, store }, '"keys"', '"store"'],
     ['keys of undefined', { keys: undefined }, '"keys"'],
     ['a store of undefined', { store: undefined }, '"store"'],
     ['a store without findByDigest', { store: {} }, '"store"', 'findByDigest'],
-    ['a cache of keys', { keys, cache: {} }, '"cache"', '"store"'],
+    ['a cache without a store', { keys, cache: {} }, '"cache"', '"store"'],
+    ['a missCache without a store', { keys, missCache: false }, '"missCache"', '"store"'],
+    ['a timeout without a store', { keys, timeout: '1s' }, '"timeout"', '"store"'],
+    ['an unset variable', { keys: [undefined] }, '"keys[0]" is not set', 'gatewarden keygen'],
+    ['an empty variable', { keys: [KEY, ''] }, '"keys[1]" is empty', 'gatewarden keygen'],
+    ['an empty pepper', { keys, pepper: '' }, '"pepper" is empty', 'openssl rand -hex 32'],
     ['neither a header nor bearer', { keys, header: false, bearer: false }, '"header"', '"bearer"'],
-    ['a header that is no name', { keys, header: 'X API Key' }, '"header"'],
+    ['a header that is not a name', { keys, header: 'X API Key' }, '"header"'],
     ['an empty header', { keys, header: '' }, '"header"'],
     ['a header of true', { keys, header: true }, '"header"'],
     ['Authorization as the header', { keys, header: 'authorization' }, '"header"'],
-    ['bearer as text', { keys, bearer: 'false' }, '"bearer"'],
-    ['a prefix that is no prefix', { keys, prefix: 'gk' }, '"prefix"'],
-    ['a clock that is no function', { keys, now: NOW }, '"now"'],
+    ['bearer as a string', { keys, bearer: 'false' }, '"bearer"'],
+    ['a malformed prefix', { keys, prefix: 'gk' }, '"prefix"'],
+    ['a clock that is not a function', { keys, now: NOW }, '"now"'],
     ['a misspelt option', { keys, peper: 'x' }, '"peper"'],
-    ['a cache for a bad time', { store, cache: { maxAge: '30' } }, '"cache.maxAge"'],
-    ['a cache for no time', { store, cache: { maxAge: '0s' } }, '"cache.maxAge"'],
-    ['a cache of misses for ever', { store, missCache: true }, '"missCache"'],
-    ['a cache of no size', { store, cache: { maxEntries: 0 } }, '"cache.maxEntries"'],
-    ['a cache of misses of half a size', { store, missCache: { maxEntries: 0.5 } }, '"missCache.maxEntries"'],
+    ['a maxAge without a unit', { store, cache: { maxAge: '30' } }, '"cache.maxAge" needs a unit'],
+    ['a maxAge of no time', { store, cache: { maxAge: '0s' } }, '"cache.maxAge"'],
+    ['a missCache of true', { store, missCache: true }, '"missCache" must be { maxEntries, maxAge } or false'],
+    ['a cache of null', { store, cache: null }, '"cache" must be { maxEntries, maxAge } or false'],
+    ['a cache that is a number', { store, cache: 5 }, '"cache" must be { maxEntries, maxAge } or false'],
+    [
+      'an unknown member of cache',
+      { store, cache: { max: 5 } },
+      'apiKeys "cache" has no option "max"',
+      'maxEntries, maxAge',
+    ],
+    [
+      'a misspelt member of missCache',
+      { store, missCache: { maxage: '5s' } },
+      'apiKeys "missCache" has no option "maxage"',
+      'Did you mean "maxAge"',
+    ],
+    ['a cache of no entries', { store, cache: { maxEntries: 0 } }, '"cache.maxEntries"'],
+    ['a missCache of half an entry', { store, missCache: { maxEntries: 0.5 } }, '"missCache.maxEntries"'],
     ['a timeout of no time', { store, timeout: 0 }, '"timeout"'],
     ['a timeout over a minute', { store, timeout: '2m' }, '"timeout"'],
   ])('refuses %s', (_what, options, ...named) => {

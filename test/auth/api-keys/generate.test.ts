@@ -22,7 +22,7 @@ const HOUR = 3_600_000;
 const iso = (time: number) => new Date(time).toISOString();
 
 describe('generateApiKey', () => {
-  it('gives a key, and a record with its digest and nothing of its secret', () => {
+  it('returns a key, and a record with its digest and nothing of its secret', () => {
     const { key, record } = generateApiKey({
       clientId: 'acme',
       name: 'Acme Inc.',
@@ -46,7 +46,7 @@ describe('generateApiKey', () => {
     expectNothingOf(key.slice(20), JSON.stringify(record));
   });
 
-  it('needs to be told nothing', () => {
+  it('needs no options', () => {
     const { key, record } = generateApiKey();
     const id = key.slice(8, 20);
     expect(record).toStrictEqual({
@@ -58,7 +58,7 @@ describe('generateApiKey', () => {
     });
   });
 
-  it('gives keys of another prefix, whose checksum apiKeys then looks at', async () => {
+  it('makes keys with another prefix, whose checksum apiKeys then checks', async () => {
     const { key, record } = generateApiKey({ prefix: 'sam_' });
     expect(key).toMatch(/^sam_[0-9A-Za-z]{61}$/);
     const store = new RecordStore(record);
@@ -71,29 +71,51 @@ describe('generateApiKey', () => {
   it.each<readonly [what: string, options: unknown, named: string]>([
     ['an empty client', { clientId: '' }, '"clientId"'],
     ['a client of two lines', { clientId: 'a\nb' }, '"clientId"'],
-    ['a name that is none', { name: 5 }, '"name"'],
-    ['scopes as text', { scopes: 'admin' }, '"scopes"'],
+    ['a name that is a number', { name: 5 }, '"name"'],
+    ['scopes as a string', { scopes: 'admin' }, '"scopes"'],
     ['a scope of two words', { scopes: ['a b'] }, '"scopes"'],
-    ['an end that is now', { expiresAt: NOW, now }, '"expiresAt"'],
-    ['an end in the past', { expiresAt: new Date(NOW - 1), now }, '"expiresAt"'],
-    ['an end that is none', { expiresAt: '90d', now }, '"expiresAt"'],
-    ['a prefix that is none', { prefix: 'gk' }, '"prefix"'],
+    ['an expiry that is now', { expiresAt: NOW, now }, '"expiresAt"'],
+    ['an expiry in the past', { expiresAt: new Date(NOW - 1), now }, '"expiresAt"'],
+    ['a duration as the expiry', { expiresAt: '90d', now }, '"expiresAt"'],
+    ['a malformed prefix', { prefix: 'gk' }, '"prefix"'],
     ['a short pepper', { pepper: 'short' }, '"pepper"'],
-    ['limits that are none', { limits: { perHour: '1' } }, '"limits"'],
+    ['an empty pepper', { pepper: '' }, 'openssl rand -hex 32'],
+    ['a limit as a string', { limits: { perHour: '1' } }, '"limits"'],
     ['metadata that JSON cannot hold', { metadata: 1n }, '"metadata"'],
-    ['a clock that is none', { now: NOW }, '"now"'],
-    ['a clock that gives NaN', { now: () => Number.NaN }, '"now"'],
+    ['a clock that is not a function', { now: NOW }, '"now"'],
+    ['a clock that returns NaN', { now: () => Number.NaN }, '"now"'],
     ['a misspelt option', { scope: ['a'] }, '"scope"'],
-    ['a client for its options', 'acme', 'generateApiKey'],
+    ['a client instead of options', 'acme', 'generateApiKey'],
   ])('refuses %s', (_what, options, named) => {
     expect(optionError(() => generateApiKey(options as GenerateApiKeyOptions)).message).toContain(named);
+  });
+});
+
+describe.each([
+  ['a Date', new Date(NOW + HOUR)],
+  ['an ISO 8601 string', iso(NOW + HOUR)],
+  ['epoch milliseconds', NOW + HOUR],
+])('%s as the expiry', (_what, expiresAt) => {
+  const expected = [expect.objectContaining({ expiresAt: iso(NOW + HOUR) })];
+
+  it('is accepted by generateApiKey', () => {
+    expect(generateApiKey({ expiresAt, now }).record.digests).toEqual(expected);
+  });
+
+  it('is accepted by rotateApiKey', () => {
+    const { record } = rotateApiKey(generateApiKey({ now }).record, { overlap: '1m', expiresAt, now });
+    expect(record.digests.slice(1)).toEqual(expected);
+  });
+
+  it('is accepted by apiKeyRecord', () => {
+    expect(apiKeyRecord('Zk9-c4n4ry-legacy-key-0123', { clientId: 'a', expiresAt }).digests).toEqual(expected);
   });
 });
 
 describe('rotateApiKey', () => {
   const first = generateApiKey({ clientId: 'acme', limits: { perHour: 5 }, now });
 
-  it('adds a key to the record and gives the earlier ones an end', () => {
+  it('adds a key to the record, and lets the earlier ones expire', () => {
     const { key, record } = rotateApiKey(first.record, { overlap: '1h', expiresAt: NOW + 9 * HOUR, now });
     expect(record).toStrictEqual({
       ...first.record,
@@ -106,7 +128,7 @@ describe('rotateApiKey', () => {
     expect(key.slice(20)).not.toBe(first.key.slice(20));
   });
 
-  it('puts off no end, and leaves out what has ended or would begin too late', () => {
+  it('never delays an expiry, and removes keys that have expired or would begin too late', () => {
     const digests = [
       { digest: 'a'.repeat(64), expiresAt: NOW },
       { digest: 'b'.repeat(64), expiresAt: NOW + 1 },
@@ -121,7 +143,7 @@ describe('rotateApiKey', () => {
     ]);
   });
 
-  it('gives the first generated key to a client that had an opaque one', async () => {
+  it('adds a generated key to a record with an opaque one', async () => {
     const old = 'Zk9-c4n4ry-legacy-key-0123';
     const { key, record } = rotateApiKey(apiKeyRecord(old, { clientId: 'partner' }), { overlap: '1h', now });
     expect([record.id, record.clientId]).toEqual(['partner', 'partner']);
@@ -132,11 +154,12 @@ describe('rotateApiKey', () => {
   });
 
   it.each<readonly [what: string, record: unknown, options: unknown, named: string]>([
-    ['no overlap', first.record, { now }, '"overlap"'],
-    ['an overlap of no time', first.record, { overlap: 0, now }, '"overlap"'],
-    ['a record that is none', { ...first.record, digests: [] }, { overlap: 1, now }, '"record.digests"'],
-    ['a misspelt option', first.record, { overlap: 1, pepers: 'x' }, '"pepers"'],
-    ['an end in the past', first.record, { overlap: 1, expiresAt: NOW, now }, '"expiresAt"'],
+    ['a missing overlap', first.record, { now }, '"overlap"'],
+    ['an overlap of no time', first.record, { overlap: '0s', now }, '"overlap"'],
+    ['an overlap without a unit', first.record, { overlap: 1, now }, '"overlap" needs a unit'],
+    ['a record without digests', { ...first.record, digests: [] }, { overlap: '1h', now }, '"record.digests"'],
+    ['a misspelt option', first.record, { overlap: '1h', pepers: 'x' }, '"pepers"'],
+    ['an expiry in the past', first.record, { overlap: '1h', expiresAt: NOW, now }, '"expiresAt"'],
   ])('refuses %s', (_what, record, options, named) => {
     const error = optionError(() => rotateApiKey(record as typeof first.record, options as RotateApiKeyOptions));
     expect(error.message).toContain(named);
@@ -144,7 +167,7 @@ describe('rotateApiKey', () => {
   });
 
   it.each(['a set', 'a store'])(
-    'lets old and new key of %s go together, on one quota, until the old one ends, and no request fails between',
+    'accepts the old and the new key of %s on one quota until the old one expires, without a failed request',
     async (kind) => {
       let time = NOW;
       const clock = () => time;
@@ -168,26 +191,26 @@ describe('rotateApiKey', () => {
         return exchange.admission?.quotas[0]?.remaining;
       };
 
-      // Before, while and after the record is changed, requests keep coming with the old key.
+      // Requests with the old key continue before, while and after the record is replaced.
       for (let i = 0; i < 10; i++) expect(await request(first.key, 'acme')).toBe(1000 - ++used);
-      const coming = Array.from({ length: 20 }, () => request(first.key, 'acme'));
+      const concurrent = Array.from({ length: 20 }, () => request(first.key, 'acme'));
       if (kind === 'a set') set.replace([rotated.record, other.record]);
       else {
         store.records = [rotated.record, other.record];
         stored.invalidate(first.record.id);
       }
-      coming.push(...Array.from({ length: 20 }, () => request(first.key, 'acme')));
-      const left = (await Promise.all(coming)).map(Number).sort((a, b) => b - a);
-      expect(left).toEqual(Array.from({ length: 40 }, (_, i) => 1000 - used - i - 1));
+      concurrent.push(...Array.from({ length: 20 }, () => request(first.key, 'acme')));
+      const remaining = (await Promise.all(concurrent)).map(Number).sort((a, b) => b - a);
+      expect(remaining).toEqual(Array.from({ length: 40 }, (_, i) => 1000 - used - i - 1));
       used += 40;
 
-      // Both are good, and draw on one quota.
+      // Both are valid, and use one quota.
       for (time of [NOW + 1, NOW + HOUR / 2, NOW + HOUR - 1]) {
         for (const key of [first.key, rotated.key]) expect(await request(key, 'acme')).toBe(1000 - ++used);
       }
       expect(await request(other.key, 'other')).toBe(999);
 
-      // After its end the old one is refused, and takes nothing from the quota.
+      // After it expired, the old one is refused, and uses no quota.
       for (time of [NOW + HOUR, NOW + 2 * HOUR]) {
         expect((await ask(guard, { headers: [header(first.key)] })).status).toBe(401);
         expect(await request(rotated.key, 'acme')).toBe(1000 - ++used);

@@ -9,7 +9,7 @@ export const NOW = 1_760_000_000_000;
 export const header = (key: string): HeaderLine => ['X-API-Key', key];
 export const bearer = (key: string): HeaderLine => ['Authorization', `Bearer ${key}`];
 
-/** A store over a list, as a database would be one. Keeps account of what it was asked. */
+/** A store over a list, in place of a database. It records the digests that it was asked for. */
 export class RecordStore implements ApiKeyStore {
   readonly asked: string[] = [];
   records: readonly ApiKeyRecord[];
@@ -24,7 +24,7 @@ export class RecordStore implements ApiKeyStore {
   }
 }
 
-/** All that a client sees of an answer. */
+/** Everything that a client sees of an answer. */
 export function wire({ status, replyHeaders, body, contentType, headers }: Answer): string {
   return JSON.stringify({ status, replyHeaders, body, contentType, set: headers.all() });
 }
@@ -40,11 +40,11 @@ export function optionError(call: () => unknown): OptionError {
   throw new Error('nothing was thrown');
 }
 
-/** No eight characters in a row of `secret` stand in `text`. */
+/** Expects that `text` contains no eight consecutive characters of `secret`. */
 export function expectNothingOf(secret: string, text: string): void {
   const size = Math.min(8, secret.length);
   for (let i = 0; i + size <= secret.length; i++) {
-    // Not `not.toContain`, whose message would show both.
+    // The message of `not.toContain` would show both.
     if (text.includes(secret.slice(i, i + size))) expect.fail('a part of a secret is shown');
   }
 }

@@ -13,14 +13,14 @@ import { header, optionError, RecordStore } from './key-fixture.js';
 const prefix = fc.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{1,30}_$/);
 const digit = fc.constantFrom(...BASE62);
 
-/** A place in a key, and what somebody does to it there. */
-const slip = fc.record({
+/** A typing error: a position in a key, and the change there. */
+const typo = fc.record({
   at: fc.nat(),
   char: fc.oneof(digit, fc.constantFrom(...'_-.~+/=!%')),
   how: fc.constantFrom('change', 'delete', 'insert', 'flip', 'double', 'swap'),
 });
 
-function slipped(key: string, { at, char, how }: { at: number; char: string; how: string }): string {
+function withTypo(key: string, { at, char, how }: { at: number; char: string; how: string }): string {
   const i = at % key.length;
   const here = key.charAt(i);
   const before = key.slice(0, i);
@@ -34,7 +34,7 @@ function slipped(key: string, { at, char, how }: { at: number; char: string; how
 }
 
 describe('a generated key', () => {
-  it('reads back as what it was written as, whatever its prefix', () => {
+  it('is recognized as generated, with any prefix', () => {
     fc.assert(
       fc.property(prefix, (text) => {
         const id = newKeyId();
@@ -47,18 +47,18 @@ describe('a generated key', () => {
     );
   });
 
-  it('that was made by another version is still whole', () => {
+  it('of an earlier version is still recognized', () => {
     const parts = ['gk_live_', '0123456789AB', 'CDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs', '05X5b5'];
     expect(keyForm(parts.join(''), 'gk_live_')).toBe('generated');
   });
 
-  it('is refused after any slip of the hand: with its prefix unasked, without it unknown', async () => {
+  it('is refused with any typing error, and without a look-up unless its prefix is wrong', async () => {
     const { key, record } = generateApiKey({ clientId: 'acme' });
     const store = new RecordStore(record);
     const guard = authenticate(apiKeys({ store, missCache: false }));
     await fc.assert(
-      fc.asyncProperty(slip, async (what) => {
-        const wrong = slipped(key, what);
+      fc.asyncProperty(typo, async (what) => {
+        const wrong = withTypo(key, what);
         fc.pre(wrong !== key);
         store.asked.length = 0;
         const { status, faults } = await ask(guard, { headers: [header(wrong)] });
@@ -69,32 +69,32 @@ describe('a generated key', () => {
     );
   });
 
-  it('is refused with any one character in the other case, at every place of it', () => {
+  it('is refused with any one character in the other case', () => {
     const key = newKey('gk_live_', newKeyId());
     for (let at = 0; at < key.length; at++) {
-      const wrong = slipped(key, { at, char: '', how: 'flip' });
+      const wrong = withTypo(key, { at, char: '', how: 'flip' });
       if (wrong !== key) expect(keyForm(wrong, 'gk_live_')).toBe(at < 8 ? 'opaque' : 'broken');
     }
   });
 
   it.each([
-    ['another length, less', (key: string) => key.slice(0, -1)],
-    ['another length, more', (key: string) => `${key}0`],
-    ['the prefix alone', () => 'gk_live_'],
+    ['one character less', (key: string) => key.slice(0, -1)],
+    ['one character more', (key: string) => `${key}0`],
+    ['its prefix only', () => 'gk_live_'],
     ['a line end after it', (key: string) => `${key}\n`],
-    ['its last character a line end', (key: string) => `${key.slice(0, -1)}\n`],
-    ['a character that is no digit', (key: string) => `${key.slice(0, 30)}-${key.slice(31)}`],
+    ['a line end instead of its last character', (key: string) => `${key.slice(0, -1)}\n`],
+    ['a character outside base62', (key: string) => `${key.slice(0, 30)}-${key.slice(31)}`],
   ])('is broken with %s', (_what, change) => {
     expect(keyForm(change(newKey('gk_live_', newKeyId())), 'gk_live_')).toBe('broken');
   });
 
-  it('is never the same twice', () => {
+  it('is different every time', () => {
     const keys = Array.from({ length: 5000 }, () => generateApiKey().key);
     expect(new Set(keys).size).toBe(5000);
     expect(new Set(keys.map((key) => key.slice(8, 20))).size).toBe(5000);
   });
 
-  it.each(['gk_live_', 'gk_test_', 'a-_', 'sam_', `${'a'.repeat(31)}_`])('may have the prefix %s', (text) => {
+  it.each(['gk_live_', 'gk_test_', 'a-_', 'sam_', `${'a'.repeat(31)}_`])('can have the prefix %s', (text) => {
     expect(keyPrefix('test', text)).toBe(text);
   });
 
@@ -112,26 +112,26 @@ describe('a generated key', () => {
     `${'a'.repeat(32)}_`,
     7,
     null,
-  ])('may not have the prefix %j', (text) => {
+  ])('cannot have the prefix %j', (text) => {
     expect(optionError(() => keyPrefix('test', text)).message).toContain('"prefix"');
   });
 });
 
 describe('base62', () => {
-  it('gives each of its 62 digits alike', () => {
+  it('makes each of its 62 digits equally likely', () => {
     expect(new Set(BASE62).size).toBe(62);
     const count = 620_000;
     const seen = new Map<string, number>();
     for (const char of randomBase62(count)) seen.set(char, (seen.get(char) ?? 0) + 1);
     expect([...seen.keys()].sort().join('')).toBe([...BASE62].sort().join(''));
-    // Chi-squared with 61 degrees of freedom passes 153 once in 10^9 runs. Taking bytes modulo 62 would come to 3,700.
+    // Chi-squared with 61 degrees of freedom passes 153 once in 10^9 runs. Bytes modulo 62 would result in 3,700.
     const expected = count / 62;
     let chiSquared = 0;
     for (const times of seen.values()) chiSquared += (times - expected) ** 2 / expected;
     expect(chiSquared).toBeLessThan(153);
   });
 
-  it('gives as many random digits as asked for', () => {
+  it('returns as many random digits as asked for', () => {
     fc.assert(
       fc.property(fc.nat(300), (length) => {
         expect(randomBase62(length)).toMatch(RegExp(`^[0-9A-Za-z]{${length}}$`));
@@ -139,7 +139,7 @@ describe('base62', () => {
     );
   });
 
-  it('writes every 32-bit number in six digits that read back', () => {
+  it('writes every 32-bit number in six digits, without loss', () => {
     fc.assert(
       fc.property(fc.nat(0xffffffff), (value) => {
         const text = base62(value, 6);
@@ -154,12 +154,12 @@ describe('base62', () => {
 });
 
 describe('crc32', () => {
-  it('is the well-known one', () => {
+  it('matches the published check value', () => {
     expect(crc32('123456789')).toBe(0xcbf43926);
     expect(crc32('')).toBe(0);
   });
 
-  it('is that of zlib, and of as much of the text as asked for', () => {
+  it('equals the one of zlib, also for the beginning of a text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary-ascii' }), fc.nat(100), (text, length) => {
         expect(crc32(text)).toBe(nodeCrc32(text));

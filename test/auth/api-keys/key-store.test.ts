@@ -17,7 +17,7 @@ const { key, record } = made;
 const digest = digestApiKey(key);
 const wrong = (i: number) => `wrong-c4n4ry-key-${i}`;
 
-/** A service over a store, at a time of its own. */
+/** A service with a store, and its own clock. */
 function service<S extends ApiKeyStore>(store: S, options: Omit<ApiKeyStoreOptions, 'store'> = {}) {
   const clock = { now: NOW };
   const scheme = apiKeys({ store, now: () => clock.now, ...options });
@@ -28,17 +28,17 @@ function service<S extends ApiKeyStore>(store: S, options: Omit<ApiKeyStoreOptio
     scheme,
     clock,
     get,
-    /** Whether the key came in, and how often the store has been asked. */
+    /** Whether the key was accepted, and how often the store was asked. */
     passes: async (token: string, asked: () => number) => [(await get(token)).passed, asked()] as const,
-    /** Whether the answer was there without waiting. */
-    atOnce: (token: string) => {
+    /** The verdict if it needs no promise, else `pending`. */
+    verdictNow: (token: string) => {
       const verdict = scheme.verify(token, testExchange().exchange);
-      return verdict instanceof Promise ? 'later' : verdict.kind;
+      return verdict instanceof Promise ? 'pending' : verdict.kind;
     },
   };
 }
 
-/** A store whose every answer is given by hand. */
+/** A store that answers when the test says so. */
 class SlowStore implements ApiKeyStore {
   readonly asked: { digest: string; signal: AbortSignal; answer: (found?: ApiKeyRecord) => void }[] = [];
 
@@ -47,14 +47,14 @@ class SlowStore implements ApiKeyStore {
   }
 }
 
-describe('what a store says', () => {
-  it('is asked for by the digest, and never by the key', async () => {
+describe('the store', () => {
+  it('gets the digest, and never the key', async () => {
     const { store, get } = service(new RecordStore(record));
     expect((await get(key)).exchange.principal?.id).toBe('acme');
     expect(store.asked).toEqual([digest]);
   });
 
-  it('is asked for under the pepper', async () => {
+  it('gets the digest with the pepper', async () => {
     const pepper = 'Pq8-c4n4ry-p3pp3r-Xz7-9876543210-Vw6-QqQ';
     const peppered = generateApiKey({ pepper });
     const { store, get } = service(new RecordStore(peppered.record), { pepper });
@@ -62,34 +62,34 @@ describe('what a store says', () => {
     expect(store.asked).toEqual([digestApiKey(peppered.key, { pepper })]);
   });
 
-  it('is good for 30 seconds, and then asked for again', async () => {
-    const { store, clock, passes, atOnce } = service(new RecordStore(record));
+  it('is asked again for a known key after 30 seconds', async () => {
+    const { store, clock, passes, verdictNow } = service(new RecordStore(record));
     const asked = () => store.asked.length;
     expect(await passes(key, asked)).toEqual([true, 1]);
     store.records = [];
     clock.now = NOW + 29_999;
     expect(await passes(key, asked)).toEqual([true, 1]);
-    expect(atOnce(key)).toBe('authenticated');
+    expect(verdictNow(key)).toBe('authenticated');
     clock.now = NOW + 30_000;
     expect(await passes(key, asked)).toEqual([false, 2]);
   });
 
-  it('about an unknown key is good for 5 seconds', async () => {
-    const { store, clock, passes, atOnce } = service(new RecordStore());
+  it('is asked again for an unknown key after 5 seconds', async () => {
+    const { store, clock, passes, verdictNow } = service(new RecordStore());
     const asked = () => store.asked.length;
     expect(await passes(key, asked)).toEqual([false, 1]);
     store.records = [record];
     clock.now = NOW + 4999;
     expect(await passes(key, asked)).toEqual([false, 1]);
-    expect(atOnce(key)).toBe('invalid');
+    expect(verdictNow(key)).toBe('invalid');
     clock.now = NOW + 5000;
     expect(await passes(key, asked)).toEqual([true, 2]);
-    // What is known now counts for 30 seconds, and no longer as unknown.
+    // The key is cached as known now, for 30 seconds.
     clock.now = NOW + 9999;
     expect(await passes(key, asked)).toEqual([true, 2]);
   });
 
-  it('counts from when it was asked, however late it answered', async () => {
+  it('is asked again 30 seconds after it was asked, however late it answered', async () => {
     const { store, clock, get, passes } = service(new SlowStore(), { timeout: '60s' });
     const first = get(key);
     clock.now = NOW + 20_000;
@@ -105,9 +105,9 @@ describe('what a store says', () => {
   });
 
   it.each([
-    ['how long', { cache: { maxAge: '2s' }, missCache: { maxAge: '1s' } } as const, 2000, 1000],
-    ['not at all', { cache: false, missCache: false } as const, 0, 0],
-  ])('is remembered %s as set', async (_what, options, hit, miss) => {
+    ['for as long as maxAge', { cache: { maxAge: '2s' }, missCache: { maxAge: '1s' } } as const, 2000, 1000],
+    ['not at all if the caches are false', { cache: false, missCache: false } as const, 0, 0],
+  ])('has its answers cached %s', async (_what, options, hit, miss) => {
     for (const [records, length] of [
       [[record], hit],
       [[], miss],
@@ -121,7 +121,7 @@ describe('what a store says', () => {
     }
   });
 
-  it('is asked for again where the clock has jumped back', async () => {
+  it('is asked again if the clock has jumped back', async () => {
     const { store, clock, passes } = service(new RecordStore(record));
     const asked = () => store.asked.length;
     await passes(key, asked);
@@ -130,26 +130,29 @@ describe('what a store says', () => {
   });
 
   it.each([
-    ['good, then revoked', [record], [], 30_000, false],
-    ['unknown, then good', [], [record], 5000, true],
-  ])('is what it said last, wherever the clock jumps: %s', async (_what, before, after, length, passed) => {
-    const { store, clock, passes } = service(new RecordStore(...before));
-    const asked = () => store.asked.length;
-    expect(await passes(key, asked)).toEqual([!passed, 1]);
-    store.records = after;
-    clock.now = NOW + length;
-    expect(await passes(key, asked)).toEqual([passed, 2]);
-    clock.now = NOW + 1;
-    expect(await passes(key, asked)).toEqual([passed, 3]);
-  });
+    ['valid, then revoked', [record], [], 30_000, false],
+    ['unknown, then valid', [], [record], 5000, true],
+  ])(
+    'has only its latest answer cached, wherever the clock jumps: %s',
+    async (_what, before, after, length, passed) => {
+      const { store, clock, passes } = service(new RecordStore(...before));
+      const asked = () => store.asked.length;
+      expect(await passes(key, asked)).toEqual([!passed, 1]);
+      store.records = after;
+      clock.now = NOW + length;
+      expect(await passes(key, asked)).toEqual([passed, 2]);
+      clock.now = NOW + 1;
+      expect(await passes(key, asked)).toEqual([passed, 3]);
+    },
+  );
 
-  it('may be null where there is no such key', async () => {
+  it('may answer null for an unknown key', async () => {
     const { get } = service({ findByDigest: async () => null });
     const { status, faults } = await get(key);
     expect([status, faults]).toEqual([401, []]);
   });
 
-  it('is checked against the clock with every request, remembered or not', async () => {
+  it('has its records checked against the clock for every request, cached or not', async () => {
     const [entry] = record.digests;
     const between = { ...record, digests: [{ digest, ...entry, notBefore: NOW, expiresAt: NOW + 10 }] };
     const { store, clock, passes } = service(new RecordStore(between));
@@ -161,13 +164,13 @@ describe('what a store says', () => {
     expect(await passes(key, asked)).toEqual([false, 1]);
   });
 
-  it('may be that the record is disabled', async () => {
-    const { store, passes, atOnce } = service(new RecordStore({ ...record, enabled: false }));
+  it('may answer with a disabled record', async () => {
+    const { store, passes, verdictNow } = service(new RecordStore({ ...record, enabled: false }));
     expect(await passes(key, () => store.asked.length)).toEqual([false, 1]);
-    expect(atOnce(key)).toBe('invalid');
+    expect(verdictNow(key)).toBe('invalid');
   });
 
-  it('is asked for once while any number wait for it', async () => {
+  it('is asked once for any number of requests that wait', async () => {
     const { store, get } = service(new SlowStore());
     const waiting = Array.from({ length: 50 }, () => get(key));
     const another = get(wrong(1));
@@ -181,29 +184,32 @@ describe('what a store says', () => {
   });
 });
 
-describe('the memory of what a store said', () => {
-  it('of good keys is not washed out by a flood of wrong ones', async () => {
-    const { store, get, atOnce } = service(new RecordStore(record), {
+describe('the caches', () => {
+  it('keep valid keys during a flood of unknown ones', async () => {
+    const { store, get, verdictNow } = service(new RecordStore(record), {
       cache: { maxEntries: 2 },
       missCache: { maxEntries: 10 },
     });
     await get(key);
     for (let i = 0; i < 100; i++) await get(wrong(i));
     expect(store.asked.length).toBe(101);
-    expect(atOnce(key)).toBe('authenticated');
+    expect(verdictNow(key)).toBe('authenticated');
   });
 
-  it('is bounded, for good keys and for wrong ones', async () => {
+  it('are bounded, for valid keys and for unknown ones', async () => {
     const others = Array.from({ length: 3 }, () => generateApiKey());
     const records = [record, ...others.map((other) => other.record)];
-    const { get, atOnce } = service(new RecordStore(...records), {
+    const { get, verdictNow } = service(new RecordStore(...records), {
       cache: { maxEntries: 3 },
       missCache: { maxEntries: 4 },
     });
-    for (const of of [made, ...others]) await get(of.key);
-    expect([made, ...others].map((of) => atOnce(of.key))).toEqual(['later', ...Array(3).fill('authenticated')]);
+    for (const generated of [made, ...others]) await get(generated.key);
+    expect([made, ...others].map((generated) => verdictNow(generated.key))).toEqual([
+      'pending',
+      ...Array(3).fill('authenticated'),
+    ]);
     for (let i = 0; i < 5; i++) await get(wrong(i));
-    expect([0, 1, 2, 3, 4].map((i) => atOnce(wrong(i)))).toEqual(['later', ...Array(4).fill('invalid')]);
+    expect([0, 1, 2, 3, 4].map((i) => verdictNow(wrong(i)))).toEqual(['pending', ...Array(4).fill('invalid')]);
   });
 });
 
@@ -213,56 +219,67 @@ describe('invalidate', () => {
   const other = generateApiKey({ clientId: 'other' });
 
   it.each<
-    readonly [what: string, forget: (scheme: ReturnType<typeof service>['scheme']) => void, kept: readonly string[]]
+    readonly [
+      what: string,
+      invalidate: (scheme: ReturnType<typeof service>['scheme']) => void,
+      expected: readonly string[],
+    ]
   >([
     [
-      'a digest forgets that key',
+      'removes the key of a digest',
       (scheme) => scheme.invalidate(digest),
-      ['later', 'authenticated', 'authenticated', 'invalid'],
+      ['pending', 'authenticated', 'authenticated', 'invalid'],
     ],
     [
-      'an id forgets every key of the record',
+      'removes every key of the record with an id',
       (scheme) => scheme.invalidate(record.id),
-      ['later', 'later', 'authenticated', 'invalid'],
+      ['pending', 'pending', 'authenticated', 'invalid'],
     ],
     [
-      'a wrong digest forgets that it is wrong',
+      'removes an unknown digest',
       (scheme) => scheme.invalidate(digestApiKey(wrong(0))),
-      ['authenticated', 'authenticated', 'authenticated', 'later'],
+      ['authenticated', 'authenticated', 'authenticated', 'pending'],
     ],
     [
-      'what is not known forgets nothing',
+      'removes nothing for an id that is not known',
       (scheme) => scheme.invalidate('acme'),
       ['authenticated', 'authenticated', 'authenticated', 'invalid'],
     ],
-    ['all forgets all', (scheme) => scheme.invalidateAll(), ['later', 'later', 'later', 'later']],
-  ])('%s', async (_what, forget, kept) => {
-    const { scheme, get, atOnce } = service(new RecordStore(both, other.record));
+    [
+      'removes everything by invalidateAll',
+      (scheme) => scheme.invalidateAll(),
+      ['pending', 'pending', 'pending', 'pending'],
+    ],
+  ])('%s', async (_what, invalidate, expected) => {
+    const { scheme, get, verdictNow } = service(new RecordStore(both, other.record));
     const tokens = [key, second.key, other.key, wrong(0)];
     for (const token of tokens) await get(token);
-    forget(scheme);
-    expect(tokens.map(atOnce)).toEqual(kept);
+    invalidate(scheme);
+    expect(tokens.map(verdictNow)).toEqual(expected);
   });
 
-  it.each<readonly [what: string, forget: (scheme: ReturnType<typeof service>['scheme']) => void]>([
-    ['of the digest', (scheme) => scheme.invalidate(digest)],
-    ['of the record', (scheme) => scheme.invalidate(record.id)],
-    ['of all', (scheme) => scheme.invalidateAll()],
-  ])('%s while the store is being asked lets nothing old be remembered or joined', async (_what, forget) => {
-    const { store, scheme, get, atOnce } = service(new SlowStore());
-    const before = get(key);
-    forget(scheme);
-    const after = get(key);
-    expect(store.asked.length).toBe(2);
-    store.asked[0]?.answer(record);
-    expect((await before).passed).toBe(true);
-    // The second is still under way: what the first one said is not known any more.
-    expect(atOnce(key)).toBe('later');
-    expect(store.asked.length).toBe(2);
-    store.asked[1]?.answer();
-    expect((await after).status).toBe(401);
-    expect(atOnce(key)).toBe('invalid');
-  });
+  it.each<readonly [what: string, invalidate: (scheme: ReturnType<typeof service>['scheme']) => void]>([
+    ['by the digest', (scheme) => scheme.invalidate(digest)],
+    ['by the record', (scheme) => scheme.invalidate(record.id)],
+    ['by invalidateAll', (scheme) => scheme.invalidateAll()],
+  ])(
+    '%s, while the store is asked, keeps its earlier answer from being cached or shared',
+    async (_what, invalidate) => {
+      const { store, scheme, get, verdictNow } = service(new SlowStore());
+      const before = get(key);
+      invalidate(scheme);
+      const after = get(key);
+      expect(store.asked.length).toBe(2);
+      store.asked[0]?.answer(record);
+      expect((await before).passed).toBe(true);
+      // The second call is pending: the answer to the first one is not used any more.
+      expect(verdictNow(key)).toBe('pending');
+      expect(store.asked.length).toBe(2);
+      store.asked[1]?.answer();
+      expect((await after).status).toBe(401);
+      expect(verdictNow(key)).toBe('invalid');
+    },
+  );
 });
 
 describe('a store that fails', () => {
@@ -284,18 +301,22 @@ describe('a store that fails', () => {
     ['by a record of another key', async () => ({ ...record, digests }), /record of another key/],
     ['by a record without digests', async () => ({ ...record, digests: undefined }), /digests/],
     [
-      'by a record with an end that is none',
+      'by a record with a malformed expiry',
       async () => ({ ...record, digests: [{ digest, expiresAt: 'soon' }] }),
       /expiresAt/,
     ],
-    ['by a record of more than is known', async () => ({ ...record, disabled: true }), /knows only/],
+    [
+      'by a record with an unknown member',
+      async () => ({ ...record, disabled: true }),
+      /unknown member; it accepts only/,
+    ],
     ['by a list of records', async () => [record], /record of the store/],
-    ['by saying true', async () => true, /record of the store/],
-    ['by saying true at once', () => true, /record of the store/],
+    ['by promising true', async () => true, /record of the store/],
+    ['by returning true', () => true, /record of the store/],
     ['by a number', async () => 0, /record of the store/],
     ['by false', async () => false, /record of the store/],
-    ['by an empty text', async () => '', /record of the store/],
-  ])('%s is answered with 503, reported, and asked again', async (_what, find, fault) => {
+    ['by an empty string', async () => '', /record of the store/],
+  ])('%s gets 503, is reported, and is asked again', async (_what, find, fault) => {
     const store = { findByDigest: vi.fn(find as ApiKeyStore['findByDigest']) };
     const decisions: Partial<AuthenticationDecision>[] = [];
     const listen: Guard = (exchange) => {
@@ -313,9 +334,9 @@ describe('a store that fails', () => {
     expect(decisions).toEqual(Array(2).fill({ outcome: 'unavailable', reason: 'key store failed' }));
   });
 
-  it('by not answering is answered with 503 after a second, told to stop, and not waited for', async () => {
+  it('by not answering gets 503 after a second, and its signal is aborted', async () => {
     vi.useFakeTimers();
-    const { store, get, atOnce } = service(new SlowStore());
+    const { store, get, verdictNow } = service(new SlowStore());
     const first = get(key);
     const second = get(key);
     let answered = false;
@@ -334,21 +355,21 @@ describe('a store that fails', () => {
     ]);
     expect(store.asked[0]?.signal.aborted).toBe(true);
     expect(vi.getTimerCount()).toBe(0);
-    // What it says too late is worth nothing.
+    // A late answer is not used.
     store.asked[0]?.answer(record);
     await vi.advanceTimersByTimeAsync(0);
-    expect(atOnce(key)).toBe('later');
+    expect(verdictNow(key)).toBe('pending');
     expect(store.asked.length).toBe(2);
   });
 
-  it('leaves no timer behind where it answers', async () => {
+  it('leaves no timer behind if it answers', async () => {
     vi.useFakeTimers();
     const { get } = service(new RecordStore(record));
     await get(key);
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('too late is not an unhandled rejection', async () => {
+  it('by rejecting after the timeout is not an unhandled rejection', async () => {
     vi.useFakeTimers();
     const unhandled = vi.fn();
     process.on('unhandledRejection', unhandled);
@@ -369,7 +390,7 @@ describe('a store that fails', () => {
     expect(unhandled).not.toHaveBeenCalled();
   });
 
-  it('does not harm whom it has told of before', async () => {
+  it('does not affect keys that are cached', async () => {
     const store = new RecordStore(record);
     const { get, clock } = service(store);
     await get(key);

@@ -22,7 +22,7 @@ function run(args: readonly string[], env: Record<string, string> = {}) {
 }
 
 describe('gatewarden keygen', () => {
-  it('prints a key and the record of it, which lets it in', async () => {
+  it('prints a key and its record, which apiKeys accepts', async () => {
     const { exitCode, stdout, stderr } = run([
       ...['--client', 'acme', '--name', 'Acme Inc.', '--scope', 'generate', '--scope=status'],
       ...['--expires', '90d', '--prefix', 'gk_test_'],
@@ -48,43 +48,58 @@ describe('gatewarden keygen', () => {
     expect(record.clientId).toBe(record.id);
   });
 
-  it('takes the pepper from the environment', () => {
+  it('reads the pepper from the environment', () => {
     const { key, record } = printed(run([], { GATEWARDEN_PEPPER: PEPPER }).stdout);
     expect(record.digests).toEqual([{ digest: digestApiKey(key, { pepper: PEPPER }) }]);
   });
 
   it.each([
-    ['an option that it does not know', ['--wat'], {}, /^gatewarden keygen: .*'--wat'/],
+    ['an unknown option', ['--wat'], {}, /^gatewarden keygen: .*'--wat'/],
     ['a pepper among the arguments', ['--pepper', PEPPER], {}, /^gatewarden keygen: .*'--pepper'/],
     ['a word', ['acme'], {}, /^gatewarden keygen: .*'acme'/],
-    ['a client that is not said', ['--client'], {}, /^gatewarden keygen: .*--client/],
+    ['a client without a value', ['--client'], {}, /^gatewarden keygen: .*--client/],
     ['an empty client', ['--client', ''], {}, /^gatewarden keygen: --client must be 1 to 128/],
-    ['two clients', ['--client', 'a', '--client', 'b'], {}, /^gatewarden keygen: --client must stand only once/],
-    ['two ends', ['--expires', '1d', '--expires', '2d'], {}, /^gatewarden keygen: --expires must stand only once/],
+    ['two clients', ['--client', 'a', '--client', 'b'], {}, /^gatewarden keygen: --client must be given only once/],
+    [
+      'two expiries',
+      ['--expires', '1d', '--expires', '2d'],
+      {},
+      /^gatewarden keygen: --expires must be given only once/,
+    ],
     ['an empty name', ['--name='], {}, /^gatewarden keygen: --name must be/],
-    ['a scope of two', ['--scope', 'a b'], {}, /^gatewarden keygen: --scope must be/],
-    ['an end without a unit', ['--expires', '90'], {}, /^gatewarden keygen: --expires must be a positive duration/],
-    ['an end of no time', ['--expires', '0d'], {}, /^gatewarden keygen: --expires must be a positive duration/],
-    ['an end beyond all time', ['--expires', '99999999d'], {}, /^gatewarden keygen: --expires must be at most/],
-    ['a prefix that is none', ['--prefix', 'gk'], {}, /^gatewarden keygen: --prefix must be/],
-    ['an empty pepper', [], { GATEWARDEN_PEPPER: '' }, /^gatewarden keygen: GATEWARDEN_PEPPER must be/],
+    ['a scope of two words', ['--scope', 'a b'], {}, /^gatewarden keygen: --scope must be/],
+    [
+      'an expiry without a unit',
+      ['--expires', '90'],
+      {},
+      /^gatewarden keygen: --expires needs a unit, got '90'; write '90s'/,
+    ],
+    ['an expiry of no time', ['--expires', '0d'], {}, /^gatewarden keygen: --expires must be at least '1ms'/],
+    [
+      'an expiry beyond a hundred years',
+      ['--expires', '99999999d'],
+      {},
+      /^gatewarden keygen: --expires must be at most/,
+    ],
+    ['a malformed prefix', ['--prefix', 'gk'], {}, /^gatewarden keygen: --prefix must be/],
+    ['an empty pepper', [], { GATEWARDEN_PEPPER: '' }, /^gatewarden keygen: GATEWARDEN_PEPPER is empty; it must be/],
     ['a short pepper', [], { GATEWARDEN_PEPPER: PEPPER.slice(0, 31) }, /^gatewarden keygen: GATEWARDEN_PEPPER must be/],
-  ])('says what is wrong with %s, in a line, and prints no key', (_what, args, env, said) => {
+  ])('reports %s in one line, and prints no key', (_what, args, env, message) => {
     const { exitCode, stdout, stderr } = run(args, env as Record<string, string>);
     expect([exitCode, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(said);
+    expect(stderr).toMatch(message);
     expect(stderr.split('\n')).toEqual([expect.any(String), 'See gatewarden keygen --help.', '']);
     expectNothingOf(PEPPER, stderr);
   });
 
-  it('does not take a fault of its own for bad arguments', () => {
+  it('does not report its own failure as a bad argument', () => {
     const broken = () => {
       throw new Error('no clock');
     };
     expect(() => keygen([], {}, broken)).toThrow('no clock');
   });
 
-  it('says in its help what it takes and how to pipe what it prints', () => {
+  it('lists its options and an example of a pipe in its help', () => {
     expect(run(['--help', '--client', 'a'])).toEqual({ exitCode: 0, stdout: KEYGEN_HELP, stderr: '' });
     for (const word of [
       '--client',
@@ -118,15 +133,15 @@ describe('the command', () => {
     expect(record.digests).toEqual([{ digest: digestApiKey(key) }]);
   });
 
-  it.each<readonly [args: readonly string[], code: number, stdout: string, said: string]>([
+  it.each<readonly [args: readonly string[], code: number, stdout: string, message: string]>([
     [['--help'], 0, KEYGEN_HELP, ''],
     [['keygen', '--help'], 0, KEYGEN_HELP, ''],
-    [[], 2, '', 'gatewarden: a command is missing'],
-    [['keygn'], 2, '', 'gatewarden: no command keygn'],
+    [[], 2, '', 'gatewarden: no command given'],
+    [['keygn'], 2, '', 'gatewarden: unknown command keygn'],
     [['keygen', '--wat'], 2, '', 'gatewarden keygen: Unknown option'],
-  ])('%j', async (args, code, stdout, said) => {
+  ])('answers the arguments %j', async (args, code, stdout, message) => {
     const result = await command(...args);
     expect([result.code, result.stdout]).toEqual([code, stdout]);
-    expect(result.stderr.startsWith(said)).toBe(true);
+    expect(result.stderr.startsWith(message)).toBe(true);
   });
 });

@@ -22,7 +22,7 @@ const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefin
 beforeEach(() => warned.mockClear());
 
 describe('a record', () => {
-  it('gives the principal that it describes, frozen throughout and the same for every request', async () => {
+  it('describes the principal, which is frozen throughout and the same for every request', async () => {
     const metadata = { plan: 'gold', regions: ['eu'] };
     const limits = { perHour: 100 };
     const scopes = ['generate', 'status'];
@@ -47,18 +47,18 @@ describe('a record', () => {
       metadata: { plan: 'gold', regions: ['eu'] },
     });
     expect(second.exchange.principal).toBe(principal);
-    const own = principal?.metadata as typeof metadata;
-    for (const part of [principal, principal?.scopes, principal?.limits, own, own.regions]) {
+    const copy = principal?.metadata as typeof metadata;
+    for (const part of [principal, principal?.scopes, principal?.limits, copy, copy.regions]) {
       expect(Object.isFrozen(part)).toBe(true);
     }
   });
 
-  it('that says only what it must gives a principal without what it does not say', async () => {
+  it('with only the required members makes a principal without the optional ones', async () => {
     const { exchange } = await ask(authenticate(apiKeys({ keys: [record] })), { headers: [header(KEY)] });
     expect(exchange.principal).toStrictEqual({ id: 'acme', scheme: 'api-key', scopes: [], credentialId: 'r1' });
   });
 
-  it('may end with the year 9999', () => {
+  it('may expire as late as the end of the year 9999', () => {
     expect(
       apiKeys({ keys: [{ ...record, digests: [{ digest: DIGEST, expiresAt: 253_402_300_799_999 }] }] }),
     ).toBeDefined();
@@ -80,7 +80,7 @@ describe('a record', () => {
     ['ISO 8601 without seconds', '2025-10-09T00:00Z'],
     ['ISO 8601 of another zone', '2025-10-09T05:30:00+05:30'],
     ['a Date', new Date(day)],
-  ])('takes %s for a time', async (_what, time) => {
+  ])('accepts %s as notBefore and expiresAt', async (_what, time) => {
     let at = day - 1;
     const clock = () => at;
     const ends = apiKeys({ keys: [{ ...record, digests: [{ digest: DIGEST, expiresAt: time }] }], now: clock });
@@ -96,63 +96,75 @@ describe('a record', () => {
 
   const digest = (entry: object) => ({ ...record, digests: [{ digest: DIGEST, ...entry }] });
   const bad: readonly (readonly [what: string, record: unknown, named: string])[] = [
-    ['undefined, as of an unset variable', undefined, 'keys[1]'],
+    ['undefined, from an unset variable', undefined, 'keys[1]" is not set'],
     ['null', null, 'keys[1]'],
     ['a list', [record], 'keys[1]'],
     ['a digest alone', { digest: DIGEST }, 'keys[1]'],
     ['a misspelt member', { ...record, enable: false }, 'keys[1]'],
-    ['no id', { ...record, id: undefined }, 'keys[1].id'],
+    ['a missing id', { ...record, id: undefined }, 'keys[1].id'],
     ['an empty id', { ...record, id: '' }, 'keys[1].id'],
     ['an id that is a number', { ...record, id: 7 }, 'keys[1].id'],
     ['an id with a line end', { ...record, id: 'a\nb' }, 'keys[1].id'],
     ['an id with a Unicode line end', { ...record, id: 'a\u2028b' }, 'keys[1].id'],
     ['an id of 129 characters', { ...record, id: 'a'.repeat(129) }, 'keys[1].id'],
-    ['no client', { ...record, clientId: undefined }, 'keys[1].clientId'],
+    ['a missing client', { ...record, clientId: undefined }, 'keys[1].clientId'],
     ['an empty client', { ...record, clientId: '' }, 'keys[1].clientId'],
-    ['a client with white space around', { ...record, clientId: ' acme' }, 'keys[1].clientId'],
-    ['a client with white space behind', { ...record, clientId: 'acme\u00a0' }, 'keys[1].clientId'],
+    ['a client with white space before it', { ...record, clientId: ' acme' }, 'keys[1].clientId'],
+    ['a client with white space after it', { ...record, clientId: 'acme\u00a0' }, 'keys[1].clientId'],
     ['a name that is a number', { ...record, name: 7 }, 'keys[1].name'],
-    ['enabled as text', { ...record, enabled: 'false' }, 'keys[1].enabled'],
+    ['enabled as a string', { ...record, enabled: 'false' }, 'keys[1].enabled'],
     ['enabled as a number', { ...record, enabled: 0 }, 'keys[1].enabled'],
     ['enabled as null', { ...record, enabled: null }, 'keys[1].enabled'],
-    ['no digests', { ...record, digests: undefined }, 'keys[1].digests'],
+    ['missing digests', { ...record, digests: undefined }, 'keys[1].digests'],
     ['an empty list of digests', { ...record, digests: [] }, 'keys[1].digests'],
-    ['digests that are no list', { ...record, digests: DIGEST }, 'keys[1].digests'],
-    ['a digest that is text', { ...record, digests: [DIGEST] }, 'keys[1].digests[0]'],
+    ['digests that are not a list', { ...record, digests: DIGEST }, 'keys[1].digests'],
+    ['a digest that is a string', { ...record, digests: [DIGEST] }, 'keys[1].digests[0]'],
     ['a digest that is null', { ...record, digests: [{ digest: DIGEST }, null] }, 'keys[1].digests[1]'],
     ['a misspelt member of a digest', digest({ expires: NOW }), 'keys[1].digests[0]'],
-    ['the key for its digest', digest({ digest: KEY }), 'keys[1].digests[0].digest'],
-    ['a digest in capitals', digest({ digest: DIGEST.toUpperCase() }), 'keys[1].digests[0].digest'],
+    ['the key instead of its digest', digest({ digest: KEY }), 'keys[1].digests[0].digest'],
+    ['a digest in upper case', digest({ digest: DIGEST.toUpperCase() }), 'keys[1].digests[0].digest'],
     ['a digest with a line end', digest({ digest: `${DIGEST}\n` }), 'keys[1].digests[0].digest'],
     ['a digest of 63 digits', digest({ digest: DIGEST.slice(1) }), 'keys[1].digests[0].digest'],
     ['a digest of bytes', digest({ digest: Buffer.from(DIGEST) }), 'keys[1].digests[0].digest'],
     ['a digest twice', { ...record, digests: [{ digest: DIGEST }, { digest: DIGEST, expiresAt: NOW }] }, 'twice'],
-    ['an end of null', digest({ expiresAt: null }), 'keys[1].digests[0].expiresAt'],
-    ['an end of NaN', digest({ expiresAt: Number.NaN }), 'keys[1].digests[0].expiresAt'],
-    ['an end at infinity', digest({ expiresAt: Number.POSITIVE_INFINITY }), 'keys[1].digests[0].expiresAt'],
-    ['an end after the year 9999', digest({ expiresAt: 253_402_300_800_000 }), 'keys[1].digests[0].expiresAt'],
-    ['an end in seconds', digest({ expiresAt: 1_760_000_000 }), 'keys[1].digests[0].expiresAt'],
-    ['an end that is no date', digest({ expiresAt: new Date('x') }), 'keys[1].digests[0].expiresAt'],
-    ['an end without a zone', digest({ expiresAt: '2026-01-01T00:00:00' }), 'keys[1].digests[0].expiresAt'],
-    ['an end without a time', digest({ expiresAt: '2026-01-01' }), 'keys[1].digests[0].expiresAt'],
-    ['an end in words', digest({ expiresAt: 'Thu, 01 Jan 2026 00:00:00 GMT' }), 'keys[1].digests[0].expiresAt'],
-    ['an end on no day', digest({ expiresAt: '2026-02-30T00:00:00Z' }), 'keys[1].digests[0].expiresAt'],
-    ['an end in no month', digest({ expiresAt: '2026-13-01T00:00:00Z' }), 'keys[1].digests[0].expiresAt'],
-    ['a beginning in seconds', digest({ notBefore: 1_760_000_000 }), 'keys[1].digests[0].notBefore'],
-    ['an end at its beginning', digest({ notBefore: NOW, expiresAt: NOW }), 'keys[1].digests[0].expiresAt'],
-    ['scopes as text', { ...record, scopes: 'admin' }, 'keys[1].scopes'],
-    ['a scope that is two', { ...record, scopes: ['a b'] }, 'keys[1].scopes'],
+    ['an expiry of null', digest({ expiresAt: null }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry of NaN', digest({ expiresAt: Number.NaN }), 'keys[1].digests[0].expiresAt'],
+    ['an infinite expiry', digest({ expiresAt: Number.POSITIVE_INFINITY }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry after the year 9999', digest({ expiresAt: 253_402_300_800_000 }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry in seconds', digest({ expiresAt: 1_760_000_000 }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry that is an invalid Date', digest({ expiresAt: new Date('x') }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry without a zone', digest({ expiresAt: '2026-01-01T00:00:00' }), 'keys[1].digests[0].expiresAt'],
+    ['an expiry without a time', digest({ expiresAt: '2026-01-01' }), 'keys[1].digests[0].expiresAt'],
+    [
+      'an expiry in the form of HTTP',
+      digest({ expiresAt: 'Thu, 01 Jan 2026 00:00:00 GMT' }),
+      'keys[1].digests[0].expiresAt',
+    ],
+    [
+      'an expiry on a day that does not exist',
+      digest({ expiresAt: '2026-02-30T00:00:00Z' }),
+      'keys[1].digests[0].expiresAt',
+    ],
+    [
+      'an expiry in a month that does not exist',
+      digest({ expiresAt: '2026-13-01T00:00:00Z' }),
+      'keys[1].digests[0].expiresAt',
+    ],
+    ['a notBefore in seconds', digest({ notBefore: 1_760_000_000 }), 'keys[1].digests[0].notBefore'],
+    ['an expiry at its notBefore', digest({ notBefore: NOW, expiresAt: NOW }), 'keys[1].digests[0].expiresAt'],
+    ['scopes as a string', { ...record, scopes: 'admin' }, 'keys[1].scopes'],
+    ['a scope of two words', { ...record, scopes: ['a b'] }, 'keys[1].scopes'],
     ['a scope that is a number', { ...record, scopes: [1] }, 'keys[1].scopes'],
     ['limits as a list', { ...record, limits: [100] }, 'keys[1].limits'],
-    ['a limit as text', { ...record, limits: { perHour: '100' } }, 'keys[1].limits'],
+    ['a limit as a string', { ...record, limits: { perHour: '100' } }, 'keys[1].limits'],
     ['a limit of NaN', { ...record, limits: { perHour: Number.NaN } }, 'keys[1].limits'],
-    ['a limit below zero', { ...record, limits: { perHour: -1 } }, 'keys[1].limits'],
+    ['a negative limit', { ...record, limits: { perHour: -1 } }, 'keys[1].limits'],
     ['limits of null', { ...record, limits: null }, 'keys[1].limits'],
     ['metadata that is a function', { ...record, metadata: () => 1 }, 'keys[1].metadata'],
     ['metadata with a bigint', { ...record, metadata: { a: 1n } }, 'keys[1].metadata'],
   ];
 
-  it.each(bad)('is refused with %s, by its place and without showing anything', (_what, entry, named) => {
+  it.each(bad)('is refused with %s, by its position and without its values', (_what, entry, named) => {
     const keys = [{ id: 'r0', clientId: 'other', digests: [{ digest: digestApiKey(OTHER) }] }, entry];
     const error = optionError(() => apiKeys({ keys } as ApiKeySetOptions));
     expect(error.message).toContain(named);
@@ -164,20 +176,20 @@ describe('a record', () => {
 describe('a set of keys', () => {
   const other = apiKeyRecord(OTHER, { clientId: 'other' });
   it.each([
-    ['no list', KEY, '"keys"'],
+    ['a key instead of a list', KEY, '"keys"'],
     ['an empty list', [], '"keys"'],
-    ['an empty key', [''], '"keys[0]"'],
-    ['an empty key beside another', [KEY, ''], '"keys[1]"'],
+    ['an empty key', [''], '"keys[0]" is empty'],
+    ['an empty key next to another', [KEY, ''], '"keys[1]"'],
     ['a key with a space', [`${KEY} x`], '"keys[0]"'],
-    ['a key beyond ASCII', [`${KEY}\u00e9`], '"keys[0]"'],
-    ['a key that no request could carry', ['x'.repeat(8193)], '"keys[0]"'],
-    ['a generated key that is not whole', [`gk_live_${KEY}`], '"keys[0]"'],
-    ['a key twice', [KEY, OTHER, KEY], '"keys[2]" has a key of keys[0]'],
-    ['a key and a record of it', [KEY, record], '"keys[1]" has a key of keys[0]'],
-    ['two records with one key', [other, { ...other, id: 'third' }], '"keys[1]" has a key of keys[0]'],
-    ["a client's key as that of the administrator", [KEY, adminApiKey(KEY)], '"keys[1]" has a key of keys[0]'],
-    ['two records of one id', [other, { ...record, id: 'other' }], '"keys[1].id" must not be that of keys[0]'],
-  ])('is refused with %s, and keeps the set that was there', async (_what, keys, named) => {
+    ['a key with a character outside ASCII', [`${KEY}\u00e9`], '"keys[0]"'],
+    ['a key that no request can carry', ['x'.repeat(8193)], '"keys[0]"'],
+    ['an incomplete generated key', [`gk_live_${KEY}`], '"keys[0]"'],
+    ['a key twice', [KEY, OTHER, KEY], '"keys[2]" has the same key as keys[0]'],
+    ['a key and its record', [KEY, record], '"keys[1]" has the same key as keys[0]'],
+    ['two records with one key', [other, { ...other, id: 'third' }], '"keys[1]" has the same key as keys[0]'],
+    ["a client's key as the administrator's", [KEY, adminApiKey(KEY)], '"keys[1]" has the same key as keys[0]'],
+    ['two records of one id', [other, { ...record, id: 'other' }], '"keys[1].id" must not be the id of keys[0]'],
+  ])('is refused with %s, and the earlier set stays in use', async (_what, keys, named) => {
     const error = optionError(() => apiKeys({ keys } as ApiKeySetOptions));
     expect(error.message).toContain(named);
     const scheme = apiKeys({ keys: [record] });
@@ -196,7 +208,7 @@ describe('a set of keys', () => {
     expect([await passes(KEY), await passes(OTHER)]).toEqual([false, true]);
   });
 
-  it('takes keys as plain text, all of one client', async () => {
+  it('accepts keys in plain text, all of one client', async () => {
     const guard = authenticate(apiKeys({ keys: [KEY, OTHER] }));
     const [first, second] = [
       await ask(guard, { headers: [header(KEY)] }),
@@ -207,7 +219,7 @@ describe('a set of keys', () => {
     expect(warned).not.toHaveBeenCalled();
   });
 
-  it('warns once of keys that can be guessed, by their places', () => {
+  it('warns once about keys that can be guessed, by their positions', () => {
     apiKeys({ keys: ['Xy9-short', KEY, 'fifteen-letters', 'sixteen-letters!'] });
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.stringMatching(/: keys\[0\], keys\[2\]$/), {
       code: 'GATEWARDEN_WEAK_API_KEY',
@@ -215,7 +227,7 @@ describe('a set of keys', () => {
     for (const part of ['Xy9', 'fifteen']) expect(inspect(warned.mock.calls)).not.toContain(part);
   });
 
-  it('finds keys of records whose ids are names of every object', async () => {
+  it('finds keys of records whose ids are names of object members', async () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
     const keys = names.map((name) => apiKeyRecord(`key-c4n4ry-of-${name}`, { clientId: name, limits: { [name]: 1 } }));
     const guard = authenticate(apiKeys({ keys }));
@@ -230,7 +242,7 @@ describe('a set of keys', () => {
 });
 
 describe('apiKeyRecord and adminApiKey', () => {
-  it('give a record without the key', () => {
+  it('return a record without the key', () => {
     const made = apiKeyRecord(KEY, {
       clientId: 'partner',
       name: 'Partner',
@@ -258,7 +270,7 @@ describe('apiKeyRecord and adminApiKey', () => {
     expect(adminApiKey(KEY, { clientId: 'ops' })).toMatchObject({ id: 'ops', clientId: 'ops', scopes: ['admin'] });
   });
 
-  it('lets the administrator do what clients may not', async () => {
+  it('grant the administrator a scope that clients do not have', async () => {
     const scheme = apiKeys({ keys: [record, adminApiKey(OTHER)] });
     const guard = sequence(authenticate(scheme), requireScope('admin'));
     expect((await ask(guard, { headers: [bearer(OTHER)] })).passed).toBe(true);
@@ -268,20 +280,22 @@ describe('apiKeyRecord and adminApiKey', () => {
   it.each([
     ['an empty key', () => apiKeyRecord('', { clientId: 'a' })],
     ['an empty key of the administrator', () => adminApiKey('')],
-    ['no key', () => adminApiKey(undefined as unknown as string)],
+    ['an unset key', () => adminApiKey(undefined)],
+    ['an unset key of a client', () => apiKeyRecord(undefined, { clientId: 'a' })],
+    ['a scope of two words', () => apiKeyRecord(KEY, { clientId: 'a', scopes: ['a b'] })],
     ['white space', () => adminApiKey(` ${KEY}`)],
     ['the key as its client', () => apiKeyRecord(KEY, { clientId: KEY })],
     ['the key as its id', () => apiKeyRecord(KEY, { clientId: 'a', id: KEY })],
-    ['no client', () => apiKeyRecord(KEY, {} as { clientId: string })],
+    ['a missing client', () => apiKeyRecord(KEY, {} as { clientId: string })],
     ['a misspelt option', () => apiKeyRecord(KEY, { clientId: 'a', expires: NOW } as { clientId: string })],
-    ['an end that is none', () => apiKeyRecord(KEY, { clientId: 'a', expiresAt: 'tomorrow' })],
+    ['an expiry in words', () => apiKeyRecord(KEY, { clientId: 'a', expiresAt: 'tomorrow' })],
     ['a short pepper', () => apiKeyRecord(KEY, { clientId: 'a', pepper: PEPPER.slice(0, 31) })],
   ])('refuse %s', (_what, call) => {
     const shown = inspect(optionError(call));
     for (const secret of [KEY, PEPPER]) expectNothingOf(secret, shown);
   });
 
-  it('warn of a key that can be guessed', () => {
+  it('warn about a key that can be guessed', () => {
     adminApiKey('guess-me');
     expect(warned).toHaveBeenCalledExactlyOnceWith(expect.not.stringContaining('guess-'), {
       code: 'GATEWARDEN_WEAK_API_KEY',
@@ -290,7 +304,7 @@ describe('apiKeyRecord and adminApiKey', () => {
 });
 
 describe('a pepper', () => {
-  it('makes other digests, that only it finds', async () => {
+  it('makes different digests, which only the same pepper finds', async () => {
     expect(digestApiKey(KEY, { pepper: PEPPER })).toMatch(/^[0-9a-f]{64}$/);
     expect(digestApiKey(KEY, { pepper: PEPPER })).not.toBe(DIGEST);
     expect(digestApiKey(KEY, { pepper: `${PEPPER}x` })).not.toBe(digestApiKey(KEY, { pepper: PEPPER }));
@@ -306,7 +320,7 @@ describe('a pepper', () => {
 
   it.each([
     ['31 characters', PEPPER.slice(0, 31)],
-    ['nothing', ''],
+    ['no characters', ''],
     ['a number', 1e40],
     ['bytes', Buffer.from(PEPPER)],
     ['null', null],
@@ -326,11 +340,11 @@ describe('a pepper', () => {
 });
 
 describe('digestApiKey', () => {
-  it('gives SHA-256 in hexadecimal', () => {
+  it('returns SHA-256 in hexadecimal', () => {
     expect(digestApiKey('abc')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   });
 
-  it('takes every key that a header can carry, and shows none that it refuses', () => {
+  it('accepts every key that a header can carry, and shows none that it refuses', () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...'#!"~|{}[]\\`^'), minLength: 1 }), (key) => {
         expect(digestApiKey(key)).toMatch(/^[0-9a-f]{64}$/);

@@ -106,7 +106,7 @@ describe('jwt', () => {
 
 describe('jwt, for forged tokens,', () => {
   it.each(JWT_ATTACKS.map((attack) => [attack.what, attack] as const))(
-    'refuses %s with the same 401 as any other',
+    'refuses a token with the same 401 as any other: %s',
     async (_what, { token, against }) => {
       const answer = await send(against === 'HS256' ? hs256() : rs256(), token);
       expect({

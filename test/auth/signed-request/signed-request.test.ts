@@ -535,8 +535,10 @@ describe('signedRequest', () => {
     ['an ISO 8601 string', new Date(NOW).toISOString()],
     ['epoch milliseconds', NOW],
   ])('accepts %s as the expiry of a key', async (_what, expiresAt) => {
-    const at = (now: number) => {
-      const expiring = signedRequest({ keys: [{ ...key, expiresAt }], now: () => now, replayStore: startedBefore() });
+    const at = (time: number) => {
+      const now = () => time;
+      const keys = [{ ...key, expiresAt }];
+      const expiring = signedRequest({ keys, now, replayStore: startedBefore({ now }) });
       return send(authenticate(expiring), base);
     };
     expect((await at(NOW - 1)).exchange.principal?.expiresAt).toBe(NOW);

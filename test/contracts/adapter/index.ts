@@ -14,8 +14,8 @@ import { timeouts } from './timeouts.js';
 export type { GuardGroups, Handler, Route, Serve, Service, Serving } from './service.js';
 
 /**
- * What every adapter promises, over real sockets: how an exchange ends, that it ends once, and that no request gets past a
- * guard.
+ * What every adapter promises, over real sockets: how an exchange ends, that it ends once, and that no request gets
+ * past a guard.
  */
 export function adapterContract(name: string, serve: Serve): void {
   const promise = promised(serve);

@@ -64,7 +64,7 @@ describe('a full memoryStore', () => {
     expect(passes(store, policy, 'victim', 5)).toBe(true);
   });
 
-  it('gives all new keys together one allowance of each policy while its counters are live', () => {
+  it('grants all new keys together one allowance of each policy while its counters are live', () => {
     const { store, clock } = setup(4);
     for (const key of ['a', 'b', 'c', 'd']) expect(passes(store, perMinute(3), key)).toBe(true);
     clock.advance(10);
@@ -117,18 +117,15 @@ describe('a full memoryStore', () => {
   it.each([
     ['sliding window', perMinute(2)],
     ['daily quota', perDay(2)],
-  ])(
-    'gives a key that used the shared allowance of a %s no second allowance when a counter becomes free',
-    (_, policy) => {
-      const { store } = setup(1);
-      passes(store, policy, 'a');
-      expect(passes(store, policy, 'b', 2)).toBe(true);
-      store.reset([policy], ['a']);
-      expect(store.size).toBe(0);
-      expect(passes(store, policy, 'b')).toBe(false);
-      expect(remaining(store, policy, 'b')).toBe(0);
-    },
-  );
+  ])('grants a key that used the shared allowance of a %s no second one when a counter becomes free', (_, policy) => {
+    const { store } = setup(1);
+    passes(store, policy, 'a');
+    expect(passes(store, policy, 'b', 2)).toBe(true);
+    store.reset([policy], ['a']);
+    expect(store.size).toBe(0);
+    expect(passes(store, policy, 'b')).toBe(false);
+    expect(remaining(store, policy, 'b')).toBe(0);
+  });
 
   it('remembers what a key used of the shared allowance for exactly its window', () => {
     const { store, clock } = setup(1);

@@ -84,7 +84,7 @@ describeRedis(
     afterAll(() => target.stop());
 
     // Each waits for its own round trips, so they wait together.
-    it.each([
+    it.concurrent.each([
       ['with', '1s'],
       ['without', false],
     ] as const)(
@@ -94,7 +94,8 @@ describeRedis(
         const property = fc.asyncProperty(fc.array(step, { minLength: STEPS, maxLength: STEPS }), async (steps) => {
           const clock = new ManualClock(START);
           const memory = memoryStore({ now: clock.now });
-          const redis = redisStore({ client, now: clock.now, refusalCache, prefix: `alike-${process.pid}-${runs++}:` });
+          const prefix = `alike-${process.pid}-${runs++}:`;
+          const redis = redisStore({ client, now: clock.now, refusalCache, prefix, timeout: '10s' });
           const admissions: { memory: object; redis: object }[] = [];
           for (const [i, step] of steps.entries()) {
             switch (step.kind) {

@@ -5,7 +5,8 @@ import { OptionError } from '../../../src/core/option.js';
 import { limit } from '../../../src/limit/limit.js';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
-import { type RedisStoreEvent, type RedisStoreOptions, redisStore } from '../../../src/limit/redis/redis-store.js';
+import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { type Decision, StoreError } from '../../../src/limit/store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
@@ -16,8 +17,8 @@ const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit
 const KEYS = ['key', 'key'];
 
 /** A decision's kind, or the code of the failure. */
-function outcomeOf(asked: Promise<Decision>): Promise<string> {
-  return asked.then(
+function outcomeOf(decision: Promise<Decision>): Promise<string> {
+  return decision.then(
     ({ kind }) => kind,
     (error: unknown) => (error instanceof StoreError ? error.code : String(error)),
   );
@@ -30,12 +31,13 @@ describeRedis('redisStore', () => {
   });
   afterAll(() => server.stop());
 
-  describe('fails, naming the key, and decides nothing', () => {
-    it.each(['refuse', 'admit', 'local'] as const)('where a key holds another type (%s)', async (onStoreFailure) => {
+  describe('fails, names the key, and decides nothing', () => {
+    it.each(['refuse', 'admit', 'local'] as const)('if a key holds another type (%s)', async (onStoreFailure) => {
       const store = redisStore({ client: server.client(), prefix: `typed-${onStoreFailure}:`, onStoreFailure });
       await server.cli('RPUSH', `typed-${onStoreFailure}:key`, 'x');
-      for (const asked of [store.admit(POLICIES, KEYS, 1), store.peek(POLICIES, KEYS), store.reset(POLICIES, KEYS)]) {
-        const error = await asked.catch((reason: unknown) => reason);
+      const calls = [store.admit(POLICIES, KEYS, 1), store.peek(POLICIES, KEYS), store.reset(POLICIES, KEYS)];
+      for (const call of calls) {
+        const error = await call.catch((reason: unknown) => reason);
         expect(error).toBeInstanceOf(StoreError);
         expect(error).toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
         expect(String(error)).toContain(`typed-${onStoreFailure}:key`);
@@ -44,11 +46,11 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
-    it.each(['refuse', 'admit', 'local'] as const)('where the script itself fails (%s)', async (onStoreFailure) => {
+    it.each(['refuse', 'admit', 'local'] as const)('if the script itself fails (%s)', async (onStoreFailure) => {
       const client = server.client();
       const store = redisStore({ client, prefix: `script-${onStoreFailure}:`, onStoreFailure });
       await store.admit(POLICIES, KEYS, 1);
-      // Where the script looks for the reply to an earlier call it finds what it cannot read.
+      // The script looks for the reply to an earlier call, and finds a value that it cannot read.
       const [marker = ''] = await client.keys(`script-${onStoreFailure}:{}:*`);
       for (let i = 0; i < 256; i++) await client.set(marker.replace(/r\d+$/, `r${i}`), '\xc1');
       const error = await store.admit(POLICIES, KEYS, 1).catch((reason: unknown) => reason);
@@ -57,7 +59,7 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
-    it('where a charge is to be corrected, by an event', async () => {
+    it('if a charge is to be corrected, with an event', async () => {
       const events: RedisStoreEvent[] = [];
       const store = redisStore({ client: server.client(), prefix: 'correct:', onEvent: (event) => events.push(event) });
       const decision = await store.admit(POLICIES, KEYS, 1);
@@ -70,7 +72,7 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
-    it('where a charge is to be corrected over a client in subscriber mode, by an event and at once', async () => {
+    it('if a charge is to be corrected over a client in subscriber mode, with an event and at once', async () => {
       const events: RedisStoreEvent[] = [];
       const client = server.client();
       const store = redisStore({ client, prefix: 'listening:', onEvent: (event) => events.push(event) });
@@ -82,17 +84,17 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
-    it('where a value is of a foreign version, is garbage, or is cut short', async () => {
+    it('if a value has another version, is garbage, or is truncated', async () => {
       const client = server.client();
       const store = redisStore({ client, prefix: 'bytes:', refusalCache: false });
       for (let i = 0; i < 3; i++) await store.admit(POLICIES, KEYS, 1);
       const value = await client.getBuffer('bytes:key');
       if (value === null) throw new Error('no value');
-      const foreign = [Buffer.from([1, ...value.subarray(1)]), Buffer.from('garbage'), Buffer.alloc(0)];
-      // Where it is cut between two counters, what is left is a whole value of fewer counters: that is not seen.
-      const window = 1 + 12 + value.readUInt16BE(11) * 5;
-      const short = Array.from({ length: value.length - 2 }, (_, i) => value.subarray(0, i + 2));
-      for (const bytes of [...foreign, ...short.filter(({ length }) => length !== window)]) {
+      const notOurs = [Buffer.from([1, ...value.subarray(1)]), Buffer.from('garbage'), Buffer.alloc(0)];
+      // Cut between two counters, the rest is a valid value with fewer counters, which is not noticed.
+      const windowEnd = 1 + 12 + value.readUInt16BE(11) * 5;
+      const truncated = Array.from({ length: value.length - 2 }, (_, i) => value.subarray(0, i + 2));
+      for (const bytes of [...notOurs, ...truncated.filter(({ length }) => length !== windowEnd)]) {
         await client.set('bytes:key', bytes);
         const error = await store.admit(POLICIES, KEYS, 1).catch((reason: unknown) => reason);
         expect(error, bytes.toString('hex')).toMatchObject({ code: 'GATEWARDEN_STORE_DATA' });
@@ -101,7 +103,7 @@ describeRedis('redisStore', () => {
       store.close();
     });
 
-    it('where the client is in subscriber mode', async () => {
+    it('if the client is in subscriber mode', async () => {
       const client = server.client();
       await client.subscribe('channel');
       const store = redisStore({ client, prefix: 'subscriber:', onStoreFailure: 'admit' });
@@ -117,15 +119,15 @@ describeRedis('redisStore', () => {
       () => server.cli('CONFIG', 'SET', 'maxmemory', '1'),
       () => server.cli('CONFIG', 'SET', 'maxmemory', '100mb'),
     ],
-    // Port 1: nobody's master.
+    // Nothing listens on port 1.
     ['is a replica', () => server.cli('REPLICAOF', '127.0.0.1', '1'), () => server.cli('REPLICAOF', 'NO', 'ONE')],
     [
-      'lets nobody run scripts',
+      'forbids scripts',
       () => server.cli('ACL', 'SETUSER', 'default', '-evalsha', '-eval'),
       () => server.cli('ACL', 'SETUSER', 'default', '+evalsha', '+eval'),
     ],
     [
-      'is busy with a script of another',
+      'is busy with the script of another client',
       async () => {
         await server.cli('CONFIG', 'SET', 'lua-time-limit', '20');
         const endless = server.client().eval('while true do end', 0);
@@ -147,7 +149,7 @@ describeRedis('redisStore', () => {
         );
       },
     ],
-  ])('takes a server for an outage that %s', (what, hinder, lift) => {
+  ])('treats a server as away that %s', (what, hinder, unhinder) => {
     it.each([
       ['refuse', Array.from({ length: 3 }, () => 'GATEWARDEN_STORE_UNAVAILABLE')],
       ['admit', ['admitted', 'admitted', 'admitted']],
@@ -164,14 +166,14 @@ describeRedis('redisStore', () => {
         for (let i = 0; i < 3; i++) outcomes.push(await outcomeOf(store.admit(policies, KEYS, 1)));
       } finally {
         store.close();
-        await lift();
+        await unhinder();
       }
       expect(outcomes).toEqual(expected);
       expect(await server.cli('EXISTS', `${prefix}key`)).toBe('0');
     });
   });
 
-  it.each(['GET', 'SET', 'TIME'])('charges nothing where the script may not use %s', async (command) => {
+  it.each(['GET', 'SET', 'TIME'])('charges nothing if the script may not use %s', async (command) => {
     const store = redisStore({ client: server.client(), prefix: `no-${command}:` });
     await server.cli('ACL', 'SETUSER', 'default', `-${command.toLowerCase()}`);
     let outcome: unknown;
@@ -181,31 +183,31 @@ describeRedis('redisStore', () => {
       store.close();
       await server.cli('ACL', 'SETUSER', 'default', `+${command.toLowerCase()}`);
     }
-    // Some servers word it as a failure of the script, others as want of permission.
+    // Some servers report a failure of the script, others a missing permission.
     expect(outcome).toBeInstanceOf(StoreError);
     expect(String(outcome)).toMatch(new RegExp(`no-${command}:key|NOPERM`));
     expect(await server.cli('EXISTS', `no-${command}:key`)).toBe('0');
   });
 
-  it('warns once where the server may evict counters, and not where it does not', async () => {
+  it('warns once if the server may evict counters, and never if it may not', async () => {
     const events: RedisStoreEvent[] = [];
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on('warning', onWarning);
     try {
-      const calm = redisStore({ client: server.client(), prefix: 'calm:', onEvent: (event) => events.push(event) });
-      await calm.admit(POLICIES, KEYS, 1);
-      await calm.admit(POLICIES, KEYS, 1);
+      const safe = redisStore({ client: server.client(), prefix: 'safe:', onEvent: (event) => events.push(event) });
+      await safe.admit(POLICIES, KEYS, 1);
+      await safe.admit(POLICIES, KEYS, 1);
       expect(events).toEqual([]);
       await server.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
       const store = redisStore({ client: server.client(), prefix: 'risky:', onEvent: (event) => events.push(event) });
       for (let i = 0; i < 3; i++) await store.admit(POLICIES, KEYS, 1);
-      await until('it has warned', () => warnings.length > 0);
+      await until('it warns', () => warnings.length > 0);
       expect(events).toEqual([{ kind: 'eviction-risk', maxmemoryPolicy: 'allkeys-lru' }]);
       expect(warnings.map(({ message }) => message)).toEqual([
         'redisStore: maxmemory-policy allkeys-lru may evict quota counters; set it to noeviction',
       ]);
-      calm.close();
+      safe.close();
       store.close();
     } finally {
       process.off('warning', onWarning);
@@ -239,9 +241,9 @@ describeRedis('redisStore', () => {
       return { reply, headers, faults };
     }
 
-    it('is a 503 and a reported fault where a key is spoilt', async () => {
-      await server.cli('RPUSH', 'spoilt:key', 'x');
-      const { reply, faults } = await ask({ prefix: 'spoilt:', onStoreFailure: 'admit' });
+    it('answers 503 and reports a fault if a key holds another type', async () => {
+      await server.cli('RPUSH', 'typed:key', 'x');
+      const { reply, faults } = await ask({ prefix: 'typed:', onStoreFailure: 'admit' });
       expect(reply).toMatchObject({ status: 503, problem: { code: 'store-unavailable' } });
       expect(faults).toMatchObject([{ code: 'GATEWARDEN_STORE_DATA' }]);
     });
@@ -257,12 +259,12 @@ describeRedis('redisStore', () => {
         expect(faults).toEqual([]);
       });
 
-      it('admits without headers that nobody knows', async () => {
+      it('admits, without headers whose values are unknown', async () => {
         const { reply, headers } = await ask({ onStoreFailure: 'admit' });
         expect([reply, headers.size]).toEqual([undefined, 0]);
       });
 
-      it('admits a share, and says so', async () => {
+      it('admits its share, and says so in the headers', async () => {
         const { reply, headers } = await ask({ onStoreFailure: 'local', instances: 2 });
         expect(reply).toBeUndefined();
         expect(headers.get('RateLimit')).toMatch(/^"60s";r=1;t=60$/);
@@ -272,19 +274,19 @@ describeRedis('redisStore', () => {
 
   describe('with ioredis 6', () => {
     let runs = 0;
-    const clients: Redis6[] = [];
-    afterAll(() => {
-      for (const client of clients) client.disconnect();
+    let client: Redis6;
+    beforeAll(() => {
+      client = new Redis6(server.url);
     });
+    afterAll(() => client.disconnect());
+
     limitStoreContract('redisStore', () => {
       const clock = new ManualClock(0);
-      const client = new Redis6(server.url);
-      clients.push(client);
-      const store = redisStore({ client, now: clock.now, prefix: `six-${runs++}:` });
+      const store = redisStore({ client, now: clock.now, prefix: `six-${runs++}:`, timeout: '10s' });
       return { store, clock, close: () => store.close() };
     });
 
-    it('takes its Cluster by type, too', () => {
+    it('accepts its Cluster by type, too', () => {
       const make = (client: Cluster6): RedisClient => client;
       expect(make).toBeTypeOf('function');
     });
@@ -294,11 +296,11 @@ describeRedis('redisStore', () => {
     it.each([
       [{ client: 'redis://:password@host' }, 'gatewarden: redisStore "client" must be an ioredis client'],
       [{ prefix: 'a{b}' }, 'gatewarden: redisStore "prefix" must be a string without braces, got \'a{b}\''],
-      [{ timeout: 0 }, 'gatewarden: redisStore "timeout" must be a positive duration'],
-      [{ timeout: '2m' }, 'gatewarden: redisStore "timeout" must be at most 60000 ms'],
+      [{ timeout: 0 }, "gatewarden: redisStore \"timeout\" needs a unit, got 0; write '0s' or '0ms'"],
+      [{ timeout: '2m' }, "gatewarden: redisStore \"timeout\" must be at most '1m', got '2m'"],
       [{ onStoreFailure: 'open' }, 'gatewarden: redisStore "onStoreFailure" must be one of refuse, admit, local'],
       [{ instances: 0 }, 'gatewarden: redisStore "instances" must be a positive integer, got 0'],
-      [{ refusalCache: true }, 'gatewarden: redisStore "refusalCache" must be a positive duration'],
+      [{ refusalCache: true }, 'gatewarden: redisStore "refusalCache" must be a length of time'],
       [{ onEvent: 1 }, 'gatewarden: redisStore "onEvent" must be a function, got 1'],
       [{ now: 1 }, 'gatewarden: redisStore "now" must be a function, got 1'],
       [{ onFailure: 'admit' }, 'gatewarden: redisStore has no option "onFailure"'],

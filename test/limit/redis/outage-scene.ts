@@ -7,7 +7,7 @@ import { until } from '../../redis/processes.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
 
 /** A store under test, its client, and the kinds of events that it has reported. */
-export type OpenStore = ReturnType<OutageScene['open']>;
+export type OpenStore = Awaited<ReturnType<OutageScene['open']>>;
 
 /** One Redis server that a test may pause or kill, and the stores of the test. All end with the test. */
 export class OutageScene {
@@ -24,7 +24,8 @@ export class OutageScene {
     this.server = server;
   }
 
-  open({ onEvent, ...options }: Partial<RedisStoreOptions> = {}) {
+  /** Opens a store whose client is connected: connecting may take longer than the timeout of a store. */
+  async open({ onEvent, ...options }: Partial<RedisStoreOptions> = {}) {
     const kinds: RedisStoreEvent['kind'][] = [];
     // The store can be back no sooner than its client. By default ioredis waits up to two seconds between attempts.
     const client = this.server.client({ retryStrategy: () => 100 });
@@ -38,6 +39,7 @@ export class OutageScene {
       ...options,
     });
     this.#stores.push(store);
+    await client.ping();
     return { store, client, kinds };
   }
 

@@ -67,7 +67,7 @@ describeRedis('redisStore, while Redis is away', () => {
   ] as const)('because it was %s', (how, leave, comeBack) => {
     it('refuses within the timeout, never admits too much, and is back within two seconds', async (context) => {
       const scene = await OutageScene.start(context);
-      const { store, kinds } = scene.open();
+      const { store, kinds } = await scene.open();
       const running = load(store, ['a', 'b']);
       await until('the limits are used up', () => running.admitted.length === 2 * LIMIT);
       await leave(scene.server);
@@ -91,7 +91,7 @@ describeRedis('redisStore, while Redis is away', () => {
 
     it.concurrent('admits everything, uncounted, if asked to', async (context) => {
       const scene = await OutageScene.start(context);
-      const { store, kinds } = scene.open({ onStoreFailure: 'admit' });
+      const { store, kinds } = await scene.open({ onStoreFailure: 'admit' });
       await store.admit(policies, ['key'], 1);
       await leave(scene.server);
       const start = performance.now();
@@ -106,8 +106,8 @@ describeRedis('redisStore, while Redis is away', () => {
     it.concurrent('admits its share, never more than the limit in all, and reports it afterwards', async (context) => {
       const scene = await OutageScene.start(context);
       const local = { onStoreFailure: 'local', instances: 2 } as const;
-      const one = scene.open(local);
-      const two = [one, scene.open(local)];
+      const one = await scene.open(local);
+      const two = [one, await scene.open(local)];
       for (const { store } of two) await store.admit(policies, ['known'], 1);
       await leave(scene.server);
       const admitted = { known: 0, fresh: 0 };
@@ -137,7 +137,8 @@ describeRedis('redisStore, while Redis is away', () => {
       },
       async (onStoreFailure, context) => {
         const scene = await OutageScene.start(context);
-        const two = [scene.open({ onStoreFailure, instances: 2 }), scene.open({ onStoreFailure, instances: 2 })];
+        const options = { onStoreFailure, instances: 2 };
+        const two = [await scene.open(options), await scene.open(options)];
         const running = two.map(({ store }) => load(store, ['a', 'b']));
         const admitted = () => running.flatMap((one) => one.admitted);
         await until('the limits are used up', () => admitted().length === 2 * LIMIT);
@@ -157,7 +158,7 @@ describeRedis('redisStore, while Redis is away', () => {
           expect(failures).toBe(0);
         }
         for (const { kinds } of two) expect(kinds).toEqual(['unavailable', 'available']);
-        // The restarted server is empty and admits again what the killed one had counted. Nothing else is admitted twice.
+        // The restarted server is empty and admits once more what the killed one had counted. Nothing else comes twice.
         const most = how === 'killed' ? 2 * LIMIT : LIMIT;
         if (onStoreFailure === 'local')
           for (const key of ['a', 'b']) expect(fullest(admitted(), key)).toBeLessThanOrEqual(most);
@@ -167,7 +168,7 @@ describeRedis('redisStore, while Redis is away', () => {
 
   it.concurrent('charges nothing for a request that reached Redis too late', async (context) => {
     const scene = await OutageScene.start(context);
-    const { store, client } = scene.open();
+    const { store, client } = await scene.open();
     await store.admit(policies, ['key'], 1);
     scene.server.pause();
     const late = Array.from({ length: 4 }, () => store.admit(policies, ['key'], 1));
@@ -179,8 +180,7 @@ describeRedis('redisStore, while Redis is away', () => {
 
   it.concurrent('gives back what the very first call charged too late', async (context) => {
     const scene = await OutageScene.start(context);
-    const { store, client, kinds } = scene.open();
-    await client.ping();
+    const { store, kinds } = await scene.open();
     scene.server.pause();
     await expect(store.admit(policies, ['key'], 1)).rejects.toThrow('did not answer within 250 ms');
     scene.server.resume();
@@ -193,7 +193,7 @@ describeRedis('redisStore, while Redis is away', () => {
 
   it.concurrent('corrects charges after the outage, once', async (context) => {
     const scene = await OutageScene.start(context);
-    const { store, kinds } = scene.open();
+    const { store, kinds } = await scene.open();
     const receipt = await receiptOf(store.admit(policies, ['key'], 4));
     scene.server.pause();
     const settled = store.settle(receipt, 1);
@@ -209,7 +209,7 @@ describeRedis('redisStore, while Redis is away', () => {
 
   it.concurrent('decides exactly even if its connections are cut', async (context) => {
     const scene = await OutageScene.start(context);
-    const { store } = scene.open({ timeout: '5s' });
+    const { store } = await scene.open({ timeout: '5s' });
     const many = [slidingWindow({ limit: 400, window: '1h' })];
     let admitted = 0;
     const callers = Array.from({ length: 10 }, async () => {

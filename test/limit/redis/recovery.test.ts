@@ -25,7 +25,7 @@ const warmUp = [slidingWindow({ limit: 1, window: '1m', name: 'warm-up' })];
 async function start(context: TestContext) {
   const scene = await OutageScene.start(context);
   // A store of its own: during an outage, a store that counts locally reports its own share.
-  const observer = scene.open({ timeout: '10s' }).store;
+  const { store: observer } = await scene.open({ timeout: '10s' });
   return {
     server: scene.server,
     open: (options?: Partial<RedisStoreOptions>) => scene.open(options),
@@ -41,11 +41,14 @@ function admitted({ store }: Pick<OpenStore, 'store'>, units = 1, of = policies)
   return receiptOf(store.admit(of, ['key'], units));
 }
 
-function scriptClient(server: RedisServer): ScriptClient {
+/** `timeout` in milliseconds. */
+async function connectedScript(server: RedisServer, timeout: number): Promise<ScriptClient> {
+  const client = server.client({ retryStrategy: () => 100 });
+  await client.ping();
   return new ScriptClient({
-    client: server.client({ retryStrategy: () => 100 }),
+    client,
     prefix: 'gw:',
-    timeout: 50,
+    timeout,
     now: undefined,
     onSuccess: () => undefined,
     onFailure: () => undefined,
@@ -74,7 +77,7 @@ describeRedis('redisStore, around an outage', () => {
     'reports once that a server %s is unavailable, and once that it is back',
     async ([_state, [leave, ...leaveArguments], [comeBack, ...comeBackArguments]], context) => {
       const { server, open } = await start(context);
-      const one = open();
+      const one = await open();
       await admitted(one);
       await server.cli(leave, ...leaveArguments);
       const end = performance.now() + 1000;
@@ -93,7 +96,7 @@ describeRedis('redisStore, around an outage', () => {
   it.concurrent('does not undo the report of local admissions when its answer is late', async (context) => {
     const { server, open, remaining } = await start(context);
     let pauses = 0;
-    const one = open({
+    const one = await open({
       onStoreFailure: 'local',
       // The report is about to be sent. It reaches a server that is paused again.
       onEvent: ({ kind }) => void (kind === 'available' && pauses++ === 0 && server.pause()),
@@ -113,7 +116,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('corrects in Redis what was admitted locally and settled after the outage', async (context) => {
     const { server, open, remaining } = await start(context);
-    const one = open({ onStoreFailure: 'local' });
+    const one = await open({ onStoreFailure: 'local' });
     server.pause();
     await outageNoticed(one);
     const refunded = await admitted(one, 3);
@@ -133,7 +136,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('does not report what was given back before Redis came back', async (context) => {
     const { server, open } = await start(context);
-    const one = open({ onStoreFailure: 'local' });
+    const one = await open({ onStoreFailure: 'local' });
     server.pause();
     await outageNoticed(one);
     const receipt = await admitted(one, 3);
@@ -146,7 +149,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('reports what was admitted locally once, even if a second outage follows', async (context) => {
     const { server, open, remaining } = await start(context);
-    const one = open({ onStoreFailure: 'local' });
+    const one = await open({ onStoreFailure: 'local' });
     server.pause();
     await outageNoticed(one);
     await admitted(one, 3);
@@ -168,7 +171,7 @@ describeRedis('redisStore, around an outage', () => {
   ] as const)('corrects what is settled while its report is on its way, %s', async ([_case, pause], context) => {
     const { server, open, remaining } = await start(context);
     let pauses = 0;
-    const one = open({
+    const one = await open({
       onStoreFailure: 'local',
       // The report is about to be sent. It reaches a server that is paused again.
       onEvent: ({ kind }) => void (kind === 'available' && pauses++ === 0 && server.pause()),
@@ -190,8 +193,8 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('charges local admissions beyond the limit if others have used it up', async (context) => {
     const { server, open, remaining } = await start(context);
-    const one = open({ onStoreFailure: 'local' });
-    const two = open({ timeout: '10s' });
+    const one = await open({ onStoreFailure: 'local' });
+    const two = await open({ timeout: '10s' });
     await admitted(two, 1, warmUp);
     server.pause();
     await outageNoticed(one);
@@ -211,7 +214,7 @@ describeRedis('redisStore, around an outage', () => {
   it.concurrent('gives up a correction after its time, and reports it', async (context) => {
     const { server } = await start(context);
     const lost: unknown[] = [];
-    const settles = new SettleQueue(scriptClient(server), (error) => lost.push(error), 400);
+    const settles = new SettleQueue(await connectedScript(server, 200), (error) => lost.push(error), 400);
     await settles.send(reset(policies, ['gw:key']));
     expect(lost).toEqual([]);
     server.pause();
@@ -226,7 +229,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('removes no more from a counter than it holds, even if the server lost a part', async (context) => {
     const { server } = await start(context);
-    const batcher = new OperationBatcher(scriptClient(server), () => undefined);
+    const batcher = new OperationBatcher(await connectedScript(server, 10_000), () => undefined);
     const both = [...policies, dailyQuota({ limit: LIMIT })];
     const keys = ['gw:key', 'gw:key'];
     const { charged } = await batcher.run(admission(both, keys, 2));
@@ -237,7 +240,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('charges nothing for a call that reaches the server after the timeout', async (context) => {
     const { server, open } = await start(context);
-    const one = open();
+    const one = await open();
     await admitted(one, 1, warmUp);
     server.pause();
     const rejected = one.store.admit(policies, ['late'], 1).catch((error: unknown) => error);
@@ -255,7 +258,7 @@ describeRedis('redisStore, around an outage', () => {
   it.concurrent('does not charge afterwards what has left its window meanwhile', async (context) => {
     const { server, open } = await start(context);
     const clock = new ManualClock(Date.UTC(2026, 0, 1));
-    const one = open({ onStoreFailure: 'local', now: clock.now });
+    const one = await open({ onStoreFailure: 'local', now: clock.now });
     const perMinute = [slidingWindow({ limit: 4, window: '1m' })];
     const decide = async () => (await one.store.admit(perMinute, ['key'], 1)).kind;
     await decide();
@@ -275,7 +278,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('waits no longer than the timeout for a correction, and makes it later', async (context) => {
     const { server, open, remaining } = await start(context);
-    const one = open();
+    const one = await open();
     const receipt = await admitted(one, 4);
     server.pause();
     const sent = performance.now();
@@ -289,7 +292,7 @@ describeRedis('redisStore, around an outage', () => {
 
   it.concurrent('does not multiply attempts at corrections while Redis is away', async (context) => {
     const { server, open, remaining } = await start(context);
-    const one = open();
+    const one = await open();
     const receipts: Receipt[] = [];
     for (let i = 0; i < 4; i++) receipts.push(await admitted(one));
     server.pause();
@@ -309,7 +312,7 @@ describeRedis('redisStore, around an outage', () => {
   it.concurrent('runs each of many calls in flight once if their replies are lost together', async (context) => {
     const { server, open, remaining } = await start(context);
     const many = [slidingWindow({ limit: 400, window: '1h' })];
-    const { store, client } = open({ timeout: '5s' });
+    const { store, client } = await open({ timeout: '5s' });
     await admitted({ store }, 1, many);
     // The server reads and runs them all. Then the connection breaks before a reply is read.
     const decisions: Promise<unknown>[] = [];
@@ -358,7 +361,7 @@ describeRedis('redisStore, around an outage', () => {
   it('holds at most 10,000 corrections while Redis is away, and reports the others', async (context) => {
     const { server } = await start(context);
     const lost: unknown[] = [];
-    const settles = new SettleQueue(scriptClient(server), (error) => lost.push(error));
+    const settles = new SettleQueue(await connectedScript(server, 50), (error) => lost.push(error));
     server.pause();
     await Promise.all(Array.from({ length: 10_001 }, () => settles.send(reset(policies, ['gw:key']))));
     // The last call, which holds one correction.
@@ -376,10 +379,13 @@ describeRedis('redisStore, around an outage', () => {
 
   it('answers every decision within the timeout, even if all nodes of a Cluster are away', async () => {
     const cluster = await clusterStart;
-    const store = redisStore({ client: cluster.client(), refusalCache: false });
+    const client = cluster.client();
+    const store = redisStore({ client, refusalCache: false });
     const four = ['a', 'b', 'c', 'd'].map((name) => slidingWindow({ limit: LIMIT, window: '1h', name }));
     const keys = ['one', 'two', 'three', 'four'];
-    await store.admit(four, keys, 1);
+    // Connects to every node, without the timeout of the store.
+    await Promise.all(client.nodes().map((node) => node.ping()));
+    await redisStore({ client, timeout: '10s' }).admit(four, keys, 1);
     for (const node of cluster.nodes) node.pause();
     const sent = performance.now();
     await expect(store.admit(four, keys, 1)).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });

@@ -9,7 +9,9 @@ let runs = 0;
 
 function setup(client: Redis | Cluster) {
   const clock = new ManualClock(0);
-  const store = redisStore({ client, now: clock.now, prefix: `contract-${process.pid}-${runs++}:` });
+  const prefix = `contract-${process.pid}-${runs++}:`;
+  // The timeout is not tested here, and the machine may be busy.
+  const store = redisStore({ client, now: clock.now, prefix, timeout: '10s' });
   return { store, clock, close: () => store.close() };
 }
 
