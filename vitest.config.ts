@@ -34,6 +34,7 @@ export default defineConfig({
     setupFiles: ['test/canary.ts'],
     // Vitest leaves one core idle otherwise, which on a machine of two is half of it.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    expect: { poll: { interval: 5 } },
     testTimeout: 15_000,
     hookTimeout: 15_000,
   },

@@ -19,7 +19,7 @@ export {
   rotateApiKey,
 } from './auth/api-keys/generate.js';
 export { type DigestApiKeyOptions, digestApiKey } from './auth/api-keys/key-digest.js';
-export type { ApiKeyLookupOptions, ApiKeyStore, CacheOptions } from './auth/api-keys/key-store.js';
+export type { ApiKeyCacheOptions, ApiKeyLookupOptions, ApiKeyStore } from './auth/api-keys/key-store.js';
 export { type ParseApiKeysOptions, parseApiKeys } from './auth/api-keys/parse-api-keys.js';
 export type { ApiKeyDigest, ApiKeyRecord } from './auth/api-keys/record.js';
 export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
@@ -41,10 +41,9 @@ export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
 export { addressKey } from './core/address.js';
 export type { Admission } from './core/admission.js';
-export type { AuthenticationDecision } from './core/authentication-decision.js';
 export type { ClientIp, ClientIpReason } from './core/client-ip.js';
 export type { Duration } from './core/duration.js';
-export { type AuthenticationListener, type EndHook, Exchange, type FaultReporter } from './core/exchange.js';
+export { type EndHook, Exchange, type FaultReporter } from './core/exchange.js';
 export type { Guard } from './core/guard.js';
 export { OptionError } from './core/option.js';
 export type { Outcome } from './core/outcome.js';
@@ -59,6 +58,7 @@ export {
 } from './core/problem.js';
 export { problemFormat } from './core/problem-format.js';
 export type { QuotaState } from './core/quota-state.js';
+export { type RenderedReply, renderReply } from './core/render-reply.js';
 export { type Reply, refuse } from './core/reply.js';
 export { reportFaults } from './core/report-faults.js';
 export type { RequestBody, RequestView, ResponseHeaders } from './core/request-view.js';

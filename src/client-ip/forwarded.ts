@@ -5,11 +5,13 @@ const MALFORMED = 'malformed';
 
 const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
 const QUOTED = /"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)"/y;
+/** A node with an obfuscated port (RFC 7239 section 6): text that begins with an underscore, in place of a number. */
+const OBFUSCATED_PORT = /^(\[[^\]]*\]|[^:]*):_[A-Za-z0-9._-]+$/;
 
 /**
- * The `for` nodes of one `Forwarded` field line, left to right (RFC 7239 section 4). A line that breaks the grammar
- * anywhere results in one malformed entry. Otherwise a client's open quote on the left could hide the entry that a
- * proxy appended on the right.
+ * The `for` nodes of one `Forwarded` field line, left to right, without obfuscated ports (RFC 7239 section 4). A line
+ * that breaks the grammar anywhere results in one malformed entry. Otherwise a client's open quote on the left could
+ * hide the entry that a proxy appended on the right.
  */
 export function parseForwarded(line: string): readonly string[] {
   const nodes: string[] = [];
@@ -38,7 +40,8 @@ export function parseForwarded(line: string): readonly string[] {
     if (name !== 'for') continue;
     // A parameter must not appear twice in an element (RFC 7239 section 4).
     if (node !== undefined) return [MALFORMED];
-    node = value[1] === undefined ? value[0] : value[1].replace(/\\(.)/g, '$1');
+    const text = value[1] === undefined ? value[0] : value[1].replace(/\\(.)/g, '$1');
+    node = text.replace(OBFUSCATED_PORT, '$1');
   }
   if (pairs > 0) nodes.push(node ?? MALFORMED);
   return nodes;

@@ -15,6 +15,7 @@ export interface Address {
 /** The longest text that can be an address: brackets, an IPv4-mapped form, a zone and a port. */
 const MAX_LENGTH = 80;
 const PORT = /^:\d{1,5}$/;
+const MAX_PORT = 65_535;
 
 /**
  * Reads one address from a socket or a forwarding header. A port, brackets and a zone are removed. Returns undefined for
@@ -42,11 +43,16 @@ function withoutPort(text: string): string | undefined {
     const end = text.indexOf(']');
     const rest = text.slice(end + 1);
     const host = text.slice(1, end);
-    return end !== -1 && host.includes(':') && (rest === '' || PORT.test(rest)) ? host : undefined;
+    return end !== -1 && host.includes(':') && (rest === '' || isPort(rest)) ? host : undefined;
   }
   const colon = text.indexOf(':');
   if (colon === -1 || text.includes(':', colon + 1)) return text;
-  return PORT.test(text.slice(colon)) ? text.slice(0, colon) : undefined;
+  return isPort(text.slice(colon)) ? text.slice(0, colon) : undefined;
+}
+
+/** Whether a text is a colon and a port. A sender that writes another number there is not to be believed about the address. */
+function isPort(text: string): boolean {
+  return PORT.test(text) && Number(text.slice(1)) <= MAX_PORT;
 }
 
 /** The partition key of an address: IPv4 unchanged, IPv6 by its first `ipv6Prefix` bits, since one host has a whole /64. */

@@ -27,9 +27,18 @@ export function shown(value: unknown): string {
   return inspect(value, { ...ONE_LINE, depth: 0, maxStringLength: 80 });
 }
 
+const WITHOUT_VALUE = new WeakSet<OptionError>();
+
 /** An `OptionError` about a secret: it states the rule and shows nothing of the value. */
 export function badSecret(factory: string, option: string, rule: string): OptionError {
-  return new OptionError(`gatewarden: ${factory} "${option}" ${rule}`);
+  const error = new OptionError(`gatewarden: ${factory} "${option}" ${rule}`);
+  WITHOUT_VALUE.add(error);
+  return error;
+}
+
+/** Whether `badSecret` made the error, so that its message can be shown for a secret. */
+export function hidesValue(error: OptionError): boolean {
+  return WITHOUT_VALUE.has(error);
 }
 
 /** The names of a factory's options. The compiler reports a name that is missing, and one that the options do not have. */

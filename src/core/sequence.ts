@@ -30,16 +30,23 @@ export function sequence(...guards: readonly Guard[]): Guard {
 
 function checkGuard(guard: unknown): void {
   if (typeof guard !== 'function') {
-    const hint = isAuthenticator(guard) ? '; put authenticators into authenticate(...)' : '';
-    throw new OptionError(`gatewarden: a guard must be a function, got ${shown(guard)}${hint}`);
+    throw new OptionError(`gatewarden: a guard must be a function, got ${kindOf(guard)}${remedyFor(guard)}`);
   }
   if (guard.length > 1) {
     throw new OptionError('gatewarden: a guard takes one argument, an exchange; did you pass framework middleware?');
   }
 }
 
-function isAuthenticator(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'verify' in value && 'challenge' in value;
+/** What was passed for a guard. Lists and strings are not shown: a secret may be in them. */
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'string' ? 'a string' : shown(value);
+}
+
+function remedyFor(value: unknown): string {
+  if (Array.isArray(value)) return '; pass the guards one by one';
+  const isAuthenticator = typeof value === 'object' && value !== null && 'verify' in value && 'challenge' in value;
+  return isAuthenticator ? '; put it into authenticate(...)' : '';
 }
 
 function run(guards: readonly Guard[], exchange: Exchange, from: number): ReturnType<Guard> {
@@ -66,10 +73,9 @@ function run(guards: readonly Guard[], exchange: Exchange, from: number): Return
 /** JavaScript callers may return anything; `true` or `null` must not let the request pass. */
 function checkReply(reply: Reply, guard: Guard | undefined): Reply {
   if (typeof reply === 'object' && reply !== null && isStatus(reply.status) && areHeaders(reply.headers)) return reply;
-  // A string is not shown: it may be a secret.
-  const kind = typeof reply === 'string' ? 'a string' : shown(reply);
   const name = guard?.name ? `the guard "${guard.name}"` : 'a guard';
-  throw new TypeError(`gatewarden: ${name} must return a reply or undefined, got ${kind}`);
+  const remedy = typeof reply === 'function' ? '; was it called, as in guard(securityHeaders())?' : '';
+  throw new TypeError(`gatewarden: ${name} must return a reply or undefined, got ${kindOf(reply)}${remedy}`);
 }
 
 function isStatus(status: unknown): boolean {

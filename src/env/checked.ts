@@ -1,9 +1,10 @@
-import { badSecret, callback, OptionError } from '../core/option.js';
+import { badSecret, callback, hidesValue, OptionError } from '../core/option.js';
 import { ENVIRONMENT, type Setting } from './setting.js';
 
 /**
  * A setting whose value is also checked by the guard that will use it. An `OptionError` of `check` becomes an error of the
- * variable. An empty list as the default is not checked: a service uses it to leave the guard out.
+ * variable. For a secret, the error gives the reason only if gatewarden's own factories wrote it, since they never show a
+ * secret. An empty list as the default is not checked: a service uses it to leave the guard out.
  *
  * ```ts
  * checked(list(), (trust) => clientIp({ trust }))
@@ -18,7 +19,8 @@ export function checked<T>(setting: Setting<T>, check: (value: T) => unknown): S
       check(value);
     } catch (error) {
       if (!(error instanceof OptionError)) throw error;
-      const reason = setting.isSecret ? '' : `: ${error.message.replace(/^gatewarden: /, '')}`;
+      const canShow = !setting.isSecret || hidesValue(error);
+      const reason = canShow ? `: ${error.message.replace(/^gatewarden: /, '')}` : '';
       throw badSecret(factory, option, `is not accepted${reason}`);
     }
     return value;

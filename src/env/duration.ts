@@ -8,7 +8,7 @@ export interface DurationOptions<Optional extends boolean = boolean> extends Fal
    * The unit of a bare number in the environment, for a service whose settings are documented as such. By default a bare
    * number is refused. A default always carries its own unit.
    */
-  readonly bare?: 'ms' | 's' | 'm' | 'h' | 'd';
+  readonly bare?: 'ms' | 's' | 'm' | 'h' | 'd' | undefined;
 }
 
 const OPTIONS: OptionNames<DurationOptions> = { ...FALLBACK_OPTIONS, bare: true };

@@ -4,9 +4,9 @@ import { createSetting, FALLBACK_OPTIONS, type FallbackOptions, type Setting, ty
 /** The options of `integer`. */
 export interface IntegerOptions<Optional extends boolean = boolean> extends FallbackOptions<number, Optional> {
   /** The least value. 0 by default. */
-  readonly min?: number;
+  readonly min?: number | undefined;
   /** The greatest value. `Number.MAX_SAFE_INTEGER` by default. */
-  readonly max?: number;
+  readonly max?: number | undefined;
 }
 
 /** The options of `port`. */

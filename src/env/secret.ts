@@ -5,7 +5,7 @@ import { createSetting, type FallbackOptions, type Setting, type Unset } from '.
 export interface SecretOptions<Optional extends boolean = boolean>
   extends Pick<FallbackOptions<string, Optional>, 'optional'> {
   /** The least number of characters. 1 by default. */
-  readonly minLength?: number;
+  readonly minLength?: number | undefined;
 }
 
 const OPTIONS: OptionNames<SecretOptions> = { optional: true, minLength: true };

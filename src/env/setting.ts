@@ -19,9 +19,9 @@ export type Unset<T, Optional extends boolean> = true extends Optional ? T | und
 /** What a variable that is not set yields. With neither option, the variable must be set. */
 export interface FallbackOptions<T, Optional extends boolean = boolean> {
   /** The value of a variable that is not set. It is checked like a value from the environment. */
-  readonly default?: T;
+  readonly default?: T | undefined;
   /** With true, a variable that is not set and has no default yields undefined. False by default. */
-  readonly optional?: Optional;
+  readonly optional?: Optional | undefined;
 }
 
 export const FALLBACK_OPTIONS: OptionNames<FallbackOptions<unknown>> = { default: true, optional: true };

@@ -5,7 +5,7 @@ import { createSetting, FALLBACK_OPTIONS, type FallbackOptions, type Setting, ty
 /** The options of `size`. */
 export interface SizeOptions<Optional extends boolean = boolean> extends FallbackOptions<Size, Optional> {
   /** The unit of a bare number in the environment. Bytes (`b`) by default. A number as the default is always bytes. */
-  readonly bare?: 'b' | 'kb' | 'mb' | 'gb';
+  readonly bare?: 'b' | 'kb' | 'mb' | 'gb' | undefined;
 }
 
 const OPTIONS: OptionNames<SizeOptions> = { ...FALLBACK_OPTIONS, bare: true };

@@ -4,9 +4,9 @@ import { createSetting, FALLBACK_OPTIONS, type FallbackOptions, type Setting, ty
 /** The options of `text`. */
 export interface TextOptions<Optional extends boolean = boolean> extends FallbackOptions<string, Optional> {
   /** What the text must match. Any text by default. */
-  readonly pattern?: RegExp;
+  readonly pattern?: RegExp | undefined;
   /** How an error words the pattern, such as `must be lower-case letters`. By default it shows the pattern. */
-  readonly rule?: string;
+  readonly rule?: string | undefined;
 }
 
 const OPTIONS: OptionNames<TextOptions> = { ...FALLBACK_OPTIONS, pattern: true, rule: true };

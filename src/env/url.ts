@@ -4,7 +4,7 @@ import { createSetting, FALLBACK_OPTIONS, type FallbackOptions, type Setting, ty
 /** The options of `url`. */
 export interface UrlOptions<Optional extends boolean = boolean> extends FallbackOptions<string, Optional> {
   /** The accepted protocols, without the colon. `['http', 'https']` by default. */
-  readonly protocols?: readonly string[];
+  readonly protocols?: readonly string[] | undefined;
 }
 
 const OPTIONS: OptionNames<UrlOptions> = { ...FALLBACK_OPTIONS, protocols: true };

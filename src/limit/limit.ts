@@ -1,5 +1,6 @@
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { badOption, boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 import type { Outcome } from '../core/outcome.js';
 import type { QuotaState } from '../core/quota-state.js';
@@ -161,7 +162,7 @@ export function limit(options: LimitOptions): LimitGuard {
     return [counted, counted.map(() => stored)];
   }
 
-  return Object.assign(
+  const guard = Object.assign(
     function limit(exchange: Exchange) {
       return charge(exchange);
     },
@@ -174,6 +175,19 @@ export function limit(options: LimitOptions): LimitGuard {
       },
     },
   );
+  return inOrder(guard, {
+    name: 'limit',
+    after: comesAfter(source.fixed?.partitions ?? [guardBy]),
+    once: 'it would charge the request twice',
+  });
+}
+
+/** The guards that find out what these partitions are counted by. */
+function comesAfter(partitions: readonly (PartitionBy | undefined)[]): Record<string, string> {
+  return {
+    ...(partitions.includes('principal') ? { authenticate: 'limit counts by the principal' } : {}),
+    ...(partitions.includes('client-ip') ? { clientIp: 'limit counts by the address that clientIp finds' } : {}),
+  };
 }
 
 const CHARGED_TWICE =

@@ -5,6 +5,7 @@ import { badOption, callback, checkOptionNames, type OptionNames } from '../core
 import type { Outcome } from '../core/outcome.js';
 import { ignoreRejection } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
+import { printable } from './printable.js';
 import { requestPath } from './request-path.js';
 
 /** A logger with pino's interface: each method accepts an object and a message. */
@@ -51,8 +52,6 @@ export interface AccessLogOptions {
 
 const OPTIONS: OptionNames<AccessLogOptions> = { logger: true, skip: true, hashKey: true };
 const LEVELS = ['info', 'warn', 'error'] as const;
-const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
-const MAX_LENGTH = 2048;
 const CF_RAY = /^[0-9a-f]{16}-[A-Z]{3}$/;
 
 /**
@@ -125,9 +124,4 @@ function rayOf({ request }: Exchange): string | undefined {
   const lines = request.fieldLines('cf-ray');
   const [ray] = lines;
   return lines.length === 1 && ray !== undefined && CF_RAY.test(ray) ? ray : undefined;
-}
-
-/** Replaces characters that could end a log line or control a terminal with a question mark. */
-function printable(text: string): string {
-  return text.slice(0, MAX_LENGTH).replace(CONTROL, '?');
 }

@@ -5,9 +5,13 @@ import { inOrder } from '../core/guard-order.js';
 import { badOption, checkOptionNames, clock, type OptionNames } from '../core/option.js';
 import { isThenable } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
+import { printable } from './printable.js';
 import { requestPath } from './request-path.js';
 
-/** One decision about credentials. It contains no credential and no part of one. */
+/**
+ * One decision about credentials. It contains no credential and no part of one, and no value contains a line break or
+ * another control character.
+ */
 export interface AuditRecord {
   /** When the decision was made, in epoch milliseconds. */
   readonly at: number;
@@ -72,13 +76,13 @@ export function audit(options: AuditOptions): Guard {
         outcome,
         reason,
         scheme,
-        credentialId,
+        credentialId: printableId(credentialId),
         keyHash: token === undefined ? undefined : keyHash(token),
-        clientId,
+        clientId: printableId(clientId),
         ip: exchange.clientIp?.ip ?? exchange.request.remoteAddress,
         requestId: exchange.requestId,
-        method,
-        path: requestPath(url),
+        method: printable(method),
+        path: printable(requestPath(url)),
       });
       if (isThenable(written)) Promise.resolve(written).catch((error: unknown) => exchange.fault(error));
     } catch (error) {
@@ -99,4 +103,9 @@ export function audit(options: AuditOptions): Guard {
     },
     { name: 'audit', before: COMES_BEFORE },
   );
+}
+
+/** Ids may come from the claims of a token, and so from another service. */
+function printableId(id: string | undefined): string | undefined {
+  return id === undefined ? undefined : printable(id);
 }

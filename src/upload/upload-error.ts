@@ -2,11 +2,11 @@ import { type Problem, problem } from '../core/problem.js';
 import { type MalformedReason, type UndecodableReason, UPLOAD_REASONS } from './reasons.js';
 
 /**
- * Fails the stream of an `onFile` callback when the upload does not pass every check, and any read of a file that has been
- * removed. Without it, an incomplete file would look like a complete one. `code` is one of:
+ * Fails the stream of an `onFile` callback when the upload does not pass every check, and any read of a file that has
+ * been removed. Without it, an incomplete file would look like a complete one. `code` is one of:
  * - `GATEWARDEN_UPLOAD_REFUSED`: the upload broke a rule. `problem` says which.
- * - `GATEWARDEN_UPLOAD_ABORTED`: the client disconnected, or the exchange ended, before the upload was received and checked
- *   or before the file was read.
+ * - `GATEWARDEN_UPLOAD_ABORTED`: the client disconnected, or the exchange ended, before the upload was received and
+ *   checked, or before the file was read.
  */
 export class UploadError extends Error {
   override readonly name = 'UploadError';

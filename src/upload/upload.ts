@@ -26,9 +26,9 @@ export interface UploadOptions {
   /** Decodes images to their last row, the only way to know that they are complete. Default: only headers are read. */
   readonly decode?: DecodeOptions;
   /**
-   * Called with each file as soon as its type is accepted, so that a worker can receive it while the client still sends it.
-   * The stream ends only after every check has passed, and otherwise fails with an `UploadError`. The handler still runs
-   * after the whole upload is checked, and finds the return value as `result` of the file. Cannot be combined with
+   * Called with each file as soon as its type is accepted, so that a worker can receive it while the client still sends
+   * it. The stream ends only after every check has passed, and otherwise fails with an `UploadError`. The handler still
+   * runs after the whole upload is checked, and finds the return value as `result` of the file. Cannot be combined with
    * `decode.reencode`. Default none.
    */
   readonly onFile?: OnFile;
@@ -37,11 +37,11 @@ export interface UploadOptions {
 const OPTIONS: OptionNames<UploadOptions> = { files: true, fields: true, spool: true, decode: true, onFile: true };
 
 /**
- * Creates a guard that receives a multipart upload (RFC 7578) and checks it while it streams in. It refuses at the first
- * violation: by `Content-Length` before the body is read, by size, by number of parts, by type (detected from the content,
- * whatever name and type the client sends), and by the pixels that an image's header declares. Handlers read the files
- * from `exchange.upload`. Small files stay in memory, larger ones go to private temporary files; both are removed when the
- * exchange ends. Put this guard last: if an earlier guard refuses, the body is never read.
+ * Creates a guard that receives a multipart upload (RFC 7578) and checks it while it streams in. It refuses at the
+ * first violation: by `Content-Length` before the body is read, by size, by number of parts, by type (detected from the
+ * content, whatever name and type the client sends), and by the pixels that an image's header declares. Handlers read
+ * the files from `exchange.upload`. Small files stay in memory, larger ones go to private temporary files; both are
+ * removed when the exchange ends. Put this guard last: if an earlier guard refuses, the body is never read.
  *
  * ```ts
  * guard(authenticate(...), limit({ ... }), upload({ files: { types: ['image/png', 'image/jpeg'], maxBytes: '50mb' } }))
@@ -49,7 +49,7 @@ const OPTIONS: OptionNames<UploadOptions> = { files: true, fields: true, spool: 
  * | upload | answer |
  * |---|---|
  * | not multipart, malformed, incomplete, no file, or too many files | 400 `upload-malformed`, with the `reason` |
- * | file, field, body, number of parts or number of pixels too large | 413 `upload-too-large`, with `part` and `limit` |
+ * | file, field, body, number of parts or number of pixels too large | 413 `upload-too-large`, with `part`, `limit` |
  * | a type that is not accepted, or several pages without `animated` | 415 `upload-type-unsupported`, with `found` |
  * | not a valid image of its type, or (with `decode`) incomplete | 422 `upload-undecodable`, with the `reason` |
  *
@@ -65,7 +65,7 @@ export function upload(options: UploadOptions): Guard {
   const onFile = callback('upload', 'onFile', options.onFile);
   if (onFile !== undefined && reencode) {
     throw new OptionError(
-      'gatewarden: upload "onFile" cannot be combined with "decode.reencode": it streams the original file, not the new one',
+      'gatewarden: upload "onFile" cannot be combined with "decode.reencode": it streams the original file',
     );
   }
 

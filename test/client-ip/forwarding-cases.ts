@@ -28,6 +28,9 @@ export const FORWARDING_CASES: readonly (readonly [
   ['uses the line before a blank one', xff('6.6.6.6, 1.2.3.4', ''), answer('1.2.3.4', 'untrusted')],
   ['uses the line before one of trusted proxies', xff('6.6.6.6,1.2.3.4', '127.0.0.2'), answer('1.2.3.4', 'untrusted')],
   ['removes a port', xff('1.2.3.4:80'), answer('1.2.3.4', 'untrusted')],
+  ['uses the peer if the port is above 65535', xff('6.6.6.6, 1.2.3.4:99999'), PEER_IS_CLIENT],
+  ['uses the peer if the port after brackets is above 65535', xff('6.6.6.6, [2001:db8::1]:65536'), PEER_IS_CLIENT],
+  ['uses the peer if the port is obfuscated as in Forwarded', xff('6.6.6.6, 1.2.3.4:_mdn'), PEER_IS_CLIENT],
   [
     'removes brackets and port',
     xff('[2001:db8::1]:80'),

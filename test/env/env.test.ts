@@ -1,5 +1,10 @@
 import fc from 'fast-check';
-import { describe, expect, expectTypeOf, it } from 'vitest';
+import { describe, expect, expectTypeOf, it, vi } from 'vitest';
+import { apiKeys } from '../../src/auth/api-keys/api-keys.js';
+import { parseApiKeys } from '../../src/auth/api-keys/parse-api-keys.js';
+import { ingestToken } from '../../src/auth/ingest-token.js';
+import { jwtIssuer } from '../../src/auth/jwt/index.js';
+import { sharedSecret } from '../../src/auth/shared-secret.js';
 import { clientIp } from '../../src/client-ip/client-ip.js';
 import type { Duration } from '../../src/core/duration.js';
 import { OptionError } from '../../src/core/option.js';
@@ -198,7 +203,68 @@ describe('a setting', () => {
   });
 });
 
+describe('a secret that a guard refuses', () => {
+  const jwt = (key: string) => jwtIssuer({ algorithm: 'HS256', key, expiresIn: '24h' });
+  it.each<[string, (value: string) => unknown, string, string]>([
+    ['short shared secret', (value) => sharedSecret({ secrets: [value] }), 'c4n4ry', 'at least 32 characters'],
+    ['shared secret with a space', (value) => sharedSecret({ secrets: [value] }), 'c4n4ry '.repeat(9), 'secrets[0]'],
+    ['second token', (value) => ingestToken({ tokens: value.split(',') }), `${'c4n4ry'.repeat(4)},c4n4ry`, 'tokens[1]'],
+    ['list without a limit', parseApiKeys, 'c4n4ry-key', 'keys[0]" must have three parts, key:client:limit'],
+    ['limit', parseApiKeys, 'c4n4ry-key:client:c4n4ry', 'must have a positive whole number as its limit'],
+    ['repeated key', (value) => apiKeys({ keys: value.split(',') }), 'c4n4ry-key,c4n4ry-key', 'has the same key as'],
+    ['JWT secret', jwt, 'c4n4ry', 'must be at least 32 bytes long for HS256'],
+  ])('is explained without being shown: %s', (_what, check, value, rule) => {
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    const message = mistake({ NAME: checked(secret(), check) }, { NAME: value });
+    expect(message).toContain('"NAME" is not accepted: ');
+    expect(message).toContain(rule);
+    expect(message).not.toContain('c4n4ry');
+    vi.restoreAllMocks();
+  });
+
+  it.each([
+    ['that shows values', (value: string) => integer({ min: value as never })],
+    [
+      'of the service itself',
+      (value: string) => {
+        throw new OptionError(`gatewarden: never ${value}`);
+      },
+    ],
+    [
+      'that repeats an explained one',
+      (value: string) => {
+        try {
+          return sharedSecret({ secrets: [value] });
+        } catch (error) {
+          throw new OptionError(`${(error as Error).message}, got ${value}`);
+        }
+      },
+    ],
+  ])('is not explained by an error %s', (_what, check) => {
+    expect(mistake({ NAME: checked(secret(), check) }, { NAME: 'c4n4ry' })).toBe(
+      'gatewarden: bad settings: "NAME" is not accepted',
+    );
+  });
+});
+
 describe('a setting factory', () => {
+  it('treats options that are undefined as not given', () => {
+    const nothing: { readonly [name: string]: undefined } = {};
+    const { a, b } = nothing;
+    expect(one(text({ default: 'x', optional: a, pattern: a, rule: b }), undefined)).toBe('x');
+    expect(one(integer({ min: a, max: b, default: 1, optional: a }), '')).toBe(1);
+    expect(one(port({ optional: true, default: a }), '')).toBeUndefined();
+    expect(one(boolean({ optional: true, default: a }), '')).toBeUndefined();
+    expect(one(choice(['a', 'b'], { optional: true, default: a }), '')).toBeUndefined();
+    expect(one(duration({ default: '1s', bare: a }), '')).toBe('1s');
+    expect(one(size({ default: '1kb', bare: a }), '')).toBe(1024);
+    expect(one(url({ optional: true, default: a, protocols: b }), '')).toBeUndefined();
+    expect(one(list({ optional: true, default: a }), '')).toBeUndefined();
+    expect(one(secret({ optional: true, minLength: a }), '')).toBeUndefined();
+    expect(mistake({ NAME: text({ default: a, optional: a }) }, {})).toContain('"NAME" must be set');
+    expectTypeOf(integer({ default: 1, max: a })).toEqualTypeOf<Setting<number>>();
+  });
+
   it.each<[string, () => unknown, string]>([
     // @ts-expect-error: no such option
     ['text', () => text({ patern: /a/ }), 'text has no option "patern". Did you mean "pattern"?'],

@@ -201,6 +201,30 @@ describe('audit', () => {
     expect(inspect(records, { depth: 9 })).not.toContain(SECRET.slice(0, 6));
   });
 
+  it.each([
+    ['a line feed', '\n'],
+    ['an escape', '\x1b'],
+    ['a next line', '\u0085'],
+    ['a control sequence introducer in one byte', '\u009b'],
+    ['a delete', '\x7f'],
+    ['a line separator', '\u2028'],
+    ['a change of the writing direction', '\u202e'],
+    ['half a surrogate pair', '\ud800'],
+  ])('contains no %s', async (_what, character) => {
+    const text = `a${character}b`;
+    const verdict: Verdict = { kind: 'invalid', reason: 'revoked', credentialId: text, clientId: text };
+    const request = { method: text, url: `/${text}?${text}`, headers: [bearer('T')] };
+    const { records } = await recordsOf([authenticate(scheme(verdict))], request);
+    expect(records[0]).toMatchObject({ method: 'a?b', path: '/a?b', credentialId: 'a?b', clientId: 'a?b' });
+  });
+
+  it('keeps the readable characters of a path, up to 2048', async () => {
+    const path = async (url: string) =>
+      (await recordsOf([authenticate(scheme(invalid))], { url, headers: [bearer('T')] })).records[0]?.path;
+    expect(await path('/caf\u00e9/%0A/\u{1f600}')).toBe('/caf\u00e9/%0A/\u{1f600}');
+    expect(await path(`/${'x'.repeat(5000)}`)).toBe(`/${'x'.repeat(2047)}`);
+  });
+
   it('can be used twice in a sequence', async () => {
     const outer: AuditRecord[] = [];
     const { records } = await recordsOf(

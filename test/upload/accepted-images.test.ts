@@ -7,7 +7,10 @@ import { multipart } from './multipart.js';
 const TYPES = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff'] as const;
 const [WIDTH, HEIGHT] = [311, 203];
 
-/** As cameras, scanners and programs write them: with profiles and metadata before the pixels, or directories after them. */
+/**
+ * As cameras, scanners and programs write them: with profiles and metadata before the pixels, or directories after
+ * them.
+ */
 const IMAGES: readonly (readonly [what: string, type: (typeof TYPES)[number], write: (image: Sharp) => Sharp])[] = [
   ['a PNG', 'image/png', (image) => image.png()],
   ['an interlaced PNG with a profile', 'image/png', (image) => image.withIccProfile('p3').png({ progressive: true })],

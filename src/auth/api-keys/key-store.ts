@@ -22,7 +22,7 @@ export interface ApiKeyStore {
 }
 
 /** The bounds of a cache of the store's answers. */
-export interface CacheOptions {
+export interface ApiKeyCacheOptions {
   /** The largest number of answers held at a time. Default 10,000, at most 10,000,000. */
   readonly maxEntries?: number;
   /** How long an answer is used before the store is asked again. */
@@ -35,12 +35,12 @@ export interface ApiKeyLookupOptions {
    * Caches records. A key that is disabled without a call to `invalidate` is refused after at most `maxAge`. `false`
    * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '30s' }`.
    */
-  readonly cache?: CacheOptions | false;
+  readonly cache?: ApiKeyCacheOptions | false;
   /**
    * Caches unknown keys, separately from the records, so that a flood of unknown keys cannot push out records. `false`
    * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '5s' }`.
    */
-  readonly missCache?: CacheOptions | false;
+  readonly missCache?: ApiKeyCacheOptions | false;
   /** How long to wait for the store. Default `'1s'`, at most `'60s'`. */
   readonly timeout?: Duration;
 }
@@ -65,7 +65,7 @@ interface CachedAnswer {
 
 const FACTORY = 'apiKeys';
 export const LOOKUP_OPTIONS: OptionNames<ApiKeyLookupOptions> = { cache: true, missCache: true, timeout: true };
-const CACHE_OPTIONS: OptionNames<CacheOptions> = { maxEntries: true, maxAge: true };
+const CACHE_OPTIONS: OptionNames<ApiKeyCacheOptions> = { maxEntries: true, maxAge: true };
 const MAX_ENTRIES = 10_000_000;
 const MAX_TIMEOUT = 60_000;
 
@@ -130,7 +130,7 @@ export function cachedKeyStore(store: ApiKeyStore, options: ApiKeyLookupOptions,
   };
 }
 
-function answerCache(option: 'cache' | 'missCache', options: CacheOptions | false = {}, defaultMaxAge: Duration) {
+function answerCache(option: 'cache' | 'missCache', options: ApiKeyCacheOptions | false = {}, defaultMaxAge: Duration) {
   if (options !== false && (typeof options !== 'object' || options === null)) {
     throw badOption(FACTORY, option, 'must be { maxEntries, maxAge } or false', options);
   }

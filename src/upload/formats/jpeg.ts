@@ -24,9 +24,9 @@ const SEGMENTS: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * ITU-T T.81 annex B: the frame header is the first of the markers SOF0 to SOF15, without DHT, JPG and DAC. A marker without
- * a length, such as RST0 to RST7, is refused before it: readers treat such markers differently and would find different
- * frames.
+ * ITU-T T.81 annex B: the frame header is the first of the markers SOF0 to SOF15, without DHT, JPG and DAC. A marker
+ * without a length, such as RST0 to RST7, is refused before it: readers treat such markers differently and would find
+ * different frames.
  */
 async function readJpeg(source: ByteSource): Promise<ImageHeader> {
   let at = 2;

@@ -1,7 +1,10 @@
 import type { ByteSource } from '../byte-source.js';
 import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_PAGES } from './format.js';
 
-/** In all directories together; a page has about twenty. Directories can overlap, so the file's size does not bound them. */
+/**
+ * In all directories together; a page has about twenty. Directories can overlap, so the file's size does not bound
+ * them.
+ */
 const MAX_ENTRIES = 500_000;
 /** Bytes per value of the field types SHORT and LONG. */
 const FIELD_BYTES: Readonly<Record<number, number>> = { 3: 2, 4: 4 };
