@@ -10,7 +10,7 @@ export default defineConfig({
     fastify: 'src/adapters/fastify.ts',
     hono: 'src/adapters/hono.ts',
     jwt: 'src/auth/jwt/index.ts',
-    redis: 'src/redis/index.ts',
+    redis: 'src/redis.ts',
     upload: 'src/upload/index.ts',
     // The command of package.json "bin", which is no subpath.
     command: 'src/auth/api-keys/command.ts',
@@ -24,8 +24,11 @@ export default defineConfig({
   // What only guards and adapters say to each other is marked @internal, and is not in the published types.
   dts: { compilerOptions: { stripInternal: true } },
   sourcemap: true,
-  clean: true,
+  // `npm start` builds without types. It leaves the types of the last whole build, since a tarball needs them.
+  clean: process.argv.includes('--no-dts') ? ['!**/*.d.{ts,cts}'] : true,
   treeshake: true,
+  // `crypto` instead of `node:crypto` is another module, or none, on runtimes other than Node.
+  removeNodeProtocol: false,
   // Errors only: `npm pack --json` and `npm start` build on their way, and print what is their own.
   silent: true,
 });

@@ -21,7 +21,7 @@ export default defineConfig({
       { find: /^gatewarden\/fastify$/, replacement: source('adapters/fastify.ts') },
       { find: /^gatewarden\/hono$/, replacement: source('adapters/hono.ts') },
       { find: /^gatewarden\/jwt$/, replacement: source('auth/jwt/index.ts') },
-      { find: /^gatewarden\/redis$/, replacement: source('redis/index.ts') },
+      { find: /^gatewarden\/redis$/, replacement: source('redis.ts') },
       { find: /^gatewarden\/upload$/, replacement: source('upload/index.ts') },
     ],
   },

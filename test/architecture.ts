@@ -7,15 +7,13 @@ export type House = ReadonlyMap<string, string>;
 export type Rule = (house: House) => readonly string[];
 
 const GUARD_FOLDERS = ['client-ip', 'edge', 'observe', 'auth', 'limit', 'upload', 'worker', 'jobs', 'env'];
-/** What any room may import. `redis` is for the Redis folders alone, which a rule of its own checks. */
-const SHARED_FOLDERS = ['core', 'redis'];
-const REDIS_FOLDERS = ['redis/', 'limit/redis/', 'auth/redis/'];
+const REDIS_FOLDERS = ['core/redis/', 'limit/redis/', 'auth/redis/'];
 const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
 const JWT_FOLDER = 'auth/jwt/';
 const UPLOAD_FOLDER = 'upload/';
 const UPLOAD_PACKAGES = ['@fastify/busboy', 'file-type', 'sharp'];
 /** What stands above the house: they name what it has. */
-const ENTRIES = ['index.ts'];
+const ENTRIES = ['index.ts', 'redis.ts'];
 const FRAMEWORKS = ['express', 'fastify', 'hono'];
 
 /** The direction of imports: adapters -> core <- guards. */
@@ -43,16 +41,16 @@ export const rules = {
     ({ file, target }) => folderOf(file) === 'core' && target !== undefined && folderOf(target) !== 'core',
   ),
 
-  onlyTheIndexIsOutsideTheRooms: (house) =>
+  onlyEntriesAreOutsideTheRooms: (house) =>
     [...house.keys()].filter((file) => folderOf(file) === '' && !ENTRIES.includes(file)),
 
-  nothingImportsTheIndex: eachImport(({ target }) => target === 'index.ts'),
+  nothingImportsTheIndex: eachImport(({ target }) => target !== undefined && ENTRIES.includes(target)),
 
   guardsImportCoreAndTheirOwn: eachImport(
     ({ file, target }) =>
       GUARD_FOLDERS.includes(folderOf(file)) &&
       target !== undefined &&
-      !SHARED_FOLDERS.includes(folderOf(target)) &&
+      folderOf(target) !== 'core' &&
       folderOf(target) !== folderOf(file),
   ),
 
@@ -118,7 +116,7 @@ function isTypeScript(file: string): boolean {
 }
 
 function isRedis(file: string): boolean {
-  return REDIS_FOLDERS.some((folder) => file.startsWith(folder));
+  return file === 'redis.ts' || REDIS_FOLDERS.some((folder) => file.startsWith(folder));
 }
 
 /** Packages that src needs at run time and `dependencies` does not name. */

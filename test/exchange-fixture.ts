@@ -25,6 +25,8 @@ export interface TestExchangeOptions {
   /** Instead of a stream of `body`. */
   readonly openBody?: NonNullable<RequestView['openBody']>;
   readonly principal?: Principal | undefined;
+  /** Whether the server may have dropped header lines. Default undefined, as in views that never drop any. */
+  readonly headersTruncated?: boolean;
 }
 
 /** A request as its client sent it. Headers are asked for by lower-case name only, as every adapter expects. */
@@ -34,6 +36,7 @@ class TestRequest implements RequestView {
   readonly remoteAddress: string | undefined;
   readonly encrypted: boolean;
   readonly readBody?: NonNullable<RequestView['readBody']>;
+  readonly headersTruncated?: boolean;
   readonly openBody: NonNullable<RequestView['openBody']>;
   readonly #lines: readonly HeaderLine[];
 
@@ -45,6 +48,7 @@ class TestRequest implements RequestView {
         : async (maxBytes) => (body.length > maxBytes ? 'too-large' : Uint8Array.from(body));
     if (readBody !== undefined) this.readBody = readBody;
     this.openBody = options.openBody ?? (() => Readable.from([body]));
+    if (options.headersTruncated !== undefined) this.headersTruncated = options.headersTruncated;
     this.method = options.method ?? 'GET';
     this.url = options.url ?? '/';
     this.remoteAddress = 'remoteAddress' in options ? options.remoteAddress : '127.0.0.1';

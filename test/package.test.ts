@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -11,7 +12,8 @@ describe('the packed tarball', () => {
   let files: readonly string[] = [];
 
   beforeAll(async () => {
-    if (!existsSync(`${ROOT}/dist/index.js`)) throw new Error('There is no dist: run `npm run build`, or `npm test`.');
+    if (!existsSync(`${ROOT}/dist/index.d.ts`))
+      throw new Error('There is no whole dist: run `npm run build`, or `npm test`.');
     const pack = promisify(execFile)('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
       shell: process.platform === 'win32',
@@ -34,6 +36,19 @@ describe('the packed tarball', () => {
     const { main, module, types, exports } = manifest;
     const targets = [main, module, types, ...leaves(exports)].map((target) => target.replace('./', ''));
     expect(files).toEqual(expect.arrayContaining(targets));
+  });
+
+  it("imports Node's modules by their whole names, which other runtimes need", () => {
+    const modules = files.filter((file) => /\.c?js$/.test(file));
+    const imported = modules.flatMap((file) =>
+      [
+        ...readFileSync(`${ROOT}/${file}`, 'utf8').matchAll(
+          /(?:\bfrom|\bimport|\brequire\(|\bimport\()\s*(["'])([^"'\n]+)\1/g,
+        ),
+      ].map((match) => match[2] ?? ''),
+    );
+    expect(imported).toEqual(expect.arrayContaining(['node:crypto', 'node:net', 'node:stream']));
+    expect(imported.filter((name) => isBuiltin(name) && !name.startsWith('node:'))).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { serve } from '@hono/node-server';
-import { OptionError } from 'gatewarden';
+import { exitOnFailure, originOf, printSettings, warnOfHosts } from '../start-up.js';
 import { textLogger } from '../text-logger.js';
 import { readDocs } from './docs.js';
 import { createServer, VERSION } from './server.js';
@@ -10,15 +10,13 @@ async function main(): Promise<void> {
   const logger = textLogger((line) => process.stdout.write(line));
   const app = createServer(settings, logger, await readDocs());
   logger.info({}, `Starting AI Factory Testing Server v${VERSION}`);
-  const server = serve({ fetch: app.fetch, hostname: settings.host, port: settings.port }, ({ port }) => {
-    const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
-    const origin = `http://${host}:${port}`;
-    for (const { name, value, source } of settings.described) {
-      console.log(`  ${name.padEnd(26)} ${value}${source === 'default' ? ' (default)' : ''}`);
-    }
+  const server = serve({ fetch: app.fetch, hostname: settings.host, port: settings.port }, (address) => {
+    const origin = originOf(settings.host, address);
+    printSettings(settings.described, { API_KEY: 'generated for this run' });
+    warnOfHosts(settings);
     console.log('\nTry it, in another terminal:\n');
     console.log(
-      settings.keyIsGenerated ? `  export API_KEY=${settings.apiKeys[0]}` : '  # with API_KEY set as it is here',
+      settings.keyIsGenerated ? `  export API_KEY=${settings.apiKeys[0]}` : '  # with API_KEY set to one of its keys',
     );
     console.log(`  curl ${origin}/health`);
     console.log(`  curl -H "X-API-Key: $API_KEY" ${origin}/protected\n`);
@@ -33,15 +31,7 @@ async function main(): Promise<void> {
     setTimeout(() => process.exit(0), 10_000).unref();
   };
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
-  server.once('error', (error: NodeJS.ErrnoException) => {
-    console.error(
-      `Cannot listen on ${settings.host}:${settings.port} (${error.code}). Set HOST or PORT to another value.`,
-    );
-    process.exit(1);
-  });
+  server.once('error', exitOnFailure);
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof OptionError ? error.message : error);
-  process.exit(1);
-});
+main().catch((error: unknown) => exitOnFailure(error));

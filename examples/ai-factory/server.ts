@@ -6,7 +6,6 @@ import {
   cors,
   type Guard,
   limit,
-  memoryStore,
   problemFormat,
   processTime,
   requestId,
@@ -19,6 +18,7 @@ import { guard } from 'gatewarden/hono';
 import { Hono } from 'hono';
 import { z } from 'zod';
 import type { Logger } from '../text-logger.js';
+import { proxyOptions } from '../trusted-proxies.js';
 import { type Docs, serveDocs } from './docs.js';
 import { guideLines } from './guide-lines.js';
 import { openApi } from './openapi.js';
@@ -51,7 +51,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
     guard(
       fastApiErrors,
       requestId(),
-      clientIp({ trust: settings.trustedProxies }),
+      clientIp(proxyOptions(settings.trustedProxies)),
       accessLog({ logger: guideLines(logger) }),
       processTime(),
       securityHeaders({ preset: 'classic' }),
@@ -74,9 +74,8 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
     app.use(
       guard(
         limit({
-          store: memoryStore(),
           by: 'client-ip',
-          policies: [slidingWindow({ limit: requests, window: period, name: 'requests' })],
+          policies: slidingWindow({ limit: requests, window: period, name: 'requests' }),
           // A request with a wrong key is charged too. Otherwise guessing keys would be free.
           refundOn: ['server-error'],
           legacyHeaders: true,
@@ -84,6 +83,15 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
       ),
     );
   }
+  app.get('/', (c) =>
+    c.json({
+      service: 'AI Factory Testing Server',
+      version: VERSION,
+      description: 'Runs tests for clients with an API key, which they send in X-API-Key.',
+      documentation: ['/docs', '/redoc', '/openapi.json'],
+      health: '/health',
+    }),
+  );
   serveDocs(app, docs, openApi(VERSION));
 
   const withKey: Guard = authenticate(apiKeys({ keys: settings.apiKeys, bearer: false }));

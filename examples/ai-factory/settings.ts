@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { apiKeys, clientIp, cors, OptionError, trustedHosts } from 'gatewarden';
+import { apiKeys, cors, trustedHosts } from 'gatewarden';
 import {
   boolean,
   checked,
@@ -13,6 +13,8 @@ import {
   secret,
   text,
 } from 'gatewarden/env';
+import { requireSecrets, type Variables } from '../exposure.js';
+import { trustedProxies } from '../trusted-proxies.js';
 
 export interface Settings {
   readonly apiKeys: readonly string[];
@@ -28,14 +30,13 @@ export interface Settings {
   readonly described: readonly DescribedSetting[];
 }
 
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 const splitKeys = (keys: string) => keys.split(',').map((key) => key.trim());
 
 /**
  * Reads the server's settings. Without `API_KEY` a key is generated, to try the server on this machine only.
  * @throws OptionError that lists all mistakes
  */
-export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+export function readSettings(environment: Variables): Settings {
   const { values, describe } = readEnv(
     {
       API_KEY: checked(secret({ optional: true, minLength: 16 }), (keys) => keys && apiKeys({ keys: splitKeys(keys) })),
@@ -43,7 +44,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       TRUSTED_HOSTS: checked(list({ default: ['localhost', '127.0.0.1', '[::1]'] }), (hosts) =>
         trustedHosts({ hosts }),
       ),
-      TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
+      TRUSTED_PROXIES: trustedProxies(),
       RATE_LIMIT_ENABLED: boolean({ default: true }),
       RATE_LIMIT_REQUESTS: integer({ min: 1, max: 1_000_000, default: 100 }),
       RATE_LIMIT_PERIOD_SECONDS: duration({ default: '60s', bare: 's' }),
@@ -53,9 +54,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     },
     environment,
   );
-  if (values.API_KEY === undefined && (!LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production')) {
-    throw new OptionError('gatewarden: bad settings: "API_KEY" must be set if HOST is not loopback, and in production');
-  }
+  requireSecrets({ API_KEY: values.API_KEY }, values.HOST, environment);
   return {
     apiKeys: values.API_KEY === undefined ? [`sk-test-${randomBytes(16).toString('hex')}`] : splitKeys(values.API_KEY),
     keyIsGenerated: values.API_KEY === undefined,

@@ -6,16 +6,18 @@ import {
   cors,
   ingestToken,
   limit,
-  memoryStore,
   problemFormat,
   requestId,
   securityHeaders,
   slidingWindow,
+  trustedHosts,
 } from 'gatewarden';
 import { gatewarden, guard } from 'gatewarden/fastify';
 import type { Logger } from '../text-logger.js';
+import { proxyOptions } from '../trusted-proxies.js';
 import { readBet } from './bet.js';
 import { corsViolations } from './cors-violations.js';
+import { refuseForeignPages } from './foreign-pages.js';
 import type { Settings } from './settings.js';
 import type { Stream, Streams } from './streams.js';
 
@@ -23,6 +25,7 @@ import type { Stream, Streams } from './streams.js';
 const fastApiErrors = problemFormat({
   'credentials-missing': () => ({ body: { detail: 'Missing X-Ingest-Token header' } }),
   'credentials-invalid': () => ({ body: { detail: 'Invalid ingest token' } }),
+  'scope-insufficient': () => ({ body: { detail: 'Pages of this origin may not send bets without a token' } }),
   'quota-exceeded': ({ limit }) => ({ body: { detail: `Rate limit exceeded: ${limit} requests per minute` } }),
   default: ({ detail }) => ({ body: { detail } }),
 });
@@ -36,7 +39,8 @@ export async function createGateway(settings: Settings, streams: Streams, logger
       requestId(),
       accessLog({ logger }),
       securityHeaders(),
-      clientIp({ trust: settings.trustedProxies }),
+      clientIp(proxyOptions(settings.trustedProxies)),
+      ...(settings.trustedHosts.length === 0 ? [] : [trustedHosts({ hosts: settings.trustedHosts })]),
       corsViolations(logger),
       cors({
         origin: settings.corsOrigins,
@@ -58,14 +62,22 @@ export async function createGateway(settings: Settings, streams: Streams, logger
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
 
+  app.get('/', () => ({
+    service: 'Live-ingest API',
+    description: 'Accepts bets from senders that know the token, and shows them by stream.',
+    endpoints: ['POST /live/ingest', 'GET /live/streams', 'GET /live/streams/{id}'],
+    documentation: 'docs/examples/live-ingest.md',
+  }));
+
   app.post(
     '/live/ingest',
     {
       onRequest: guard(
+        // A page of another site cannot send the token. Without a token, its requests are refused before they are counted.
+        ...(settings.ingestTokens.length === 0 ? [refuseForeignPages(settings.corsOrigins)] : []),
         limit({
-          store: memoryStore(),
           by: 'client-ip',
-          policies: [slidingWindow({ limit: settings.ingestRateLimit, window: '1m', name: 'ingest' })],
+          policies: slidingWindow({ limit: settings.ingestRateLimit, window: '1m', name: 'ingest' }),
           // A request with a wrong token is charged too. Otherwise guessing tokens would be free.
           refundOn: ['server-error'],
           legacyHeaders: true,

@@ -1,7 +1,8 @@
-import { OptionError } from 'gatewarden';
+import { isLoopback } from '../exposure.js';
+import { exitOnFailure, originOf, printSettings, warnOfHosts } from '../start-up.js';
 import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
-import { isLoopback, readSettings } from './settings.js';
+import { readSettings } from './settings.js';
 import { Streams } from './streams.js';
 
 async function main(): Promise<void> {
@@ -9,16 +10,18 @@ async function main(): Promise<void> {
   const streams = await Streams.open(settings.dataFile);
   const logger = textLogger((line) => process.stdout.write(line));
   const app = await createGateway(settings, streams, logger);
-  const origin = await app.listen({ host: settings.host, port: settings.port });
+  await app.listen({ host: settings.host, port: settings.port });
+  const origin = originOf(settings.host, app.server.address());
 
-  console.log('Security settings:');
-  for (const { name, value, source } of settings.described) {
-    console.log(`  ${name.padEnd(18)} ${value}${source === 'default' ? ' (default)' : ''}`);
-  }
-  if (!isLoopback(settings)) console.warn(`Warning: other machines can reach ${settings.host}.`);
+  printSettings(settings.described, {
+    INGEST_TOKEN: 'not set: everyone may send',
+    TRUSTED_HOSTS: settings.trustedHosts.join(', ') || 'any',
+  });
+  warnOfHosts(settings);
+  if (!isLoopback(settings.host)) console.warn(`Warning: other machines can reach ${settings.host}.`);
   const token = settings.ingestTokens.length === 0 ? '' : ' -H "X-Ingest-Token: $INGEST_TOKEN"';
   console.log(`\nTry it, in another terminal:
-
+${settings.ingestTokens.length === 0 ? '' : '\n  # with INGEST_TOKEN set to one of its tokens'}
   curl -X POST ${origin}/live/ingest${token} -H "Content-Type: application/json" \\
     -d '{"id": "bet123", "nonce": 1, "amount": 1, "payout": 2, "difficulty": "easy", "roundResult": 3.1, "clientSeed": "c", "serverSeedHashed": "s"}'
   curl ${origin}/live/streams\n`);
@@ -32,7 +35,4 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof OptionError ? error.message : error);
-  process.exit(1);
-});
+main().catch((error: unknown) => exitOnFailure(error, { host: 'API_HOST', port: 'API_PORT' }));

@@ -5,13 +5,15 @@ import {
   authenticate,
   clientIp,
   dailyQuota,
+  type LimitStore,
   limit,
-  memoryStore,
+  problem,
   problemFormat,
   requestId,
   securityHeaders,
   sharedSecret,
   slidingWindow,
+  trustedHosts,
 } from 'gatewarden';
 import { type Duration, toMilliseconds } from 'gatewarden/env';
 import { guard } from 'gatewarden/express';
@@ -19,6 +21,7 @@ import { upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
 import type { Logger } from '../text-logger.js';
+import { proxyOptions } from '../trusted-proxies.js';
 import { WorkTimeoutError, withTimeout } from '../with-timeout.js';
 import type { ModelFiles } from './model-files.js';
 import { isOneDay, type Settings } from './settings.js';
@@ -67,11 +70,18 @@ export interface Timeouts {
   readonly answer: Duration;
 }
 
-/** The Point-E gateway: authenticates the main server, limits each end user by address, and forwards jobs to the worker. */
+/** What `limit` answers while its store cannot be reached, for the routes that read the store themselves. */
+const STORE_UNAVAILABLE = problem('store-unavailable');
+
+/**
+ * The Point-E gateway: authenticates the main server, limits each end user by address, and forwards jobs to the worker.
+ * `store` counts the generations.
+ */
 export function createGateway(
   settings: Settings,
   workerUrl: string,
   files: ModelFiles,
+  store: LimitStore,
   logger: Logger,
   timeouts: Timeouts = { worker: '120s', answer: '125s' },
 ): Express {
@@ -79,14 +89,17 @@ export function createGateway(
   const { limitPerIp, window } = settings;
   const [workerMs, answerMs] = [toMilliseconds(timeouts.worker), toMilliseconds(timeouts.answer)];
   const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
+  // The main server has authenticated, so the address that it forwards is trusted.
+  const endUser = clientIp({
+    ...proxyOptions(settings.trustedProxies),
+    forwarder: (principal) => principal.id === MAIN_SERVER,
+  });
   const perIp = limit({
-    store: memoryStore(),
+    store,
     by: 'client-ip',
-    policies: [
-      isOneDay(window)
-        ? dailyQuota({ limit: limitPerIp, name: 'generations' })
-        : slidingWindow({ limit: limitPerIp, window, name: 'generations' }),
-    ],
+    policies: isOneDay(window)
+      ? dailyQuota({ limit: limitPerIp, name: 'generations' })
+      : slidingWindow({ limit: limitPerIp, window, name: 'generations' }),
   });
 
   const app = express();
@@ -97,8 +110,18 @@ export function createGateway(
       requestId(),
       accessLog({ logger, skip: ({ request }) => /^\/(?:health|ready)(?:\?|$)/.test(request.url) }),
       securityHeaders(),
+      ...(settings.trustedHosts.length === 0 ? [] : [trustedHosts({ hosts: settings.trustedHosts })]),
     ),
   );
+
+  app.get('/', (_req, res) => {
+    res.json({
+      service: 'Point-E gateway',
+      description: 'Makes 3D models of prompts and images, for a main server that knows the secret.',
+      endpoints: ['POST /generate/text', 'POST /generate/image', 'GET /usage/{ip}', 'GET /health', 'GET /ready'],
+      documentation: 'docs/examples/point-e.md',
+    });
+  });
 
   app.get('/health', async (_req, res) => {
     const ready = await isReady();
@@ -112,11 +135,7 @@ export function createGateway(
 
   app.post(
     '/generate/text',
-    // The main server has authenticated, so the address that it forwards is trusted.
-    guard(
-      mainServer,
-      clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
-    ),
+    guard(mainServer, endUser),
     express.json({ limit: '64kb', inflate: false }),
     validated,
     // Only a valid request is charged.
@@ -132,7 +151,7 @@ export function createGateway(
     // Charged before the image is read. The charge is refunded if the upload is refused.
     guard(
       mainServer,
-      clientIp({ trust: settings.trustedProxies, forwarder: (principal) => principal.id === MAIN_SERVER }),
+      endUser,
       perIp,
       upload({
         files: { types: IMAGE_TYPES, maxBytes: '20mb', fields: ['file'] },
@@ -237,11 +256,13 @@ function mistakes(error: z.ZodError | undefined) {
 
 const respondToError =
   (logger: Logger): ErrorRequestHandler =>
-  (error: { status?: number; type?: string }, req, res, next) => {
+  (error: { status?: number; type?: string; code?: string }, req, res, next) => {
     if (res.headersSent) {
       next(error);
     } else if (error.type === 'entity.parse.failed') {
       res.status(422).json({ detail: [{ type: 'json_invalid', loc: ['body'], msg: 'The body is not JSON.' }] });
+    } else if (error.code === 'GATEWARDEN_STORE_UNAVAILABLE') {
+      res.status(STORE_UNAVAILABLE.status).set('Retry-After', '5').json({ detail: STORE_UNAVAILABLE.detail });
     } else if (error.status !== undefined && error.status >= 400 && error.status < 500) {
       res.status(error.status).json({ detail: 'The request could not be read.' });
     } else {

@@ -1,28 +1,15 @@
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { openCounters } from '../counters.js';
+import { startStandIn } from '../stand-in.js';
+import { exitOnFailure, originOf, printSettings, warnOfHosts } from '../start-up.js';
 import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
 import { ModelFiles } from './model-files.js';
-import { describe, readSettings, SettingsError } from './settings.js';
+import { readSettings } from './settings.js';
 
 const STAND_IN = fileURLToPath(new URL('../workers/point-e-stand-in.ts', import.meta.url));
-
-let stopping = false;
-
-/** Starts the CPU stand-in as a child process. It exits when this process does, and receives no secret. */
-async function startStandIn(): Promise<string> {
-  const { PATH, HOME, TMPDIR } = process.env;
-  const child = fork(STAND_IN, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
-  child.once('exit', (code) => {
-    if (stopping) return;
-    console.error(`The stand-in worker has stopped with exit code ${code}. Start the gateway again.`);
-    process.exit(1);
-  });
-  const [message] = await once(child, 'message');
-  return (message as { url: string }).url;
-}
 
 function printHelp(origin: string, secret: string | undefined): void {
   const authorization = '-H "Authorization: Bearer $POINT_E_SECRET_KEY"';
@@ -44,37 +31,36 @@ function printHelp(origin: string, secret: string | undefined): void {
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
-  const workerUrl = settings.workerUrl ?? (await startStandIn());
+  const standIn = settings.workerUrl === undefined ? await startStandIn(STAND_IN) : undefined;
   const files = await ModelFiles.create();
   const logger = textLogger((line) => process.stdout.write(line));
-  const server = createServer(createGateway(settings, workerUrl, files, logger));
+  const counters = openCounters(settings.redisUrl, 'point-e:', logger);
+  const workerUrl = settings.workerUrl ?? standIn?.url ?? '';
+  const server = createServer(createGateway(settings, workerUrl, files, counters.storeOfLimit(), logger));
   server.listen(settings.port, settings.host);
-  await once(server, 'listening');
+  await once(server, 'listening').catch(async (error: unknown) => {
+    await files.close();
+    throw error;
+  });
 
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : settings.port;
-  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
-  const origin = `http://${host === '0.0.0.0' || host === '[::]' ? '127.0.0.1' : host}:${port}`;
-  console.log('Security settings:');
-  for (const line of describe(settings)) console.log(`  ${line}`);
+  const origin = originOf(settings.host, server.address());
+  printSettings(settings.described, {
+    POINT_E_SECRET_KEY: 'generated for this run',
+    TRUSTED_HOSTS: settings.trustedHosts.join(', ') || 'any',
+    WORKER_URL: 'the CPU stand-in, started by this process',
+  });
+  warnOfHosts(settings);
   printHelp(origin, settings.secretIsGenerated ? settings.secrets[0] : undefined);
   console.log(`Point-E gateway listening on ${origin}`);
 
   const stop = async () => {
-    stopping = true;
+    standIn?.release();
     server.close();
     server.closeAllConnections();
-    await files.close();
+    await Promise.all([files.close(), counters.close()]);
     process.exit(0);
   };
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
 }
 
-main().catch((error: unknown) => {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL')
-    console.error(`Cannot listen on this address (${code}). Set HOST or PORT to another value.`);
-  else if (error instanceof SettingsError) console.error(`Bad settings:\n${error.message.replace(/^/gm, '  ')}`);
-  else console.error(error);
-  process.exit(1);
-});
+main().catch((error: unknown) => exitOnFailure(error));

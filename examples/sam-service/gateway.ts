@@ -10,17 +10,20 @@ import {
   limit,
   type Problem,
   problemFormat,
+  type QuotaPolicy,
   requestId,
   requireScope,
   securityHeaders,
   slidingWindow,
+  trustedHosts,
 } from 'gatewarden';
 import { gatewarden, guard } from 'gatewarden/fastify';
 import { jwt, jwtIssuer } from 'gatewarden/jwt';
 import { imageInspector, upload } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
-import { openCounters } from './counters.js';
+import { openCounters } from '../counters.js';
+import { proxyOptions } from '../trusted-proxies.js';
 import { Filters, filterMasks, Preprocessing, summary } from './filters.js';
 import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
@@ -87,7 +90,9 @@ export async function createGateway(
   };
   const keyErrors = problemFormat({ default: toErrorBody });
   const tokenErrors = problemFormat({
+    'credentials-missing': () => ({ body: { error: 'Token required' } }),
     'credentials-invalid': () => ({ body: { error: 'Invalid token' } }),
+    'credentials-malformed': () => ({ status: 401, body: { error: 'Invalid token' } }),
     default: toErrorBody,
   });
   const issuer = jwtIssuer({
@@ -99,19 +104,18 @@ export async function createGateway(
   });
 
   // Each key may have its own number of requests per hour. Tokens and anonymous callers have the service's defaults.
-  const hourly = (units: number, by: 'principal' | 'client-ip') => [
-    slidingWindow({ limit: units, window: '1h', name: 'hourly', by }),
-  ];
-  const policiesByLimit = new Map<number, ReturnType<typeof hourly>>();
+  const hourly = (units: number, by: 'principal' | 'client-ip') =>
+    slidingWindow({ limit: units, window: '1h', name: 'hourly', by });
+  const policyByLimit = new Map<number, QuotaPolicy>();
   const anonymous = hourly(settings.defaultRateLimit, 'client-ip');
-  function policiesOf({ principal }: Exchange) {
+  function policyOf({ principal }: Exchange) {
     if (principal === undefined) return anonymous;
     const units = principal.limits?.perHour ?? settings.authenticatedRateLimit;
-    const policies = policiesByLimit.get(units) ?? hourly(units, 'principal');
-    policiesByLimit.set(units, policies);
-    return policies;
+    const policy = policyByLimit.get(units) ?? hourly(units, 'principal');
+    policyByLimit.set(units, policy);
+    return policy;
   }
-  const { store, close: closeCounters } = openCounters(settings.redisUrl, logger);
+  const counters = openCounters(settings.redisUrl, 'sam-service:', logger);
   const traffic = recentTraffic(now);
   const usage = settings.usageTracking ? clientUsage() : undefined;
   const admit = guard(
@@ -122,7 +126,7 @@ export async function createGateway(
       ],
       { optional: allowAnonymous },
     ),
-    limit({ store, policies: policiesOf, legacyHeaders: true }),
+    limit({ store: counters.storeOfLimit(), policies: policyOf, legacyHeaders: true }),
     ({ principal }) => {
       usage?.request(principal?.id);
       return undefined;
@@ -146,19 +150,26 @@ export async function createGateway(
   });
 
   const app = fastify({ bodyLimit: Math.ceil(maxFileBytes * 1.4) + 65_536 });
-  app.addHook('onClose', closeCounters);
+  app.addHook('onClose', counters.close);
   await app.register(gatewarden, {
     guards: [
       // Monitoring requests are not counted, so that an idle service looks idle.
       countTraffic(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
-      (exchange: Exchange) =>
-        (exchange.request.fieldLines('authorization').length > 0 ? tokenErrors : keyErrors)(exchange),
+      (exchange: Exchange) => (sendsOnlyToken(exchange) ? tokenErrors : keyErrors)(exchange),
       requestId(),
-      clientIp({ trust: settings.trustedProxies }),
+      clientIp(proxyOptions(settings.trustedProxies)),
       accessLog({ logger: guideLines(logger) }),
       securityHeaders(),
+      ...(settings.trustedHosts.length === 0 ? [] : [trustedHosts({ hosts: settings.trustedHosts })]),
     ],
   });
+
+  app.get('/', () => ({
+    service: 'SAM service',
+    description: 'Finds the segments of images, for clients with an API key or a token.',
+    endpoints: ['POST /segment_file', 'POST /segment', 'POST /auth/token', 'GET /health'],
+    documentation: 'docs/examples/sam-service.md',
+  }));
 
   app.get('/health', () => ({ status: 'healthy' }));
 
@@ -189,7 +200,11 @@ export async function createGateway(
     '/auth/token',
     {
       onRequest: guard(
-        limit({ store, by: 'client-ip', policies: [slidingWindow({ limit: 20, window: '10m', name: 'logins' })] }),
+        limit({
+          store: counters.storeOfLimit(),
+          by: 'client-ip',
+          policies: slidingWindow({ limit: 20, window: '10m', name: 'logins' }),
+        }),
       ),
     },
     async (request, reply) => {
@@ -260,6 +275,10 @@ export async function createGateway(
       processing_time: Math.round(now() - start) / 1000,
     };
   }
+}
+
+function sendsOnlyToken({ request }: Exchange): boolean {
+  return request.fieldLines('authorization').length > 0 && request.fieldLines('x-api-key').length === 0;
 }
 
 function parseField(values: readonly string[] | undefined): unknown {

@@ -1,50 +1,50 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { OptionError } from 'gatewarden';
+import { startStandIn } from '../stand-in.js';
+import { exitOnFailure, originOf, printSettings, warnOfHosts } from '../start-up.js';
 import { textLogger } from '../text-logger.js';
 import { createGateway } from './gateway.js';
 import { readSettings } from './settings.js';
 
 const STAND_IN = fileURLToPath(new URL('../workers/sam-stand-in.ts', import.meta.url));
-
-/** Starts the CPU stand-in as a child process. It exits when this process does, and receives no secret. */
-async function startStandIn(): Promise<string> {
-  const { PATH, HOME, TMPDIR } = process.env;
-  const child = fork(STAND_IN, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
-  const [message] = await once(child, 'message');
-  return (message as { url: string }).url;
-}
+const IMAGE = fileURLToPath(new URL('image.jpg', import.meta.url));
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
-  const workerUrl = settings.workerUrl ?? (await startStandIn());
-  const app = await createGateway(
-    settings,
-    workerUrl,
-    textLogger((line) => process.stdout.write(line), settings.logLevel),
-  );
-  const origin = await app.listen({ host: settings.host, port: settings.port });
+  const standIn = settings.workerUrl === undefined ? await startStandIn(STAND_IN) : undefined;
+  const logger = textLogger((line) => process.stdout.write(line), settings.logLevel);
+  const app = await createGateway(settings, settings.workerUrl ?? standIn?.url ?? '', logger);
+  await app.listen({ host: settings.host, port: settings.port });
+  const origin = originOf(settings.host, app.server.address());
 
-  console.log('Security settings:');
-  for (const { name, value, source } of settings.described) {
-    console.log(`  ${name.padEnd(25)} ${value}${source === 'default' ? ' (default)' : ''}`);
-  }
+  printSettings(settings.described, {
+    API_KEYS: 'generated for this run',
+    JWT_SECRET: 'generated for this run',
+    TRUSTED_HOSTS: settings.trustedHosts.join(', ') || 'any',
+    WORKER_URL: 'the CPU stand-in, started by this process',
+  });
+  warnOfHosts(settings);
   console.log('\nTry it, in another terminal:\n');
   console.log(
     settings.generatedKey === undefined
       ? '  # with SAM_KEY set to one of API_KEYS'
       : `  export SAM_KEY=${settings.generatedKey}`,
   );
-  console.log(`  curl -X POST ${origin}/segment_file -H "X-API-Key: $SAM_KEY" -F "file=@image.jpg"\n`);
+  console.log(`  curl -X POST ${origin}/segment_file -H "X-API-Key: $SAM_KEY" -F ${fileArgument(IMAGE)}\n`);
   console.log(`SAM service listening on ${origin}`);
 
   for (const signal of ['SIGINT', 'SIGTERM']) {
-    process.once(signal, () => void app.close().then(() => process.exit(0)));
+    process.once(signal, () => {
+      standIn?.release();
+      void app.close().then(() => process.exit(0));
+    });
   }
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof OptionError ? error.message : error);
-  process.exit(1);
-});
+/** The argument of `curl -F` for a file, in the quotes of curl and of the shell where its path needs them. */
+function fileArgument(path: string): string {
+  if (/^[\w/.-]+$/.test(path)) return `"file=@${path}"`;
+  const quoted = path.replace(/["\\]/g, '\\$&').replaceAll("'", "'\\''");
+  return `'file=@"${quoted}"'`;
+}
+
+main().catch((error: unknown) => exitOnFailure(error));

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type ApiKeyRecord, adminApiKey, clientIp, OptionError, parseApiKeys } from 'gatewarden';
+import { type ApiKeyRecord, adminApiKey, OptionError, parseApiKeys, trustedHosts } from 'gatewarden';
 import {
   boolean,
   checked,
@@ -13,10 +13,13 @@ import {
   secret,
   size,
   text,
-  url,
 } from 'gatewarden/env';
 import { jwtIssuer } from 'gatewarden/jwt';
+import { baseUrl } from '../base-url.js';
+import { redisUrl } from '../counters.js';
+import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
 import { LEVELS, type Level } from '../text-logger.js';
+import { trustedProxies } from '../trusted-proxies.js';
 
 export interface Settings {
   readonly apiKeys: readonly ApiKeyRecord[];
@@ -37,16 +40,16 @@ export interface Settings {
   readonly usageTracking: boolean;
   readonly logLevel: Level;
   readonly trustedProxies: readonly string[];
+  /** The hosts that the service serves. If empty, any. */
+  readonly trustedHosts: readonly string[];
   readonly workerUrl: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly described: readonly DescribedSetting[];
 }
 
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
-
 /** @throws OptionError that lists all mistakes */
-export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+export function readSettings(environment: Variables): Settings {
   const { values, describe } = readEnv(
     {
       API_KEYS: checked(secret({ optional: true }), (keys) => keys && parseApiKeys(keys)),
@@ -55,7 +58,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
         secret({ optional: true, minLength: 32 }),
         (key) => key && jwtIssuer({ algorithm: 'HS256', key, expiresIn: '24h' }),
       ),
-      AUTH_USERS: secret({ optional: true }),
+      AUTH_USERS: users(),
       ALLOW_ANONYMOUS: boolean({ default: false }),
       DEFAULT_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 10 }),
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 100 }),
@@ -65,26 +68,22 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
       ENABLE_USAGE_TRACKING: boolean({ default: true }),
       LOG_LEVEL: choice(LEVELS, { default: 'INFO' }),
-      TRUSTED_PROXIES: checked(list({ default: [] }), (trust) => clientIp({ trust })),
-      WORKER_URL: url({ optional: true }),
+      TRUSTED_PROXIES: trustedProxies(),
+      TRUSTED_HOSTS: checked(list({ default: [] }), (hosts) => trustedHosts({ hosts })),
+      WORKER_URL: baseUrl(),
       HOST: text({ default: '127.0.0.1' }),
       PORT: port({ default: 5000 }),
     },
     environment,
   );
-  const isExposed = !LOOPBACK.includes(values.HOST) || environment.NODE_ENV === 'production';
-  const missing = (['API_KEYS', 'JWT_SECRET'] as const).filter((name) => isExposed && values[name] === undefined);
-  if (missing.length > 0) {
-    const lines = missing.map((name) => `\n  "${name}" must be set if HOST is not loopback, and in production`);
-    throw new OptionError(`gatewarden: bad settings:${lines.join('')}`);
-  }
+  requireSecrets({ API_KEYS: values.API_KEYS, JWT_SECRET: values.JWT_SECRET }, values.HOST, environment);
   const generatedKey = values.API_KEYS === undefined ? `sam-${randomBytes(16).toString('hex')}` : undefined;
   const admin = values.ADMIN_API_KEY === undefined ? [] : [adminApiKey(values.ADMIN_API_KEY)];
   return {
     apiKeys: [...parseApiKeys(values.API_KEYS ?? `${generatedKey}:local:${values.AUTHENTICATED_RATE_LIMIT}`), ...admin],
     generatedKey,
     jwtSecret: values.JWT_SECRET ?? randomBytes(32).toString('hex'),
-    users: usersOf(values.AUTH_USERS ?? ''),
+    users: values.AUTH_USERS ?? new Map(),
     allowAnonymous: values.ALLOW_ANONYMOUS,
     defaultRateLimit: values.DEFAULT_RATE_LIMIT,
     authenticatedRateLimit: values.AUTHENTICATED_RATE_LIMIT,
@@ -94,6 +93,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     usageTracking: values.ENABLE_USAGE_TRACKING,
     logLevel: values.LOG_LEVEL,
     trustedProxies: values.TRUSTED_PROXIES,
+    trustedHosts: hostsOf(values.TRUSTED_HOSTS, values.HOST),
     workerUrl: values.WORKER_URL,
     host: values.HOST,
     port: values.PORT,
@@ -101,29 +101,23 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   };
 }
 
-/** Reads the URL as a secret, because `url` accepts no password. Unlike `checked`, an error states the rule. */
-function redisUrl(): Setting<string | undefined> {
-  return {
-    ...secret({ optional: true }),
-    read(name, value) {
-      if (URL.canParse(value) && ['redis:', 'rediss:'].includes(new URL(value).protocol)) return value;
-      throw new OptionError(
-        `gatewarden: the environment "${name}" must be a URL that begins with redis:// or rediss://`,
-      );
-    },
-  };
+/** Reads `name:password` pairs, separated by commas, as a secret. Unlike `checked`, an error states the rule. */
+function users(): Setting<ReadonlyMap<string, string> | undefined> {
+  const { isSecret } = secret();
+  return { isSecret, fallback: { value: undefined, text: 'not set' }, read: readUsers };
 }
 
-/** Reads `name:password` pairs, separated by commas. */
-function usersOf(setting: string): ReadonlyMap<string, string> {
-  const users = new Map<string, string>();
-  for (const item of setting.split(',').filter((user) => user.trim() !== '')) {
+function readUsers(variable: string, text: string): ReadonlyMap<string, string> {
+  const passwords = new Map<string, string>();
+  for (const item of text.split(',').filter((user) => user.trim() !== '')) {
     const colon = item.indexOf(':');
     const [name, password] = [item.slice(0, colon).trim(), item.slice(colon + 1).trim()];
     if (colon < 1 || name === '' || password === '') {
-      throw new OptionError('gatewarden: bad settings: "AUTH_USERS" must be name:password pairs, separated by commas');
+      throw new OptionError(
+        `gatewarden: the environment "${variable}" must be name:password pairs, separated by commas`,
+      );
     }
-    users.set(name, password);
+    passwords.set(name, password);
   }
-  return users;
+  return passwords;
 }

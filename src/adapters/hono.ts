@@ -5,6 +5,7 @@ import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import { renderReply } from '../core/render-reply.js';
 import type { Reply } from '../core/reply.js';
+import { warn } from '../core/warning.js';
 import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { mergedVary } from './vary.js';
@@ -103,7 +104,7 @@ let hasWarned = false;
 function warnOfMissingAddress(): void {
   if (hasWarned) return;
   hasWarned = true;
-  process.emitWarning(
+  warn(
     'guard finds no client addresses on this runtime and treats all clients as one; use createGuard({ getConnInfo })',
     { code: 'GATEWARDEN_NO_ADDRESS' },
   );

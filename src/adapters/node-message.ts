@@ -16,6 +16,8 @@ export interface NodeRequest extends IncomingMessage {
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
+/** What Node keeps of names and values by default: 1000 field lines. */
+const DEFAULT_MAX_RAW_HEADERS = 2000;
 
 /** The request view and the response headers of one exchange over node:http, without a copy of either. */
 export class NodeHttpMessage implements RequestView, ResponseHeaders {
@@ -42,6 +44,20 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
 
   get encrypted(): boolean {
     return 'encrypted' in this.#request.socket && this.#request.socket.encrypted === true;
+  }
+
+  /**
+   * Over HTTP/1, Node stops reading field lines at `maxHeadersCount` and drops the rest. How many it has dropped is not
+   * known, so a request that reaches the limit counts too. Over HTTP/2, it resets the stream instead.
+   */
+  get headersTruncated(): boolean {
+    const { rawHeaders, socket } = this.#request;
+    if (rawHeaders.length < 2 || streamOf(this.#response) !== undefined) return false;
+    const { server } = socket as { readonly server?: { readonly maxHeadersCount?: unknown } };
+    const max = server?.maxHeadersCount;
+    // As Node computes it: one entry for a name and one for a value. Zero means no limit.
+    const limit = typeof max === 'number' ? max << 1 : DEFAULT_MAX_RAW_HEADERS;
+    return limit > 0 && rawHeaders.length >= limit;
   }
 
   fieldLines(name: string): readonly string[] {

@@ -1,5 +1,6 @@
 import { boolean, checkOptionNames, OptionError, type OptionNames, text } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
+import { warn } from '../core/warning.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 import { openScopes } from './scope.js';
 
@@ -43,7 +44,7 @@ export function developmentBypass(options: DevelopmentBypassOptions): Authentica
     }
   }
   if (enabled) {
-    process.emitWarning('developmentBypass admits callers without credentials; disable it in production', {
+    warn('developmentBypass admits callers without credentials; disable it in production', {
       code: 'GATEWARDEN_DEVELOPMENT_BYPASS',
     });
   }

@@ -1,5 +1,6 @@
 import { checkOptionNames, type OptionNames, oneOf, text } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
+import { warn } from '../core/warning.js';
 import { ABSENT, type Authenticator } from './authenticator.js';
 import { FIELD_TOKEN, fieldName, readFieldToken } from './field-token.js';
 import { openScopes } from './scope.js';
@@ -73,7 +74,7 @@ export function ingestToken(options: IngestTokenOptions): Authenticator {
 function openToAll(clientId: string, scopes: readonly string[] | undefined, headerName: string): Authenticator {
   text(FACTORY, 'clientId', clientId);
   const granted = openScopes(FACTORY, 'scopes', scopes);
-  process.emitWarning('ingestToken has no token and admits everybody; set a token to require one', {
+  warn('ingestToken has no token and admits everybody; set a token to require one', {
     code: 'GATEWARDEN_INGEST_OPEN',
   });
   const principal: Principal = Object.freeze({

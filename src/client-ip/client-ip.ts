@@ -3,11 +3,22 @@ import type { ClientIp, ClientIpReason } from '../core/client-ip.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import { badOption, boolean, callback, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
+import {
+  badOption,
+  boolean,
+  callback,
+  checkOptionNames,
+  OptionError,
+  type OptionNames,
+  oneOf,
+} from '../core/option.js';
 import type { Principal } from '../core/principal.js';
+import { problem } from '../core/problem.js';
+import { type Reply, refuse } from '../core/reply.js';
 import { ignoreRejection } from '../core/thenable.js';
 import { WORKERS_ADDRESS, workerKey } from './cloudflare.js';
 import { hopsOf } from './forwarding-header.js';
+import { forwardingWarnings } from './forwarding-warnings.js';
 import { trustedRanges } from './trusted-range.js';
 
 /** Headers that may name the client. */
@@ -37,6 +48,12 @@ export interface ClientIpOptions {
    * here. List only headers that your proxy sets itself. Otherwise its clients can set them.
    */
   readonly headers?: readonly ForwardingHeader[];
+  /**
+   * Whether a trusted proxy must name the client. If it does not, the request is refused with 400
+   * `client-address-missing`. Otherwise the proxy itself counts as the client. A peer that is not trusted needs no
+   * header. Default false, because programs on this machine may call the service without a proxy.
+   */
+  readonly requireHeader?: boolean;
   /** How many leading bits of an IPv6 address form the partition key, 32 to 128. Default 64. */
   readonly ipv6Prefix?: number;
   /** Whether a peer on a Unix socket is a trusted proxy. Default false. */
@@ -48,6 +65,7 @@ const OPTIONS: OptionNames<ClientIpOptions> = {
   trust: true,
   forwarder: true,
   headers: true,
+  requireHeader: true,
   ipv6Prefix: true,
   trustUnixSocket: true,
 };
@@ -57,6 +75,8 @@ const FORWARDER_HEADERS: readonly ForwardingHeader[] = ['x-forwarded-for', 'x-re
 const CLOUDFLARE_HEADERS: readonly ForwardingHeader[] = ['cf-connecting-ip'];
 const ALL_HEADERS: readonly string[] = [...FORWARDER_HEADERS, 'forwarded', ...CLOUDFLARE_HEADERS];
 const MAX_HOPS = 32;
+const TOO_MANY_HEADERS = refuse(problem('headers-too-many'));
+const ADDRESS_MISSING = refuse(problem('client-address-missing'));
 
 /** The peer, or one entry of a forwarding header, parsed once and remembered. */
 interface Hop {
@@ -74,6 +94,9 @@ interface Hop {
  * right, which is the end that the nearest proxy wrote. Reading stops at the first address that is not trusted. At an
  * entry that is not an address, the last verified address counts.
  *
+ * Refuses a request with more header lines than the server reads, with 431 `headers-too-many`: the line of the proxy may
+ * be among those that the server has dropped.
+ *
  * ```ts
  * guard(clientIp({ trust: ['loopback', '10.0.0.0/8'] }))
  * ```
@@ -81,7 +104,7 @@ interface Hop {
  */
 export function clientIp(options: ClientIpOptions = {}): Guard {
   checkOptionNames('clientIp', options, OPTIONS);
-  const { forwarder, ipv6Prefix = 64, trustUnixSocket = false } = options;
+  const { forwarder, requireHeader = false, ipv6Prefix = 64, trustUnixSocket = false } = options;
   const preset =
     options.preset === undefined
       ? undefined
@@ -89,12 +112,16 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
   checkIpv6Prefix('clientIp', ipv6Prefix);
   callback('clientIp', 'forwarder', forwarder);
   boolean('clientIp', 'trustUnixSocket', trustUnixSocket);
+  boolean('clientIp', 'requireHeader', requireHeader);
   const configuredHeaders = checkedHeaders(options.headers);
   const proxyHeaders = configuredHeaders ?? (preset === undefined ? PROXY_HEADERS : CLOUDFLARE_HEADERS);
   const forwarderHeaders = configuredHeaders ?? FORWARDER_HEADERS;
   const defaultTrust = preset === undefined ? [] : [TRUSTED_BY_PRESET[preset]];
   const isTrusted = trustedRanges('clientIp', options.trust ?? defaultTrust);
-  let hasWarned = false;
+  if (requireHeader && (options.trust ?? defaultTrust).length === 0 && !trustUnixSocket) {
+    throw new OptionError('gatewarden: clientIp "requireHeader" needs "trust", "preset" or "trustUnixSocket"');
+  }
+  const warnings = forwardingWarnings(proxyHeaders);
 
   const hopOf = remembered((text): Hop => {
     const address = parseAddress(text);
@@ -119,7 +146,7 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     ignoreRejection(answer);
     const isForwarder = answer === true;
     if (!peer.trusted && !isForwarder) {
-      if (!hasWarned) warnOfIgnoredHeader(exchange, peer);
+      warnings.ignoredHeader(request, peer.address?.ip);
       return peer.asPeer;
     }
 
@@ -130,21 +157,9 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
     return peer.asPeer;
   }
 
-  /**
-   * The peer is a proxy that is missing in `trust`, or a client that tries to choose its address. The warning is
-   * emitted once, because such a client could fill the log.
-   */
-  function warnOfIgnoredHeader({ request }: Exchange, { address }: Hop): void {
-    const name = proxyHeaders.find((header) => request.fieldLines(header).length > 0);
-    if (name === undefined) return;
-    hasWarned = true;
-    const peer = address === undefined ? 'a Unix socket' : address.ip;
-    const remedy = address === undefined ? 'trustUnixSocket: true' : `trust: ['${address.ip}']`;
-    process.emitWarning(
-      `clientIp ignored the header ${name} from ${peer}, which is not a trusted proxy. ` +
-        `If it is your own proxy, trust it: clientIp({ ${remedy} })`,
-      { code: 'GATEWARDEN_UNTRUSTED_FORWARDING' },
-    );
+  /** Whether the proxies of this request have named no client, so that one of them would count as the client. */
+  function isProxy({ ip, source, reason }: ClientIp): boolean {
+    return source === 'socket' || (reason === 'malformed' && ip !== undefined && hopOf(ip).trusted);
   }
 
   function walk(peer: Hop, isForwarder: boolean, header: ForwardingHeader, entries: readonly string[]): ClientIp {
@@ -164,10 +179,16 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
 
   const order = forwarder === undefined ? {} : { after: { authenticate: '"forwarder" is asked about the principal' } };
   return inOrder(
-    function clientIp(exchange: Exchange): undefined {
+    function clientIp(exchange: Exchange): Reply | undefined {
+      if (exchange.request.headersTruncated === true) return TOO_MANY_HEADERS;
       const client = resolve(exchange);
+      if (requireHeader && exchange.peerIsTrusted && isProxy(client)) {
+        warnings.missingHeader(client.ip);
+        return ADDRESS_MISSING;
+      }
       const isWorker = client.source === 'cf-connecting-ip' && client.ip === WORKERS_ADDRESS;
       exchange.clientIp = isWorker ? { ...client, key: workerKey(exchange.request) } : client;
+      return undefined;
     },
     { name: 'clientIp', ...order },
   );

@@ -2,6 +2,7 @@ import type { Admission } from './admission.js';
 import type { AuthenticationDecision } from './authentication-decision.js';
 import type { ClientIp } from './client-ip.js';
 import type { Outcome } from './outcome.js';
+import { watchPreflight } from './preflight.js';
 import type { Principal } from './principal.js';
 import type { ProblemFormats } from './problem.js';
 import type { RequestView, ResponseHeaders } from './request-view.js';
@@ -42,6 +43,11 @@ export class Exchange {
    */
   peerIsTrusted = false;
   /**
+   * Set by `cors`.
+   * @internal
+   */
+  hasPassedCors = false;
+  /**
    * Set by `securityHeaders`: the headers that the last one has set.
    * @internal
    */
@@ -71,6 +77,7 @@ export class Exchange {
   constructor(request: RequestView, headers: ResponseHeaders) {
     this.request = request;
     this.#headers = headers;
+    if (request.method === 'OPTIONS') watchPreflight(this);
   }
 
   /** How the exchange ended; undefined until then. */

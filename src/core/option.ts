@@ -51,7 +51,10 @@ export function checkOptionNames(
   known: readonly string[] | Readonly<Record<string, true>>,
 ): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new OptionError(`gatewarden: ${factory} takes an object of options`);
+    throw new OptionError(`gatewarden: ${factory} takes an object of options: ${factory}({ ... })`);
+  }
+  if ('onEnd' in options && 'request' in options) {
+    throw new OptionError(`gatewarden: ${factory} was passed without being called; write ${factory}(...)`);
   }
   const names = Array.isArray(known) ? known : Object.keys(known);
   for (const name of Object.keys(options)) {

@@ -45,6 +45,16 @@ const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The credentials cannot be checked right now. Try again later.',
   },
+  'headers-too-many': {
+    status: 431,
+    title: 'Request Header Fields Too Large',
+    detail: 'The request has too many header lines.',
+  },
+  'client-address-missing': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'The proxy that sent this request did not name the client.',
+  },
   'host-untrusted': {
     status: 400,
     title: 'Bad Request',

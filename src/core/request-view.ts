@@ -9,6 +9,11 @@ export interface RequestView {
   readonly remoteAddress: string | undefined;
   /** Whether the socket itself uses TLS. */
   readonly encrypted: boolean;
+  /**
+   * Whether the server may have dropped field lines, because there were too many. No sequence of guards lets such a request
+   * pass, since what a guard does not find may have been sent. Undefined if it never drops any.
+   */
+  readonly headersTruncated?: boolean;
   /** Every field line of one header, by lower-case name, in order. A repeated `Authorization` is two lines. */
   fieldLines(name: string): readonly string[];
   /**

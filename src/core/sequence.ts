@@ -8,11 +8,13 @@ import { isThenable } from './thenable.js';
 
 /** For adapters: the answer to a fault. */
 export const INTERNAL_ERROR = refuse(problem('internal-error'));
+const TOO_MANY_HEADERS = refuse(problem('headers-too-many'));
 
 /**
  * Combines guards into one guard. They run in order, and the first reply ends the sequence. It returns a promise only if a
  * guard is asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is
- * reported and answered with 500. Once the client has left, no further guard runs.
+ * reported and answered with 500. Once the client has left, no further guard runs. A request with more header lines than
+ * the server reads is refused with 431 `headers-too-many`.
  *
  * ```ts
  * const entrance = sequence(authenticate(apiKeys({ keys })), requireScope('generate'))
@@ -64,7 +66,8 @@ function run(guards: readonly Guard[], exchange: Exchange, from: number): Return
         (error: unknown) => faultReply(exchange, error),
       );
     }
-    return undefined;
+    // Last, so that the guards which observe and set headers have run. A header that a guard relied on may be missing.
+    return exchange.request.headersTruncated === true ? TOO_MANY_HEADERS : undefined;
   } catch (error) {
     return faultReply(exchange, error);
   }

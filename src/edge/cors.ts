@@ -3,6 +3,7 @@ import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
 import { badOption, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
+import { expectPreflights, isPreflight } from '../core/preflight.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { originMatcher } from './origin.js';
@@ -11,11 +12,12 @@ import { originMatcher } from './origin.js';
 export interface CorsOptions {
   /**
    * The origins whose pages may read the responses: one origin such as `https://app.example.com`, a list of them, `'*'`
-   * for all origins (without credentials), or a function that returns whether a well-formed origin is allowed.
+   * for all origins (without credentials), or a function that returns whether a well-formed origin is allowed, or a promise
+   * of that. If it throws, rejects or returns anything else, the request is answered with 500 and a fault is reported.
    * `https://*.example.com` allows all subdomains. Regular expressions are not accepted: one without anchors, or with
    * the flag `g`, can allow a foreign origin.
    */
-  readonly origin: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean);
+  readonly origin: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean | Promise<boolean>);
   /** The allowed methods, in upper case. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
   readonly methods?: readonly string[];
   /**
@@ -73,6 +75,7 @@ const COMES_BEFORE = {
   upload: 'pages could not read a refusal',
 };
 const REFUSED = refuse(problem('preflight-refused'));
+const PREFLIGHT_ANSWER: Reply = Object.freeze({ status: 204, headers: [], problem: undefined });
 
 /**
  * Sets which other origins' pages may call this service and read its responses (Fetch standard, section 3.3). It
@@ -111,17 +114,23 @@ export function cors(options: CorsOptions): Guard {
   }
   const matches = allowsAll ? undefined : originMatcher('cors', origin);
   const allowedMethods = methods.join(', ');
+  expectPreflights();
   const preflightVary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY;
 
-  /** The value of `Access-Control-Allow-Origin`, or undefined if the origin is not allowed. */
-  function allowedOrigin(exchange: Exchange): string | undefined {
+  /**
+   * Calls `answer` with the value of `Access-Control-Allow-Origin`, or with undefined if the origin is not allowed. Returns
+   * a promise only if the function of the service does.
+   */
+  function decide<R>(exchange: Exchange, answer: (allowed: string | undefined) => R): R | Promise<R> {
     // Sent with any `Origin` and without one, so that the response does not vary by it (Fetch standard, "CORS protocol
     // and HTTP caches").
-    if (matches === undefined) return '*';
+    if (matches === undefined) return answer('*');
     const lines = exchange.request.fieldLines('origin');
-    const [requestOrigin] = lines;
-    if (lines.length !== 1 || requestOrigin === undefined) return undefined;
-    return matches(requestOrigin, exchange) ? requestOrigin : undefined;
+    const [origin] = lines;
+    if (lines.length !== 1 || origin === undefined) return answer(undefined);
+    const allowed = matches(origin, exchange);
+    if (typeof allowed === 'boolean') return answer(allowed ? origin : undefined);
+    return allowed.then((isAllowed) => answer(isAllowed ? origin : undefined));
   }
 
   function allow(exchange: Exchange, allowed: string): void {
@@ -129,41 +138,60 @@ export function cors(options: CorsOptions): Guard {
     if (credentials) exchange.set('Access-Control-Allow-Credentials', 'true');
   }
 
-  function preflight(exchange: Exchange, requestMethods: readonly string[]): Reply {
+  function preflight(exchange: Exchange): Reply | Promise<Reply> {
     const { request } = exchange;
     exchange.append('Vary', preflightVary);
-    const allowed = allowedOrigin(exchange);
+    const requestMethods = request.fieldLines('access-control-request-method');
     const [method = ''] = requestMethods;
-    if (allowed === undefined || requestMethods.length !== 1 || !methods.includes(method)) return REFUSED;
+    if (requestMethods.length !== 1 || !methods.includes(method)) return REFUSED;
     const requestHeaders = allowedNamesIn(request.fieldLines('access-control-request-headers'), allowedNames);
     if (requestHeaders === undefined) return REFUSED;
-    allow(exchange, allowed);
-    exchange.set('Access-Control-Allow-Methods', allowedMethods);
-    const allowHeaders = configuredHeaders ?? requestHeaders.join(', ');
-    if (allowHeaders !== '') exchange.set('Access-Control-Allow-Headers', allowHeaders);
-    exchange.set('Access-Control-Max-Age', maxAge);
-    if (privateNetwork && request.fieldLines('access-control-request-private-network')[0] === 'true') {
-      exchange.set('Access-Control-Allow-Private-Network', 'true');
-    }
-    return { status: 204, headers: [], problem: undefined };
+    return decide(exchange, (allowed) => {
+      if (allowed === undefined) return REFUSED;
+      allow(exchange, allowed);
+      exchange.set('Access-Control-Allow-Methods', allowedMethods);
+      const allowHeaders = configuredHeaders ?? requestHeaders.join(', ');
+      if (allowHeaders !== '') exchange.set('Access-Control-Allow-Headers', allowHeaders);
+      exchange.set('Access-Control-Max-Age', maxAge);
+      if (privateNetwork && request.fieldLines('access-control-request-private-network')[0] === 'true') {
+        exchange.set('Access-Control-Allow-Private-Network', 'true');
+      }
+      return PREFLIGHT_ANSWER;
+    });
   }
 
   return inOrder(
-    function cors(exchange: Exchange): Reply | undefined {
-      const { request } = exchange;
-      if (request.method === 'OPTIONS' && request.fieldLines('origin').length > 0) {
-        const requestMethods = request.fieldLines('access-control-request-method');
-        if (requestMethods.length > 0) return preflight(exchange, requestMethods);
-      }
+    function cors(exchange: Exchange): ReturnType<Guard> {
+      exchange.hasPassedCors = true;
+      if (!hasWarned && comesTooLate(exchange)) warnOfOrder();
+      if (isPreflight(exchange.request)) return preflight(exchange);
       // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
       if (!allowsAll) exchange.append('Vary', 'Origin');
-      const allowed = allowedOrigin(exchange);
-      if (allowed === undefined) return undefined;
-      allow(exchange, allowed);
-      if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
-      return undefined;
+      return decide(exchange, (allowed) => {
+        if (allowed === undefined) return undefined;
+        allow(exchange, allowed);
+        if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
+        return undefined;
+      });
     },
     { name: 'cors', before: COMES_BEFORE },
+  );
+}
+
+let hasWarned = false;
+
+/** Whether a guard that `cors` must precede has let this request pass, in another `guard(...)` call. */
+function comesTooLate({ principal, admission, upload }: Exchange): boolean {
+  return principal !== undefined || admission !== undefined || upload !== undefined;
+}
+
+/** The order within one `guard(...)` call is checked when the service starts. Several calls only meet in a request. */
+function warnOfOrder(): void {
+  hasWarned = true;
+  process.emitWarning(
+    'cors(...) came after authenticate(...), limit(...) or upload(...) on a request. Browsers send preflights without ' +
+      'credentials, and pages cannot read a refusal without CORS headers. Put guard(cors(...)) before these guards',
+    { code: 'GATEWARDEN_CORS_ORDER' },
   );
 }
 

@@ -1,9 +1,9 @@
 import type { Exchange } from '../core/exchange.js';
-import { badOption } from '../core/option.js';
-import { ignoreRejection } from '../core/thenable.js';
+import { badOption, shown } from '../core/option.js';
+import { isThenable } from '../core/thenable.js';
 
-/** Returns whether an origin is allowed. */
-export type OriginMatcher = (origin: string, exchange: Exchange) => boolean;
+/** Returns whether an origin is allowed, or a promise of that. */
+export type OriginMatcher = (origin: string, exchange: Exchange) => boolean | Promise<boolean>;
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const HOST = `(?:${LABEL}(?:\\.${LABEL})*|\\[[0-9a-f:.]+\\])`;
@@ -20,17 +20,13 @@ const RULE =
  * `https://example.com` itself. A function is called for well-formed origins only.
  * @throws OptionError
  */
-export function originMatcher(
-  factory: string,
-  allowed: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean),
-): OriginMatcher {
+export function originMatcher(factory: string, allowed: string | readonly string[] | OriginMatcher): OriginMatcher {
   const origins = typeof allowed === 'string' ? [allowed] : allowed;
   if (typeof origins === 'function') {
     return (origin, exchange) => {
       if (origin.length > MAX_LENGTH || !ORIGIN.test(origin)) return false;
       const answer: unknown = origins(origin, exchange);
-      ignoreRejection(answer);
-      return answer === true;
+      return isThenable(answer) ? Promise.resolve(answer).then(decision) : decision(answer);
     };
   }
   if (!Array.isArray(origins) || origins.length === 0) {
@@ -52,6 +48,13 @@ export function originMatcher(
     if (subdomains.length === 0 || origin.length > MAX_LENGTH || !ORIGIN.test(origin)) return false;
     return subdomains.some(({ start, end }) => origin.startsWith(start) && origin.endsWith(end));
   };
+}
+
+/** Anything but a boolean is a mistake in the function. Read as false, it would deny origins without a word. */
+function decision(answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer;
+  const got = typeof answer === 'string' ? 'a string' : shown(answer);
+  throw new TypeError(`gatewarden: the function in cors "origin" must return true or false, or a promise, got ${got}`);
 }
 
 /**

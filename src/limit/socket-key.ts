@@ -1,6 +1,7 @@
 import { keyOf, parseAddress, remembered } from '../core/address.js';
 import type { Exchange } from '../core/exchange.js';
 import type { RequestView } from '../core/request-view.js';
+import { warn } from '../core/warning.js';
 
 /** The prefix length that `clientIp` uses by default. */
 const IPV6_PREFIX = 64;
@@ -31,7 +32,7 @@ export function socketKeys({ factory, before }: MissingClientIp): (exchange: Exc
     const header = FORWARDING_HEADERS.find((name) => request.fieldLines(name).length > 0);
     if (header === undefined) return;
     warned = true;
-    process.emitWarning(
+    warn(
       `${factory} counts by the socket's address, but a request came with ${header}: put clientIp({ trust: [...] }) ` +
         `before ${before}, or all clients behind your proxy share one limit`,
       { code: 'GATEWARDEN_NO_CLIENT_IP' },

@@ -9,12 +9,17 @@ const HASH_DIGITS = 12;
 
 /**
  * Returns a function that hashes credentials. The key prevents a reader of the log from guessing credentials by their
- * hash. By default the key is random, so that hashes of two processes cannot be compared.
+ * hash. By default the key is random, so that hashes of two processes cannot be compared. It is made at first use, because
+ * Workers have no random values while a module loads.
  * @throws OptionError for a key shorter than 32 characters
  */
-export function keyHasher(factory: string, key = randomBytes(32).toString('hex')): KeyHash {
-  if (typeof key !== 'string' || key.length < MIN_KEY_LENGTH) {
+export function keyHasher(factory: string, hashKey: string | undefined): KeyHash {
+  if (hashKey !== undefined && (typeof hashKey !== 'string' || hashKey.length < MIN_KEY_LENGTH)) {
     throw badSecret(factory, 'hashKey', `must be a string of at least ${MIN_KEY_LENGTH} characters`);
   }
-  return (credentials) => createHmac('sha256', key).update(credentials).digest('hex').slice(0, HASH_DIGITS);
+  let key = hashKey;
+  return (credentials) => {
+    key ??= randomBytes(MIN_KEY_LENGTH).toString('hex');
+    return createHmac('sha256', key).update(credentials).digest('hex').slice(0, HASH_DIGITS);
+  };
 }

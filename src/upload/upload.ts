@@ -1,6 +1,8 @@
+import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { inOrder } from '../core/guard-order.js';
 import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
-import { refuse } from '../core/reply.js';
+import { type Reply, refuse } from '../core/reply.js';
 import type { RequestView } from '../core/request-view.js';
 import type { UploadedFile } from '../core/uploaded-file.js';
 import { boundaryOf } from './boundary.js';
@@ -69,7 +71,7 @@ export function upload(options: UploadOptions): Guard {
     );
   }
 
-  return async function upload(exchange) {
+  async function upload(exchange: Exchange): Promise<Reply | undefined> {
     const { request } = exchange;
     const boundary = boundaryOf(request.fieldLines('content-type'));
     const refusal = typeof boundary === 'string' ? announcedTooLarge(request, limits) : boundary;
@@ -111,7 +113,12 @@ export function upload(options: UploadOptions): Guard {
       if (reason instanceof UploadError) return refuse(reason.problem);
       throw reason;
     }
-  };
+  }
+
+  return inOrder(upload, {
+    name: 'upload',
+    after: { authenticate: 'upload would read bodies of callers that are refused' },
+  });
 }
 
 /** Checks the length that the request announces. */

@@ -542,6 +542,8 @@ function isTrusted(ip: string): boolean {
 
 /** The canonical text of an entry, by `net.isIP` and the URL standard. Undefined if it is not an address. */
 function canonical(entry: string): string | undefined {
+  const port = /^(?:\[[^\]]*\]|[^:[]*):(\d{1,5})$/.exec(entry)?.[1];
+  if (port !== undefined && Number(port) > 65_535) return undefined;
   const bare = entry.replace(/^\[([^\]]*:[^\]]*)\](:\d{1,5})?$/, '$1').replace(/^([^:[]*):\d{1,5}$/, '$1');
   const host = isIP(bare) === 6 ? bare.replace(/%.*$/s, '') : bare;
   if (entry.length > 80 || isIP(host) === 0) return undefined;
@@ -579,6 +581,8 @@ const untrusted = fc.oneof(
   fc.ipV6(),
   fc.ipV6().map((ip) => `[${ip}]:443`),
   fc.ipV4().map((ip) => `${ip}:443`),
+  fc.tuple(fc.ipV4(), fc.integer({ min: 65_000, max: 66_000 })).map(([ip, port]) => `${ip}:${port}`),
+  fc.tuple(fc.ipV6(), fc.integer({ min: 65_000, max: 66_000 })).map(([ip, port]) => `[${ip}]:${port}`),
   fc.ipV4().map((ip) => `::ffff:${ip}`),
   fc.ipV4Extended(),
 );

@@ -8,6 +8,7 @@ import {
   processTime,
   refuse,
   reportFaults,
+  securityHeaders,
   trustedHosts,
 } from '../../src/index.js';
 import { FORWARDING_CASES } from '../client-ip/forwarding-cases.js';
@@ -160,6 +161,48 @@ export function edgeCases(name: string, serve: Serve): void {
       expect(answer.field('server-timing'), path).toMatch(/^app;dur=\d+\.\d{3}$/);
     }
     expect(statuses).toEqual([200, 401, 500, 404, 200, 200]);
+  });
+
+  it.each([
+    [0, 999, 200],
+    [0, 1000, 431],
+    [0, 1001, 431],
+    [0, 1023, 431],
+    [0, 5000, 431],
+    [0, 7000, 431],
+    [999, 1000, 431],
+    [1000, 1001, 431],
+    [4999, 5000, 431],
+  ])(
+    `hides no client behind many header lines through ${name}: %d before X-Forwarded-For, %d in all`,
+    async (before, count, status) => {
+      const { port, faults, entered } = await served(serve, [securityHeaders(), clientIp({ trust: ['loopback'] })]);
+      const filler = (lines: number) => Array.from({ length: lines }, () => 'a:');
+      const rest = ['Host: gatewarden.test', ...filler(before), 'X-Forwarded-For: 1.2.3.4'];
+      // `Connection: close` is added by `ask`.
+      const answer = await ask(port, ['GET / HTTP/1.1', ...rest, ...filler(Math.max(0, count - rest.length - 1))]);
+      const problem = JSON.parse(answer.body.toString());
+      expect({
+        status: answer.status,
+        code: problem.code,
+        detail: problem.detail,
+        nosniff: answer.field('x-content-type-options'),
+      }).toEqual({
+        status,
+        code: status === 200 ? undefined : 'headers-too-many',
+        detail: status === 200 ? undefined : 'The request has too many header lines.',
+        nosniff: 'nosniff',
+      });
+      expect(entered.map((exchange) => exchange.clientIp?.ip)).toEqual(status === 200 ? ['1.2.3.4'] : []);
+      expect(faults).toEqual([]);
+    },
+  );
+
+  it(`lets no request with dropped header lines pass any guard through ${name}`, async () => {
+    const { port, entered } = await served(serve, [trustedHosts({ hosts: ['gatewarden.test'] })]);
+    const filler = Array.from({ length: 1200 }, () => 'a:');
+    const answer = await ask(port, ['GET / HTTP/1.1', 'Host: gatewarden.test', ...filler, 'Host: evil.example']);
+    expect([answer.status, entered.length]).toEqual([431, 0]);
   });
 
   it(`clientIp determines the client of the table through ${name}`, async () => {

@@ -23,6 +23,8 @@ const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('scope-insufficient'), 403],
   [problem('authentication-throttled'), 429],
   [problem('authentication-unavailable'), 503],
+  [problem('headers-too-many'), 431],
+  [problem('client-address-missing'), 400],
   [problem('host-untrusted'), 400],
   [problem('preflight-refused'), 403],
   [problem('content-too-large'), 413],

@@ -57,6 +57,21 @@ describe('a sequence', () => {
     expect(ran).toEqual(['a', 'b', 'c']);
   });
 
+  it('refuses a request whose header lines may be incomplete, after guards that passed', async () => {
+    const ran: string[] = [];
+    const { passes, passesLater, refuses } = named(ran);
+    const request = { headersTruncated: true };
+    for (const guards of [[passes('a')], [passesLater('b')], [], [sequence(passes('c'))]]) {
+      expect(await sequence(...guards)(testExchange(request).exchange)).toMatchObject({
+        status: 431,
+        problem: { code: 'headers-too-many' },
+      });
+    }
+    expect(ran).toEqual(['a', 'b', 'c']);
+    expect(sequence(refuses('d'))(testExchange(request).exchange)).toBe(REFUSAL);
+    expect(sequence(passes('e'))(testExchange({ headersTruncated: false }).exchange)).toBeUndefined();
+  });
+
   it('ends with the first reply', () => {
     const ran: string[] = [];
     const { passes, refuses } = named(ran);

@@ -19,7 +19,7 @@ import type {
   SignatureHeaders,
 } from '../../src/index.js';
 import { authenticate, limit, sequence, slidingWindow } from '../../src/index.js';
-import type { RedisStore } from '../../src/redis/index.js';
+import type { RedisStore } from '../../src/redis.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
 import { startRedis } from '../redis/server.js';
 import { ENVIRONMENT } from './environment.js';

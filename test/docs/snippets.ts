@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as jwt from '../../src/auth/jwt/index.js';
 import * as core from '../../src/index.js';
-import * as redis from '../../src/redis/index.js';
+import * as redis from '../../src/redis.js';
 import * as upload from '../../src/upload/index.js';
 import { CONTEXTS } from './contexts.js';
 

@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
+import { openCounters } from '../../examples/counters.js';
 import { createGateway, type Timeouts } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
-import { describe as describeSettings, readSettings, SettingsError } from '../../examples/point-e/settings.js';
+import { readSettings } from '../../examples/point-e/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
 import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
 
@@ -63,8 +64,12 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const logger = textLogger((line) => {
     printed += line;
   });
+  const counters = openCounters(settings.redisUrl, 'point-e:', logger);
+  closers.push(() => counters.close());
   const url = await listen(
-    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, logger, timeouts)),
+    createServer(
+      createGateway(settings, settings.workerUrl ?? workerUrl, files, counters.storeOfLimit(), logger, timeouts),
+    ),
   );
   const authorization = { Authorization: `Bearer ${SECRET}` };
 

@@ -1,5 +1,6 @@
 import { badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
 import { storedTime, type Time } from '../../core/time.js';
+import { warn } from '../../core/warning.js';
 import { acceptedKeys } from './accepted-key.js';
 import { checkKey, type KeyDigest, keyDigest } from './key-digest.js';
 import { DEFAULT_PREFIX, keyForm } from './key-format.js';
@@ -114,8 +115,7 @@ export function isWeak(key: string): boolean {
 /** The warning names only the positions of the keys. */
 export function warnOfWeakKeys(factory: string, positions: readonly string[]): void {
   if (positions.length === 0) return;
-  process.emitWarning(
-    `${factory}: API keys under ${MIN_LENGTH} characters can be guessed; use longer ones: ${positions.join(', ')}`,
-    { code: 'GATEWARDEN_WEAK_API_KEY' },
-  );
+  warn(`${factory}: API keys under ${MIN_LENGTH} characters can be guessed; use longer ones: ${positions.join(', ')}`, {
+    code: 'GATEWARDEN_WEAK_API_KEY',
+  });
 }

@@ -5,7 +5,7 @@ import { clock, text } from '../../core/option.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from '../authenticator.js';
 import { decodeToken } from './compact.js';
 import { checkJwtOptions, type JwtOptions, texts } from './jwt-options.js';
-import { checkAlgorithms } from './key.js';
+import { checkAlgorithms, type JwtAlgorithm } from './key.js';
 import { KeysUnavailable, UnknownKey } from './remote-keys.js';
 import { revocationCheck } from './revocation.js';
 import { tokenCache, type VerifiedToken } from './token-cache.js';
@@ -17,6 +17,7 @@ const MAX_TOLERANCE = 300_000;
 const EXPIRED = invalid('expired');
 const NOT_YET_VALID = invalid('not yet valid');
 const MISSING_SUBJECT = invalid('missing subject');
+const NOT_ALLOWED = invalid('algorithm not allowed');
 const KEYS_UNAVAILABLE: Verdict = Object.freeze({ kind: 'unavailable', reason: 'key set unavailable' });
 
 /** `jwt` under another scheme name, with another place for the token. @throws OptionError */
@@ -41,7 +42,6 @@ export function jwtAuthenticator(
   texts(factory, 'requiredClaims', requiredClaims.length === 0 ? undefined : requiredClaims);
   if (typ !== undefined) text(factory, 'typ', typ);
   const checks = {
-    algorithms: [...algorithms],
     requiredClaims: ['exp', ...requiredClaims],
     clockTolerance: tolerance / 1000,
     ...(issuer === undefined ? {} : { issuer }),
@@ -61,11 +61,10 @@ export function jwtAuthenticator(
     const { header, claims } = decoded;
     let keyValidUntil: number;
     try {
-      const { key, validUntil } = await keyOf(header as unknown as JWTHeaderParameters, (error) =>
-        exchange.fault(error),
-      );
-      keyValidUntil = validUntil;
-      await jwtVerify(token, key, { ...checks, currentDate: new Date(now()) });
+      const key = await keyOf(header as unknown as JWTHeaderParameters, (error) => exchange.fault(error));
+      if (!key.algorithms.includes(header.alg as JwtAlgorithm)) return NOT_ALLOWED;
+      keyValidUntil = key.validUntil;
+      await jwtVerify(token, key.key, { ...checks, algorithms: [...key.algorithms], currentDate: new Date(now()) });
     } catch (error) {
       return failure(error);
     }

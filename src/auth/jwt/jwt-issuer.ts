@@ -66,7 +66,7 @@ export function jwtIssuer(options: JwtIssuerOptions): JwtIssuer {
   checkOptionNames(factory, options, OPTIONS);
   const { algorithm, kid, issuer, audience, typ = 'JWT' } = options;
   const [alg] = checkAlgorithms(factory, [algorithm]) as readonly [JwtAlgorithm];
-  const key = importKey(factory, 'key', options.key, [alg], 'sign');
+  const { key } = importKey(factory, 'key', options.key, [alg], 'sign');
   const lifetime = milliseconds(factory, 'expiresIn', options.expiresIn, MAX_LIFETIME);
   for (const [name, value] of Object.entries({ kid, issuer, typ })) {
     if (value !== undefined) text(factory, name, value);

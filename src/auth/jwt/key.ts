@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, KeyObject } from 'node:crypto';
 import { badOption, badSecret } from '../../core/option.js';
+import { algorithmsOf, isJwk, isUsableExponent, jwkRestriction, type KeyPurpose } from './jwk.js';
 
 /** The signature algorithms (RFC 7518 section 3.1, RFC 8037). `none` is not one of them. */
 export type JwtAlgorithm =
@@ -69,18 +70,41 @@ export function isHmac(algorithms: readonly JwtAlgorithm[]): boolean {
   return algorithms.some((name) => KINDS[name].family === 'HMAC');
 }
 
+/** A key that has been checked. */
+export interface ImportedKey {
+  /** In the form that jose accepts. */
+  readonly key: KeyObject;
+  /** The algorithms that it may be used with. The `alg` of a JWK leaves only one. */
+  readonly algorithms: readonly JwtAlgorithm[];
+}
+
 /**
- * The key in the form that jose accepts.
- * @throws OptionError if the key does not fit all of these algorithms. The message contains no part of the key.
+ * Checks a key.
+ * @throws OptionError if the key does not fit all of these algorithms, or if it is a JWK whose `use`, `key_ops` or `alg`
+ * says something else. The message contains no part of the key.
  */
 export function importKey(
   factory: string,
   option: string,
   key: unknown,
   algorithms: readonly JwtAlgorithm[],
-  use: 'verify' | 'sign',
+  purpose: KeyPurpose,
+): ImportedKey {
+  if (!isJwk(key)) return { key: checkedKey(factory, option, key, algorithms, purpose), algorithms };
+  const restriction = jwkRestriction(key, algorithms, purpose);
+  if (restriction !== undefined) throw badSecret(factory, option, restriction);
+  const allowed = algorithmsOf(key, algorithms);
+  return { key: checkedKey(factory, option, key, allowed, purpose), algorithms: allowed };
+}
+
+function checkedKey(
+  factory: string,
+  option: string,
+  key: unknown,
+  algorithms: readonly JwtAlgorithm[],
+  purpose: KeyPurpose,
 ): KeyObject {
-  const imported = isHmac(algorithms) ? secretKey(factory, option, key) : asymmetricKey(factory, option, key, use);
+  const imported = isHmac(algorithms) ? secretKey(factory, option, key) : asymmetricKey(factory, option, key, purpose);
   for (const name of algorithms) {
     const { family, bytes = 0, curve } = KINDS[name];
     const { asymmetricKeyType: type, asymmetricKeyDetails: details } = imported;
@@ -89,6 +113,9 @@ export function importKey(
     }
     if (family === 'RSA' && (type !== 'rsa' || (details?.modulusLength ?? 0) < MIN_RSA_BITS)) {
       throw badSecret(factory, option, `must be an RSA key of at least ${MIN_RSA_BITS} bits for ${name}`);
+    }
+    if (family === 'RSA' && !isUsableExponent(details?.publicExponent)) {
+      throw badSecret(factory, option, `must be an RSA key with an odd exponent of at least 3 for ${name}`);
     }
     if (family === 'EC' && (type !== 'ec' || details?.namedCurve !== curve)) {
       throw badSecret(factory, option, `must be an EC key on the curve ${curve} for ${name}`);
@@ -122,16 +149,16 @@ function secretBytes(key: unknown): Uint8Array | undefined {
   return kty === 'oct' && typeof k === 'string' ? Buffer.from(k, 'base64url') : undefined;
 }
 
-function asymmetricKey(factory: string, option: string, key: unknown, use: 'verify' | 'sign'): KeyObject {
-  const type = use === 'sign' ? 'private' : 'public';
+function asymmetricKey(factory: string, option: string, key: unknown, purpose: KeyPurpose): KeyObject {
+  const type = purpose === 'sign' ? 'private' : 'public';
   const rule = `must be a ${type} key: PEM, a JWK or a KeyObject`;
   try {
     if (key instanceof KeyObject) {
       if (key.type === type) return key;
-      if (use === 'verify' && key.type === 'private') return createPublicKey(key);
-    } else if (typeof key === 'string' || (typeof key === 'object' && key !== null && !(key instanceof Uint8Array))) {
-      const source = typeof key === 'string' ? key : { key: key as JsonWebKey, format: 'jwk' as const };
-      return use === 'sign' ? createPrivateKey(source) : createPublicKey(source);
+      if (purpose === 'verify' && key.type === 'private') return createPublicKey(key);
+    } else if (typeof key === 'string' || isJwk(key)) {
+      const source = typeof key === 'string' ? key : { key, format: 'jwk' as const };
+      return purpose === 'sign' ? createPrivateKey(source) : createPublicKey(source);
     }
   } catch {
     // The message of the cause is dropped because it may contain a part of the key.

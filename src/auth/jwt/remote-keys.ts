@@ -1,7 +1,9 @@
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
+import { createLocalJWKSet, errors, type JWTHeaderParameters } from 'jose';
 import { type Duration, milliseconds } from '../../core/duration.js';
 import { badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
 import { fetchJson } from './fetch-json.js';
+import type { JwtAlgorithm } from './key.js';
+import { usableKeys } from './published-keys.js';
 
 /** How the keys of `jwksUrl` are fetched and cached. */
 export interface JwksOptions {
@@ -31,7 +33,6 @@ export type Report = (error: unknown) => void;
 type LocalKeys = ReturnType<typeof createLocalJWKSet>;
 
 const OPTIONS: OptionNames<JwksOptions> = { timeout: true, maxAge: true, staleIfError: true, cooldown: true };
-const MAX_KEYS = 100;
 /** How long after `maxAge` a request still uses the old keys while new ones are fetched in the background. */
 const GRACE_MS = 60_000;
 /** The pause after a failed fetch. */
@@ -49,6 +50,7 @@ export class RemoteKeys {
   readonly #maxAge: number;
   readonly #staleIfError: number;
   readonly #cooldown: number;
+  readonly #algorithms: readonly JwtAlgorithm[];
   readonly #now: () => number;
   #keys: LocalKeys | undefined;
   #fetchedAt = Number.NEGATIVE_INFINITY;
@@ -56,7 +58,13 @@ export class RemoteKeys {
   #fetching: Promise<LocalKeys> | undefined;
 
   /** @throws OptionError for a URL that is neither https nor http to this machine, or for a bad option */
-  constructor(factory: string, url: unknown, options: JwksOptions, now: () => number) {
+  constructor(
+    factory: string,
+    url: unknown,
+    options: JwksOptions,
+    algorithms: readonly JwtAlgorithm[],
+    now: () => number,
+  ) {
     checkOptionNames(`${factory} "jwks"`, options, OPTIONS);
     const duration = (name: keyof JwksOptions, fallback: Duration, max: number) =>
       milliseconds(factory, `jwks.${name}`, options[name] ?? fallback, max);
@@ -65,6 +73,7 @@ export class RemoteKeys {
     this.#maxAge = duration('maxAge', '10m', 86_400_000);
     this.#staleIfError = duration('staleIfError', '1h', 7 * 86_400_000);
     this.#cooldown = duration('cooldown', '30s', 3_600_000);
+    this.#algorithms = algorithms;
     this.#now = now;
   }
 
@@ -106,7 +115,7 @@ export class RemoteKeys {
   #fetch(report: Report): Promise<LocalKeys> {
     if (this.#fetching === undefined && !this.#mayRetry()) return Promise.reject(new KeysUnavailable());
     this.#fetching ??= fetchJson(this.#url, this.#timeout, 'application/jwk-set+json, application/json')
-      .then((json) => createLocalJWKSet(keySet(json)))
+      .then((json) => createLocalJWKSet(usableKeys(json, this.#algorithms, report)))
       .then(
         (keys) => {
           this.#keys = keys;
@@ -150,20 +159,6 @@ function reportOnce(keys: LocalKeys, error: unknown, report: Report): void {
   if (reported.has(keys)) return;
   reported.add(keys);
   report(new Error("gatewarden: a key in the provider's key set cannot be used", { cause: error }));
-}
-
-/** Refuses a set with a secret or a private key: it was not meant to be published and must not be trusted. */
-function keySet(value: unknown): JSONWebKeySet {
-  const { keys } = (value ?? {}) as { readonly keys?: unknown };
-  if (!Array.isArray(keys)) throw new Error('the answer of the provider is not a key set');
-  if (keys.length > MAX_KEYS) throw new Error(`the key set has more than ${MAX_KEYS} keys`);
-  for (const key of keys) {
-    if (typeof key !== 'object' || key === null || typeof key.kty !== 'string') {
-      throw new Error('the key set has an entry that is not a key');
-    }
-    if (key.kty === 'oct' || 'd' in key || 'k' in key) throw new Error('the key set contains a private key');
-  }
-  return { keys };
 }
 
 /** Checks the URL of a key set. @throws OptionError that does not show the URL, because it may contain a password */

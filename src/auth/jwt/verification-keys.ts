@@ -1,7 +1,7 @@
 import type { JWTHeaderParameters } from 'jose';
 import { badOption, checkOptionNames, OptionError, type OptionNames } from '../../core/option.js';
 import { type Time, time } from '../../core/time.js';
-import { importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
+import { type ImportedKey, importKey, isHmac, type JwtAlgorithm, type JwtKey } from './key.js';
 import { type JwksOptions, RemoteKeys, type Report, UnknownKey } from './remote-keys.js';
 
 /** One of several keys. The `kid` of a token selects it. */
@@ -22,9 +22,12 @@ interface KeyOptions {
   readonly jwks?: JwksOptions;
 }
 
-/** A key, and the epoch milliseconds until which it is accepted. */
+/** A key that verifies tokens. */
 export interface VerificationKey {
-  readonly key: Awaited<ReturnType<RemoteKeys['find']>> | ReturnType<typeof importKey>;
+  readonly key: Awaited<ReturnType<RemoteKeys['find']>> | ImportedKey['key'];
+  /** The algorithms that may sign a token with this key. */
+  readonly algorithms: readonly JwtAlgorithm[];
+  /** The epoch milliseconds until which the key is accepted. */
   readonly validUntil: number;
 }
 
@@ -50,11 +53,15 @@ export function keySource(
         `gatewarden: ${factory} "jwksUrl" provides public keys; HMAC algorithms need a secret in "key" or "keys"`,
       );
     }
-    const remote = new RemoteKeys(factory, jwksUrl, jwks, now);
-    return async (header, report) => ({ key: await remote.find(header, report), validUntil: Number.POSITIVE_INFINITY });
+    const remote = new RemoteKeys(factory, jwksUrl, jwks, algorithms, now);
+    return async (header, report) => ({
+      key: await remote.find(header, report),
+      algorithms,
+      validUntil: Number.POSITIVE_INFINITY,
+    });
   }
   if (keys !== undefined) return keysById(factory, keys, algorithms, now);
-  const only = { key: importKey(factory, 'key', key, algorithms, 'verify'), validUntil: Number.POSITIVE_INFINITY };
+  const only = { ...importKey(factory, 'key', key, algorithms, 'verify'), validUntil: Number.POSITIVE_INFINITY };
   return async () => only;
 }
 
@@ -76,7 +83,7 @@ function keysById(
       throw badOption(factory, `${option}.kid`, 'must be a non-empty string that no other key has', kid);
     }
     const validUntil = time(factory, `${option}.expiresAt`, entry.expiresAt) ?? Number.POSITIVE_INFINITY;
-    byId.set(kid, { key: importKey(factory, `${option}.key`, entry.key, algorithms, 'verify'), validUntil });
+    byId.set(kid, { ...importKey(factory, `${option}.key`, entry.key, algorithms, 'verify'), validUntil });
   });
   return async ({ kid }) => {
     const key = kid === undefined ? undefined : byId.get(kid);

@@ -1,7 +1,7 @@
 import { type Duration, milliseconds } from '../../core/duration.js';
 import { badOption, badSecret, checkOptionNames, clock, type OptionNames } from '../../core/option.js';
+import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import { noAnswer, withTimeout } from '../../core/with-timeout.js';
-import { warnOfEviction } from '../../redis/eviction-policy.js';
 import type { Remembered, ReplayStore } from '../signed-request/replay-store.js';
 
 /** The commands used of an ioredis client, version 5 or 6: a `Redis` or a `Cluster`. */

@@ -46,6 +46,8 @@ export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): Memor
   checkOptionNames(FACTORY, options, OPTIONS);
   const maxEntries = positiveInteger(FACTORY, 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
   const now = clock(FACTORY, options.now);
+  // Workers have no time while a module loads: it is then 0, and the store begins at its first use.
+  let since = now();
 
   const expiryOf = new Map<string, number>();
   const queue = new ExpiryQueue();
@@ -66,7 +68,10 @@ export function memoryReplayStore(options: MemoryReplayStoreOptions = {}): Memor
   }
 
   return {
-    since: now(),
+    get since() {
+      if (since === 0) since = now();
+      return since;
+    },
     get size() {
       return expiryOf.size;
     },

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { badOption, badSecret, type OptionNames } from '../../core/option.js';
 import type { Principal } from '../../core/principal.js';
 import { type Time, time } from '../../core/time.js';
@@ -72,7 +72,8 @@ export function signingKeys(entries: readonly SigningKeyEntry[]): SigningKeys {
     keys.set(entry.id, key);
     secrets.add(secret);
   }
-  const unknownKeySecret = createSecretKey(randomBytes(MIN_SECRET_LENGTH));
+  // It needs not be secret, because the result of the comparison is not used.
+  const unknownKeySecret = createSecretKey(Buffer.alloc(MIN_SECRET_LENGTH));
 
   return {
     verify(keyId, text, signature) {

@@ -1,5 +1,5 @@
 import type { QuotaState } from '../../core/quota-state.js';
-import { warnOfEviction } from '../../redis/eviction-policy.js';
+import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import type { QuotaPolicy } from '../policy.js';
 import { type Decision, type LimitStore, type Receipt, StoreError, unavailable } from '../store.js';
 import { CircuitBreaker } from './breaker.js';

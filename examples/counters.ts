@@ -1,29 +1,45 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LimitStore, type Logger, memoryStore } from 'gatewarden';
+import { type LimitStore, type Logger, memoryStore, OptionError } from 'gatewarden';
+import { type Setting, secret } from 'gatewarden/env';
 import { type RedisStoreEvent, redisStore } from 'gatewarden/redis';
 import { Redis } from 'ioredis';
 
 /** How long commands in progress may take before the connection is closed. */
 const CLOSE_WITHIN_MS = 1000;
 
+/** Where the limits of a service count. */
 export interface Counters {
-  readonly store: LimitStore;
+  /** The store of one limit: the Redis that all limits share, or a memory of its own that no other limit can fill. */
+  storeOfLimit(): LimitStore;
   close(): Promise<void>;
 }
 
-/** The store that counts requests: the Redis at `url`, shared with other processes, or the memory of this process. */
-export function openCounters(url: string | undefined, logger: Logger): Counters {
-  if (url === undefined) return { store: memoryStore(), close: async () => undefined };
+/** Counts in the Redis at `url`, shared with other processes, or else in the memory of this process. */
+export function openCounters(url: string | undefined, prefix: string, logger: Logger): Counters {
+  if (url === undefined) return { storeOfLimit: () => memoryStore(), close: async () => undefined };
   const client = new Redis(url);
   // The store reports an outage once. Without a listener, ioredis prints every failed attempt to connect.
   client.on('error', () => undefined);
-  const store = redisStore({ client, prefix: 'sam-service:', onEvent: (event) => log(event, logger) });
+  const store = redisStore({ client, prefix, onEvent: (event) => log(event, logger) });
   return {
-    store,
+    storeOfLimit: () => store,
     async close() {
       store.close();
       await Promise.race([client.quit().catch(() => undefined), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);
       client.disconnect();
+    },
+  };
+}
+
+/** The variable `REDIS_URL`. It is read as a secret, because `url` accepts no password. Unlike `checked`, an error states the rule. */
+export function redisUrl(): Setting<string | undefined> {
+  return {
+    ...secret({ optional: true }),
+    read(name, value) {
+      if (URL.canParse(value) && ['redis:', 'rediss:'].includes(new URL(value).protocol)) return value;
+      throw new OptionError(
+        `gatewarden: the environment "${name}" must be a URL that begins with redis:// or rediss://`,
+      );
     },
   };
 }

@@ -1,3 +1,5 @@
+import { warn } from '../core/warning.js';
+
 /** The part of a Redis client that reads the server's memory settings. */
 export interface InfoClient {
   info(section: string): Promise<string>;
@@ -18,7 +20,7 @@ export async function warnOfEviction(
   const isUnbounded = /^maxmemory:0\s*$/m.test(info);
   if (policy === undefined || policy === 'noeviction' || isUnbounded) return;
   onRisk(policy);
-  process.emitWarning(`${factory}: maxmemory-policy ${policy} may evict ${evicted}; set it to noeviction`, {
+  warn(`${factory}: maxmemory-policy ${policy} may evict ${evicted}; set it to noeviction`, {
     code: 'GATEWARDEN_EVICTION_RISK',
   });
 }
