@@ -65,7 +65,7 @@ export function listenFailure(error: unknown, variables: ListenVariables): strin
     return `Cannot listen on ${hostname}, which is no address of this machine: set ${variables.host} to another value.`;
   }
   if (syscall !== 'listen') return undefined;
-  const where = address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  const where = `${address?.includes(':') ? `[${address}]` : address}:${port ?? 0}`;
   switch (code) {
     case 'EADDRINUSE':
       return `Cannot listen on ${where}, which another program uses: stop it, or set ${variables.port} to another value.`;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import type { FastifyPluginAsync, onRequestHookHandler, RawServerBase, RawServerDefault } from 'fastify';
+import type { FastifyPluginAsync } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
@@ -30,12 +30,20 @@ const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
 
-/** A plugin for applications over HTTP/1 and HTTP/2. */
-export type GatewardenPlugin = <RawServer extends RawServerBase = RawServerDefault>(
-  ...registered: Parameters<FastifyPluginAsync<GatewardenOptions, RawServer>>
-) => Promise<void>;
+/** A plugin for an application of any server, logger and type provider. */
+export type GatewardenPlugin = (app: object, options: GatewardenOptions) => Promise<void>;
 
-type FastifyReply = Parameters<onRequestHookHandler>[1];
+/** A hook that runs guards, in an application of any server, logger and type provider. */
+export type FastifyGuardHook = (
+  request: { readonly raw: object; exchange: Exchange },
+  reply: {
+    readonly raw: object;
+    readonly sent: boolean;
+    getHeaders(): Readonly<Record<string, number | string | string[] | undefined>>;
+    hijack(): unknown;
+  },
+  done: (error?: Error) => void,
+) => void;
 
 /**
  * Turns guards into a Fastify hook: `onRequest` runs before the body is read, `preValidation` and `preHandler` run
@@ -53,13 +61,11 @@ type FastifyReply = Parameters<onRequestHookHandler>[1];
  * ```
  * @throws OptionError without a guard, and for an argument that is not a guard
  */
-export function guard<RawServer extends RawServerBase = RawServerDefault>(
-  ...guards: readonly Guard[]
-): onRequestHookHandler<RawServer> {
+export function guard(...guards: readonly Guard[]): FastifyGuardHook {
   const misuse = misuseOf(guards);
   // Fastify turns the rejection into a failed start or a 500. It does not catch what a plugin throws.
   if (misuse !== undefined) return Promise.reject(misuse) as never;
-  return hookOf<RawServer>(combine(guards));
+  return hookOf(combine(guards));
 }
 
 /** Recognises the arguments of a plugin or of a hook in place of guards. */
@@ -73,15 +79,16 @@ function misuseOf([first, second]: readonly unknown[]): OptionError | undefined 
   return error;
 }
 
-function hookOf<RawServer extends RawServerBase>(run: Guard): onRequestHookHandler<RawServer> {
-  const hook: onRequestHookHandler = function gatewarden(request, reply, next) {
+function hookOf(run: Guard): FastifyGuardHook {
+  const hook: FastifyGuardHook = function gatewarden(request, reply, next) {
     if (typeof next !== 'function') throw new OptionError(wrongHook());
     if ('addHook' in request) return next(new OptionError(GUARD_AS_PLUGIN));
-    const exchange = exchangeOf(request.raw, reply.raw);
+    const response = responseOf(reply);
+    const exchange = exchangeOf(request.raw as IncomingMessage, response);
     request.exchange = exchange;
     // The client has left, or the request is answered already: the handler must not start.
     if (exchange.outcome !== undefined) return void reply.hijack();
-    if (reply.raw.writableEnded) {
+    if (response.writableEnded) {
       exchange.fault(new OptionError(wrongHook()));
       return void reply.hijack();
     }
@@ -105,19 +112,26 @@ function hookOf<RawServer extends RawServerBase>(run: Guard): onRequestHookHandl
     }
   };
   rememberHook(hook);
-  // Over HTTP/2, request and response have the same members as over HTTP/1, as far as they are used here.
-  return hook as onRequestHookHandler<RawServer>;
+  return hook;
+}
+
+type FastifyReply = Parameters<FastifyGuardHook>[1];
+
+/** Over HTTP/2, request and response have the same members as over HTTP/1, as far as they are used here. */
+function responseOf(reply: FastifyReply): ServerResponse {
+  return reply.raw as ServerResponse;
 }
 
 /** Fastify holds the headers of other hooks until it sends the reply itself. A hijacked reply would lose them. */
 function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
-  if (!reply.raw.headersSent) {
+  const response = responseOf(reply);
+  if (!response.headersSent) {
     for (const [name, value] of Object.entries(reply.getHeaders())) {
-      if (value !== undefined) reply.raw.setHeader(name, value);
+      if (value !== undefined) response.setHeader(name, value);
     }
   }
   reply.hijack();
-  sendReply(reply.raw, exchange, answer);
+  sendReply(response, exchange, answer);
 }
 
 // Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin

@@ -6,6 +6,7 @@ import { badOption, boolean, checkOptionNames, OptionError, type OptionNames } f
 import { expectPreflights, isPreflight } from '../core/preflight.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
+import { warnIfTooLate } from './cors-order.js';
 import { originMatcher } from './origin.js';
 
 /** The options of `cors`. */
@@ -163,7 +164,7 @@ export function cors(options: CorsOptions): Guard {
   return inOrder(
     function cors(exchange: Exchange): ReturnType<Guard> {
       exchange.hasPassedCors = true;
-      if (!hasWarned && comesTooLate(exchange)) warnOfOrder();
+      warnIfTooLate(exchange);
       if (isPreflight(exchange.request)) return preflight(exchange);
       // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
       if (!allowsAll) exchange.append('Vary', 'Origin');
@@ -175,23 +176,6 @@ export function cors(options: CorsOptions): Guard {
       });
     },
     { name: 'cors', before: COMES_BEFORE },
-  );
-}
-
-let hasWarned = false;
-
-/** Whether a guard that `cors` must precede has let this request pass, in another `guard(...)` call. */
-function comesTooLate({ principal, admission, upload }: Exchange): boolean {
-  return principal !== undefined || admission !== undefined || upload !== undefined;
-}
-
-/** The order within one `guard(...)` call is checked when the service starts. Several calls only meet in a request. */
-function warnOfOrder(): void {
-  hasWarned = true;
-  process.emitWarning(
-    'cors(...) came after authenticate(...), limit(...) or upload(...) on a request. Browsers send preflights without ' +
-      'credentials, and pages cannot read a refusal without CORS headers. Put guard(cors(...)) before these guards',
-    { code: 'GATEWARDEN_CORS_ORDER' },
   );
 }
 

@@ -199,30 +199,80 @@ describe('cors', () => {
       expect(calls).toHaveLength(times);
     });
 
-    it.each([
-      ['a promise', async () => true],
-      ['1', () => 1],
-      ['text', () => 'yes'],
-    ])('does not allow an origin for which it returns %s', async (_what, decide) => {
-      const { sent } = await send({ origin: decide as unknown as () => boolean }, 'GET', origin('https://a.com'));
-      expect(sent['Access-Control-Allow-Origin']).toBeUndefined();
+    it.each<[string, CorsOptions['origin']]>([
+      ['an async function', async (from) => from === 'https://a.com'],
+      [
+        'a function that returns a promise of another library',
+        ((from: string) => ({
+          // biome-ignore lint/suspicious/noThenProperty: the promise of another library
+          then: (resolve: (allowed: boolean) => void) => resolve(from === 'https://a.com'),
+        })) as unknown as () => Promise<boolean>,
+      ],
+    ])('waits for %s', async (_what, decide) => {
+      const options: CorsOptions = { origin: decide, credentials: true };
+      const allowed = await send(options, 'GET', origin('https://a.com'));
+      expect([allowed.passed, allowed.sent]).toMatchObject([
+        true,
+        { 'Access-Control-Allow-Origin': 'https://a.com', 'Access-Control-Allow-Credentials': 'true', Vary: 'Origin' },
+      ]);
+      const foreign = await send(options, 'GET', origin('https://b.com'));
+      expect([foreign.passed, foreign.sent]).toEqual([true, { Vary: 'Origin' }]);
+      const preflight = await send(options, 'OPTIONS', origin('https://a.com'), PREFLIGHT);
+      expect([preflight.status, preflight.sent]).toMatchObject([
+        204,
+        { 'Access-Control-Allow-Origin': 'https://a.com', 'Access-Control-Max-Age': '600' },
+      ]);
+      const refused = await send(options, 'OPTIONS', origin('https://b.com'), PREFLIGHT);
+      expect([refused.status, JSON.parse(refused.body).code, refused.sent['Access-Control-Allow-Origin']]).toEqual([
+        403,
+        'preflight-refused',
+        undefined,
+      ]);
     });
 
-    it('refuses the request with a fault if it throws', async () => {
-      const broken: CorsOptions = {
-        origin() {
+    it('returns a promise only if the function does', () => {
+      const request = { headers: [origin('https://a.com')] };
+      expect(cors({ origin: () => true })(testExchange(request).exchange)).toBeUndefined();
+      expect(cors({ origin: async () => true })(testExchange(request).exchange)).toBeInstanceOf(Promise);
+      expect(cors({ origin: async () => true })(testExchange().exchange)).toBeUndefined();
+    });
+
+    it.each<[string, () => unknown, string]>([
+      ['1', () => 1, 'got 1'],
+      ['text, which is not shown', () => 'secret', 'got a string'],
+      ['nothing', () => undefined, 'got undefined'],
+      ['null', () => null, 'got null'],
+      ['a promise of nothing', async () => undefined, 'got undefined'],
+      ['a promise of text', async () => 'https://a.com', 'got a string'],
+    ])('answers with a fault if it returns %s', async (_what, decide, named) => {
+      for (const [method, ...headers] of [['GET'], ['OPTIONS', PREFLIGHT]] as const) {
+        const options = { origin: decide as () => boolean };
+        const { status, sent, faults } = await send(options, method, origin('https://a.com'), ...headers);
+        expect([status, sent['Access-Control-Allow-Origin']]).toEqual([500, undefined]);
+        expect(faults.map(String)).toEqual([
+          `TypeError: gatewarden: the function in cors "origin" must return true or false, or a promise, ${named}`,
+        ]);
+      }
+    });
+
+    it.each<[string, () => boolean | Promise<boolean>]>([
+      [
+        'throws',
+        () => {
           throw new Error('no such table');
         },
-      };
-      expect((await send(broken, 'GET', origin('https://a.com'))).status).toBe(500);
+      ],
+      ['rejects', () => Promise.reject(new Error('no such table'))],
+    ])('answers with a fault if it %s', async (_what, decide) => {
+      for (const [method, ...headers] of [['GET'], ['OPTIONS', PREFLIGHT]] as const) {
+        const { status, sent, faults } = await send({ origin: decide }, method, origin('https://a.com'), ...headers);
+        expect([status, sent['Access-Control-Allow-Origin'], faults.map(String)]).toEqual([
+          500,
+          undefined,
+          ['Error: no such table'],
+        ]);
+      }
     });
-  });
-
-  it('survives a rejected promise of the function', async () => {
-    const failing = (() => Promise.reject(new Error('no table'))) as unknown as () => boolean;
-    const { sent } = await send({ origin: failing }, 'GET', origin('https://a.com'));
-    expect(sent['Access-Control-Allow-Origin']).toBeUndefined();
-    await new Promise((turn) => setImmediate(turn));
   });
 
   it('is not affected by later changes of the lists', async () => {

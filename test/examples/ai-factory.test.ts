@@ -313,7 +313,35 @@ describe('Settings', () => {
     expect(() => readSettings({ API_KEY: 'short', DEBUG: 'perhaps', PORT: 'x' })).toThrow(/API_KEY.*DEBUG.*PORT/s);
     expect(() => readSettings({ HOST: '0.0.0.0' })).toThrow(/API_KEY/);
     expect(() => readSettings({ NODE_ENV: 'production' })).toThrow(/API_KEY/);
+    expect(() => readSettings({ ENVIRONMENT: 'production' })).toThrow(/API_KEY/);
     expect(readSettings({}).apiKeys[0]).toMatch(/^sk-test-[0-9a-f]{32}$/);
+  });
+
+  it.each(['', '  '])('treat variables that are %j as not set', (empty) => {
+    const names = ['API_KEY', 'CORS_ORIGINS', 'TRUSTED_HOSTS', 'TRUSTED_PROXIES', 'RATE_LIMIT_ENABLED', 'DEBUG'];
+    const more = ['RATE_LIMIT_REQUESTS', 'RATE_LIMIT_PERIOD_SECONDS', 'HOST', 'PORT', 'NODE_ENV', 'ENVIRONMENT'];
+    const settings = readSettings(Object.fromEntries([...names, ...more].map((name) => [name, empty])));
+    expect(settings).toEqual({ ...readSettings({}), apiKeys: [expect.stringMatching(/^sk-test-/)] });
+  });
+
+  it.each([
+    ['a short key', 'c4n4ry', 'must be at least 16 characters'],
+    ['only commas', 'c4n4ry'.replace(/./g, ','), 'must be at least 16 characters'],
+    ['an empty key', `${KEY},`, 'apiKeys'],
+    ['a repeated key', `${KEY},${KEY}`, 'has the same key as'],
+    ['a key with a space', 'c4n4ry of a client 0123', 'must have only visible ASCII characters'],
+  ])('explain %s without showing it', (_what, API_KEY, rule) => {
+    expect(() => readSettings({ API_KEY })).toThrow('"API_KEY"');
+    expect(() => readSettings({ API_KEY })).toThrow(rule);
+    expect(() => readSettings({ API_KEY })).not.toThrow(/c4n4ry/);
+  });
+
+  it('take Cloudflare as a proxy', async () => {
+    const url = await start({ RATE_LIMIT_REQUESTS: '1', TRUSTED_PROXIES: 'cloudflared' });
+    const from = async (ip: string) => (await fetch(`${url}/protected`, withKey({ 'CF-Connecting-IP': ip }))).status;
+    expect([await from('192.0.2.1'), await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 429, 200]);
+    expect(readSettings({ TRUSTED_PROXIES: 'cloudflare' }).trustedProxies).toEqual(['cloudflare']);
+    expect(() => readSettings({ TRUSTED_PROXIES: 'cloudfare' })).toThrow(/TRUSTED_PROXIES.*'cloudfare'/);
   });
 
   it('list the CORS origins', () => {
@@ -362,6 +390,17 @@ describe('the AI Factory server', () => {
       '/protected',
       '/api/test',
       '/api/status',
+    ]);
+  });
+
+  it('says on / what it is', async () => {
+    const response = await fetch(await start());
+    expect(await json(response)).toEqual([
+      200,
+      expect.objectContaining({
+        service: 'AI Factory Testing Server',
+        documentation: expect.arrayContaining(['/docs']),
+      }),
     ]);
   });
 

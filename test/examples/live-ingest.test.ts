@@ -6,6 +6,7 @@ import { createGateway } from '../../examples/live-ingest/gateway.js';
 import { readSettings } from '../../examples/live-ingest/settings.js';
 import { Streams } from '../../examples/live-ingest/streams.js';
 import { textLogger } from '../../examples/text-logger.js';
+import { rawRequest } from './raw-host.js';
 
 const TOKEN = 'c4n4ry-secret-token-here';
 const BET = {
@@ -163,6 +164,76 @@ describe('/live/ingest', () => {
     expect(process.emitWarning).toHaveBeenCalledWith(expect.stringContaining('everybody'), expect.anything());
   });
 
+  it('accepts each of several tokens, separated by commas', async () => {
+    const { ingest } = await start({ INGEST_TOKEN: `${TOKEN}, c4n4ry-of-another-sender` });
+    const statuses: number[] = [];
+    for (const token of [TOKEN, 'c4n4ry-of-another-sender', `${TOKEN}, c4n4ry-of-another-sender`, 'c4n4ry', '']) {
+      statuses.push((await ingest(BET, { 'X-Ingest-Token': token })).status);
+    }
+    expect(statuses).toEqual([200, 200, 401, 401, 401]);
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['a page of another site', { Origin: 'http://evil.example' }],
+    ['a page of another program on this machine', { Origin: 'http://localhost:9999' }],
+    ['a page without an origin', { Origin: 'null' }],
+    ['a page of the same host over another scheme', { Origin: 'https://localhost:5173' }],
+    ['a form of another site', { Origin: 'http://evil.example', 'Content-Type': 'application/x-www-form-urlencoded' }],
+    ['a script that sends text', { Origin: 'http://evil.example', 'Content-Type': 'text/plain' }],
+    ['a request of another site without Origin', { 'Sec-Fetch-Site': 'cross-site' }],
+    ['a request of another port without Origin', { 'Sec-Fetch-Site': 'same-site' }],
+  ])('without a token, stores nothing for %s, and charges nobody for it', async (_what, headers) => {
+    const { ingest, origin } = await start({ INGEST_TOKEN: '', INGEST_RATE_LIMIT: '1' });
+    expect(await read(await ingest(BET, headers))).toEqual([
+      403,
+      { detail: 'Pages of this origin may not send bets without a token' },
+    ]);
+    expect(await (await fetch(`${origin}/live/streams`)).json()).toEqual({ streams: [] });
+    expect((await ingest(BET, {})).status).toBe(200);
+  });
+
+  it('without a token, accepts bets of programs and of pages of the listed origins', async () => {
+    const { ingest } = await start({ INGEST_TOKEN: '', API_CORS_ORIGINS: 'http://localhost:5173' });
+    for (const headers of [
+      {},
+      { Origin: 'http://localhost:5173' },
+      { Origin: 'http://localhost:5173', 'Sec-Fetch-Site': 'same-site' },
+      { 'Sec-Fetch-Site': 'none' },
+    ] as Record<string, string>[]) {
+      expect([headers, (await ingest(BET, headers)).status]).toEqual([headers, 200]);
+    }
+  });
+
+  it.each(['evil.example', 'evil.example:8000', '127.0.0.1.evil.example', 'localhost.', '192.0.2.1'])(
+    'serves the host %s only if it is localhost',
+    async (host) => {
+      const { origin } = await start({ INGEST_TOKEN: '' });
+      const [method, body] = ['POST', JSON.stringify(BET)];
+      const expected = host === 'localhost.' ? [200, 200] : [400, 400];
+      expect([
+        (await rawRequest(origin, '/live/ingest', host, { method, body })).status,
+        (await rawRequest(origin, '/live/streams', host)).status,
+      ]).toEqual(expected);
+    },
+  );
+
+  it('serves the hosts that are set', async () => {
+    const { origin } = await start({ TRUSTED_HOSTS: 'live.example' });
+    const statuses: (number | undefined)[] = [];
+    for (const host of ['live.example', 'localhost']) {
+      statuses.push((await rawRequest(origin, '/live/streams', host)).status);
+    }
+    expect(statuses).toEqual([200, 400]);
+  });
+
+  it("counts by the client's address behind a tunnel of Cloudflare", async () => {
+    const { ingest, printed } = await start({ INGEST_RATE_LIMIT: '1', TRUSTED_PROXIES: 'cloudflared' });
+    const from = async (ip: string) =>
+      (await ingest(BET, { 'X-Ingest-Token': TOKEN, 'CF-Connecting-IP': ip, 'X-Forwarded-For': '6.6.6.6' })).status;
+    expect([await from('203.0.113.1'), await from('203.0.113.1'), await from('203.0.113.2')]).toEqual([200, 429, 200]);
+    await expect.poll(printed).toContain('ip="203.0.113.2"');
+  });
+
   it('refuses the 61st request within a minute with 429, even if the others were invalid', async () => {
     const { ingest } = await start();
     const statuses: number[] = [];
@@ -278,6 +349,25 @@ describe('settings', () => {
     expect(readSettings({ PORT: '9001' })).toMatchObject({ host: '127.0.0.1', port: 9001 });
   });
 
+  it.each(['', '  ', undefined])('treat variables that are %j as not set', (empty) => {
+    const names = ['INGEST_TOKEN', 'API_HOST', 'API_PORT', 'HOST', 'PORT', 'INGEST_RATE_LIMIT', 'API_CORS_ORIGINS'];
+    const more = ['TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'DATA_FILE', 'NODE_ENV', 'ENVIRONMENT'];
+    const environment = Object.fromEntries([...names, ...more].map((name) => [name, empty]));
+    expect(readSettings(environment)).toEqual(readSettings({}));
+  });
+
+  it.each<[string, string, RegExp]>([
+    ['a short token', 'c4n4ry', /tokens\[0\]" must be a string of at least 16 characters/],
+    ['a short token among others', `${TOKEN},c4n4ry`, /tokens\[1\]" must be a string of at least 16 characters/],
+    ['only a comma', ',', /INGEST_TOKEN" is not accepted/],
+    ['a comma at the end', `${TOKEN},`, /tokens\[1\]" is empty/],
+    ['a token with a space', 'c4n4ry of a sender 0123', /tokens\[0\]" must have only visible ASCII/],
+    ['a repeated token', `${TOKEN}, ${TOKEN}`, /must not list a secret twice/],
+  ])('refuse %s, and show none', (_what, INGEST_TOKEN, rule) => {
+    expect(() => readSettings({ INGEST_TOKEN })).toThrow(rule);
+    expect(() => readSettings({ INGEST_TOKEN })).not.toThrow(/c4n4ry/);
+  });
+
   it('are described without the token', () => {
     const shown = readSettings({ INGEST_TOKEN: TOKEN }).described;
     expect(shown).toContainEqual({ name: 'INGEST_TOKEN', value: 'set', source: 'environment' });
@@ -288,12 +378,14 @@ describe('settings', () => {
     const act = () =>
       readSettings({ INGEST_TOKEN: 'c4n4ry', INGEST_RATE_LIMIT: '0', API_CORS_ORIGINS: '*', API_PORT: 'x' });
     expect(act).toThrow(/INGEST_TOKEN.*API_PORT.*INGEST_RATE_LIMIT.*API_CORS_ORIGINS/s);
-    expect(act).toThrow('"INGEST_TOKEN" must be at least 16 characters');
+    expect(act).toThrow(/"INGEST_TOKEN" is not accepted: ingestToken "tokens\[0\]" must be .*at least 16 characters/);
     expect(act).not.toThrow(/c4n4ry/);
   });
 
   it('require a token in production if other machines can call', () => {
     expect(() => readSettings({ NODE_ENV: 'production', API_HOST: '0.0.0.0' })).toThrow(/INGEST_TOKEN/);
+    expect(() => readSettings({ ENVIRONMENT: 'production', API_HOST: '0.0.0.0' })).toThrow(/INGEST_TOKEN/);
     expect(() => readSettings({ NODE_ENV: 'production' })).not.toThrow();
+    expect(() => readSettings({ API_HOST: '0.0.0.0' })).not.toThrow();
   });
 });

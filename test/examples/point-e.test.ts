@@ -8,6 +8,10 @@ import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { readSettings } from '../../examples/point-e/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
 import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
+import { OptionError } from '../../src/index.js';
+import { describeRedis } from '../redis/describe.js';
+import { startRedis } from '../redis/server.js';
+import { rawRequest } from './raw-host.js';
 
 const SECRET = 'c4n4ry-secret-of-the-main-server-0123456789';
 const PREVIOUS = 'previous-secret-of-the-main-server-0123456789';
@@ -281,6 +285,96 @@ describe('the Point-E gateway', () => {
   });
 });
 
+describe('the Point-E gateway on this machine', () => {
+  it('says on / what it is, without the secret', async () => {
+    const { url } = await start();
+    const response = await fetch(url);
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      expect.objectContaining({ service: 'Point-E gateway', endpoints: expect.arrayContaining(['GET /health']) }),
+    ]);
+  });
+
+  it('serves the hosts of this machine, or those that are set', async () => {
+    const first = await start();
+    const second = await start({ TRUSTED_HOSTS: 'point-e.example' });
+    const statuses: (number | undefined)[] = [];
+    for (const [{ url }, host] of [
+      [first, '[::1]:8080'],
+      [first, 'evil.example'],
+      [second, 'point-e.example'],
+      [second, '127.0.0.1'],
+    ] as const) {
+      statuses.push((await rawRequest(url, '/health', host)).status);
+    }
+    expect(statuses).toEqual([200, 400, 200, 400]);
+  });
+
+  it('believes the main server behind a tunnel of Cloudflare', async () => {
+    const { generate, usage } = await start({ TRUSTED_PROXIES: 'cloudflared' });
+    const response = await generate({ prompt: 'x', grid_size: 8 }, { 'CF-Connecting-IP': '203.0.113.9' });
+    expect(response.status).toBe(200);
+    expect(await usage()).toMatchObject({ used: 1 });
+    expect(await usage('203.0.113.9')).toMatchObject({ used: 0 });
+  });
+});
+
+describeRedis('the Point-E gateway with REDIS_URL', () => {
+  const prompt = { prompt: 'x', grid_size: 8 };
+
+  it('shares one limit between two gateways', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const settings = { REDIS_URL: server.url, RATE_LIMIT_PER_IP: '2' };
+    const [first, second] = [await start(settings), await start(settings)];
+    const statuses: number[] = [];
+    for (const { generate } of [first, second, first, second]) statuses.push((await generate(prompt)).status);
+    expect(statuses).toEqual([200, 200, 429, 429]);
+    expect([await first.usage(), await second.usage()]).toMatchObject([{ used: 2 }, { used: 2 }]);
+    expect(await second.usage('192.0.2.7')).toMatchObject({ used: 0 });
+  });
+
+  it('keeps the counts over a restart', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const first = await start({ REDIS_URL: server.url, RATE_LIMIT_WINDOW: '3600' });
+    expect((await first.generate(prompt)).status).toBe(200);
+    const second = await start({ REDIS_URL: server.url, RATE_LIMIT_WINDOW: '3600' });
+    expect(await second.usage()).toMatchObject({ used: 1, window_seconds: 3600 });
+  });
+
+  it('refuses generations and questions about usage while Redis is unavailable, and logs the outage and its end', async () => {
+    const server = await startRedis();
+    closers.push(() => server.stop());
+    const url = server.url.replace('://', '://default:c4n4ry@');
+    await server.cli('ACL', 'SETUSER', 'default', '>c4n4ry');
+    const gateway = await start({ REDIS_URL: url });
+    expect((await gateway.generate(prompt)).status).toBe(200);
+    await server.kill();
+    const unavailable = [503, '5', { detail: 'The quota cannot be checked right now. Try again later.' }];
+    const answer = async (response: Response) => [
+      response.status,
+      response.headers.get('Retry-After'),
+      await response.json(),
+    ];
+    const question = () => fetch(`${gateway.url}/usage/${USER}`, { headers: gateway.authorization });
+    expect(await answer(await gateway.generate(prompt))).toEqual(unavailable);
+    expect(await answer(await question())).toEqual(unavailable);
+    // The store reports an outage after several failures, not after one.
+    await expect
+      .poll(async () => [(await gateway.generate(prompt)).status, gateway.printed()], { timeout: 10_000 })
+      .toEqual([503, expect.stringMatching(/ERROR - Redis is unavailable/)]);
+    expect(gateway.jobs).toHaveLength(1);
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    await server.restart();
+    await server.cli('ACL', 'SETUSER', 'default', '>c4n4ry');
+    await expect.poll(async () => (await gateway.generate(prompt)).status, { timeout: 10_000 }).toBe(200);
+    await expect.poll(gateway.printed).toMatch(/INFO - Redis is available again/);
+    expect(gateway.printed()).not.toContain('c4n4ry');
+    expect(gateway.printed()).not.toContain('unhandled error');
+  });
+});
+
 describe('the log of the Point-E gateway', () => {
   it('reports a missing and a wrong secret, and shows no secret', async () => {
     const { generate, url, printed } = await start();
@@ -335,7 +429,7 @@ describe('the settings', () => {
         WORKER_URL: 'ftp://worker',
         TRUSTED_PROXIES: '10/8',
       });
-    expect(read).toThrow(SettingsError);
+    expect(read).toThrow(OptionError);
     try {
       read();
     } catch (error) {
@@ -359,37 +453,89 @@ describe('the settings', () => {
     expect(await usage()).toMatchObject({ window_seconds: 60 });
   });
 
-  it.each(['0', '500ms', '1500ms', '366d', 'a day', '1.5', '-1s'])('refuse %j as the window', (window) => {
+  it.each<[string, RegExp]>([
+    ['0', /must be at least '1ms', got '0s'/],
+    ['500ms', /it must be whole seconds from 1s to 365d/],
+    ['1500ms', /it must be whole seconds from 1s to 365d/],
+    ['366d', /365d/],
+    ['a day', /must be a length of time .*got 'a day'/],
+    ['1.5', /must be a length of time .*got '1.5'/],
+    ['-1s', /must be a length of time .*got '-1s'/],
+  ])('refuse %j as the window', (window, expected) => {
     const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, RATE_LIMIT_WINDOW: window });
-    expect(read).toThrow("RATE_LIMIT_WINDOW must be whole seconds from 1s to 365d, such as '3600' or '24h'");
+    expect(read).toThrow('"RATE_LIMIT_WINDOW"');
+    expect(read).toThrow(expected);
   });
 
   it.each([
     ['another host', { HOST: '0.0.0.0' }],
     ['production', { NODE_ENV: 'production' }],
+    ['production by another name', { ENVIRONMENT: 'production' }],
+    ['production with an empty secret', { ENVIRONMENT: ' Production', POINT_E_SECRET_KEY: ' ' }],
   ])('generate no secret for %s', (_name, environment) => {
-    expect(() => readSettings(environment)).toThrow('POINT_E_SECRET_KEY must be set');
+    expect(() => readSettings(environment)).toThrow('"POINT_E_SECRET_KEY" must be set');
   });
 
-  it.each(['http://user:hunter2@worker', 'http://worker/?key=hunter2'])(
-    'refuse %s as WORKER_URL, and do not show it',
-    (url) => {
-      const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, WORKER_URL: url });
-      expect(read).toThrow('WORKER_URL must have no credentials');
+  it.each([
+    ['http://user:hunter2@worker', 'must not contain a user name or password'],
+    ['http://worker/?key=hunter2', 'must have no query or fragment'],
+    ['http://worker/#hunter2', 'must have no query or fragment'],
+    ['ftp://hunter2', 'must be a URL that begins with http:// or https://'],
+  ])('refuse %s as WORKER_URL and PUBLIC_URL, and do not show it', (url, rule) => {
+    for (const name of ['WORKER_URL', 'PUBLIC_URL']) {
+      const read = () => readSettings({ POINT_E_SECRET_KEY: SECRET, [name]: url });
+      expect(read).toThrow(`"${name}"`);
+      expect(read).toThrow(rule);
       expect(read).not.toThrow('hunter2');
-    },
-  );
-
-  it('refuse an empty secret instead of generating one', () => {
-    expect(() => readSettings({ POINT_E_SECRET_KEY: '' })).toThrow('POINT_E_SECRET_KEY');
+    }
   });
 
-  it('are described without the secrets', () => {
-    const settings = readSettings({ POINT_E_SECRET_KEY: SECRET, POINT_E_PREVIOUS_SECRET_KEY: PREVIOUS });
-    const text = describeSettings(settings).join('\n');
-    expect(text).toContain('5 generations in a day');
-    expect(text).not.toContain(SECRET);
-    expect(text).not.toContain(PREVIOUS);
+  it('append paths to a URL with or without a slash at its end', () => {
+    const settings = readSettings({ WORKER_URL: 'http://worker/gpu//', PUBLIC_URL: 'https://a.example' });
+    expect([settings.workerUrl, settings.publicUrl]).toEqual(['http://worker/gpu', 'https://a.example']);
+  });
+
+  it.each([
+    ['a short secret', { POINT_E_SECRET_KEY: 'c4n4ry' }, 'must be a string of at least 32 characters'],
+    ['a secret with a space', { POINT_E_SECRET_KEY: 'c4n4ry '.repeat(9) }, 'secrets[0]" must'],
+    [
+      'a short previous secret',
+      { POINT_E_PREVIOUS_SECRET_KEY: 'c4n4ry' },
+      'must be a string of at least 32 characters',
+    ],
+    [
+      'two equal secrets',
+      { POINT_E_SECRET_KEY: SECRET, POINT_E_PREVIOUS_SECRET_KEY: SECRET },
+      'must differ from POINT_E_SECRET_KEY',
+    ],
+    ['a REDIS_URL of another kind', { REDIS_URL: 'http://:c4n4ry@localhost' }, 'redis:// or rediss://'],
+  ])('explain %s without showing it', (_what, environment, rule) => {
+    expect(() => readSettings(environment)).toThrow(Object.keys(environment).at(-1));
+    expect(() => readSettings(environment)).toThrow(rule);
+    expect(() => readSettings(environment)).not.toThrow(/c4n4ry/);
+  });
+
+  it.each(['', '  '])('treat variables that are %j as not set', (empty) => {
+    const names = ['POINT_E_SECRET_KEY', 'POINT_E_PREVIOUS_SECRET_KEY', 'RATE_LIMIT_PER_IP', 'RATE_LIMIT_WINDOW'];
+    const more = ['REDIS_URL', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'PUBLIC_URL', 'WORKER_URL', 'HOST', 'PORT'];
+    const all = [...names, ...more, 'NODE_ENV', 'ENVIRONMENT'];
+    expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({
+      ...readSettings({}),
+      secrets: [expect.stringMatching(/^[0-9a-f]{64}$/)],
+    });
+  });
+
+  it('are described as they are set, without the secrets', () => {
+    const { described } = readSettings({
+      POINT_E_SECRET_KEY: SECRET,
+      POINT_E_PREVIOUS_SECRET_KEY: PREVIOUS,
+      REDIS_URL: 'redis://:c4n4ry@localhost',
+      RATE_LIMIT_WINDOW: '86400',
+    });
+    expect(described).toContainEqual({ name: 'RATE_LIMIT_WINDOW', value: '86400', source: 'environment' });
+    expect(described).toContainEqual({ name: 'REDIS_URL', value: 'set', source: 'environment' });
+    const text = JSON.stringify(described);
+    for (const secret of [SECRET, PREVIOUS, 'c4n4ry']) expect(text).not.toContain(secret);
   });
 });
 

@@ -11,6 +11,7 @@ import { components, otsu } from '../../examples/workers/segmentation.js';
 import { wasIssued } from '../canary.js';
 import { describeRedis } from '../redis/describe.js';
 import { startRedis } from '../redis/server.js';
+import { rawRequest } from './raw-host.js';
 
 const KEY = 'c4n4ry-key-of-client-one';
 const ENV = {
@@ -215,6 +216,15 @@ describe('/segment_file', () => {
     ['no key', {}, 401, 'API key required'],
     ['an unknown key', { 'X-API-Key': 'c4n4ry-of-an-unknown-client' }, 401, 'Invalid API key'],
     ['a bad token', { Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.AAAA' }, 401, 'Invalid token'],
+    ['a header for a token that is empty', { Authorization: '' }, 401, 'Token required'],
+    ['another scheme than Bearer', { Authorization: 'Basic YTpi' }, 401, 'Token required'],
+    ['Bearer without a token', { Authorization: 'Bearer' }, 401, 'Invalid token'],
+    [
+      'an unknown key next to another scheme',
+      { Authorization: 'Basic YTpi', 'X-API-Key': 'c4n4ry-1' },
+      401,
+      'Invalid API key',
+    ],
   ])('refuses %s before it reads the file', async (_what, headers, status, error) => {
     const { file } = await start();
     expect(await read(await file(photograph, {}, headers))).toEqual([status, { error }]);
@@ -470,6 +480,40 @@ describe('the rest of the SAM service', () => {
     ]);
   });
 
+  it('says on / what it is', async () => {
+    const { origin } = await start();
+    expect(await read(await fetch(origin))).toEqual([
+      200,
+      expect.objectContaining({ service: 'SAM service', endpoints: expect.arrayContaining(['POST /segment_file']) }),
+    ]);
+  });
+
+  it('serves the hosts of this machine, or those that are set', async () => {
+    const first = await start();
+    const second = await start({ TRUSTED_HOSTS: 'sam.example' });
+    const statuses: (number | undefined)[] = [];
+    for (const [{ origin }, host] of [
+      [first, 'localhost:5000'],
+      [first, 'evil.example'],
+      [second, 'sam.example'],
+      [second, 'localhost'],
+    ] as const) {
+      statuses.push((await rawRequest(origin, '/health', host)).status);
+    }
+    expect(statuses).toEqual([200, 400, 200, 400]);
+    const hosts = (env: Record<string, string>) => readSettings({ ...ENV, ...env }).trustedHosts;
+    expect(hosts({ HOST: '0.0.0.0' })).toEqual([]);
+    expect(hosts({ HOST: '0.0.0.0', TRUSTED_HOSTS: 'sam.example' })).toEqual(['sam.example']);
+    expect(() => hosts({ TRUSTED_HOSTS: '*' })).toThrow(/TRUSTED_HOSTS/);
+  });
+
+  it("limits anonymous callers by the client's address behind a tunnel of Cloudflare", async () => {
+    const env = { ALLOW_ANONYMOUS: 'true', DEFAULT_RATE_LIMIT: '1', TRUSTED_PROXIES: 'cloudflared' };
+    const { file } = await start(env);
+    const from = async (ip: string) => (await file(photograph, {}, { 'CF-Connecting-IP': ip })).status;
+    expect([await from('203.0.113.1'), await from('203.0.113.1'), await from('203.0.113.2')]).toEqual([200, 429, 200]);
+  });
+
   it('is healthy without a key', async () => {
     const { origin } = await start();
     expect(await read(await fetch(`${origin}/health`))).toEqual([200, { status: 'healthy' }]);
@@ -488,6 +532,8 @@ describe('the rest of the SAM service', () => {
       /API_KEYS.*JWT_SECRET.*PORT/s,
     );
     expect(() => readSettings({ HOST: '0.0.0.0' })).toThrow(/API_KEYS.*JWT_SECRET/s);
+    expect(() => readSettings({ NODE_ENV: 'production' })).toThrow(/API_KEYS.*JWT_SECRET/s);
+    expect(() => readSettings({ ENVIRONMENT: 'production' })).toThrow(/API_KEYS.*JWT_SECRET/s);
     expect(readSettings({ LOG_LEVEL: 'warning', MAX_GPU_TIME_SECONDS: '20' })).toMatchObject({
       logLevel: 'WARNING',
       maxGpuMs: 20_000,
@@ -500,6 +546,18 @@ describe('the rest of the SAM service', () => {
 
   it.each<[string, Record<string, string>, RegExp]>([
     ['a JWT_SECRET that is too short', { JWT_SECRET: 'c4n4ry-of-31-characters-01234567'.slice(0, 31) }, /at least 32/],
+    ['API_KEYS without a limit', { API_KEYS: 'c4n4ry:client' }, /keys\[0\]" must have three parts, key:client:limit/],
+    ['API_KEYS with a limit in words', { API_KEYS: 'c4n4ry:client:many' }, /a positive whole number as its limit/],
+    ['API_KEYS with only a comma', { API_KEYS: ',' }, /keys\[0\]" is empty/],
+    ['API_KEYS with a client that is its key', { API_KEYS: 'c4n4ry:c4n4ry:5' }, /must not have the key as its client/],
+    ['an ADMIN_API_KEY with a space', { ADMIN_API_KEY: 'c4n4ry of the admin' }, /"ADMIN_API_KEY" is not accepted: \w/],
+    ['AUTH_USERS without a password', { AUTH_USERS: 'alice:wonderland,c4n4ry' }, /must be name:password pairs/],
+    ['AUTH_USERS with an empty password', { AUTH_USERS: 'c4n4ry:' }, /must be name:password pairs/],
+    [
+      'a WORKER_URL with a password',
+      { WORKER_URL: 'http://a:c4n4ry@worker' },
+      /must not contain a user name or password/,
+    ],
     ['a REDIS_URL with another protocol', { REDIS_URL: 'http://:c4n4ry@localhost' }, /redis:\/\/ or rediss:\/\//],
     ['a REDIS_URL that is not a URL', { REDIS_URL: 'c4n4ry' }, /redis:\/\/ or rediss:\/\//],
   ])('states the rule for %s, but not the value', (_what, env, rule) => {
@@ -508,6 +566,24 @@ describe('the rest of the SAM service', () => {
     expect(act).toThrow(name);
     expect(act).toThrow(rule);
     expect(act).not.toThrow(/c4n4ry/);
+  });
+
+  it('reports bad users with all other mistakes', () => {
+    const act = () => readSettings({ ...ENV, AUTH_USERS: 'alice', PORT: 'x' });
+    expect(act).toThrow(/"AUTH_USERS" must be name:password.*"PORT"/s);
+  });
+
+  it.each(['', '  '])('treats variables that are %j as not set', (empty) => {
+    const names = ['API_KEYS', 'ADMIN_API_KEY', 'JWT_SECRET', 'AUTH_USERS', 'ALLOW_ANONYMOUS', 'DEFAULT_RATE_LIMIT'];
+    const more = ['AUTHENTICATED_RATE_LIMIT', 'REDIS_URL', 'MAX_FILE_SIZE_MB', 'MAX_GPU_TIME_SECONDS', 'LOG_LEVEL'];
+    const rest = ['ENABLE_USAGE_TRACKING', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'WORKER_URL', 'HOST', 'PORT'];
+    const all = [...names, ...more, ...rest, 'NODE_ENV', 'ENVIRONMENT'];
+    expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({
+      ...readSettings({}),
+      apiKeys: [expect.objectContaining({ clientId: 'local' })],
+      generatedKey: expect.stringMatching(/^sam-/),
+      jwtSecret: expect.any(String),
+    });
   });
 
   it('shows only that REDIS_URL is set', () => {

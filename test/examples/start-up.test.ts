@@ -135,7 +135,7 @@ describe.each(EXAMPLES)('the example $name', ({ name, secrets, portVariable, sho
     expect(stderr()).toBe(
       `Cannot listen on 127.0.0.1:${port}, which another program uses: stop it, or set ${portVariable} to another value.\n`,
     );
-    expect(stdout()).not.toContain('listening');
+    expect(stdout()).not.toContain('Try it');
     // The bets of live ingest aside, nothing is left.
     expect((await readdir(directory)).filter((file) => !/^(bets\.jsonl|tsx-.*)$/.test(file))).toEqual([]);
   }, 60_000);

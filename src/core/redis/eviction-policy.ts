@@ -1,4 +1,4 @@
-import { warn } from '../core/warning.js';
+import { warn } from '../warning.js';
 
 /** The part of a Redis client that reads the server's memory settings. */
 export interface InfoClient {
