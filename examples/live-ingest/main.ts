@@ -1,3 +1,4 @@
+import { OptionError } from 'gatewarden';
 import { isLoopback } from '../exposure.js';
 import { exitOnFailure, originOf, printSettings, warnOfHosts } from '../start-up.js';
 import { textLogger } from '../text-logger.js';
@@ -7,7 +8,7 @@ import { Streams } from './streams.js';
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
-  const streams = await Streams.open(settings.dataFile);
+  const streams = await Streams.open(settings.dataFile).catch(explainFailure);
   const logger = textLogger((line) => process.stdout.write(line));
   const app = await createGateway(settings, streams, logger);
   await app.listen({ host: settings.host, port: settings.port });
@@ -33,6 +34,12 @@ ${settings.ingestTokens.length === 0 ? '' : '\n  # with INGEST_TOKEN set to one 
     process.exit(0);
   };
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop());
+}
+
+/** Reports a data file that cannot be opened as a mistake in the settings. */
+function explainFailure(error: NodeJS.ErrnoException): never {
+  if (error.syscall === undefined) throw error;
+  throw new OptionError(`gatewarden: bad settings: "DATA_FILE" cannot be opened (${error.message})`);
 }
 
 main().catch((error: unknown) => exitOnFailure(error, { host: 'API_HOST', port: 'API_PORT' }));

@@ -7,6 +7,7 @@ import type { Guard } from '../core/guard.js';
 import { OptionError } from '../core/option.js';
 import type { Reply } from '../core/reply.js';
 import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
+import { guardFrameworkErrors } from './fastify-errors.js';
 import { CORRECT_HOOK, checkHooks, GUARD_AS_PLUGIN, rememberHook, wrongHook } from './fastify-hooks.js';
 import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
@@ -143,7 +144,9 @@ const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
     );
   }
   const { guards } = options;
-  app.addHook('onRequest', hookOf(sequence(...guards)));
+  const hook: onRequestHookHandler = hookOf(sequence(...guards));
+  app.addHook('onRequest', hook);
+  guardFrameworkErrors(app, hook);
   app.addHook('onRoute', (route) => checkHooks(route, guard));
   if (!app.hasRequestDecorator(REGISTERED)) app.decorateRequest(REGISTERED, true);
   // A parser that waits for a body which `upload` has read would wait forever.

@@ -26,9 +26,9 @@ export interface AuthenticateOptions {
    * Admits a request without any credentials, and without a principal. Invalid credentials are still refused. Default
    * false.
    */
-  readonly optional?: boolean;
+  readonly optional?: boolean | undefined;
   /** The protection space in `WWW-Authenticate` (RFC 9110 section 11.5). Default `api`. */
-  readonly realm?: string;
+  readonly realm?: string | undefined;
   /**
    * Refuses callers whose credentials keep failing, with 429, before any credentials are verified. Default no limit.
    */

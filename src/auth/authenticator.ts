@@ -27,8 +27,8 @@ export type Verdict =
 
 /** The credential and the client that a refused token belongs to, if they are known. */
 interface CredentialOwner {
-  readonly credentialId?: string;
-  readonly clientId?: string;
+  readonly credentialId?: string | undefined;
+  readonly clientId?: string | undefined;
 }
 
 /**

@@ -9,11 +9,11 @@ export interface DevelopmentBypassOptions {
   /** Whether requests without credentials are admitted. */
   readonly enabled: boolean;
   /** `principal.id` of such requests. Default `development`. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** Scopes of the principal. A scope that begins with `admin` is refused. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** The environment to read `NODE_ENV` and `ENVIRONMENT` from. Default `process.env`. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 const FACTORY = 'developmentBypass';

@@ -14,18 +14,18 @@ export interface IngestTokenOptions {
    */
   readonly tokens: readonly (string | undefined | SharedSecretEntry)[];
   /** The header that carries the token. Default `X-Ingest-Token`. */
-  readonly header?: string;
+  readonly header?: string | undefined;
   /**
    * What happens if no token is set, that is, `tokens` is empty or has only empty strings. `refuse` throws an
    * `OptionError`; `open` admits every request. Default `refuse`.
    */
-  readonly whenUnset?: 'refuse' | 'open';
+  readonly whenUnset?: 'refuse' | 'open' | undefined;
   /** `principal.id` of callers with a token. Default `ingest`. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** Scopes of the principal. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const FACTORY = 'ingestToken';

@@ -11,7 +11,7 @@ import { requiredScopes } from './scope.js';
 /** Options of `requireScope`. */
 export interface RequireScopeOptions {
   /** The same realm as in `authenticate`. Default `api`. */
-  readonly realm?: string;
+  readonly realm?: string | undefined;
 }
 
 const OPTIONS: OptionNames<RequireScopeOptions> = { realm: true };

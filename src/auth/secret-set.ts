@@ -18,7 +18,7 @@ export interface SharedSecretEntry {
   /** The secret. An `undefined` value, of an environment variable that is not set, is an `OptionError`. */
   readonly secret: string | undefined;
   /** `principal.credentialId` and the name in the audit. Default `secret-1`, `secret-2` and so on. */
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** The secret is refused from this time on. Default never. */
   readonly expiresAt?: Time;
 }

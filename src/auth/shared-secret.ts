@@ -11,11 +11,11 @@ export interface SharedSecretOptions {
    */
   readonly secrets: readonly (string | undefined | SharedSecretEntry)[];
   /** `principal.id` of callers with a secret. Default `shared-secret`. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** Scopes of the principal. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const FACTORY = 'sharedSecret';

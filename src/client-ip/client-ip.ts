@@ -31,23 +31,23 @@ export interface ClientIpOptions {
    * `cloudflared`: through a tunnel on this machine, so `loopback` is trusted. With either, `CF-Connecting-IP` names
    * the client if it appears exactly once. `trust` replaces the trusted ranges, and `headers` the header. Default none.
    */
-  readonly preset?: 'cloudflare' | 'cloudflared';
+  readonly preset?: 'cloudflare' | 'cloudflared' | undefined;
   /**
    * The proxies whose forwarding headers are believed: addresses, CIDR ranges, `loopback`, `linklocal`, `uniquelocal`,
    * `cloudflare`. Default none: the client is the peer of the socket.
    */
-  readonly trust?: readonly string[];
+  readonly trust?: readonly string[] | undefined;
   /**
    * Whether an authenticated caller may name the client it acts for. If it returns true, one hop beyond the first
    * untrusted address is believed. Needs `authenticate` before this guard. Default: no caller.
    */
-  readonly forwarder?: (principal: Principal) => boolean;
+  readonly forwarder?: ((principal: Principal) => boolean) | undefined;
   /**
    * The forwarding headers, in order; the first one that is present counts. Default `x-forwarded-for`, and for a
    * forwarder `x-forwarded-for`, `x-real-ip`, `x-original-ip`. `forwarded` (RFC 7239) is read only if it is listed
    * here. List only headers that your proxy sets itself. Otherwise its clients can set them.
    */
-  readonly headers?: readonly ForwardingHeader[];
+  readonly headers?: readonly ForwardingHeader[] | undefined;
   /**
    * Whether a trusted proxy must name the client. If it does not, the request is refused with 400
    * `client-address-missing`. Otherwise the proxy itself counts as the client. A peer that is not trusted needs no
@@ -55,9 +55,9 @@ export interface ClientIpOptions {
    */
   readonly requireHeader?: boolean;
   /** How many leading bits of an IPv6 address form the partition key, 32 to 128. Default 64. */
-  readonly ipv6Prefix?: number;
+  readonly ipv6Prefix?: number | undefined;
   /** Whether a peer on a Unix socket is a trusted proxy. Default false. */
-  readonly trustUnixSocket?: boolean;
+  readonly trustUnixSocket?: boolean | undefined;
 }
 
 const OPTIONS: OptionNames<ClientIpOptions> = {

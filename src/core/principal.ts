@@ -8,15 +8,15 @@ export interface Principal {
   /** Names the credential that was used. Never the credential itself or a part of it. */
   readonly credentialId: string;
   /** When the credential expires, in epoch milliseconds. */
-  readonly expiresAt?: number;
+  readonly expiresAt?: number | undefined;
   /** The client's own limits, under names that the service chose, for `limit({ policies: (exchange) => ... })`. */
-  readonly limits?: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>> | undefined;
   /** What the service stores with the client. */
-  readonly metadata?: unknown;
+  readonly metadata?: unknown | undefined;
   /** The claims of a verified token. */
-  readonly claims?: Readonly<Record<string, unknown>>;
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
   /** True if the caller was let in without credentials, by `developmentBypass` or an open `ingestToken`. */
-  readonly bypassed?: true;
+  readonly bypassed?: true | undefined;
 }
 
 /**

@@ -20,22 +20,22 @@ export interface CorsOptions {
    */
   readonly origin: string | readonly string[] | ((origin: string, exchange: Exchange) => boolean | Promise<boolean>);
   /** The allowed methods, in upper case. Default GET, HEAD, POST, PUT, PATCH and DELETE. */
-  readonly methods?: readonly string[];
+  readonly methods?: readonly string[] | undefined;
   /**
    * The request headers that pages may set, or `'*'` for any. Default Authorization, Content-Type, X-API-Key,
    * X-Request-ID.
    */
-  readonly allowedHeaders?: '*' | readonly string[];
+  readonly allowedHeaders?: '*' | readonly string[] | undefined;
   /** The response headers that pages may read. Default: the headers that the guards of this package set. */
-  readonly exposedHeaders?: readonly string[];
+  readonly exposedHeaders?: readonly string[] | undefined;
   /** Whether browsers may send cookies and other credentials. Default false. */
-  readonly credentials?: boolean;
+  readonly credentials?: boolean | undefined;
   /**
    * How long browsers may cache the answer to a preflight. Default `'10m'`, at most 1 day. `'0s'` turns the cache off.
    */
-  readonly maxAge?: Duration;
+  readonly maxAge?: Duration | undefined;
   /** Whether pages on the public web may call this service in a private network. Default false. */
-  readonly privateNetwork?: boolean;
+  readonly privateNetwork?: boolean | undefined;
 }
 
 const OPTIONS: OptionNames<CorsOptions> = {

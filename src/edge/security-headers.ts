@@ -29,7 +29,7 @@ export type SecurityHeadersOptions = {
    * - `classic`: the headers that many older services send, such as `X-XSS-Protection: 1; mode=block`, and HSTS on
    *   every response.
    */
-  readonly preset?: 'api' | 'classic';
+  readonly preset?: 'api' | 'classic' | undefined;
 };
 
 const OPTIONS: OptionNames<SecurityHeadersOptions> = {

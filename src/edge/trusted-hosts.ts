@@ -18,7 +18,7 @@ export interface TrustedHostsOptions {
    * Whether `X-Forwarded-Host` from a trusted proxy replaces `Host`. Needs `clientIp({ trust: [...] })` before this
    * guard. `X-Forwarded-Host` has no default port. Default false.
    */
-  readonly forwardedHost?: boolean;
+  readonly forwardedHost?: boolean | undefined;
 }
 
 const OPTIONS: OptionNames<TrustedHostsOptions> = { hosts: true, forwardedHost: true };

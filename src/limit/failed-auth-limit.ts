@@ -18,14 +18,14 @@ export interface FailedAuthLimitOptions {
   /** The length of the window, such as `'10m'`. */
   readonly window: Duration;
   /** Where to count. Default: a memory store of its own. Several processes need one store that they share. */
-  readonly store?: LimitStore;
+  readonly store?: LimitStore | undefined;
   /**
    * What failures are counted by. Default `client-ip`: what `clientIp` found, or without a `clientIp` guard the socket's
    * address, which behind a proxy is the proxy's. Put `clientIp` before `authenticate`.
    */
-  readonly by?: Exclude<PartitionBy, 'principal'>;
+  readonly by?: Exclude<PartitionBy, 'principal'> | undefined;
   /** Default `failed-auth`. Limits with the same name, window and store share their count. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** Slows down the guessing of credentials. Made by `failedAuthLimit`, called by `authenticate`. */

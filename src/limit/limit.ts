@@ -26,7 +26,7 @@ export interface LimitOptions {
    * by what `clientIp` found. Without a `clientIp` guard it counts by the socket's address, which behind a proxy is the
    * proxy's. `principal` needs an `authenticate` before the guard.
    */
-  readonly by?: PartitionBy;
+  readonly by?: PartitionBy | undefined;
   /**
    * One policy or a list. A request is charged to all of them or to none, so their names must differ. A function returns
    * the policies of each exchange, such as the limits of its principal; a list that it returns again is not checked again.
@@ -39,17 +39,17 @@ export interface LimitOptions {
    * Where to count. Default: a memory store of the guard's own. Guards that share counts need one store, and so do several
    * processes.
    */
-  readonly store?: LimitStore;
+  readonly store?: LimitStore | undefined;
   /** Quota units that a request costs: a positive integer, or a function that returns one. Default 1. */
-  readonly cost?: number | ((exchange: Exchange) => number);
+  readonly cost?: number | ((exchange: Exchange) => number) | undefined;
   /**
    * When the charge is refunded: a later guard refused (`refused`), the handler answered with a 5xx (`server-error`), or
    * the client left (`aborted`). Default `refused` and `server-error`. Use `[]` for a limit before `authenticate` that
    * slows down guessing.
    */
-  readonly refundOn?: readonly RefundCause[];
+  readonly refundOn?: readonly RefundCause[] | undefined;
   /** Also sets `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds). Default false. */
-  readonly legacyHeaders?: boolean;
+  readonly legacyHeaders?: boolean | undefined;
 }
 
 /** A `limit` guard with access to its counters. */

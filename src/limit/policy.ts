@@ -51,9 +51,9 @@ export interface SlidingWindowOptions {
   /** The length of the window, such as `'1m'`. At most `'400d'`. */
   readonly window: Duration;
   /** 1 to 64 letters, digits, dots, dashes or underscores. Default the window's length, such as `60s`. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** What this policy is counted by, if not by the guard's `by`. */
-  readonly by?: PartitionBy;
+  readonly by?: PartitionBy | undefined;
 }
 
 /** Options of `dailyQuota`. */
@@ -61,11 +61,11 @@ export interface DailyQuotaOptions {
   /** Quota units admitted in each calendar day: 1 to 1,000,000,000. */
   readonly limit: number;
   /** IANA time zone whose midnight starts the day. Default `UTC`. */
-  readonly timeZone?: string;
+  readonly timeZone?: string | undefined;
   /** 1 to 64 letters, digits, dots, dashes or underscores. Default `daily`. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** What this policy is counted by, if not by the guard's `by`. */
-  readonly by?: PartitionBy;
+  readonly by?: PartitionBy | undefined;
 }
 
 const WINDOW_OPTIONS: OptionNames<SlidingWindowOptions> = { limit: true, window: true, name: true, by: true };

@@ -43,11 +43,11 @@ export interface AccessLogOptions {
   /** Receives one call for each exchange. */
   readonly logger: Logger;
   /** Returns true for an exchange that is not logged, such as a health check. Default: all are logged. */
-  readonly skip?: (exchange: Exchange) => boolean;
+  readonly skip?: ((exchange: Exchange) => boolean) | undefined;
   /**
    * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
    */
-  readonly hashKey?: string;
+  readonly hashKey?: string | undefined;
 }
 
 const OPTIONS: OptionNames<AccessLogOptions> = { logger: true, skip: true, hashKey: true };

@@ -42,9 +42,9 @@ export interface AuditOptions {
   /**
    * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
    */
-  readonly hashKey?: string;
+  readonly hashKey?: string | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const DECIDES_LATER = 'audit records the decisions that come after it';

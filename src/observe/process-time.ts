@@ -4,7 +4,7 @@ import { boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 /** The options of `processTime`. */
 export interface ProcessTimeOptions {
   /** Whether to send `Server-Timing` too, which the developer tools of browsers show. Default false. */
-  readonly serverTiming?: boolean;
+  readonly serverTiming?: boolean | undefined;
 }
 
 const OPTIONS: OptionNames<ProcessTimeOptions> = { serverTiming: true };

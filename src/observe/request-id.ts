@@ -6,7 +6,7 @@ import { ignoreRejection } from '../core/thenable.js';
 /** The options of `requestId`. */
 export interface RequestIdOptions {
   /** Returns an id for a request without one: 1 to 128 characters of `A-Za-z0-9._=-`. Default a random UUID. */
-  readonly generate?: () => string;
+  readonly generate?: (() => string) | undefined;
 }
 
 const OPTIONS: OptionNames<RequestIdOptions> = { generate: true };

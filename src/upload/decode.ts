@@ -39,20 +39,20 @@ export interface DecodeOptions {
   /** The default export of sharp: `import sharp from 'sharp'`. The service installs it and chooses the version. */
   readonly sharp: SharpFunction;
   /** How long decoding one image may take, rounded up to whole seconds. Default `'10s'`, at most `'5m'`. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /** How many images are decoded at the same time, at most 64. The others wait their turn. Default 2. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /**
    * Replaces each image with a new one in the same format: upright, without metadata, and without any data appended to
    * the original. Default false, which leaves the content unchanged.
    */
-  readonly reencode?: boolean;
+  readonly reencode?: boolean | undefined;
   /**
    * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all
    * other code that uses sharp can read only these types, too. Default false: a file that another loader claims is
    * still refused, but only after that loader has read its header.
    */
-  readonly blockOtherLoaders?: boolean;
+  readonly blockOtherLoaders?: boolean | undefined;
 }
 
 const OPTIONS: OptionNames<DecodeOptions> = {

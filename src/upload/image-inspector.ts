@@ -21,9 +21,9 @@ export interface ImageInspectorOptions {
   /** The largest size of an image, at most 2 GiB. For base64, the size after decoding it. */
   readonly maxBytes: Size;
   /** The largest number of pixels: width x height x pages. Default 40,000,000. */
-  readonly maxPixels?: number;
+  readonly maxPixels?: number | undefined;
   /** Whether images with several frames or pages are accepted. Default false. */
-  readonly animated?: boolean;
+  readonly animated?: boolean | undefined;
   /** Decodes each image to its last row, and re-encodes it if `reencode` is set. Default: only headers are read. */
   readonly decode?: DecodeOptions;
 }

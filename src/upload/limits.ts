@@ -13,23 +13,23 @@ export interface FileOptions {
   /** The largest size of each file. */
   readonly maxBytes: Size;
   /** The largest number of files, at most 1000. Default 1. */
-  readonly maxCount?: number;
+  readonly maxCount?: number | undefined;
   /** The smallest number of files. Default 1; 0 makes files optional. */
-  readonly minCount?: number;
+  readonly minCount?: number | undefined;
   /** The names of the form fields that accept files. Default: every field. */
-  readonly fields?: readonly string[];
+  readonly fields?: readonly string[] | undefined;
   /** The largest number of pixels of an image: width x height x pages. Default 40,000,000. */
-  readonly maxPixels?: number;
+  readonly maxPixels?: number | undefined;
   /** Whether images with several frames or pages are accepted. Default false. */
-  readonly animated?: boolean;
+  readonly animated?: boolean | undefined;
 }
 
 /** Which text fields an upload accepts beside its files. */
 export interface FieldOptions {
   /** The largest number of text fields, from 0 to 1000. Default 20. */
-  readonly maxCount?: number;
+  readonly maxCount?: number | undefined;
   /** The largest size of each value. Default `'64kb'`. */
-  readonly maxBytes?: Size;
+  readonly maxBytes?: Size | undefined;
 }
 
 const FILE_OPTIONS: OptionNames<FileOptions> = {

@@ -7,11 +7,11 @@ import { SpooledFile } from './spooled-file.js';
 /** Where files are kept until the exchange ends. */
 export interface SpoolOptions {
   /** A file of up to this size stays in memory. Default `'1mb'`. */
-  readonly memoryBytes?: Size;
+  readonly memoryBytes?: Size | undefined;
   /**
    * The directory for larger files. It must exist and be writable. Default: the system's directory for temporary files.
    */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
 }
 
 const OPTIONS: OptionNames<SpoolOptions> = { memoryBytes: true, directory: true };

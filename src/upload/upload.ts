@@ -22,9 +22,9 @@ export interface UploadOptions {
   /** Which files are accepted: their types, sizes and number. */
   readonly files: FileOptions;
   /** Which text fields are accepted. Default: up to 20, of up to 64 KiB each. */
-  readonly fields?: FieldOptions;
+  readonly fields?: FieldOptions | undefined;
   /** Where files are kept until the exchange ends. Default: up to 1 MiB in memory, larger ones in temporary files. */
-  readonly spool?: SpoolOptions;
+  readonly spool?: SpoolOptions | undefined;
   /** Decodes images to their last row, the only way to know that they are complete. Default: only headers are read. */
   readonly decode?: DecodeOptions;
   /**

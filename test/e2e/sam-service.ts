@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { npmRun, pythonWithRequests, run, type Step } from './harness.js';
+import { check, npmRun, pythonWithRequests, run, type Step } from './harness.js';
 
 /** Runs `npm run example:sam-service`, and calls it with the guide's Python client and an image like a photograph. */
 export async function samService(steps: (list: readonly Step[]) => Promise<void>): Promise<void> {
@@ -14,6 +14,18 @@ export async function samService(steps: (list: readonly Step[]) => Promise<void>
   const key = /export SAM_KEY=(\S+)/.exec(service.printed())?.[1] ?? '';
   try {
     await steps([
+      [
+        'SAM: the printed curl command works when pasted',
+        () => {
+          const lines = service
+            .printed()
+            .split('\n')
+            .filter((line) => /^ {2}(export|curl) /.test(line));
+          check(lines.length === 2, `expected two commands to paste:\n${service.printed()}`);
+          const answer = run('bash', ['-euo', 'pipefail', '-c', lines.join('\n')], {}, directory);
+          check(answer.includes('"num_masks":6'), `not the six drops of the image:\n${answer}`);
+        },
+      ],
       [
         "SAM: the guide's SecureSAMClient segments an image, and its filter changes the count",
         () => {

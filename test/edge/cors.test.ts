@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/core/option.js';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
-import { ask, type HeaderLine } from '../exchange-fixture.js';
+import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
 import { CORS_CASES, CORS_OPTIONS } from './cors-cases.js';
 
 const origin = (value: string): HeaderLine => ['Origin', value];

@@ -167,7 +167,7 @@ describe('/live/ingest', () => {
   it('accepts each of several tokens, separated by commas', async () => {
     const { ingest } = await start({ INGEST_TOKEN: `${TOKEN}, c4n4ry-of-another-sender` });
     const statuses: number[] = [];
-    for (const token of [TOKEN, 'c4n4ry-of-another-sender', `${TOKEN}, c4n4ry-of-another-sender`, 'c4n4ry', '']) {
+    for (const token of [TOKEN, 'c4n4ry-of-another-sender', `${TOKEN},c4n4ry-of-another-sender`, 'c4n4ry', '']) {
       statuses.push((await ingest(BET, { 'X-Ingest-Token': token })).status);
     }
     expect(statuses).toEqual([200, 200, 401, 401, 401]);

@@ -6,7 +6,7 @@ export interface RawResponse {
   readonly body: string;
 }
 
-/** Sends a request with any `Host`, which `fetch` does not allow. */
+/** Sends a request with any `Host`, which `fetch` does not allow, and with its path as it is. */
 export function rawRequest(
   origin: string,
   path: string,
@@ -18,7 +18,7 @@ export function rawRequest(
   }: { method?: string; headers?: Record<string, string>; body?: string } = {},
 ): Promise<RawResponse> {
   return new Promise((resolve, reject) => {
-    request(`${origin}${path}`, { method, headers: { ...headers, Host: host } }, async (response) => {
+    request(origin, { path, method, headers: { ...headers, Host: host } }, async (response) => {
       resolve({ status: response.statusCode, body: await text(response) });
     })
       .once('error', reject)

@@ -157,6 +157,15 @@ it('the SAM service prints a curl line whose file is there', async () => {
   expect(JSON.parse(answer)).toMatchObject({ success: true, num_masks: 6 });
 }, 60_000);
 
+it('live ingest says in one sentence that its data file cannot be opened', async () => {
+  const { stderr, ended } = await startExample('live-ingest', {
+    INGEST_TOKEN: 'c4n4ry-0123456789',
+    DATA_FILE: directory,
+  });
+  expect(await ended).toEqual([1, null]);
+  expect(stderr()).toMatch(/^gatewarden: bad settings: "DATA_FILE" cannot be opened \(EISDIR: .*\)\n$/);
+}, 60_000);
+
 it('the build of `npm start` makes no types, and leaves those of the last build', async () => {
   for (const file of ['index.d.ts', 'index.d.cts', 'chunk-of-an-earlier-build.js']) {
     await writeFile(join(directory, file), '');

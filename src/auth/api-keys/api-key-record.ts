@@ -11,17 +11,17 @@ export interface ApiKeyRecordOptions {
   /** `principal.id`. */
   readonly clientId: string;
   /** The record's id. Default the client's id. */
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** A name for people. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Scopes of the principal. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** The key is refused from this time on. Default never. */
-  readonly expiresAt?: Time;
+  readonly expiresAt?: Time | undefined;
   /** `principal.limits`. */
-  readonly limits?: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>> | undefined;
   /** `principal.metadata`: any JSON value. */
-  readonly metadata?: unknown;
+  readonly metadata?: unknown | undefined;
   /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
 }
@@ -29,7 +29,7 @@ export interface ApiKeyRecordOptions {
 /** Options of `adminApiKey`. */
 export interface AdminApiKeyOptions {
   /** `principal.id`, and the record's id. Default `admin`. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
 }
@@ -83,7 +83,8 @@ export function apiKeyRecord(key: string | undefined, options: ApiKeyRecordOptio
  */
 export function adminApiKey(key: string | undefined, options: AdminApiKeyOptions = {}): ApiKeyRecord {
   checkOptionNames('adminApiKey', options, ADMIN_OPTIONS);
-  return apiKeyRecord(key, { clientId: 'admin', ...options, scopes: ['admin'] });
+  const { clientId = 'admin', ...rest } = options;
+  return apiKeyRecord(key, { clientId, ...rest, scopes: ['admin'] });
 }
 
 /**

@@ -21,9 +21,9 @@ import type { ApiKeyRecord } from './record.js';
 
 interface ReadingOptions {
   /** The header that carries a key, or `false` for none. Default `X-API-Key`. */
-  readonly header?: string | false;
+  readonly header?: string | false | undefined;
   /** Whether a key is accepted as `Authorization: Bearer`. Default true. */
-  readonly bearer?: boolean;
+  readonly bearer?: boolean | undefined;
   /**
    * A secret that all digests depend on, so that stolen digests alone cannot be used to guess keys. At least 32
    * characters, and the same as when the records were made. Default none.
@@ -32,9 +32,9 @@ interface ReadingOptions {
   /**
    * The prefix of generated keys. A token with this prefix and a wrong checksum is refused first. Default `gk_live_`.
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** Options of `apiKeys` with a list of records. */

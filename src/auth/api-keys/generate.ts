@@ -8,27 +8,27 @@ import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
 
 interface NewKeyOptions {
   /** The new key is refused from this time on. It must be later than now. Default never. */
-  readonly expiresAt?: Time;
+  readonly expiresAt?: Time | undefined;
   /** The beginning of the key. Default `gk_live_`. */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** Options of `generateApiKey`. */
 export interface GenerateApiKeyOptions extends NewKeyOptions {
   /** `principal.id`. Default the record's id, for a new client. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** A name for people. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Scopes of the principal. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** `principal.limits`. */
-  readonly limits?: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>> | undefined;
   /** `principal.metadata`: any JSON value. */
-  readonly metadata?: unknown;
+  readonly metadata?: unknown | undefined;
 }
 
 /** Options of `rotateApiKey`. */

@@ -24,9 +24,9 @@ export interface ApiKeyStore {
 /** The bounds of a cache of the store's answers. */
 export interface ApiKeyCacheOptions {
   /** The largest number of answers held at a time. Default 10,000, at most 10,000,000. */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /** How long an answer is used before the store is asked again. */
-  readonly maxAge?: Duration;
+  readonly maxAge?: Duration | undefined;
 }
 
 /** How `apiKeys` asks its store and caches the answers. */
@@ -35,14 +35,14 @@ export interface ApiKeyLookupOptions {
    * Caches records. A key that is disabled without a call to `invalidate` is refused after at most `maxAge`. `false`
    * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '30s' }`.
    */
-  readonly cache?: ApiKeyCacheOptions | false;
+  readonly cache?: ApiKeyCacheOptions | false | undefined;
   /**
    * Caches unknown keys, separately from the records, so that a flood of unknown keys cannot push out records. `false`
    * asks the store for every request. Default `{ maxEntries: 10_000, maxAge: '5s' }`.
    */
-  readonly missCache?: ApiKeyCacheOptions | false;
+  readonly missCache?: ApiKeyCacheOptions | false | undefined;
   /** How long to wait for the store. Default `'1s'`, at most `'60s'`. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
 }
 
 /** The key of a digest, undefined if there is none, or that the store failed. */

@@ -8,7 +8,7 @@ import type { ApiKeyRecord } from './record.js';
 /** Options of `parseApiKeys`. */
 export interface ParseApiKeysOptions {
   /** The name of the limit in `principal.limits`. Default `perHour`. */
-  readonly limitName?: string;
+  readonly limitName?: string | undefined;
   /** The same pepper as in the `apiKeys` that uses the records. Default none. */
   readonly pepper?: string;
 }

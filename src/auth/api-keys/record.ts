@@ -5,9 +5,9 @@ export interface ApiKeyDigest {
   /** The key's digest, from `digestApiKey`: 64 lower-case hexadecimal digits. */
   readonly digest: string;
   /** The key is refused before this time. Default no beginning. */
-  readonly notBefore?: Time;
+  readonly notBefore?: Time | undefined;
   /** The key is refused from this time on. Default never. */
-  readonly expiresAt?: Time;
+  readonly expiresAt?: Time | undefined;
 }
 
 /**
@@ -25,15 +25,15 @@ export interface ApiKeyRecord {
   /** `principal.id`: 1 to 128 printable characters. */
   readonly clientId: string;
   /** A name for people. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** The client's keys, at least one. */
   readonly digests: readonly ApiKeyDigest[];
   /** Scopes of the principal (RFC 6749 section 3.3). Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** Whether the keys are accepted. Default true. */
-  readonly enabled?: boolean;
+  readonly enabled?: boolean | undefined;
   /** `principal.limits`: finite numbers of at least 0, by names that the service chooses. */
-  readonly limits?: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>> | undefined;
   /** `principal.metadata`: any JSON value. */
-  readonly metadata?: unknown;
+  readonly metadata?: unknown | undefined;
 }

@@ -14,11 +14,11 @@ export interface CloudflareAccessOptions {
   /**
    * The URL of the team's keys. Default `/cdn-cgi/access/certs` of the team domain. Set it behind a proxy or in tests.
    */
-  readonly certsUrl?: string;
+  readonly certsUrl?: string | undefined;
   /** How the keys are fetched and cached. */
-  readonly jwks?: JwksOptions;
+  readonly jwks?: JwksOptions | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const FACTORY = 'cloudflareAccess';

@@ -11,7 +11,7 @@ export interface JwtIssuerOptions {
   /** The HMAC secret, or the private key. */
   readonly key: JwtKey;
   /** The key's id, for the token header. `jwt({ keys })` needs it. Default none. */
-  readonly kid?: string;
+  readonly kid?: string | undefined;
   /** The `iss` claim. Default none. */
   readonly issuer?: string;
   /** The `aud` claim. Default none. */
@@ -19,9 +19,9 @@ export interface JwtIssuerOptions {
   /** How long a token is valid. At most 400 days. */
   readonly expiresIn: Duration;
   /** `typ` in the token header. Default `JWT`. */
-  readonly typ?: string;
+  readonly typ?: string | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** Signs tokens. Created by `jwtIssuer`. */

@@ -11,13 +11,13 @@ export interface JwtOptions {
   /** The algorithms that may sign a token: one or more of one family. There is no default. */
   readonly algorithms: readonly JwtAlgorithm[];
   /** The key that verifies all tokens. */
-  readonly key?: JwtKey;
+  readonly key?: JwtKey | undefined;
   /** Several keys, for example during a rotation. The `kid` of a token selects its key. */
-  readonly keys?: readonly JwtKeyEntry[];
+  readonly keys?: readonly JwtKeyEntry[] | undefined;
   /** The URL of a provider's public keys. Must be https, or http to this machine. */
-  readonly jwksUrl?: string;
+  readonly jwksUrl?: string | undefined;
   /** How the keys of `jwksUrl` are fetched and cached. */
-  readonly jwks?: JwksOptions;
+  readonly jwks?: JwksOptions | undefined;
   /** The `iss` claim must be this, or one of these. Leave it out only if the key signs for one purpose. */
   readonly issuer?: string | readonly string[];
   /** The `aud` claim must contain this, or one of these. Leave it out only if the key signs for one service. */
@@ -25,13 +25,13 @@ export interface JwtOptions {
   /** `typ` in the token header must be this, such as `at+jwt` (RFC 9068). Default: any. */
   readonly typ?: string;
   /** How far the issuer's clock may be off, for `exp`, `nbf` and `iat`. Default `'0s'`, at most 5 minutes. */
-  readonly clockTolerance?: Duration;
+  readonly clockTolerance?: Duration | undefined;
   /** Claims that a token must have, in addition to `exp` and the subject. */
   readonly requiredClaims?: readonly string[];
   /** The claim that becomes `principal.id`, or a function that returns the id. Default `sub`. */
-  readonly subject?: string | ((claims: Claims) => string | undefined);
+  readonly subject?: string | ((claims: Claims) => string | undefined) | undefined;
   /** Returns `principal.scopes`. Default: the words of `scope`, or the list in `scp` or `scopes`. */
-  readonly scopes?: (claims: Claims) => readonly string[];
+  readonly scopes?: ((claims: Claims) => readonly string[]) | undefined;
   /**
    * Whether the token with this `jti` is revoked. Called on every request, also for a cached token. With it, a token
    * without `jti` is refused. If it throws, takes longer than `timeout` or does not return a boolean, the answer is 503
@@ -39,15 +39,15 @@ export interface JwtOptions {
    */
   readonly isRevoked?: (jti: string, claims: Claims) => boolean | Promise<boolean>;
   /** How long `isRevoked` may take. Default `'1s'`, at most 60 s. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
    * How many verified tokens are cached, and for how long. A cached token is valid until it expires, but a key that the
    * provider withdraws is accepted for up to `maxAge` longer. Default `{ maxEntries: 1000, maxAge: '1m' }`. `false`
    * turns the cache off.
    */
-  readonly cache?: JwtCacheOptions | false;
+  readonly cache?: JwtCacheOptions | false | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const OPTIONS: OptionNames<JwtOptions> = {

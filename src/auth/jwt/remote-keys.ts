@@ -8,18 +8,18 @@ import { usableKeys } from './published-keys.js';
 /** How the keys of `jwksUrl` are fetched and cached. */
 export interface JwksOptions {
   /** How long one fetch may take. Default `'5s'`, at most 60 s. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
    * The age at which the keys are fetched again. This happens in the background; only if the keys are a minute older
    * than that, the request waits. Default `'10m'`, at most 1 day.
    */
-  readonly maxAge?: Duration;
+  readonly maxAge?: Duration | undefined;
   /**
    * How long after `maxAge` the keys are still used while the provider does not answer. Default `'1h'`, at most 7 days.
    */
-  readonly staleIfError?: Duration;
+  readonly staleIfError?: Duration | undefined;
   /** The minimum time between two fetches that are caused by an unknown `kid`. Default `'30s'`, at most 1 hour. */
-  readonly cooldown?: Duration;
+  readonly cooldown?: Duration | undefined;
 }
 
 /** The keys cannot be fetched, so the token cannot be verified. */

@@ -7,9 +7,9 @@ import type { Claims } from './token-principal.js';
 /** How many verified tokens `jwt` caches, and for how long. */
 export interface JwtCacheOptions {
   /** Default 1000, at most 1,000,000. The least recently used tokens are dropped first. */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /** Default `'1m'`, at most 1 hour. */
-  readonly maxAge?: Duration;
+  readonly maxAge?: Duration | undefined;
 }
 
 /** A token whose signature and claims have been verified. */

@@ -16,10 +16,10 @@ export interface JwtKeyEntry {
 
 /** The options that say where the keys come from. */
 interface KeyOptions {
-  readonly key?: JwtKey;
-  readonly keys?: readonly JwtKeyEntry[];
-  readonly jwksUrl?: string;
-  readonly jwks?: JwksOptions;
+  readonly key?: JwtKey | undefined;
+  readonly keys?: readonly JwtKeyEntry[] | undefined;
+  readonly jwksUrl?: string | undefined;
+  readonly jwks?: JwksOptions | undefined;
 }
 
 /** A key that verifies tokens. */

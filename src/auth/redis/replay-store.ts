@@ -16,11 +16,11 @@ export interface RedisReplayStoreOptions {
   /** An ioredis client, version 5 or 6. The service creates, connects and closes it. */
   readonly client: ReplayRedisClient;
   /** The beginning of every key in Redis. Default `gw:replay:`. */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** How long to wait for an answer. Default `'250ms'`, at most `'60s'`. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A replay store in Redis. It always answers with a promise. */

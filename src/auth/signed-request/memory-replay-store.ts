@@ -8,12 +8,12 @@ export interface MemoryReplayStoreOptions {
    * The largest number of keys held at a time, about 200 bytes each. A request with an exact timestamp uses one entry
    * for the length of `tolerance`. Default 100,000, at most 10,000,000.
    */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /**
    * The clock, in epoch milliseconds. If it jumps backwards, a key that may have been used before is never reported as
    * new. Default `Date.now`.
    */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A replay store in memory. It answers without a promise. */

@@ -23,7 +23,7 @@ export interface ReplayStore {
    * The time from which on the store remembers, in epoch milliseconds, for a store that a restart empties. A request
    * that was signed before may have been used already, and is refused with 503.
    */
-  readonly since?: number;
+  readonly since?: number | undefined;
   /**
    * Whether a key is remembered, without remembering it. It is called before the body is read, so that a used signature
    * costs no body. Without it, only `remember` is called, after the body.

@@ -14,11 +14,11 @@ export interface SignRequestOptions {
   /** The full URL, exactly as the request uses it: `fetch` sends its host, path and query. */
   readonly url: string | URL;
   /** Exactly the body that is sent. A string is sent as UTF-8. Default no body. */
-  readonly body?: string | ArrayBuffer | Uint8Array;
+  readonly body?: string | ArrayBuffer | Uint8Array | undefined;
   /** Epoch seconds. Default now. */
-  readonly timestamp?: number;
+  readonly timestamp?: number | undefined;
   /** 16 to 128 letters, digits, `-` or `_`, different for every request. Default 128 random bits. */
-  readonly nonce?: string;
+  readonly nonce?: string | undefined;
 }
 
 /** The headers that sign a request. */

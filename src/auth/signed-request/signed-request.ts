@@ -19,11 +19,11 @@ export interface SignedRequestOptions {
    * The largest difference between `X-Timestamp` and this server's clock, in either direction, inclusive. A signature
    * can be used once within it. Default `'5m'`, at most `'24h'`.
    */
-  readonly tolerance?: Duration;
+  readonly tolerance?: Duration | undefined;
   /** Remembers used nonces: `memoryReplayStore()` for one process, `redisReplayStore()` for several. */
   readonly replayStore: ReplayStore;
   /** The largest body that is read. It is held in memory. Default `'1mb'`, at most `'1gb'`. */
-  readonly maxBytes?: Size;
+  readonly maxBytes?: Size | undefined;
   /**
    * The authority that clients sign, such as `api.example.com` or `localhost:8080`. Set it if a proxy rewrites `Host`,
    * or if several services accept the same key: a request to one of them is then refused by the others, even with a
@@ -31,9 +31,9 @@ export interface SignedRequestOptions {
    */
   readonly authority?: string;
   /** How long to wait for the replay store. Default `'1s'`, at most `'60s'`. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const FACTORY = 'signedRequest';

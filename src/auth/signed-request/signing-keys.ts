@@ -23,9 +23,9 @@ export interface SigningKeyEntry {
    */
   readonly secret: string | undefined;
   /** `principal.id`. Give an old and a new key of one client the same value. Default the key's `id`. */
-  readonly clientId?: string;
+  readonly clientId?: string | undefined;
   /** Scopes of the principal. Default none. */
-  readonly scopes?: readonly string[];
+  readonly scopes?: readonly string[] | undefined;
   /** The key is refused from this time on. Default never. */
   readonly expiresAt?: Time;
 }

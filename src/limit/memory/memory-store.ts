@@ -13,9 +13,9 @@ export interface MemoryStoreOptions {
    * occupies about 60 bytes, its key, and 12 bytes for each entry of its window. While the store is full of live
    * counters, all new keys together share one allowance of each policy.
    */
-  readonly maxEntries?: number;
+  readonly maxEntries?: number | undefined;
   /** Returns the time in epoch milliseconds. It may jump backwards: nothing is then forgotten early. Default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A limit store in this process' memory. It answers at once: none of its methods returns a promise. */

@@ -29,27 +29,27 @@ export interface RedisStoreOptions {
   /** An ioredis client, version 5 or 6: a `Redis` or a `Cluster`. The store neither connects nor closes it. */
   readonly client: RedisClient;
   /** A prefix of every key, without braces. Default `gw:`. */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** How long to wait for Redis, at most one minute. Default `'250ms'`. */
-  readonly timeout?: Duration;
+  readonly timeout?: Duration | undefined;
   /**
    * What happens to a request if Redis does not answer. Default `refuse`.
    * - `refuse`: it is refused with 503.
    * - `admit`: it is admitted and not counted.
    * - `local`: this process admits its share of each limit, and charges it in Redis afterwards.
    */
-  readonly onStoreFailure?: OnStoreFailure;
+  readonly onStoreFailure?: OnStoreFailure | undefined;
   /** How many processes share the limits, for `local`. Default 1. */
-  readonly instances?: number;
+  readonly instances?: number | undefined;
   /**
    * How long a refusal may be repeated without asking Redis, at most one minute. It is never repeated once the request
    * could pass, but units that another process gives back may be missed for that long. `false`: never. Default `'1s'`.
    */
-  readonly refusalCache?: Duration | false;
+  readonly refusalCache?: Duration | false | undefined;
   /** Called at every change of state. */
-  readonly onEvent?: (event: RedisStoreEvent) => void;
+  readonly onEvent?: ((event: RedisStoreEvent) => void) | undefined;
   /** A clock in epoch milliseconds, for tests. Default: the clock of the Redis server. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 const OPTIONS: OptionNames<RedisStoreOptions> = {
