@@ -47,6 +47,7 @@ export { type EndHook, Exchange, type FaultReporter } from './core/exchange.js';
 export type { Guard } from './core/guard.js';
 export { OptionError } from './core/option.js';
 export type { Outcome } from './core/outcome.js';
+export type { OwnProblem } from './core/own-problem.js';
 export { type Principal, principalOf } from './core/principal.js';
 export {
   type Problem,
@@ -59,7 +60,7 @@ export {
 export { problemFormat } from './core/problem-format.js';
 export type { QuotaState } from './core/quota-state.js';
 export { type RenderedReply, renderReply } from './core/render-reply.js';
-export { type Reply, refuse } from './core/reply.js';
+export { jsonReply, type Reply, refuse } from './core/reply.js';
 export { reportFaults } from './core/report-faults.js';
 export type { RequestBody, RequestView, ResponseHeaders } from './core/request-view.js';
 export { sequence } from './core/sequence.js';

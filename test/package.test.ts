@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -22,14 +22,21 @@ describe('the packed tarball', () => {
     files = packed?.files.map(({ path }) => path) ?? [];
   }, 60_000);
 
-  it('holds dist, README, CHANGELOG, LICENSE and package.json, and nothing else', () => {
+  it('holds dist, docs, README, CHANGELOG, LICENSE and package.json, and nothing else', () => {
     const top = new Set(files.map((file) => file.replace(/\/.*/, '')));
-    expect([...top].sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
+    expect([...top].sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'docs', 'package.json']);
   });
 
   it('holds in dist only modules, their types and their source maps', () => {
     const strange = files.filter((file) => file.startsWith('dist/') && !/\.(c?js(\.map)?|d\.c?ts)$/.test(file));
     expect(strange).toEqual([]);
+  });
+
+  it('shows in its types nothing that guards and adapters say only to each other', () => {
+    const internal = /peerIsTrusted|authenticationListener|problemFormats|faultReporter|@internal/;
+    const types = readdirSync(`${ROOT}/dist`).filter((file) => /\.d\.c?ts$/.test(file));
+    expect(types.length).toBeGreaterThan(8);
+    expect(types.filter((file) => internal.test(readFileSync(`${ROOT}/dist/${file}`, 'utf8')))).toEqual([]);
   });
 
   it('holds every file that package.json points to', () => {

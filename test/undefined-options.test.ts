@@ -355,8 +355,8 @@ describe('an option that is undefined counts as absent', () => {
             window: '1m',
             ...absent<SlidingWindowOptions>({ name: undefined, by: undefined }),
           }),
-          ...absent<LimitOptions>({
-            by: undefined,
+          by: 'global',
+          ...absent<Omit<LimitOptions, 'by'>>({
             store: undefined,
             cost: undefined,
             refundOn: undefined,
@@ -481,6 +481,7 @@ describe('an option that is undefined counts as absent', () => {
       () =>
         imageInspector({
           types: ['image/png'],
+          maxBytes: '1mb',
           ...absent<ImageInspectorOptions>({ maxPixels: undefined, animated: undefined }),
         }),
     ],
@@ -496,17 +497,15 @@ describe('an option that is undefined counts as absent', () => {
 describe('an option that switches a check on must have a value', () => {
   const jwtOptions = { algorithms: ['HS256'], key: SECRET } as const;
   const signed = { keys: [{ id: 'main', secret: SECRET }], replayStore: memoryReplayStore() };
-  it.each<[string, () => unknown, string]>([
-    ['jwt audience', () => jwt({ ...jwtOptions, audience: process.env.UNSET as string }), 'jwt "audience"'],
+  const unset = process.env.GATEWARDEN_UNSET;
+  it.each<[string, () => unknown]>([
     // @ts-expect-error An unset variable does not compile.
-    ['jwt issuer', () => jwt({ ...jwtOptions, issuer: process.env.UNSET }), 'jwt "issuer"'],
+    ['jwt "audience"', () => jwt({ ...jwtOptions, audience: unset })],
     // @ts-expect-error An unset variable does not compile.
-    [
-      'signedRequest authority',
-      () => signedRequest({ ...signed, authority: process.env.UNSET }),
-      'signedRequest "authority"',
-    ],
-  ])('%s', (_name, make, start) => {
+    ['jwt "issuer"', () => jwt({ ...jwtOptions, issuer: unset })],
+    // @ts-expect-error An unset variable does not compile.
+    ['signedRequest "authority"', () => signedRequest({ ...signed, authority: unset })],
+  ])('%s', (start, make) => {
     expect(make).toThrow(OptionError);
     expect(make).toThrow(
       `gatewarden: ${start} must have a value, got undefined; to skip this check, leave the option out`,
@@ -517,5 +516,5 @@ describe('an option that switches a check on must have a value', () => {
 /** A client that is never used. */
 function client(): never {
   const unused = () => Promise.reject(new Error('not used'));
-  return { set: unused, exists: unused, info: unused, on: () => undefined, defineCommand: () => undefined } as never;
+  return { set: unused, exists: unused, info: unused, on: () => undefined, evalsha: unused, script: unused } as never;
 }

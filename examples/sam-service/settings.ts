@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type ApiKeyRecord, adminApiKey, OptionError, parseApiKeys, trustedHosts } from 'gatewarden';
+import { type ApiKeyRecord, adminApiKey, apiKeys, OptionError, parseApiKeys, trustedHosts } from 'gatewarden';
 import {
   boolean,
   checked,
@@ -78,9 +78,9 @@ export function readSettings(environment: Variables): Settings {
   );
   requireSecrets({ API_KEYS: values.API_KEYS, JWT_SECRET: values.JWT_SECRET }, values.HOST, environment);
   const generatedKey = values.API_KEYS === undefined ? `sam-${randomBytes(16).toString('hex')}` : undefined;
-  const admin = values.ADMIN_API_KEY === undefined ? [] : [adminApiKey(values.ADMIN_API_KEY)];
+  const clients = parseApiKeys(values.API_KEYS ?? `${generatedKey}:local:${values.AUTHENTICATED_RATE_LIMIT}`);
   return {
-    apiKeys: [...parseApiKeys(values.API_KEYS ?? `${generatedKey}:local:${values.AUTHENTICATED_RATE_LIMIT}`), ...admin],
+    apiKeys: values.ADMIN_API_KEY === undefined ? clients : withAdmin(clients, values.ADMIN_API_KEY),
     generatedKey,
     jwtSecret: values.JWT_SECRET ?? randomBytes(32).toString('hex'),
     users: values.AUTH_USERS ?? new Map(),
@@ -99,6 +99,20 @@ export function readSettings(environment: Variables): Settings {
     port: values.PORT,
     described: describe(),
   };
+}
+
+/** @throws OptionError if the admin's key, or the client `admin`, is in the list already */
+function withAdmin(clients: readonly ApiKeyRecord[], key: string): readonly ApiKeyRecord[] {
+  const keys = [...clients, adminApiKey(key)];
+  try {
+    apiKeys({ keys });
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    // An error of `apiKeys` shows no key.
+    const reason = error.message.replace('gatewarden: ', '');
+    throw new OptionError(`gatewarden: bad settings: "ADMIN_API_KEY" is not accepted next to "API_KEYS": ${reason}`);
+  }
+  return keys;
 }
 
 /** Reads `name:password` pairs, separated by commas, as a secret. Unlike `checked`, an error states the rule. */

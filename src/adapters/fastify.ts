@@ -144,7 +144,7 @@ const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
     );
   }
   const { guards } = options;
-  const hook: onRequestHookHandler = hookOf(sequence(...guards));
+  const hook = hookOf(sequence(...guards));
   app.addHook('onRequest', hook);
   guardFrameworkErrors(app, hook);
   app.addHook('onRoute', (route) => checkHooks(route, guard));

@@ -138,3 +138,8 @@ export function text(factory: string, option: string, value: unknown): string {
   if (typeof value !== 'string' || value === '') throw badOption(factory, option, 'must be a non-empty string', value);
   return value;
 }
+
+/** The error for an option that turns a check on and is present as `undefined`, such as the value of an unset variable. */
+export function unsetCheck(factory: string, option: string): OptionError {
+  return badOption(factory, option, 'must have a value', undefined, 'to skip this check, leave the option out');
+}

@@ -1,6 +1,7 @@
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
 import { checkOptionNames, OptionError } from './option.js';
+import type { OwnProblem } from './own-problem.js';
 import { PROBLEM_CODES, type Problem, type ProblemFormats, type WireProblem } from './problem.js';
 import type { Reply } from './reply.js';
 import { ignoreRejection } from './thenable.js';
@@ -21,7 +22,8 @@ import { ignoreRejection } from './thenable.js';
 export function problemFormat(formats: ProblemFormats): Guard {
   checkOptionNames('problemFormat', formats, [...PROBLEM_CODES, 'default']);
   for (const [code, format] of Object.entries(formats)) {
-    if (typeof format !== 'function') throw new OptionError(`gatewarden: problemFormat "${code}" must be a function`);
+    if (format !== undefined && typeof format !== 'function')
+      throw new OptionError(`gatewarden: problemFormat "${code}" must be a function`);
   }
   const own: ProblemFormats = Object.freeze({ ...formats });
   return function problemFormat(exchange) {
@@ -55,9 +57,13 @@ export function renderProblem(reply: Reply, exchange: Exchange): RenderedProblem
   return { status: reply.status, contentType: 'application/problem+json', body };
 }
 
-function formatted(problem: Problem, formats: ProblemFormats, requestId: string | undefined): WireProblem | undefined {
-  const own = formats[problem.code] as ProblemFormats['default'];
-  return (own ?? formats.default)?.(problem, requestId);
+function formatted(
+  problem: Problem | OwnProblem,
+  formats: ProblemFormats,
+  requestId: string | undefined,
+): WireProblem | undefined {
+  const forCode = Object.hasOwn(formats, problem.code) ? formats[problem.code as keyof ProblemFormats] : undefined;
+  return ((forCode ?? formats.default) as ProblemFormats['default'])?.(problem, requestId);
 }
 
 function rendered(wire: WireProblem, ordinaryStatus: number): RenderedProblem {

@@ -1,3 +1,5 @@
+import { badOption, type OptionError } from './option.js';
+import { type OwnProblem, ownProblem } from './own-problem.js';
 import type { QuotaState } from './quota-state.js';
 
 interface ProblemKind {
@@ -121,8 +123,11 @@ export interface ProblemMembers {
     readonly reason: string;
   };
   'upload-too-large': {
-    /** What is too large: a `file`, a `field`, the `body`, the number of `parts`, or the `pixels` of an image. */
-    readonly part: 'file' | 'field' | 'body' | 'parts' | 'pixels';
+    /**
+     * What is too large: a `file`, a `field`, the `body`, the number of `parts`, the `pixels` of an image, or the bytes
+     * that it takes when `decoded`.
+     */
+    readonly part: 'file' | 'field' | 'body' | 'parts' | 'pixels' | 'decoded';
     /** The largest value that this resource accepts. */
     readonly limit: number;
   };
@@ -179,24 +184,42 @@ export function problem<C extends ProblemCode>(
   code: C,
   ...members: C extends keyof ProblemMembers ? [ProblemMembers[C]] : []
 ): Problem<C>;
-export function problem(code: ProblemCode, members?: object): object {
-  return { ...PROBLEMS[code], code, ...members };
+/**
+ * A problem of the service's own, with any further members. Make it once if it never changes.
+ *
+ * ```ts
+ * refuse(problem({ code: 'model-busy', status: 503, title: 'Service Unavailable', detail: 'The model is busy.' }))
+ * ```
+ * @throws OptionError for a code or a status that cannot be, and for a code of gatewarden
+ */
+export function problem<P extends OwnProblem>(own: P): P;
+export function problem(codeOrOwn: ProblemCode | OwnProblem, members?: object): object {
+  if (typeof codeOrOwn !== 'string') return ownProblem(codeOrOwn, PROBLEM_CODES);
+  if (!PROBLEM_CODES.has(codeOrOwn)) throw unknownCode(codeOrOwn);
+  return { ...PROBLEMS[codeOrOwn], code: codeOrOwn, ...members };
+}
+
+function unknownCode(code: string): OptionError {
+  const remedy = 'for a problem of your own, write problem({ code, status, title, detail })';
+  return badOption('problem', 'code', 'must be a code of gatewarden', code, remedy);
 }
 
 /** A problem in a service's own wire format. */
 export interface WireProblem {
   /** 400 to 599. Default the problem's own status. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** The body, sent as JSON. */
   readonly body: unknown;
   /** Default `application/json`. */
-  readonly contentType?: string;
+  readonly contentType?: string | undefined;
 }
 
 /**
- * The wire format of each problem code, and `default` for codes that are not listed. The second argument is the id of the
- * request if `requestId` ran before.
+ * The wire format of each problem code, and `default` for codes that are not listed, the service's own among them. The
+ * second argument is the id of the request if `requestId` ran before.
  */
 export type ProblemFormats = {
-  readonly [C in ProblemCode]?: (problem: Problem<C>, requestId: string | undefined) => WireProblem;
-} & { readonly default?: (problem: Problem, requestId: string | undefined) => WireProblem };
+  readonly [C in ProblemCode]?: ((problem: Problem<C>, requestId: string | undefined) => WireProblem) | undefined;
+} & {
+  readonly default?: ((problem: Problem | OwnProblem, requestId: string | undefined) => WireProblem) | undefined;
+};

@@ -1,6 +1,6 @@
 import type { Exchange } from './exchange.js';
 import type { Outcome } from './outcome.js';
-import { renderProblem } from './problem-format.js';
+import { type RenderedProblem, renderProblem } from './problem-format.js';
 import type { Reply } from './reply.js';
 import { INTERNAL_ERROR } from './sequence.js';
 
@@ -24,8 +24,8 @@ const BODILESS: readonly number[] = [204, 205, 304];
 
 /**
  * Renders the reply of a guard. For adapters: set the status and the headers, send the body, and end the exchange with
- * the outcome. The body is a problem (RFC 9457), or what `problemFormat` makes of it. A reply that HTTP cannot carry is
- * a fault of the guard: it is reported, and the result is a 500.
+ * the outcome. The body is a problem (RFC 9457), or what `problemFormat` makes of it, or the guard's own JSON. A reply
+ * that HTTP cannot carry is a fault of the guard: it is reported, and the result is a 500.
  *
  * ```ts
  * const { status, headers, body, outcome } = renderReply(reply, exchange)
@@ -45,21 +45,47 @@ export function renderReply(reply: Reply, exchange: Exchange): RenderedReply {
 function rendered(reply: Reply, exchange: Exchange): RenderedReply {
   for (const [name, value] of reply.headers) checkHeader(name, value);
   const problem = renderProblem(reply, exchange);
-  const status = problem?.status ?? reply.status;
-  const outcome: Outcome = { kind: 'refused', status, code: reply.problem?.code };
-  if (problem === undefined) return { status, headers: reply.headers, body: undefined, outcome };
-  if (BODILESS.includes(status)) {
-    throw new TypeError(`gatewarden: a guard returned a problem with status ${status}, which has no body`);
+  if (problem !== undefined) {
+    if (reply.body !== undefined) throw new TypeError('gatewarden: a guard returned a problem and a body');
+    return renderedProblem(problem, reply);
   }
+  const { status, headers } = reply;
+  // Nothing was refused if a guard served what the client asked for.
+  const isAnswer = reply.body !== undefined && status < 400;
+  const outcome: Outcome = isAnswer ? { kind: 'completed', status } : { kind: 'refused', status, code: undefined };
+  if (reply.body === undefined) return { status, headers, body: undefined, outcome };
+  const body = JSON.stringify(reply.body);
+  if (body === undefined) throw new TypeError('gatewarden: a guard returned a body that is not JSON');
+  const defaults = DEFAULTS_OF_BODY.filter(([name]) => !hasHeader(headers, name));
+  return { status, headers: withBody(status, [...headers, ...defaults], body), body, outcome };
+}
+
+const DEFAULTS_OF_BODY: Reply['headers'] = [
+  ['Cache-Control', 'no-store'],
+  ['Content-Type', 'application/json'],
+];
+
+function hasHeader(headers: Reply['headers'], name: string): boolean {
+  return headers.some(([other]) => other.toLowerCase() === name.toLowerCase());
+}
+
+function renderedProblem({ status, contentType, body }: RenderedProblem, reply: Reply): RenderedReply {
   const headersOfBody: Reply['headers'] = [
     ['Cache-Control', 'no-store'],
-    ['Content-Type', problem.contentType],
-    // Set here because a response to HEAD has the length without the body.
-    ['Content-Length', String(Buffer.byteLength(problem.body))],
+    ['Content-Type', contentType],
   ];
-  const replaced = new Set(headersOfBody.map(([name]) => name.toLowerCase()));
-  const others = reply.headers.filter(([name]) => !replaced.has(name.toLowerCase()));
-  return { status, headers: [...others, ...headersOfBody], body: problem.body, outcome };
+  const others = reply.headers.filter(([name]) => !hasHeader(headersOfBody, name));
+  const headers = withBody(status, [...others, ...headersOfBody], body);
+  return { status, headers, body, outcome: { kind: 'refused', status, code: reply.problem?.code } };
+}
+
+/** The length is set here because a response to HEAD has it without the body. */
+function withBody(status: number, headers: Reply['headers'], body: string): Reply['headers'] {
+  if (BODILESS.includes(status)) {
+    throw new TypeError(`gatewarden: a guard returned a body with status ${status}, which has no body`);
+  }
+  const others = headers.filter(([name]) => name.toLowerCase() !== 'content-length');
+  return [...others, ['Content-Length', String(Buffer.byteLength(body))]];
 }
 
 function checkHeader(name: string, value: string): void {

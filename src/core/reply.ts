@@ -1,10 +1,16 @@
+import { checkProblem, type OwnProblem } from './own-problem.js';
 import type { Problem } from './problem.js';
 
-/** An answer that a guard gives instead of the handler. Without a problem it has no body (a CORS preflight). */
+/**
+ * An answer that a guard gives instead of the handler: a problem, a JSON body, or neither, such as the answer to a CORS
+ * preflight.
+ */
 export interface Reply {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
-  readonly problem: Problem | undefined;
+  readonly problem: Problem | OwnProblem | undefined;
+  /** Sent as JSON. Only without a problem. Default no body. */
+  readonly body?: unknown;
 }
 
 const NO_HEADERS: Reply['headers'] = Object.freeze([]);
@@ -15,7 +21,21 @@ const NO_HEADERS: Reply['headers'] = Object.freeze([]);
  * ```ts
  * const closed = (exchange) => (isOpen() ? undefined : refuse(problem('scope-insufficient')))
  * ```
+ * @throws OptionError for a problem whose status is not 400 to 599, or whose code is not a text
  */
-export function refuse(problem: Problem, headers: Reply['headers'] = NO_HEADERS): Reply {
+export function refuse(problem: Problem | OwnProblem, headers: Reply['headers'] = NO_HEADERS): Reply {
+  checkProblem(problem);
   return { status: problem.status, headers, problem };
+}
+
+/**
+ * A reply with a JSON body, such as a report that a guard serves. With a status under 400, the exchange ends as
+ * `completed`, since nothing was refused. Unless `headers` says otherwise, the reply is not cached.
+ *
+ * ```ts
+ * const status = (exchange) => (exchange.request.url === '/status' ? jsonReply(200, { queued: 3 }) : undefined)
+ * ```
+ */
+export function jsonReply(status: number, body: unknown, headers: Reply['headers'] = NO_HEADERS): Reply {
+  return { status, headers, problem: undefined, body };
 }

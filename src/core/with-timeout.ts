@@ -1,13 +1,32 @@
-/** The same promise, rejected with what `onTimeout` returns if it takes longer than `ms` milliseconds. */
+/** A timer this late shows that the process was busy, in milliseconds: answers may wait unread. */
+const BUSY = 50;
+
+/**
+ * The same promise, rejected with what `onTimeout` returns if it takes longer than `ms` milliseconds. Time in which the
+ * event loop was blocked does not count: no answer could be read then. What has arrived is read before this gives up.
+ */
 export async function withTimeout<T>(promise: PromiseLike<T>, ms: number, onTimeout: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
+  let check: NodeJS.Immediate | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(onTimeout()), ms);
+    const wait = (time: number): void => {
+      const due = performance.now() + time;
+      timer = setTimeout(() => {
+        const blocked = performance.now() - due;
+        if (blocked > BUSY) return wait(Math.min(blocked, ms));
+        // Sockets are read before immediates run, and what they hold may settle the promise in the turn after that.
+        check = setImmediate(() => {
+          check = setImmediate(() => reject(onTimeout()));
+        });
+      }, time);
+    };
+    wait(ms);
   });
   try {
     return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
+    clearImmediate(check);
   }
 }
 

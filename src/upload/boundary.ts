@@ -1,8 +1,7 @@
+import { parametersOf } from './parameters.js';
 import { malformed, type UploadError } from './upload-error.js';
 
 const MULTIPART = /^multipart\/form-data[ \t]*(?=;|$)/i;
-/** RFC 9110 section 5.6.6. */
-const PARAMETER = /;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))[ \t]*)?/y;
 /** RFC 2046 section 5.1.1. */
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
 
@@ -14,16 +13,11 @@ export function boundaryOf(lines: readonly string[]): string | UploadError {
   const [line] = lines;
   const type = line === undefined ? null : MULTIPART.exec(line);
   if (lines.length !== 1 || line === undefined || type === null) return malformed('notMultipart');
-  let boundary: string | undefined;
-  PARAMETER.lastIndex = type[0].length;
-  while (PARAMETER.lastIndex < line.length) {
-    const parameter = PARAMETER.exec(line);
-    if (parameter === null) return malformed('malformedContentType');
-    const [, name, quoted, token] = parameter;
-    if (name?.toLowerCase() !== 'boundary') continue;
-    if (boundary !== undefined) return malformed('severalBoundaries');
-    boundary = quoted ?? token ?? '';
-  }
-  if (boundary === undefined || boundary === '') return malformed('noBoundary');
+  const parameters = parametersOf(line, type[0].length);
+  if (parameters === undefined) return malformed('malformedContentType');
+  const boundaries = parameters.filter(([name]) => name === 'boundary');
+  if (boundaries.length > 1) return malformed('severalBoundaries');
+  const boundary = boundaries[0]?.[1] ?? '';
+  if (boundary === '') return malformed('noBoundary');
   return BOUNDARY.test(boundary) ? boundary : malformed('invalidBoundary');
 }

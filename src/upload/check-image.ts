@@ -1,8 +1,9 @@
 import { problem } from '../core/problem.js';
 import { type ByteSource, bufferSource } from './byte-source.js';
+import type { Caller } from './caller.js';
 import type { Decoder } from './decode.js';
 import { BrokenImage, type ImageHeader } from './formats/format.js';
-import { type ImageType, readImageHeader } from './image-header.js';
+import { type ImageType, readImageHeader, readImageStructure } from './image-header.js';
 import type { Limits } from './limits.js';
 import { refused, tooLarge, undecodable } from './upload-error.js';
 
@@ -12,6 +13,9 @@ export interface ImageContent {
   /** A path, or the bytes. */
   readonly input: string | Buffer;
 }
+
+/** Four samples of 16 bits. An image of fewer pixels may have more samples. */
+const MAX_BYTES_PER_PIXEL = 8;
 
 /** An image that passed the checks. */
 export interface CheckedImage {
@@ -29,18 +33,23 @@ export async function checkImage(
   { source, input }: ImageContent,
   limits: Pick<Limits, 'types' | 'maxPixels' | 'animated'>,
   decode: Decoder | undefined,
-  signal: AbortSignal | undefined,
+  caller: Caller,
 ): Promise<CheckedImage> {
-  const header = await readImageHeader(type, source).catch((error: unknown) => {
+  const structure = await readImageStructure(type, source).catch((error: unknown) => {
     throw error instanceof BrokenImage ? undecodable(error.reason) : error;
   });
-  const { width, height, pages } = header;
+  const { width, height, pages, decodedBytes, heldBytes } = structure;
   if (pages > 1 && !limits.animated) {
     const found = `${type} of ${pages} pages`;
     throw refused(problem('upload-type-unsupported', { found, allowed: limits.types }));
   }
-  if (width * height * pages > limits.maxPixels) throw tooLarge('pixels', limits.maxPixels);
-  const reencoded = await decode?.(input, { type, ...limits, signal });
+  const pixels = Math.max(width * height * pages, structure.pixels ?? 0);
+  if (pixels > limits.maxPixels) throw tooLarge('pixels', limits.maxPixels);
+  const maxDecodedBytes = limits.maxPixels * MAX_BYTES_PER_PIXEL;
+  if (decodedBytes > maxDecodedBytes) throw tooLarge('decoded', maxDecodedBytes);
+  const header = { width, height, pages };
+  const { maxPixels, animated } = limits;
+  const reencoded = await decode?.(input, { type, maxPixels, animated, heldBytes, caller });
   if (reencoded === undefined) return { header, reencoded };
   // Turning an image upright can swap its width and height.
   return { header: await readImageHeader(type, bufferSource(reencoded)), reencoded };

@@ -1,46 +1,24 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { type Duration, milliseconds } from '../core/duration.js';
 import { badOption, boolean, checkOptionNames, type OptionNames, positiveInteger } from '../core/option.js';
+import { bytes, type Size } from '../core/size.js';
+import { withTimeout } from '../core/with-timeout.js';
+import type { Caller } from './caller.js';
+import { type DecodeJob, type DecodeResult, decodeImage } from './decode-image.js';
 import { DecodeQueue } from './decode-queue.js';
-import type { ImageFormat } from './formats/format.js';
+import { decodeInProcess } from './decoder-process.js';
 import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';
-import { UploadError, undecodable } from './upload-error.js';
-
-interface SharpImage {
-  timeout(options: { readonly seconds: number }): SharpImage;
-  rotate(): SharpImage;
-  toFormat(format: ImageFormat['name']): SharpImage;
-  metadata(): Promise<{
-    readonly format?: string | undefined;
-    readonly height?: number | undefined;
-    readonly pageHeight?: number | undefined;
-  }>;
-  resize(options: { readonly width: 1; readonly height: number; readonly fit: 'fill' }): SharpImage;
-  raw(): SharpImage;
-  toBuffer(): Promise<Buffer>;
-}
-
-/** The part of sharp's default export that `decode` uses. */
-export interface SharpFunction {
-  (
-    input: string | Buffer,
-    options: {
-      readonly limitInputPixels: number;
-      readonly failOn: 'error';
-      readonly pages: number;
-      readonly sequentialRead: boolean;
-    },
-  ): SharpImage;
-  block?(options: { readonly operation: string[] }): void;
-  unblock?(options: { readonly operation: string[] }): void;
-}
+import type { SharpFunction } from './sharp-function.js';
+import { tooLarge, undecodable } from './upload-error.js';
 
 /** How images are decoded. */
 export interface DecodeOptions {
   /** The default export of sharp: `import sharp from 'sharp'`. The service installs it and chooses the version. */
   readonly sharp: SharpFunction;
-  /** How long decoding one image may take, rounded up to whole seconds. Default `'10s'`, at most `'5m'`. */
+  /** How long decoding one image may take. Default `'10s'`, at most `'5m'`. */
   readonly timeout?: Duration | undefined;
-  /** How many images are decoded at the same time, at most 64. The others wait their turn. Default 2. */
+  /** How many images are decoded at the same time, at most 64. The others wait; clients take turns. Default 2. */
   readonly concurrency?: number | undefined;
   /**
    * Replaces each image with a new one in the same format: upright, without metadata, and without any data appended to
@@ -48,11 +26,23 @@ export interface DecodeOptions {
    */
   readonly reencode?: boolean | undefined;
   /**
-   * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all
-   * other code that uses sharp can read only these types, too. Default false: a file that another loader claims is
-   * still refused, but only after that loader has read its header.
+   * How much memory decoding one image may take. An image that needs more, by its header or while it is decoded, is
+   * refused. Default `'256mb'`.
    */
-  readonly blockOtherLoaders?: boolean | undefined;
+  readonly memoryBytes?: Size;
+  /**
+   * Decodes in processes of their own, `concurrency` at most, which are ended after 30 idle seconds. Such a process can
+   * be stopped when its time or memory is used up, and hostile data does not reach the service. Default true if sharp
+   * was loaded from a module of its own. False decodes in this process: an image that sharp cannot interrupt then uses
+   * a thread beyond `timeout`.
+   */
+  readonly separateProcess?: boolean;
+  /**
+   * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all
+   * other code that uses sharp can read only these types, too. Default false: decoder processes block other loaders
+   * anyway, and in this process a file that another loader claims is refused after that loader has read its header.
+   */
+  readonly blockOtherLoaders?: boolean;
 }
 
 const OPTIONS: OptionNames<DecodeOptions> = {
@@ -60,21 +50,29 @@ const OPTIONS: OptionNames<DecodeOptions> = {
   timeout: true,
   concurrency: true,
   reencode: true,
+  memoryBytes: true,
+  separateProcess: true,
   blockOtherLoaders: true,
 };
+
+/** The pipeline of libvips itself. */
+const PIPELINE_BYTES = 8 * 1024 * 1024;
+/** sharp can stop by itself until then. */
+const GRACE_MS = 500;
 
 /** The limits for decoding one image. */
 export interface DecodeLimits {
   readonly type: ImageType;
   readonly maxPixels: number;
   readonly animated: boolean;
-  /** Ends the wait in the queue. */
-  readonly signal: AbortSignal | undefined;
+  /** What the decoder holds at the same time, by the header. */
+  readonly heldBytes: number;
+  readonly caller: Caller;
 }
 
 /**
  * Decodes an image to its last row. Returns the new content if `reencode` is set.
- * @throws UploadError if the image does not decode, takes too long, or `signal` aborts while it waits in the queue
+ * @throws UploadError if the image does not decode, takes too much, or `signal` aborts while it waits in the queue
  * @throws Error if sharp cannot read any image of the type, which is a fault of the server
  */
 export type Decoder = (input: string | Buffer, limits: DecodeLimits) => Promise<Buffer | undefined>;
@@ -100,48 +98,66 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
     );
   }
   allowLoaders(sharp, types.filter(isImageType), blockOtherLoaders);
-  // sharp accepts only whole seconds.
-  const seconds = Math.ceil(milliseconds('upload', 'decode.timeout', options.timeout ?? '10s', 300_000) / 1000);
+  const ms = milliseconds('upload', 'decode.timeout', options.timeout ?? '10s', 300_000);
+  const maxBytes = bytes('upload', 'decode.memoryBytes', options.memoryBytes ?? '256mb', 2 ** 40);
+  const separate = boolean('upload', 'decode.separateProcess', options.separateProcess ?? true);
+  const sharpPath = separate ? modulePathOf(sharp) : undefined;
+  if (sharpPath === undefined && options.separateProcess === true) {
+    const rule = 'must be loaded by Node.js from a module of its own, not bundled or wrapped, for `separateProcess`';
+    throw badOption('upload', 'decode.sharp', rule, sharp);
+  }
   const queue = new DecodeQueue(positiveInteger('upload', 'decode.concurrency', options.concurrency ?? 2, 64));
 
-  /** Throws if sharp cannot even read a valid image of the type: then the failure is not the client's. */
-  async function readSample(type: ImageType): Promise<void> {
-    try {
-      const options = { limitInputPixels: 1, failOn: 'error', pages: 1, sequentialRead: true } as const;
-      const image = sharp(IMAGE_FORMATS[type].sample, options).timeout({ seconds });
-      await image.resize({ width: 1, height: 1, fit: 'fill' }).raw().toBuffer();
-    } catch (error) {
-      throw new Error(
-        `gatewarden: sharp cannot read any ${type}; check its installation and whether the loader is blocked`,
-        { cause: error },
-      );
-    }
-  }
+  const decodeHere = (job: DecodeJob) =>
+    withTimeout<DecodeResult | 'timeout'>(decodeImage(sharp, job), ms + GRACE_MS, () => new TimeOver()).catch(
+      (error: unknown) => {
+        if (error instanceof TimeOver) return 'timeout' as const;
+        throw error;
+      },
+    );
+  const decode = sharpPath === undefined ? decodeHere : (job: DecodeJob) => decodeInProcess(sharpPath, job, ms);
 
-  return async (input, { type, maxPixels, animated, signal }) => {
-    const { name: expected } = IMAGE_FORMATS[type];
-    await queue.acquire(signal);
+  return async (input, { type, maxPixels, animated, heldBytes, caller }) => {
+    if (heldBytes + PIPELINE_BYTES > maxBytes) throw tooLarge('decoded', maxBytes);
+    const { name: format, loader, sample } = IMAGE_FORMATS[type];
+    // sharp accepts only whole seconds.
+    const timeoutSeconds = Math.ceil(ms / 1000);
+    await queue.acquire(caller);
     try {
-      const pages = animated ? -1 : 1;
-      const image = sharp(input, { limitInputPixels: maxPixels, failOn: 'error', pages, sequentialRead: true });
-      // libvips chooses a loader by its own rules. Only the loader of the detected type may read the pixels.
-      const { format, height = 0, pageHeight = height } = await image.metadata();
-      if (format !== expected) throw undecodable('ambiguous');
-      const limited = image.timeout({ seconds });
-      if (reencode) return await limited.rotate().toFormat(expected).toBuffer();
-      // Reducing each row to one pixel reads every pixel with little memory. `metadata` would accept a truncated file,
-      // and `stats` has no timeout.
-      await limited.resize({ width: 1, height: pageHeight, fit: 'fill' }).raw().toBuffer();
-      return undefined;
-    } catch (error) {
-      if (error instanceof UploadError) throw error;
-      if (error instanceof Error && /timeout/i.test(error.message)) throw undecodable('decodeTimeout');
-      await readSample(type);
-      throw undecodable('corrupt');
+      const job = { input, format, loader, sample, maxPixels, animated, reencode, timeoutSeconds, maxBytes };
+      return newContent(await decode(job), type, maxBytes);
     } finally {
-      queue.release();
+      queue.release(caller);
     }
   };
+}
+
+class TimeOver extends Error {}
+
+/** @throws UploadError if the image is refused, or an Error if sharp is at fault */
+function newContent(
+  result: DecodeResult | 'timeout' | 'memory' | 'crash',
+  type: ImageType,
+  maxBytes: number,
+): Buffer | undefined {
+  if (result === 'memory') throw tooLarge('decoded', maxBytes);
+  if (result === 'timeout') throw undecodable('decodeTimeout');
+  if (result === 'crash') throw undecodable('decoderCrash');
+  if (result.kind === 'refused') throw undecodable(result.reason);
+  if (result.kind === 'fault') {
+    throw new Error(
+      `gatewarden: sharp cannot read any ${type}; check its installation and whether the loader is blocked`,
+      { cause: new Error(result.message) },
+    );
+  }
+  const { reencoded } = result;
+  return reencoded && Buffer.from(reencoded.buffer, reencoded.byteOffset, reencoded.byteLength);
+}
+
+/** The file from which this sharp was loaded. Undefined for a function that only wraps it. */
+function modulePathOf(sharp: SharpFunction): string | undefined {
+  const { cache } = createRequire(join(process.cwd(), 'index.js'));
+  return Object.values(cache).find((module) => module?.exports === sharp)?.filename;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ByteSource } from './byte-source.js';
-import { BrokenImage, type ImageFormat, type ImageHeader } from './formats/format.js';
+import { BrokenImage, type ImageFormat, type ImageHeader, type ImageStructure } from './formats/format.js';
 import { GIF } from './formats/gif.js';
 import { JPEG } from './formats/jpeg.js';
 import { PNG } from './formats/png.js';
@@ -22,15 +22,24 @@ export function isImageType(type: string): type is ImageType {
 }
 
 /**
- * Reads width, height and page count from an image's header. Nothing is decoded, and time and memory are bounded for
- * any content.
+ * Reads the structure of an image: its header, and what decoding it costs at most. Nothing is decoded, and time and
+ * memory are bounded for any content.
  * @throws BrokenImage
  */
-export async function readImageHeader(type: ImageType, source: ByteSource): Promise<ImageHeader> {
+export async function readImageStructure(type: ImageType, source: ByteSource): Promise<ImageStructure> {
   const { matches, read } = IMAGE_FORMATS[type];
   // Type detection skips leading marks such as ID3 tags and byte order marks. Image decoders do not.
   if (!matches((await source.read(0, 12)).toString('latin1'))) throw new BrokenImage('wrongSignature');
-  const header = await read(source);
-  if (header.width < 1 || header.height < 1 || header.pages < 1) throw new BrokenImage('zeroSize');
-  return header;
+  const structure = await read(source);
+  if (structure.width < 1 || structure.height < 1 || structure.pages < 1) throw new BrokenImage('zeroSize');
+  return structure;
+}
+
+/**
+ * Reads width, height and page count of an image.
+ * @throws BrokenImage
+ */
+export async function readImageHeader(type: ImageType, source: ByteSource): Promise<ImageHeader> {
+  const { width, height, pages } = await readImageStructure(type, source);
+  return { width, height, pages };
 }

@@ -5,6 +5,7 @@ import { type Problem, problem } from '../core/problem.js';
 import { bytes, type Size } from '../core/size.js';
 import { fromBase64 } from './base64.js';
 import { bufferSource } from './byte-source.js';
+import { type Caller, type CallingExchange, callerOf, NO_CALLER } from './caller.js';
 import { checkImage } from './check-image.js';
 import { contentType } from './content-type.js';
 import { type DecodeOptions, imageDecoder } from './decode.js';
@@ -45,10 +46,14 @@ export type ImageInspection =
  * Inspects one image. It accepts bytes, a stream of bytes (such as a request body, or a file from a parser), a `Blob`
  * or `File`, and base64 text (RFC 4648, with line breaks as in RFC 2045), with or without a `data:image/...;base64,`
  * prefix. Any other value is refused as `upload-malformed`, so that a member of a JSON body can be passed in unchecked.
- * `signal` ends the wait for the decoder.
- * @throws the error of the stream if the stream fails, and an `UploadError` if `signal` aborts
+ * Pass the exchange as the second argument, so that its client takes turns with others at the decoder and does not wait
+ * longer than it is connected. A signal alone ends only the wait.
+ * @throws the error of the stream if the stream fails, and an `UploadError` if the client disconnects while it waits
  */
-export type ImageInspector = (image: unknown, signal?: AbortSignal) => Promise<ImageInspection>;
+export type ImageInspector = (
+  image: unknown,
+  caller?: AbortSignal | CallingExchange | undefined,
+) => Promise<ImageInspection>;
 
 const DATA_URL = /^data:image\/[a-z0-9.+-]+;base64,/i;
 
@@ -59,7 +64,7 @@ const DATA_URL = /^data:image\/[a-z0-9.+-]+;base64,/i;
  *
  * ```ts
  * const inspect = imageInspector({ types: ['image/png', 'image/jpeg'], maxBytes: '50mb' })
- * const image = await inspect(request.body.image)
+ * const image = await inspect(request.body.image, request.exchange)
  * if (image.kind === 'refused') return reply.code(image.problem.status).send(image.problem)
  * ```
  * @throws OptionError
@@ -89,7 +94,7 @@ export function imageInspector(options: ImageInspectorOptions): ImageInspector {
     throw malformed('noImage');
   }
 
-  return async function inspectImage(image, signal) {
+  return async function inspectImage(image, caller) {
     try {
       const content = await contentOf(image);
       if (content.length > maxBytes) throw tooLarge('file', maxBytes);
@@ -99,7 +104,13 @@ export function imageInspector(options: ImageInspectorOptions): ImageInspector {
         throw refused(problem('upload-type-unsupported', { found: type, allowed: limits.types }));
       }
       const source = bufferSource(content);
-      const { header, reencoded } = await checkImage(type, { source, input: content }, limits, decode, signal);
+      const { header, reencoded } = await checkImage(
+        type,
+        { source, input: content },
+        limits,
+        decode,
+        callerFrom(caller),
+      );
       return { kind: 'accepted', type, content: reencoded ?? content, ...header };
     } catch (error) {
       if (error instanceof UploadError && error.code === 'GATEWARDEN_UPLOAD_REFUSED') {
@@ -108,6 +119,11 @@ export function imageInspector(options: ImageInspectorOptions): ImageInspector {
       throw error;
     }
   };
+}
+
+function callerFrom(caller: AbortSignal | CallingExchange | undefined): Caller {
+  if (caller === undefined) return NO_CALLER;
+  return 'aborted' in caller ? { signal: caller, client: undefined } : callerOf(caller);
 }
 
 /** Without `instanceof`: bytes can come from another realm, such as a test runner's. */

@@ -5,6 +5,7 @@ import { contentType, HEAD_BYTES } from './content-type.js';
 import { displayFilename } from './display-filename.js';
 import { closeSoon, drain } from './drain.js';
 import type { Limits } from './limits.js';
+import { MultipartScanner } from './multipart-scanner.js';
 import type { SpooledFile } from './spooled-file.js';
 import { aborted, malformed, refused, tooLarge } from './upload-error.js';
 
@@ -25,7 +26,6 @@ export interface ReceivedUpload {
 /** Called when the type of a file is accepted, before any of its bytes are spooled. */
 export type OnFileStart = (file: ReceivedFile, fields: ReceivedUpload['fields']) => void;
 
-const HEADER_BYTES = 8192;
 /** Of field names and file names. No real form has longer ones. */
 const MAX_NAME_LENGTH = 1024;
 
@@ -57,6 +57,7 @@ class Receiver {
   readonly #limits: Limits;
   readonly #newFile: () => SpooledFile;
   readonly #onFileStart: OnFileStart | undefined;
+  readonly #scanner: MultipartScanner;
   readonly #parser: InstanceType<typeof Busboy>;
   readonly #fields = new Map<string, string[]>();
   readonly #spooled: SpooledFile[] = [];
@@ -68,6 +69,7 @@ class Receiver {
   /** Ends the wait for a parser whose buffer is full. */
   #stopWaiting: () => void = () => undefined;
   #stopped = false;
+  #partCount = 0;
   #fileCount = 0;
 
   constructor(
@@ -89,6 +91,7 @@ class Receiver {
       };
     });
     this.#failure.catch(() => undefined);
+    this.#scanner = new MultipartScanner(boundary);
     const { fieldBytes, fileBytes, maxFields, maxFiles } = limits;
     this.#parser = new Busboy({
       headers: { 'content-type': `multipart/form-data; boundary="${boundary}"` } as BusboyHeaders,
@@ -99,8 +102,6 @@ class Receiver {
         // `files` is not set: inputs left empty do not count. One part more, so that one file too many gets its own
         // reason.
         parts: maxFields + maxFiles + 1,
-        headerPairs: 32,
-        headerSize: HEADER_BYTES,
       },
     });
   }
@@ -112,6 +113,8 @@ class Receiver {
     piped.catch((error: Error) => this.#fail(error));
     await Promise.race([this.#failure, piped.then(() => parsed)]);
     const parts = await Promise.race([this.#failure, Promise.all(this.#files)]);
+    // The scanner should have refused whatever the parser skips. If it has not, nothing may be lost in silence.
+    if (this.#partCount !== this.#scanner.parts) throw malformed('malformedHeader');
     const files = parts.filter((file) => file !== undefined);
     if (files.length < this.#limits.minFiles) throw malformed(files.length === 0 ? 'noFile' : 'tooFewFiles');
     return { fields: this.#fields, files };
@@ -131,12 +134,14 @@ class Receiver {
     const { maxFields, maxFiles, fieldBytes } = this.#limits;
     this.#parser
       .on('file', (field, stream, filename) => {
+        this.#partCount++;
         this.#streams.push(stream);
         const file = this.#receiveFile(field, stream, filename);
         file.catch((error: Error) => this.#fail(error));
         this.#files.push(file);
       })
       .on('field', (name, value, _nameTruncated, valueTruncated) => {
+        this.#partCount++;
         if (valueTruncated) this.#fail(tooLarge('field', fieldBytes));
         else if (name === undefined) this.#fail(malformed('unnamedPart'));
         else if (name.length > MAX_NAME_LENGTH) this.#fail(malformed('nameTooLong'));
@@ -155,15 +160,35 @@ class Receiver {
       for await (const chunk of this.#body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         size += chunk.length;
         if (size > this.#limits.bodyBytes) this.#fail(tooLarge('body', this.#limits.bodyBytes));
-        if (this.#stopped) break;
-        if (!this.#parser.write(chunk)) await this.#drained();
+        for (const piece of this.#scanned(chunk)) {
+          if (!this.#stopped && !this.#parser.write(piece)) await this.#drained();
+        }
         if (this.#stopped) break;
       }
     } catch (error) {
       throw aborted(error);
     }
+    if (!this.#stopped) this.#end();
     if (this.#stopped) drain(this.#body);
-    else this.#parser.end();
+  }
+
+  #scanned(chunk: Buffer): readonly Buffer[] {
+    if (this.#stopped) return [];
+    try {
+      return this.#scanner.scan(chunk);
+    } catch (error) {
+      this.#fail(error as Error);
+      return [];
+    }
+  }
+
+  #end(): void {
+    try {
+      this.#scanner.end();
+      this.#parser.end();
+    } catch (error) {
+      this.#fail(error as Error);
+    }
   }
 
   #drained(): Promise<void> {

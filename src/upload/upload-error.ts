@@ -39,7 +39,7 @@ export function undecodable(reason: UndecodableReason): UploadError {
   return refused(problem('upload-undecodable', { reason: UPLOAD_REASONS['upload-undecodable'][reason] }));
 }
 
-export function tooLarge(part: 'file' | 'field' | 'body' | 'parts' | 'pixels', limit: number): UploadError {
+export function tooLarge(part: 'file' | 'field' | 'body' | 'parts' | 'pixels' | 'decoded', limit: number): UploadError {
   return refused(problem('upload-too-large', { part, limit }));
 }
 

@@ -6,6 +6,7 @@ import { type Reply, refuse } from '../core/reply.js';
 import type { RequestView } from '../core/request-view.js';
 import type { UploadedFile } from '../core/uploaded-file.js';
 import { boundaryOf } from './boundary.js';
+import { type Caller, callerOf, NO_CALLER } from './caller.js';
 import { checkImage } from './check-image.js';
 import { type DecodeOptions, type Decoder, imageDecoder } from './decode.js';
 import { drain } from './drain.js';
@@ -96,11 +97,11 @@ export function upload(options: UploadOptions): Guard {
     try {
       const onFileStart: OnFileStart | undefined = incoming && ((file, fields) => incoming.start(file, fields));
       const { fields, files } = await receive(body, boundary, limits, newFile, onFileStart);
-      const signal = decode === undefined ? undefined : exchange.signal;
+      const caller = decode === undefined ? NO_CALLER : callerOf(exchange);
       const uploaded: UploadedFile[] = [];
       // In sequence, so that one upload occupies one slot of the decoder at a time.
       for (const file of files) {
-        const checked = await checkFile(file, limits, decode, newFile, signal);
+        const checked = await checkFile(file, limits, decode, newFile, caller);
         uploaded.push(incoming === undefined ? checked : { ...checked, result: incoming.resultOf(file.spooled) });
       }
       incoming?.accept();
@@ -133,13 +134,13 @@ async function checkFile(
   limits: Limits,
   decode: Decoder | undefined,
   newFile: () => SpooledFile,
-  signal: AbortSignal | undefined,
+  caller: Caller,
 ): Promise<UploadedFile> {
   const { type, spooled } = file;
   if (!isImageType(type)) return uploadedFile(file, spooled);
   const source = spooled.source();
   const input = spooled.path ?? (await spooled.buffer());
-  const { header, reencoded } = await checkImage(type, { source, input }, limits, decode, signal);
+  const { header, reencoded } = await checkImage(type, { source, input }, limits, decode, caller);
   if (reencoded === undefined) return { ...uploadedFile(file, spooled), ...header };
   const replacement = newFile();
   await replacement.write(reencoded);

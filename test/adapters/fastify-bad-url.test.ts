@@ -122,23 +122,16 @@ describe('a path that Fastify cannot route', () => {
     expect(ran).toEqual(['a', 'b']);
   });
 
-  it('is still answered by frameworkErrors and by the error handler of the application', async () => {
-    const own = await serve([SECURED], {
-      frameworkErrors: (error, _request, reply) => void reply.code(418).send({ own: error.code }),
+  it('is still answered by frameworkErrors of the application', async () => {
+    const { ask } = await serve([SECURED], {
+      frameworkErrors: (error, _request, reply) => reply.raw.writeHead(418).end(JSON.stringify({ own: error.code })),
     });
-    expect((await own.ask('/%')).status).toBe(401);
-    expect(await own.ask('/%', `Authorization: Bearer ${SECRET}`)).toMatchObject({
+    expect((await ask('/%')).status).toBe(401);
+    expect(await ask('/%', `Authorization: Bearer ${SECRET}`)).toMatchObject({
       status: 418,
       body: { own: 'FST_ERR_BAD_URL' },
       nosniff: 'nosniff',
     });
-    const app = fastify();
-    app.setErrorHandler((error, _request, reply) =>
-      reply.code(400).send({ handled: (error as { code?: string }).code }),
-    );
-    await app.register(gatewarden, { guards: [securityHeaders()] });
-    onTestFinished(() => app.close());
-    expect((await app.inject('/%')).json()).toEqual({ handled: 'FST_ERR_BAD_URL' });
   });
 
   it('is not guarded by guards of a part of the application', async () => {

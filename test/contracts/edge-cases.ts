@@ -198,6 +198,17 @@ export function edgeCases(name: string, serve: Serve): void {
     },
   );
 
+  it.each(['/%', '/%zz', '/%E0%A4%A'])(`guards the path %s, which cannot be decoded, through ${name}`, async (path) => {
+    const { port, entered } = await served(serve, [securityHeaders(), clientIp({ trust: ['loopback'] })]);
+    const answer = await ask(port, [`GET ${path} HTTP/1.1`, 'Host: gatewarden.test']);
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect([answer.field('x-content-type-options'), entered.length]).toEqual(['nosniff', 0]);
+    const closed = await served(serve, [securityHeaders(), () => refuse(problem('credentials-missing'))]);
+    const refused = await ask(closed.port, [`GET ${path} HTTP/1.1`, 'Host: gatewarden.test']);
+    expect([refused.status, refused.field('x-content-type-options')]).toEqual([401, 'nosniff']);
+    expect(JSON.parse(refused.body.toString()).code).toBe('credentials-missing');
+  });
+
   it(`lets no request with dropped header lines pass any guard through ${name}`, async () => {
     const { port, entered } = await served(serve, [trustedHosts({ hosts: ['gatewarden.test'] })]);
     const filler = Array.from({ length: 1200 }, () => 'a:');

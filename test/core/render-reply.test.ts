@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { problem } from '../../src/core/problem.js';
 import { problemFormat } from '../../src/core/problem-format.js';
 import { renderReply } from '../../src/core/render-reply.js';
-import { type Reply, refuse } from '../../src/core/reply.js';
+import { jsonReply, type Reply, refuse } from '../../src/core/reply.js';
 import { testExchange } from '../exchange-fixture.js';
 
 describe('renderReply', () => {
@@ -70,9 +70,13 @@ describe('renderReply', () => {
     ['a space in a name', { headers: [['X Bad', 'a']] }, /the header name "X Bad"/],
     ['an empty name', { headers: [['', 'a']] }, /the header name ""/],
     ['a body that JSON cannot hold', { problem: { code: 1n } as never }, /BigInt/],
-    ['a problem with status 204', { status: 204 }, /status 204, which has no body/],
+    ['a problem with status 204', { status: 204 }, /a body with status 204, which has no body/],
     ['a problem with status 205', { status: 205 }, /status 205, which has no body/],
     ['a problem with status 304', { status: 304 }, /status 304, which has no body/],
+    ['a problem and a body', { body: {} }, /a problem and a body/],
+    ['a body with status 204', { problem: undefined, body: {}, status: 204 }, /status 204, which has no body/],
+    ['a body that is a function', { problem: undefined, body: () => 1 }, /a body that is not JSON/],
+    ['a body with a bigint', { problem: undefined, body: { n: 1n } }, /BigInt/],
   ])('reports a reply with %s and answers 500', (_what, change, message) => {
     const { exchange, faults } = testExchange();
     const rendered = renderReply({ ...refuse(problem('credentials-missing')), ...change }, exchange);
@@ -81,6 +85,41 @@ describe('renderReply', () => {
     expect(JSON.parse(rendered.body ?? '')).toMatchObject({ code: 'internal-error' });
     expect(faults).toEqual([expect.objectContaining({ message: expect.stringMatching(message) })]);
     expect(String(faults[0])).not.toContain('Injected');
+  });
+
+  it('renders a JSON body, and ends the exchange as completed', () => {
+    const { exchange, faults } = testExchange();
+    problemFormat({ default: () => ({ body: 'not used' }) })(exchange);
+    expect(renderReply(jsonReply(200, { queued: 'ä' }, [['X-Kept', 'yes']]), exchange)).toEqual({
+      status: 200,
+      headers: [
+        ['X-Kept', 'yes'],
+        ['Cache-Control', 'no-store'],
+        ['Content-Type', 'application/json'],
+        ['Content-Length', '15'],
+      ],
+      body: '{"queued":"ä"}',
+      outcome: { kind: 'completed', status: 200 },
+    });
+    expect(faults).toEqual([]);
+  });
+
+  it('lets a JSON body have its own type and age, and not its own length', () => {
+    const headers: Reply['headers'] = [
+      ['cache-control', 'max-age=60'],
+      ['content-type', 'application/jwk-set+json'],
+      ['content-length', '5'],
+    ];
+    expect(renderReply(jsonReply(200, null, headers), testExchange().exchange).headers).toEqual([
+      ['cache-control', 'max-age=60'],
+      ['content-type', 'application/jwk-set+json'],
+      ['Content-Length', '4'],
+    ]);
+  });
+
+  it('counts a JSON body with an error status as a refusal', () => {
+    const { outcome } = renderReply(jsonReply(404, {}), testExchange().exchange);
+    expect(outcome).toEqual({ kind: 'refused', status: 404, code: undefined });
   });
 
   it('sends tabs and Latin-1 in a header value', () => {

@@ -31,6 +31,9 @@ const keys = apiKeys({ keys: [record] });
   database: `
 const database = { findKeyRecord: async (digest, options) => undefined };
 `,
+  'cors-origins': `${EXPRESS}
+const database = { findOrigin: async (origin) => undefined };
+`,
   'with-keys': `${EXPRESS}
 const { record } = generateApiKey({ clientId: 'acme' });
 const keys = [record];

@@ -568,6 +568,16 @@ describe('the rest of the SAM service', () => {
     expect(act).not.toThrow(/c4n4ry/);
   });
 
+  it.each([
+    ['that is one of API_KEYS', { ADMIN_API_KEY: KEY }, /"keys\[2\]" has the same key as keys\[0\]/],
+    ['next to a client named admin', { API_KEYS: `${KEY}:admin:5` }, /keys\[1\]\.id" must not be the id of keys\[0\]/],
+  ])('refuses an ADMIN_API_KEY %s, and shows neither', (_what, env, rule) => {
+    const act = () => readSettings({ ...ENV, ...env });
+    expect(act).toThrow(/"ADMIN_API_KEY" is not accepted next to "API_KEYS": apiKeys/);
+    expect(act).toThrow(rule);
+    expect(act).not.toThrow(/c4n4ry/);
+  });
+
   it('reports bad users with all other mistakes', () => {
     const act = () => readSettings({ ...ENV, AUTH_USERS: 'alice', PORT: 'x' });
     expect(act).toThrow(/"AUTH_USERS" must be name:password.*"PORT"/s);

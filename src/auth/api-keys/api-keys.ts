@@ -147,13 +147,14 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
     };
   }
 
-  if ('store' in options && options.store !== undefined) {
-    if ('keys' in options) throw new OptionError('gatewarden: apiKeys accepts "keys" or "store", not both');
-    const { find, invalidate, invalidateAll } = cachedKeyStore(options.store, options, now);
+  const { keys: entries, store }: Partial<ApiKeySetOptions & ApiKeyStoreOptions> = options;
+  if (store !== undefined) {
+    if (entries !== undefined) throw new OptionError('gatewarden: apiKeys accepts "keys" or "store", not both');
+    const { find, invalidate, invalidateAll } = cachedKeyStore(store, options, now);
     return { ...scheme(find), invalidate, invalidateAll };
   }
   if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or "store"');
-  const storeOnly = Object.keys(LOOKUP_OPTIONS).find((name) => name in options);
+  const [storeOnly] = Object.entries(options).find(([name, value]) => name in LOOKUP_OPTIONS && value !== undefined) ?? [];
   if (storeOnly !== undefined) throw new OptionError(`gatewarden: apiKeys accepts "${storeOnly}" only with "store"`);
   let keys = keySet(options.keys, digestOf, prefix);
   return {

@@ -1,5 +1,5 @@
 import type { Duration } from '../../core/duration.js';
-import { badOption, checkOptionNames, type OptionNames } from '../../core/option.js';
+import { badOption, checkOptionNames, type OptionNames, unsetCheck } from '../../core/option.js';
 import type { JwtAlgorithm, JwtKey } from './key.js';
 import type { JwksOptions } from './remote-keys.js';
 import type { JwtCacheOptions } from './token-cache.js';
@@ -76,7 +76,7 @@ export function checkJwtOptions(factory: string, options: JwtOptions): void {
   checkOptionNames(factory, options, OPTIONS);
   for (const name of NEVER_UNDEFINED) {
     if (name in options && options[name] === undefined) {
-      throw badOption(factory, name, 'must have a value', undefined, 'to skip this check, leave the option out');
+      throw unsetCheck(factory, name);
     }
   }
 }

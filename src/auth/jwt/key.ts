@@ -20,7 +20,8 @@ export type JwtAlgorithm =
 
 /**
  * A key. For HMAC, a secret: a string (its UTF-8 bytes), bytes, a JWK of type `oct` or a `KeyObject`. For the other
- * algorithms, a public key to verify with or a private key to sign with: PEM, a JWK or a `KeyObject`.
+ * algorithms, a public key to verify with or a private key to sign with: PEM, a JWK or a `KeyObject`. A JWK whose `use`,
+ * `key_ops` or `alg` says something else is refused.
  */
 export type JwtKey = string | Uint8Array | KeyObject | JsonWebKey;
 

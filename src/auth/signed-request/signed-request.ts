@@ -1,6 +1,6 @@
 import { type Duration, milliseconds } from '../../core/duration.js';
 import type { Exchange } from '../../core/exchange.js';
-import { badOption, badSecret, checkOptionNames, clock, type OptionNames } from '../../core/option.js';
+import { badOption, badSecret, checkOptionNames, clock, type OptionNames, unsetCheck } from '../../core/option.js';
 import type { RequestView } from '../../core/request-view.js';
 import { bytes, type Size } from '../../core/size.js';
 import { isThenable } from '../../core/thenable.js';
@@ -100,6 +100,8 @@ export function signedRequest(options: SignedRequestOptions): Authenticator {
       'must be a replay store, such as memoryReplayStore() or redisReplayStore()',
     );
   }
+  // An unset variable must not turn the check of the authority off.
+  if ('authority' in options && authority === undefined) throw unsetCheck(FACTORY, 'authority');
   if (authority !== undefined && (typeof authority !== 'string' || !AUTHORITY.test(authority))) {
     throw badOption(FACTORY, 'authority', 'must be a host, or a host with a port, such as localhost:8080', authority);
   }

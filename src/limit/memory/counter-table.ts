@@ -1,228 +1,149 @@
 import type { QuotaPolicy } from '../policy.js';
+import { Counters } from './counters.js';
+import type { EntrySlab } from './entry-slab.js';
 import { KeyIndex } from './key-index.js';
+import type { MemoryCharge } from './memory-admission.js';
+import { SharedCounters } from './shared-counters.js';
 import { detachedKey, SlotKeys } from './slot-keys.js';
-import { WindowRings } from './window-rings.js';
 
-const NONE = -1;
-/** Policies of one store. They come from the service's own settings: a store that sees more is misused. */
-const MAX_POLICIES = 1024;
+export const NONE = -1;
+/** Room for counters at first. It grows eightfold up to the last step, and then to the whole size: what is copied stays small. */
+const FIRST_STEP = 4096;
+const LAST_STEP = 262_144;
+/** Slots that each admission checks for an expired counter: more than it can add, so that all are freed, without a pause. */
+const SWEEP = 2;
+/** Slots that a new key checks for an expired counter if the table is full. */
+const FULL_SWEEP = 16;
+/** Slots among which a new key looks for the counter that is least used. */
+const SAMPLE = 16;
+/** Slots that it looks at then, if all of those are at half their limit or more. */
+const LOOK_ON = 64;
+const NO_CHARGES: readonly MemoryCharge[] = [];
 
-/**
- * Counters in columns: slot `i` of each typed array belongs to counter `i`. A counter is one policy's count for one key.
- * The counters of a key are chained, so that a request with several policies for one key looks the key up once. The
- * counters of a policy are linked in the order of their last charge, which is the order in which they expire.
- */
+/** The counters of one policy, each with its key. It holds a bounded number. When it is full, the least used are forgotten first. */
 export class CounterTable {
-  /** The logs of sliding windows. */
-  readonly rings: WindowRings;
+  readonly counters: Counters;
+  /** Exist only while the table is full of counters that must not be forgotten, and a window longer. */
+  shared: SharedCounters | undefined = undefined;
+  readonly #policy: QuotaPolicy;
+  readonly #slab: EntrySlab;
   readonly #maxEntries: number;
   readonly #index: KeyIndex;
   readonly #keys = new SlotKeys();
-  readonly #policyNumbers = new Map<string, number>();
-  // By policy number.
-  readonly #windows: number[] = [];
-  readonly #oldest: number[] = [];
-  readonly #newest: number[] = [];
-  readonly #overflow: number[] = [];
-  /** The first free slot; `#after` links the others. */
-  #firstFree = NONE;
+  /** Slots below `#started` that are free: a stack. */
+  #free = new Int32Array(0);
   #freeCount = 0;
-  #used = 0;
+  #started = 0;
+  #room = 0;
+  /** The next slot to be checked for an expired counter. */
+  #hand = 0;
 
-  readonly #policy: Uint16Array;
-  readonly #sibling: Int32Array;
-  readonly #before: Int32Array;
-  readonly #after: Int32Array;
-  readonly #generation: Uint32Array;
-  /** Quota units in use. */
-  readonly #total: Float64Array;
-  /** Sliding window: time of the newest entry. Daily quota: end of the day that is counted. */
-  readonly #time: Float64Array;
-
-  constructor(maxEntries: number) {
+  constructor(policy: QuotaPolicy, slab: EntrySlab, maxEntries: number) {
+    this.#policy = policy;
+    this.#slab = slab;
     this.#maxEntries = maxEntries;
     this.#index = new KeyIndex(maxEntries);
-    // Overflow counters have slots of their own. The system commits the memory of these arrays only as they are written.
-    const slots = maxEntries + MAX_POLICIES;
-    this.#policy = new Uint16Array(slots);
-    this.#sibling = new Int32Array(slots);
-    this.#before = new Int32Array(slots);
-    this.#after = new Int32Array(slots);
-    this.#generation = new Uint32Array(slots);
-    this.#total = new Float64Array(slots);
-    this.#time = new Float64Array(slots);
-    this.rings = new WindowRings(slots, this.#total, this.#time);
+    this.counters = new Counters(policy, slab);
   }
 
   /** Counters in use. */
   get size(): number {
-    return this.#used - this.#freeCount;
+    return this.#started - this.#freeCount;
   }
 
-  /** The number of a policy in this table. @throws RangeError for one policy more than a table holds */
-  policyNumber(policy: QuotaPolicy): number {
-    const existing = this.#policyNumbers.get(policy.id);
-    if (existing !== undefined) return existing;
-    const number = this.#windows.length;
-    if (number === MAX_POLICIES) throw new RangeError(`gatewarden: memoryStore holds at most ${MAX_POLICIES} policies`);
-    this.#policyNumbers.set(policy.id, number);
-    this.#windows.push(policy.kind === 'sliding-window' ? policy.window : 0);
-    this.#oldest.push(NONE);
-    this.#newest.push(NONE);
-    this.#overflow.push(NONE);
-    return number;
+  /** The slot of a key's counter, or NONE. */
+  find(key: string): number {
+    return this.#index.get(key) ?? NONE;
   }
 
-  /** The counter of a key, or NONE. */
-  find(policy: number, key: string): number {
-    let slot = this.#index.get(key) ?? NONE;
-    while (slot !== NONE && this.#policy[slot] !== policy) slot = this.#sibling[slot] as number;
-    return slot;
+  /**
+   * A slot for a new counter, or NONE if the table is full of counters that must not be forgotten. The slot may hold another
+   * key's counter until `take`. Never one of `others`, the charges of the same admission.
+   */
+  claim(now: number, others: readonly MemoryCharge[]): number {
+    if (this.#freeCount === 0 && this.#started === this.#maxEntries) {
+      for (let i = 0; i < FULL_SWEEP && this.#freeCount === 0; i++) this.#checkNext(now, others);
+    }
+    if (this.#freeCount > 0) return this.#free[--this.#freeCount] as number;
+    if (this.#started === this.#maxEntries) return this.#leastUsed(now, others);
+    if (this.#started === this.#room) this.#grow();
+    return this.#started++;
   }
 
-  /** A new counter, or NONE if the table is full of live ones. Never reuses a counter in `pinned`. */
-  create(policy: number, key: string, now: number, pinned: readonly number[]): number {
-    const slot = this.#claimSlot(now, pinned);
-    if (slot === NONE) return NONE;
-    this.#clear(slot, policy);
-    const sibling = this.#index.get(key);
-    const heldKey = sibling === undefined ? detachedKey(key) : this.#keys.get(sibling);
-    this.#keys.set(slot, heldKey);
-    this.#sibling[slot] = sibling ?? NONE;
-    this.#index.set(heldKey, slot);
-    this.#link(slot, policy);
-    return slot;
+  /** Returns a claimed slot that is not needed. */
+  release(slot: number): void {
+    if (!this.counters.isTaken(slot)) this.#free[this.#freeCount++] = slot;
   }
 
-  /** The counter that all keys without one share while the table is full. Made at its first use. */
-  overflow(policy: number): number {
-    const existing = this.#overflow[policy] as number;
-    if (existing !== NONE) return existing;
-    const slot = this.#maxEntries + policy;
-    this.#clear(slot, policy);
-    this.#overflow[policy] = slot;
-    return slot;
+  /** Gives a claimed slot to a key. What it held is forgotten. */
+  take(slot: number, key: string): void {
+    if (this.counters.isTaken(slot)) this.#empty(slot);
+    const held = detachedKey(key);
+    this.#keys.set(slot, held);
+    this.#index.add(held, slot);
   }
 
-  hasOverflow(policy: number): boolean {
-    return this.#overflow[policy] !== NONE;
-  }
-
-  /** Frees a counter. Does nothing for an overflow counter. */
-  free(slot: number): void {
-    if (slot >= this.#maxEntries) return;
-    this.#unlink(slot);
-    this.#unchain(slot);
-    this.rings.release(slot);
-    this.#generation[slot] = (this.#generation[slot] as number) + 1;
+  /** Forgets a counter. */
+  forget(slot: number): void {
+    this.#empty(slot);
     this.#keys.set(slot, '');
-    this.#after[slot] = this.#firstFree;
-    this.#firstFree = slot;
-    this.#freeCount++;
+    this.#free[this.#freeCount++] = slot;
   }
 
-  /** Frees up to `most` expired counters of a policy. Stops at one in `pinned`. */
-  sweep(policy: number, now: number, most: number, pinned: readonly number[]): void {
-    for (let i = 0; i < most; i++) {
-      const slot = this.#oldest[policy] as number;
-      if (slot === NONE || !this.#expired(slot, now) || pinned.includes(slot)) return;
-      this.free(slot);
-    }
+  /** Forgets a few expired counters. */
+  sweep(now: number): void {
+    if (this.#started > 0) for (let i = 0; i < SWEEP; i++) this.#checkNext(now, NO_CHARGES);
+    if (this.shared !== undefined && !this.shared.isLive(now)) this.shared = undefined;
   }
 
-  /** Changes each time a slot is freed, so that a receipt of its former counter can be recognized. */
-  generation(slot: number): number {
-    return this.#generation[slot] as number;
+  /** The shared counters. Made at their first use. */
+  sharedCounters(): SharedCounters {
+    this.shared ??= new SharedCounters(this.#policy, this.#slab, this.#maxEntries);
+    return this.shared;
   }
 
-  /** Quota units in use. */
-  total(slot: number): number {
-    return this.#total[slot] as number;
+  #checkNext(now: number, others: readonly MemoryCharge[]): void {
+    const slot = this.#hand < this.#started ? this.#hand : 0;
+    this.#hand = slot + 1;
+    if (!this.counters.isTaken(slot) || this.counters.isLive(slot, now) || this.#isOneOf(others, slot)) return;
+    this.forget(slot);
   }
 
-  /** Sliding window: time of the newest entry. Daily quota: end of the day that is counted. */
-  time(slot: number): number {
-    return this.#time[slot] as number;
+  /** Of a few random slots, the one that holds the least of its limit. Never one at half its limit or more. */
+  #leastUsed(now: number, others: readonly MemoryCharge[]): number {
+    let least = 0.5;
+    let oldest = Number.POSITIVE_INFINITY;
+    let found = NONE;
+    const consider = (slot: number): void => {
+      const fraction = this.counters.fraction(slot, now);
+      if (!(fraction <= least) || fraction >= 0.5 || this.#isOneOf(others, slot)) return;
+      const liveUntil = this.counters.liveUntil(slot);
+      if (fraction === least && liveUntil >= oldest) return;
+      least = fraction;
+      oldest = liveUntil;
+      found = slot;
+    };
+    for (let i = 0; i < SAMPLE; i++) consider(Math.floor(Math.random() * this.#maxEntries));
+    const start = Math.floor(Math.random() * this.#maxEntries);
+    for (let i = 0; i < LOOK_ON && found === NONE; i++) consider((start + i) % this.#maxEntries);
+    return found;
   }
 
-  /** Starts counting the day that ends at `end`. */
-  startDay(slot: number, end: number): void {
-    this.#total[slot] = 0;
-    this.#time[slot] = end;
+  #isOneOf(charges: readonly MemoryCharge[], slot: number): boolean {
+    return charges.some((charge) => charge.slot === slot && charge.counters === this.counters);
   }
 
-  /** Adds units, which may be negative, to the day that is counted. */
-  addToDay(slot: number, units: number): void {
-    this.#total[slot] = Math.max(0, (this.#total[slot] as number) + units);
+  #empty(slot: number): void {
+    this.#index.delete(this.#keys.get(slot));
+    this.counters.clear(slot);
   }
 
-  /** Makes a counter the last of its policy to expire. */
-  touch(slot: number): void {
-    const policy = this.#policy[slot] as number;
-    if (slot >= this.#maxEntries || this.#newest[policy] === slot) return;
-    this.#unlink(slot);
-    this.#link(slot, policy);
-  }
-
-  #claimSlot(now: number, pinned: readonly number[]): number {
-    if (this.#firstFree !== NONE) return this.#claimFree();
-    if (this.#used < this.#maxEntries) return this.#used++;
-    for (let policy = 0; policy < this.#oldest.length; policy++) {
-      const slot = this.#oldest[policy] as number;
-      if (slot === NONE || !this.#expired(slot, now) || pinned.includes(slot)) continue;
-      this.free(slot);
-      return this.#claimFree();
-    }
-    return NONE;
-  }
-
-  #claimFree(): number {
-    const slot = this.#firstFree;
-    this.#firstFree = this.#after[slot] as number;
-    this.#freeCount--;
-    return slot;
-  }
-
-  #expired(slot: number, now: number): boolean {
-    return (this.#time[slot] as number) + (this.#windows[this.#policy[slot] as number] as number) <= now;
-  }
-
-  #clear(slot: number, policy: number): void {
-    this.#policy[slot] = policy;
-    this.#total[slot] = 0;
-    this.#time[slot] = 0;
-    this.rings.start(slot);
-  }
-
-  #link(slot: number, policy: number): void {
-    const last = this.#newest[policy] as number;
-    this.#before[slot] = last;
-    this.#after[slot] = NONE;
-    if (last === NONE) this.#oldest[policy] = slot;
-    else this.#after[last] = slot;
-    this.#newest[policy] = slot;
-  }
-
-  #unlink(slot: number): void {
-    const policy = this.#policy[slot] as number;
-    const before = this.#before[slot] as number;
-    const after = this.#after[slot] as number;
-    if (before === NONE) this.#oldest[policy] = after;
-    else this.#after[before] = after;
-    if (after === NONE) this.#newest[policy] = before;
-    else this.#before[after] = before;
-  }
-
-  #unchain(slot: number): void {
-    const key = this.#keys.get(slot);
-    const rest = this.#sibling[slot] as number;
-    let current = this.#index.get(key) as number;
-    if (current === slot) {
-      if (rest === NONE) this.#index.delete(key);
-      else this.#index.set(key, rest);
-      return;
-    }
-    while (this.#sibling[current] !== slot) current = this.#sibling[current] as number;
-    this.#sibling[current] = rest;
+  #grow(): void {
+    const next = this.#room < LAST_STEP ? Math.max(FIRST_STEP, this.#room * 8) : this.#maxEntries;
+    this.#room = Math.min(next, this.#maxEntries);
+    this.counters.grow(this.#room);
+    const free = new Int32Array(this.#room);
+    free.set(this.#free);
+    this.#free = free;
   }
 }

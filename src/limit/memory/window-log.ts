@@ -1,5 +1,5 @@
 import type { QuotaPolicy } from '../policy.js';
-import { EntrySlab, MAX_SIZE_CLASS } from './entry-slab.js';
+import { type EntrySlab, MAX_SIZE_CLASS } from './entry-slab.js';
 import { grown, type UnitLog } from './unit-log.js';
 
 const MAX_UNITS = 0xffffffff;

@@ -2,12 +2,22 @@
  * The part of an ioredis client, version 5 or 6, that the store uses: a `Redis` or a `Cluster`. The service creates,
  * connects and closes it, and chooses its options.
  */
-export interface RedisClient {
+export interface RedisClient extends RedisConnection {
   /** True for a `Cluster`. */
   readonly isCluster: boolean;
   evalsha(sha: string, keyCount: number, ...args: (string | number | Buffer)[]): Promise<unknown>;
   eval(script: string, keyCount: number, ...args: (string | number | Buffer)[]): Promise<unknown>;
-  info(section: string): Promise<string>;
   on(event: 'ready', listener: () => void): unknown;
   off(event: 'ready', listener: () => void): unknown;
+  /** The connections of a `Cluster`. */
+  nodes?(): readonly RedisConnection[];
+}
+
+/** A client's connection to one server. */
+export interface RedisConnection {
+  info(section: string): Promise<string>;
+  /** What the client does now. The store replaces a connection only if this is `ready` or `connect`. */
+  readonly status?: string;
+  /** With `true`: closes the connection and opens a new one. A client without this keeps a connection that is silent. */
+  disconnect?(reconnect?: boolean): void;
 }

@@ -43,8 +43,12 @@ export class OperationBatcher {
   async #send(jobs: readonly Job[], mayRepeat: boolean): Promise<void> {
     try {
       const operations = jobs.map(({ operation }) => operation);
-      const rememberFor = this.#script.timeout * 2;
-      const call = this.#script.prepare(operations, { rememberFor, ownMarker: false, expires: true });
+      const { timeout } = this.#script;
+      const call = this.#script.prepare(operations, {
+        rememberFor: timeout * 2,
+        ownMarker: false,
+        expiresAfter: timeout,
+      });
       const answers = await this.#script.send(call, this.#onLate);
       jobs.forEach((job, i) => {
         job.resolve(answers[i] as Answer);

@@ -16,13 +16,14 @@ import type { OnStoreFailure } from './outage-mode.js';
  * - `unavailable`: Redis does not answer. From now on `onStoreFailure` decides.
  * - `available`: Redis answers again.
  * - `eviction-risk`: the server's `maxmemory-policy` may evict counters that still count.
- * - `correction-lost`: a charge could not be corrected, or a local admission not charged, within a minute.
+ * - `correction-lost`: `count` charges could not be corrected, or local admissions not charged: Redis was away for more
+ *   than a minute, or more than 10,000 corrections waited for it.
  */
 export type RedisStoreEvent =
   | { readonly kind: 'unavailable'; readonly error: unknown }
   | { readonly kind: 'available' }
   | { readonly kind: 'eviction-risk'; readonly maxmemoryPolicy: string }
-  | { readonly kind: 'correction-lost'; readonly error: unknown };
+  | { readonly kind: 'correction-lost'; readonly error: unknown; readonly count: number };
 
 /** Options of `redisStore`. */
 export interface RedisStoreOptions {

@@ -51,15 +51,17 @@ class RedisStoreImplementation implements RedisStore {
   readonly #outage: OutageMode;
   readonly #settles: SettleQueue;
   readonly #counters: RedisCounters;
-  readonly #onReady = () => this.#breaker.probeNow();
+  readonly #onReady = () => {
+    this.#script.connected();
+    this.#breaker.probeNow();
+  };
   #checkedEviction = false;
 
   constructor(settings: RedisStoreSettings) {
     this.#settings = settings;
     const { client, prefix, timeout, now, instances, maxRefusalAge, mode } = settings;
     this.#breaker = new CircuitBreaker(
-      // The probe writes its marker: a server that answers but cannot write is not back.
-      () => this.#script.send(this.#script.prepare([], { rememberFor: timeout, ownMarker: false, expires: true })),
+      () => this.#script.probe(),
       (open, error) => this.#stateChanged(open, error),
     );
     this.#script = new ScriptClient({
@@ -70,7 +72,9 @@ class RedisStoreImplementation implements RedisStore {
       onSuccess: () => this.#breaker.succeeded(),
       onFailure: (error) => this.#breaker.failed(error),
     });
-    this.#settles = new SettleQueue(this.#script, (error) => this.#emit({ kind: 'correction-lost', error }));
+    this.#settles = new SettleQueue(this.#script, (error, count) =>
+      this.#emit({ kind: 'correction-lost', error, count }),
+    );
     this.#refusals = maxRefusalAge === undefined ? undefined : new RefusalCache(maxRefusalAge);
     this.#outage = new OutageMode(mode, instances, () => this.#script.clock.now());
     this.#counters = new RedisCounters(
@@ -134,6 +138,7 @@ class RedisStoreImplementation implements RedisStore {
 
   async reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void> {
     const redisKeys = this.#redisKeys(keys);
+    if (this.#breaker.open) throw noAnswer();
     await this.#counters.reset(policies, redisKeys);
     this.#refusals?.changed(redisKeys);
   }
@@ -141,6 +146,7 @@ class RedisStoreImplementation implements RedisStore {
   close(): void {
     this.#settings.client.off('ready', this.#onReady);
     this.#breaker.stop();
+    this.#script.stop();
     this.#settles.stop();
   }
 
@@ -149,7 +155,8 @@ class RedisStoreImplementation implements RedisStore {
   }
 
   #stateChanged(open: boolean, error: unknown): void {
-    if (!open) {
+    if (open) this.#settles.pause();
+    else {
       this.#outage.report(this.#counters);
       this.#settles.retry();
     }

@@ -8,6 +8,8 @@ export interface ScriptCall {
   readonly keyCount: number;
   /** The keys, then the arguments, as script.lua describes them. */
   readonly args: readonly (string | number | Buffer)[];
+  /** By `performance.now()`. The server ran the call later than this, however often it was sent. */
+  readonly preparedAt: number;
 }
 
 /** What a call carries besides its operations. All times are milliseconds. */
@@ -64,6 +66,7 @@ export function packCall(operations: readonly Operation[], header: CallHeader): 
   const { now, latest, rememberFor, slack, number } = header;
   return {
     operations,
+    preparedAt: performance.now(),
     keyCount: keys.size + 1,
     args: [
       header.marker(firstKey),
@@ -84,13 +87,17 @@ export function packCall(operations: readonly Operation[], header: CallHeader): 
  * Reads the script's reply to a call. `onTime` receives the server's time, also when the call failed.
  * @throws StoreError
  */
-export function readReply({ operations }: ScriptCall, reply: unknown, onTime: (at: number) => void): readonly Answer[] {
+export function readReply(
+  { operations, preparedAt }: ScriptCall,
+  reply: unknown,
+  onTime: (at: number, preparedAt: number) => void,
+): readonly Answer[] {
   if (!Array.isArray(reply) || reply.length < 2) throw unknownReply();
   let cursor = 0;
   const next = (): number => Number(reply[cursor++]);
   const outcome = STATUSES[next()];
   const at = next();
-  onTime(at);
+  onTime(at, preparedAt);
   if (outcome === 'late') throw new LateCallError();
   if (outcome === 'lost') throw unavailable('Redis ran the call, but its reply was lost');
   return operations.map((operation) => {
@@ -100,16 +107,30 @@ export function readReply({ operations }: ScriptCall, reply: unknown, onTime: (a
   });
 }
 
-/** A client's error as a store error: an outage, or a failure of the script that waiting does not fix. */
+/** A client's error as a store error: an outage, or a fault that waiting does not end. */
 export function callFailure({ args, keyCount }: ScriptCall, error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  // Replies such as OOM, READONLY or LOADING mention the script too, but report the server's state.
-  if (/^ERR\b.*script/is.test(message) || message.includes('subscriber mode')) {
-    const keys = args.slice(1, keyCount).join(', ');
-    return new StoreError('GATEWARDEN_STORE_DATA', `redisStore cannot use the counters at ${keys}: ${message}`, error);
-  }
-  return unavailable(message, error);
+  if (!isFault(message)) return unavailable(message, error);
+  const advice = CLUSTER_CODES.test(message) ? '; connect with a Cluster of ioredis' : '';
+  const keys = args.slice(1, keyCount).join(', ');
+  const fault = `redisStore cannot use the counters at ${keys}: ${message}${advice}`;
+  return new StoreError('GATEWARDEN_STORE_DATA', fault, error);
+}
+
+/** How Redis 6.2 frames what went wrong in a script. The error of a command follows its line number and a dash. */
+const FRAME = /^ERR Error running script \(call to f_[0-9a-f]+\): (?:@\w+: ?\d+: )+/;
+/** An error of the script itself, or a command that it may not use. Redis 6.2 writes it into the frame, others after `ERR`. */
+const SCRIPT_ERROR =
+  /^(?:ERR )?(?:@?user_script:\d|Script attempted|Unknown Redis c|Error compiling|The user executing)/;
+const CLUSTER_CODES = /^(?:CROSSSLOT|MOVED|ASK) /;
+/** ioredis and Redis refuse commands while the client listens to channels. */
+const SUBSCRIBER = /^(?:Connection in subscriber mode|ERR Can't execute ')/;
+
+/** Other replies, such as OOM, READONLY or LOADING, report the state of the server, also if a script ran into it. */
+function isFault(message: string): boolean {
+  const reason = message.replace(FRAME, '').replace(/^-/, '');
+  return [SCRIPT_ERROR, SUBSCRIBER, CLUSTER_CODES, /^WRONGTYPE /].some((fault) => fault.test(reason));
 }
 
 function unknownReply(): StoreError {

@@ -1,8 +1,9 @@
 import { hash, randomBytes } from 'node:crypto';
 import { withTimeout } from '../../core/with-timeout.js';
-import { unavailable } from '../store.js';
+import { type StoreError, unavailable } from '../store.js';
 import type { RedisClient } from './client.js';
 import { hashTagOf, slotOf } from './cluster-slot.js';
+import { ConnectionCheck } from './connection-check.js';
 import type { Answer, Operation } from './operation.js';
 import SCRIPT from './script.lua';
 import { callFailure, packCall, readReply, type ScriptCall } from './script-call.js';
@@ -35,8 +36,18 @@ export interface CallOptions {
   readonly rememberFor: number;
   /** Whether the call has a marker of its own. The other calls share a few markers, which later calls overwrite. */
   readonly ownMarker: boolean;
-  /** Whether the call changes nothing if it reaches the server after the timeout. */
-  readonly expires: boolean;
+  /** After how many milliseconds the call changes nothing any more; undefined: never. */
+  readonly expiresAfter: number | undefined;
+}
+
+/** A call on its way. */
+export interface Delivery {
+  /** Rejects with a `StoreError` if no answer comes within the timeout. */
+  readonly inTime: Promise<readonly Answer[]>;
+  /** Settles when the client is done with the call, however late. While it does not, the client may still send the call. */
+  readonly eventually: Promise<readonly Answer[]>;
+  /** Its place among all deliveries. */
+  readonly order: number;
 }
 
 /** Receives the answers of a call that came after the timeout. */
@@ -49,17 +60,31 @@ export type LateAnswers = (operations: readonly Operation[], answers: readonly A
 export class ScriptClient {
   readonly clock: ServerClock;
   readonly #options: ScriptClientOptions;
+  readonly #connections: ConnectionCheck;
   /** Keeps the markers of processes apart. */
   readonly #processName = randomBytes(6).toString('base64url');
   #calls = 0;
+  #deliveries = 0;
+  #answeredUpTo = 0;
+  /** The probe that the client still has. There is never more than one, or a long outage would collect them. */
+  #earlierProbe: Promise<unknown> | undefined;
 
   constructor(options: ScriptClientOptions) {
     this.#options = options;
     this.clock = new ServerClock(options.now);
+    this.#connections = new ConnectionCheck(options.client, options.timeout);
   }
 
   get timeout(): number {
     return this.#options.timeout;
+  }
+
+  /**
+   * A delivery of an earlier order that has no answer yet gets none: a connection answers in the order of its calls, so
+   * the client has dropped it. The connections of a Cluster have no common order, and its client drops nothing.
+   */
+  get answeredUpTo(): number {
+    return this.#answeredUpTo;
   }
 
   /** The slot of an operation. Operations of one call must be in one slot. */
@@ -68,7 +93,7 @@ export class ScriptClient {
   }
 
   /** A call for these operations, which must all be in one slot. It can be sent more than once. */
-  prepare(operations: readonly Operation[], { rememberFor, ownMarker, expires }: CallOptions): ScriptCall {
+  prepare(operations: readonly Operation[], { rememberFor, ownMarker, expiresAfter }: CallOptions): ScriptCall {
     const number = ++this.#calls;
     const serverNow = this.clock.now();
     return packCall(operations, {
@@ -77,25 +102,93 @@ export class ScriptClient {
       rememberFor,
       serverNow,
       now: this.clock.isManual ? serverNow : '',
-      latest: expires && this.clock.isKnown ? serverNow + this.#options.timeout : '',
+      latest: expiresAfter !== undefined && this.clock.isKnown ? serverNow + expiresAfter : '',
       slack: this.clock.isManual ? MANUAL_CLOCK_SLACK_MS : KEY_SLACK_MS,
     });
   }
 
   /** Sends a call. Rejects with a `StoreError` if no answer comes within the timeout, or the call arrived too late. */
   async send(call: ScriptCall, onLate?: LateAnswers): Promise<readonly Answer[]> {
-    const { timeout, onSuccess, onFailure } = this.#options;
-    const reply = this.#evaluate(call);
+    const { inTime, eventually } = this.deliver(call);
     try {
-      const value = await withTimeout(reply, timeout, () => unavailable(`Redis did not answer within ${timeout} ms`));
+      return await inTime;
+    } catch (error) {
+      eventually.then((answers) => onLate?.(call.operations, answers)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Sends a call, and reports both its answer in time and what becomes of it in the end. */
+  deliver(call: ScriptCall): Delivery {
+    const order = ++this.#deliveries;
+    const reply = this.#evaluate(call);
+    const eventually = reply.then(
+      (value) => {
+        if (!this.#options.client.isCluster) this.#answeredUpTo = Math.max(this.#answeredUpTo, order);
+        return readReply(call, value, (at, preparedAt) => this.clock.learn(at, preparedAt));
+      },
+      (error: unknown) => {
+        throw callFailure(call, error);
+      },
+    );
+    const inTime = this.#inTime(call, reply, eventually);
+    // Each is read by some callers only.
+    for (const promise of [inTime, eventually]) promise.catch(() => undefined);
+    return { inTime, eventually, order };
+  }
+
+  /**
+   * Resolves if the server answers a call within the timeout. The call writes its marker: a server that answers but
+   * cannot write is not back.
+   */
+  async probe(): Promise<void> {
+    const { timeout } = this.#options;
+    // A connection that was silent and speaks again answers the earlier probe first.
+    if (this.#earlierProbe !== undefined) await withTimeout(this.#earlierProbe, timeout, () => this.#noAnswer());
+    const { inTime, eventually } = this.deliver(
+      this.prepare([], { rememberFor: timeout, ownMarker: false, expiresAfter: undefined }),
+    );
+    const probe = eventually
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#earlierProbe === probe) this.#earlierProbe = undefined;
+      });
+    this.#earlierProbe = probe;
+    await inTime;
+  }
+
+  /** Call it when the client has connected. */
+  connected(): void {
+    this.#connections.connected();
+    // A client that sends nothing again never answers the earlier probe.
+    this.#earlierProbe = undefined;
+  }
+
+  stop(): void {
+    this.#connections.stop();
+  }
+
+  async #inTime(
+    call: ScriptCall,
+    reply: Promise<unknown>,
+    eventually: Promise<readonly Answer[]>,
+  ): Promise<readonly Answer[]> {
+    const { timeout, onSuccess, onFailure } = this.#options;
+    try {
+      await withTimeout(reply, timeout, () => this.#noAnswer());
+      this.#connections.answered();
       onSuccess();
-      return this.#read(call, value);
+      return await eventually;
     } catch (error) {
       const failure = callFailure(call, error);
       if (failure.code === 'GATEWARDEN_STORE_UNAVAILABLE') onFailure(failure);
-      reply.then((value) => onLate?.(call.operations, this.#read(call, value))).catch(() => undefined);
       throw failure;
     }
+  }
+
+  #noAnswer(): StoreError {
+    this.#connections.run();
+    return unavailable(`Redis did not answer within ${this.#options.timeout} ms`);
   }
 
   async #evaluate({ keyCount, args }: ScriptCall): Promise<unknown> {
@@ -106,10 +199,6 @@ export class ScriptClient {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
       return client.eval(SCRIPT, keyCount, ...args);
     }
-  }
-
-  #read(call: ScriptCall, reply: unknown): readonly Answer[] {
-    return readReply(call, reply, (at) => this.clock.learn(at));
   }
 
   #markerOf(number: number, own: boolean, firstKey: string | undefined): string {

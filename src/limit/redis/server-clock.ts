@@ -25,8 +25,15 @@ export class ServerClock {
     return this.#offset === undefined ? Date.now() : Math.floor(performance.now() + this.#offset);
   }
 
-  /** The server has just reported this time, in epoch milliseconds. */
-  learn(at: number): void {
-    this.#offset = at - performance.now();
+  /**
+   * The server has reported the time at which it ran a call, in epoch milliseconds. `preparedAt` is when the call was
+   * prepared, by `performance.now()`. The server ran it between then and now: a reply that was read late, because this
+   * process was busy, changes nothing that is known better.
+   */
+  learn(at: number, preparedAt: number): void {
+    const lowest = at - performance.now();
+    // The server's milliseconds are rounded down.
+    const highest = at + 1 - preparedAt;
+    this.#offset = Math.min(Math.max(this.#offset ?? lowest, lowest), highest);
   }
 }

@@ -11,6 +11,19 @@ export interface ImageHeader {
   readonly pages: number;
 }
 
+/** What reading the structure of an image finds: its header, and what decoding it costs at most. */
+export interface ImageStructure extends ImageHeader {
+  /**
+   * Pixels of all pages that a decoder may have to produce. Differs from width x height x pages only if decoders
+   * disagree about the size.
+   */
+  readonly pixels?: number;
+  /** Bytes of all decoded pages, by the number and depth of the samples of a pixel. */
+  readonly decodedBytes: number;
+  /** Bytes that the decoder of libvips holds at the same time. Rows that it reads one after another are not held. */
+  readonly heldBytes: number;
+}
+
 /** An image format whose header can be read. */
 export interface ImageFormat {
   /** The name of the format in sharp. */
@@ -20,7 +33,7 @@ export interface ImageFormat {
   /** Whether a file of this format can start with these bytes, given as latin1. */
   readonly matches: (head: string) => boolean;
   /** @throws BrokenImage */
-  readonly read: (source: ByteSource) => Promise<ImageHeader>;
+  readonly read: (source: ByteSource) => Promise<ImageStructure>;
   /** A valid image of one pixel. A decoder that cannot read it cannot read the format at all. */
   readonly sample: Buffer;
 }
@@ -29,6 +42,16 @@ export interface ImageFormat {
 export const MAX_PAGES = 10_000;
 /** How many chunks, segments or frames a reader walks over before it gives up. */
 export const MAX_STEPS = 100_000;
+
+/** How many rows the pipeline of libvips holds of an image that it reads row by row. Measured with sharp 0.34. */
+const ROWS_HELD = 600;
+/** How often it holds an image of few rows. */
+const COPIES_HELD = 6;
+
+/** What libvips holds of an image that it reads row by row. */
+export function heldRows(width: number, height: number, bytesPerPixel: number): number {
+  return width * Math.min(ROWS_HELD, COPIES_HELD * height) * bytesPerPixel;
+}
 
 /** Thrown if a file has no valid header of its image type. */
 export class BrokenImage extends Error {

@@ -1,5 +1,5 @@
 import type { ByteSource } from '../byte-source.js';
-import { BrokenImage, bytesAt, type ImageFormat, type ImageHeader, MAX_PAGES, MAX_STEPS } from './format.js';
+import { BrokenImage, bytesAt, type ImageFormat, type ImageStructure, MAX_PAGES, MAX_STEPS } from './format.js';
 
 /** How many data blocks, of at most 255 bytes each, are walked over in one file. */
 const MAX_BLOCKS = 2_000_000;
@@ -12,11 +12,16 @@ export const GIF: ImageFormat = {
   sample: Buffer.from('R0lGODlhAQABAIAAAExpcf///yH5BAUAAAAALAAAAAABAAEAAAICTAEAOw==', 'base64'),
 };
 
-/** https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. A frame may extend beyond the logical screen. */
-async function readGif(source: ByteSource): Promise<ImageHeader> {
+/**
+ * https://www.w3.org/Graphics/GIF/spec-gif89a.txt sections 18 to 23. A frame may extend beyond the logical screen.
+ * Decoders enlarge the screen to the first frame and cut off later ones. Some enlarge it to any frame, so all frames
+ * count as pixels.
+ */
+async function readGif(source: ByteSource): Promise<ImageStructure> {
   const head = await bytesAt(source, 0, 13);
   let width = head.readUInt16LE(6);
   let height = head.readUInt16LE(8);
+  let [right, bottom] = [width, height];
   let pages = 0;
   let at = 13 + colorTableBytes(head[10] ?? 0);
   const budget = { blocks: MAX_BLOCKS };
@@ -27,10 +32,16 @@ async function readGif(source: ByteSource): Promise<ImageHeader> {
       continue;
     }
     // The trailer, or a byte at which every decoder stops: no more frames follow.
-    if (introducer !== 0x2c || pages >= MAX_PAGES) return { width, height, pages };
+    if (introducer !== 0x2c || pages >= MAX_PAGES) {
+      const pixels = right * bottom * pages;
+      // The canvas, and the canvas of the frame before.
+      const heldBytes = right * bottom * (pages > 1 ? 8 : 4);
+      return { width, height, pages, pixels, decodedBytes: pixels * 4, heldBytes };
+    }
     const frame = await bytesAt(source, at, 10);
-    width = Math.max(width, frame.readUInt16LE(1) + frame.readUInt16LE(5));
-    height = Math.max(height, frame.readUInt16LE(3) + frame.readUInt16LE(7));
+    right = Math.max(right, frame.readUInt16LE(1) + frame.readUInt16LE(5));
+    bottom = Math.max(bottom, frame.readUInt16LE(3) + frame.readUInt16LE(7));
+    if (pages === 0) [width, height] = [right, bottom];
     pages++;
     at = await skipBlocks(source, at + 11 + colorTableBytes(frame[9] ?? 0), budget);
   }

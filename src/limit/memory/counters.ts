@@ -1,0 +1,117 @@
+import type { QuotaPolicy } from '../policy.js';
+import { DayLog } from './day-log.js';
+import type { EntrySlab } from './entry-slab.js';
+import { grown, type UnitLog } from './unit-log.js';
+import { WindowLog } from './window-log.js';
+
+/** An entry that is so many windows ahead was made while the clock was wrong. */
+const FAR_AHEAD = 2;
+
+/** The counters of one policy, by slot: a log of what was charged, and a tally of what was given back of it. */
+export class Counters {
+  readonly #policy: QuotaPolicy;
+  readonly #slab: EntrySlab;
+  readonly #charged: UnitLog;
+  /** Made with the first unit that is given back. */
+  #returned: UnitLog | undefined = undefined;
+  #slots = 0;
+  /** The limit under which a slot was last charged. Zero for a slot without a counter. */
+  #limit = new Uint32Array(0);
+  #generation = new Uint32Array(0);
+
+  constructor(policy: QuotaPolicy, slab: EntrySlab) {
+    this.#policy = policy;
+    this.#slab = slab;
+    this.#charged = unitLog(policy, slab);
+  }
+
+  /** Makes room for `slots` counters. */
+  grow(slots: number): void {
+    this.#slots = slots;
+    this.#charged.grow(slots);
+    this.#returned?.grow(slots);
+    this.#limit = grown(this.#limit, slots);
+    this.#generation = grown(this.#generation, slots);
+  }
+
+  /** Units in use now. */
+  used(policy: QuotaPolicy, slot: number, now: number): number {
+    return this.#charged.used(policy, slot, now);
+  }
+
+  /** Charges units. Returns the time under which they are kept, for `settle`. */
+  charge(policy: QuotaPolicy, slot: number, units: number, now: number): number {
+    this.#limit[slot] = policy.limit;
+    return this.#charged.add(policy, slot, units, now);
+  }
+
+  /**
+   * Adds `delta` units to a charge. What is given back of the charges of one window never exceeds the limit: the rest stays
+   * charged.
+   */
+  settle(policy: QuotaPolicy, slot: number, time: number, delta: number, now: number): void {
+    if (delta >= 0) {
+      this.#charged.correct(slot, time, delta);
+      return;
+    }
+    const left = policy.limit - (this.#returned?.used(policy, slot, now) ?? 0);
+    const given = -this.#charged.correct(slot, time, -Math.min(-delta, Math.max(0, left)));
+    if (given === 0) return;
+    if (this.#returned === undefined) {
+      this.#returned = unitLog(this.#policy, this.#slab);
+      this.#returned.grow(this.#slots);
+    }
+    this.#returned.addAt(slot, time, given);
+  }
+
+  resetAt(policy: QuotaPolicy, slot: number, now: number): number {
+    return this.#charged.resetAt(policy, slot, now);
+  }
+
+  retryAt(policy: QuotaPolicy, slot: number, units: number): number | null {
+    return this.#charged.retryAt(policy, slot, units);
+  }
+
+  /** Whether a slot has a counter. */
+  isTaken(slot: number): boolean {
+    return this.#limit[slot] !== 0;
+  }
+
+  /** Whether a counter still holds something: units in use, or the tally of those given back. */
+  isLive(slot: number, now: number): boolean {
+    const liveUntil = this.liveUntil(slot);
+    if (liveUntil - now <= FAR_AHEAD * this.#policy.window) return liveUntil > now;
+    return this.#refreshed(slot, now) > 0;
+  }
+
+  /** When a counter holds nothing any more. */
+  liveUntil(slot: number): number {
+    return Math.max(this.#charged.liveUntil(slot), this.#returned?.liveUntil(slot) ?? 0);
+  }
+
+  /** How much of its limit a counter holds, units given back included. */
+  fraction(slot: number, now: number): number {
+    return this.#refreshed(slot, now) / (this.#limit[slot] as number);
+  }
+
+  /** Changes with each `clear`, so that a receipt of the former counter can be recognized. */
+  generation(slot: number): number {
+    return this.#generation[slot] as number;
+  }
+
+  clear(slot: number): void {
+    this.#charged.clear(slot);
+    this.#returned?.clear(slot);
+    this.#limit[slot] = 0;
+    this.#generation[slot] = (this.#generation[slot] as number) + 1;
+  }
+
+  /** What a counter holds after forgetting what no longer counts. */
+  #refreshed(slot: number, now: number): number {
+    return this.#charged.used(this.#policy, slot, now) + (this.#returned?.used(this.#policy, slot, now) ?? 0);
+  }
+}
+
+function unitLog(policy: QuotaPolicy, slab: EntrySlab): UnitLog {
+  return policy.kind === 'daily-quota' ? new DayLog() : new WindowLog(policy.window, slab);
+}

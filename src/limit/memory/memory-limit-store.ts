@@ -1,0 +1,228 @@
+import type { QuotaState } from '../../core/quota-state.js';
+import type { QuotaPolicy } from '../policy.js';
+import type { Decision, LimitStore, Receipt, Violation } from '../store.js';
+import { CounterTable, NONE } from './counter-table.js';
+import { endOfDay } from './day-log.js';
+import { EntrySlab } from './entry-slab.js';
+import { MemoryAdmission, MemoryCharge } from './memory-admission.js';
+import type { StoreClock } from './store-clock.js';
+
+/** A limit store in this process' memory. It answers at once: none of its methods returns a promise. */
+export interface MemoryStore extends LimitStore {
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision;
+  settle(receipt: Receipt, units: number): void;
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaState[];
+  reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void;
+  /** Counters in use now, for gauges and tests. */
+  readonly size: number;
+}
+
+/** Policies come from the service's own settings: a store that sees more is misused. */
+const MAX_POLICIES = 1024;
+
+/** A table of counters for each policy, and the decisions over several of them. */
+export class MemoryLimitStore implements MemoryStore {
+  readonly #maxEntries: number;
+  readonly #clock: StoreClock;
+  readonly #slab = new EntrySlab();
+  /** By policy id. */
+  readonly #tables = new Map<string, CounterTable>();
+
+  constructor(maxEntries: number, clock: StoreClock) {
+    this.#maxEntries = maxEntries;
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const table of this.#tables.values()) size += table.size;
+    return size;
+  }
+
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision {
+    if (!Number.isInteger(units) || units < 1) {
+      throw new RangeError(`gatewarden: quota units must be a positive integer, got ${units}`);
+    }
+    this.#clock.read();
+    const charges: MemoryCharge[] = [];
+    for (let i = 0; i < policies.length; i++) {
+      const policy = policies[i] as QuotaPolicy;
+      const table = this.#table(policy);
+      for (let j = 0; j < i; j++) {
+        if (charges[j]?.table !== table || keys[j] !== keys[i]) continue;
+        throw new RangeError(`gatewarden: one admission names policy "${policy.name}" twice for the same key`);
+      }
+      table.sweep(this.#nowOf(policy));
+      charges.push(new MemoryCharge(table));
+    }
+    // All existing counters are found first, so that none of them is forgotten for a new one.
+    for (let i = 0; i < charges.length; i++) {
+      const charge = charges[i] as MemoryCharge;
+      charge.slot = charge.table.find(keys[i] as string);
+    }
+    let fits = true;
+    for (let i = 0; i < charges.length; i++) {
+      const policy = policies[i] as QuotaPolicy;
+      const charge = charges[i] as MemoryCharge;
+      if (charge.slot === NONE) this.#claim(policy, keys[i] as string, charge, charges);
+      // Written so that a limit of NaN refuses.
+      if (!(this.#used(policy, charge) + needed(charges, i, units) <= policy.limit)) fits = false;
+    }
+    return fits ? this.#charge(policies, keys, charges, units) : this.#refuse(policies, charges, units);
+  }
+
+  settle(receipt: Receipt, units: number): void {
+    if (!(receipt instanceof MemoryAdmission) || receipt.store !== this) {
+      throw new TypeError('gatewarden: this receipt is not from this memoryStore');
+    }
+    if (!Number.isInteger(units) || units < 0) {
+      throw new RangeError(`gatewarden: settled quota units must be a whole number, 0 or more, got ${units}`);
+    }
+    if (receipt.settled) return;
+    this.#clock.read();
+    receipt.settled = true;
+    const { charges, policies } = receipt;
+    for (let i = 0; i < charges.length; i++) {
+      const { counters, slot, generation, time } = charges[i] as MemoryCharge;
+      const policy = policies[i] as QuotaPolicy;
+      if (counters.generation(slot) !== generation) continue;
+      counters.settle(policy, slot, time, units - receipt.units, this.#nowOf(policy));
+    }
+  }
+
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaState[] {
+    this.#clock.read();
+    return policies.map((policy, i) => {
+      const table = this.#tables.get(policy.id);
+      const slot = table?.find(keys[i] as string) ?? NONE;
+      if (table === undefined || slot === NONE) return this.#unused(policy);
+      const charge = new MemoryCharge(table);
+      charge.slot = slot;
+      return this.#state(policy, charge);
+    });
+  }
+
+  reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
+    policies.forEach((policy, i) => {
+      const table = this.#tables.get(policy.id);
+      const slot = table?.find(keys[i] as string) ?? NONE;
+      if (slot !== NONE) table?.forget(slot);
+    });
+  }
+
+  #table(policy: QuotaPolicy): CounterTable {
+    const existing = this.#tables.get(policy.id);
+    if (existing !== undefined) return existing;
+    if (this.#tables.size === MAX_POLICIES) {
+      throw new RangeError(`gatewarden: memoryStore holds at most ${MAX_POLICIES} policies`);
+    }
+    const table = new CounterTable(policy, this.#slab, this.#maxEntries);
+    this.#tables.set(policy.id, table);
+    return table;
+  }
+
+  #nowOf(policy: QuotaPolicy): number {
+    return policy.kind === 'daily-quota' ? this.#clock.wall : this.#clock.steady;
+  }
+
+  /** Finds a slot for a key without a counter of its own, or else one that it shares with others. */
+  #claim(policy: QuotaPolicy, key: string, charge: MemoryCharge, charges: readonly MemoryCharge[]): void {
+    const { table } = charge;
+    const now = this.#nowOf(policy);
+    // A key whose shared counter is at half its limit or more keeps it: part of that may be its own.
+    if (table.shared !== undefined) {
+      const { counters } = table.shared;
+      const slot = table.shared.slotOf(key);
+      if (counters.used(policy, slot, now) * 2 >= policy.limit) return share(charge, counters, slot);
+    }
+    charge.slot = table.claim(now, charges);
+    charge.isNew = charge.slot !== NONE;
+    if (!charge.isNew) share(charge, table.sharedCounters().counters, table.sharedCounters().slotOf(key));
+  }
+
+  /** Units in use now. */
+  #used(policy: QuotaPolicy, { counters, slot, isNew }: MemoryCharge): number {
+    return isNew ? 0 : counters.used(policy, slot, this.#nowOf(policy));
+  }
+
+  #charge(
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    charges: readonly MemoryCharge[],
+    units: number,
+  ): Decision {
+    const states: QuotaState[] = [];
+    for (let i = 0; i < policies.length; i++) {
+      const policy = policies[i] as QuotaPolicy;
+      const charge = charges[i] as MemoryCharge;
+      const { table, counters, slot } = charge;
+      if (charge.isNew) table.take(slot, keys[i] as string);
+      charge.isNew = false;
+      charge.time = counters.charge(policy, slot, units, this.#nowOf(policy));
+      charge.generation = counters.generation(slot);
+      if (counters !== table.counters) table.shared?.keepUntil(counters.liveUntil(slot));
+      states.push(this.#state(policy, charge));
+    }
+    return new MemoryAdmission(this, policies, units, this.#clock.wall, states, charges);
+  }
+
+  #refuse(policies: readonly QuotaPolicy[], charges: readonly MemoryCharge[], units: number): Decision {
+    const states: QuotaState[] = [];
+    const violations: Violation[] = [];
+    for (let i = 0; i < policies.length; i++) {
+      const policy = policies[i] as QuotaPolicy;
+      const charge = charges[i] as MemoryCharge;
+      const state = charge.isNew ? this.#unused(policy) : this.#state(policy, charge);
+      states.push(state);
+      const more = needed(charges, i, units);
+      if (!(this.#used(policy, charge) + more <= policy.limit)) {
+        violations.push({ state, retryAt: this.#retryAt(policy, charge, more) });
+      }
+    }
+    // A refusal occupies no counters.
+    for (const { table, counters, slot, isNew } of charges) {
+      if (isNew) table.release(slot);
+      else if (counters === table.counters && counters.liveUntil(slot) === 0) table.forget(slot);
+    }
+    return { kind: 'refused', at: this.#clock.wall, states, violations };
+  }
+
+  #retryAt(policy: QuotaPolicy, { counters, slot, isNew }: MemoryCharge, units: number): number | null {
+    const retryAt = isNew ? null : counters.retryAt(policy, slot, units);
+    return retryAt === null ? null : this.#wall(policy, retryAt);
+  }
+
+  #state(policy: QuotaPolicy, charge: MemoryCharge): QuotaState {
+    const { name, limit } = policy;
+    const remaining = Math.max(0, limit - this.#used(policy, charge));
+    const resetAt = charge.counters.resetAt(policy, charge.slot, this.#nowOf(policy));
+    return { name, limit, remaining, resetAt: this.#wall(policy, resetAt) };
+  }
+
+  /** The state of a policy for a key without a counter of its own. */
+  #unused(policy: QuotaPolicy): QuotaState {
+    const { name, limit } = policy;
+    const { wall } = this.#clock;
+    return { name, limit, remaining: limit, resetAt: policy.kind === 'daily-quota' ? endOfDay(policy, wall) : wall };
+  }
+
+  /** A time of a policy's counters as the time of day. */
+  #wall(policy: QuotaPolicy, time: number): number {
+    return policy.kind === 'daily-quota' ? time : time + this.#clock.wall - this.#clock.steady;
+  }
+}
+
+function share(charge: MemoryCharge, counters: MemoryCharge['counters'], slot: number): void {
+  charge.counters = counters;
+  charge.slot = slot;
+}
+
+/** Units that charges 0 to `i` need from the counter of charge `i`: two keys may share one. */
+function needed(charges: readonly MemoryCharge[], i: number, units: number): number {
+  let sum = units;
+  const charge = charges[i] as MemoryCharge;
+  for (let j = 0; j < i; j++) {
+    if (charges[j]?.counters === charge.counters && charges[j]?.slot === charge.slot) sum += units;
+  }
+  return sum;
+}

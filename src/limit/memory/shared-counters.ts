@@ -1,0 +1,43 @@
+import { hash, randomBytes } from 'node:crypto';
+import type { QuotaPolicy } from '../policy.js';
+import { Counters } from './counters.js';
+import type { EntrySlab } from './entry-slab.js';
+
+const FEWEST = 4096;
+const MOST = 65_536;
+
+/**
+ * The last resort of a full table: counters that are shared by the keys that a secret hash assigns to them. Nobody can choose
+ * with whom to share, so strangers can only spend the quota of the few that share theirs.
+ */
+export class SharedCounters {
+  readonly counters: Counters;
+  readonly #secret = randomBytes(16).toString('hex');
+  readonly #mask: number;
+  readonly #window: number;
+  #liveUntil = 0;
+
+  constructor(policy: QuotaPolicy, slab: EntrySlab, maxEntries: number) {
+    const count = Math.min(MOST, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(maxEntries / 16))));
+    this.#mask = count - 1;
+    this.#window = policy.window;
+    this.counters = new Counters(policy, slab);
+    this.counters.grow(count);
+  }
+
+  slotOf(key: string): number {
+    return hash('sha256', this.#secret + key, 'buffer').readUInt32LE(0) & this.#mask;
+  }
+
+  /** To be called after a charge. */
+  keepUntil(time: number): void {
+    this.#liveUntil = Math.max(this.#liveUntil, time);
+  }
+
+  /** Whether any of them may still hold something. */
+  isLive(now: number): boolean {
+    // Charges that are further ahead were made while the clock was wrong.
+    this.#liveUntil = Math.min(this.#liveUntil, now + 2 * this.#window);
+    return this.#liveUntil > now;
+  }
+}
