@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LimitStore, type Logger, memoryStore, OptionError } from 'gatewarden';
+import { type LimitStore, type Logger, OptionError } from 'gatewarden';
 import { type Setting, secret } from 'gatewarden/env';
 import { type RedisStoreEvent, redisStore } from 'gatewarden/redis';
 import { Redis } from 'ioredis';
@@ -9,20 +9,20 @@ const CLOSE_WITHIN_MS = 1000;
 
 /** Where the limits of a service count. */
 export interface Counters {
-  /** The store of one limit: the Redis that all limits share, or a memory of its own that no other limit can fill. */
-  storeOfLimit(): LimitStore;
+  /** The Redis that all limits share. If undefined, each limit counts in a memory of its own, which no other can fill. */
+  readonly store: LimitStore | undefined;
   close(): Promise<void>;
 }
 
 /** Counts in the Redis at `url`, shared with other processes, or else in the memory of this process. */
 export function openCounters(url: string | undefined, prefix: string, logger: Logger): Counters {
-  if (url === undefined) return { storeOfLimit: () => memoryStore(), close: async () => undefined };
+  if (url === undefined) return { store: undefined, close: async () => undefined };
   const client = new Redis(url);
   // The store reports an outage once. Without a listener, ioredis prints every failed attempt to connect.
   client.on('error', () => undefined);
   const store = redisStore({ client, prefix, onEvent: (event) => log(event, logger) });
   return {
-    storeOfLimit: () => store,
+    store,
     async close() {
       store.close();
       await Promise.race([client.quit().catch(() => undefined), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);

@@ -1,3 +1,8 @@
+/**
+ * All guards except `upload`, limits in memory, and the authentication schemes that need no other package. Also the
+ * contracts for guards, stores and authenticators of your own.
+ * @module gatewarden
+ */
 export {
   type AdminApiKeyOptions,
   type ApiKeyRecordOptions,
@@ -21,7 +26,7 @@ export {
 export { type DigestApiKeyOptions, digestApiKey } from './auth/api-keys/key-digest.js';
 export type { ApiKeyCacheOptions, ApiKeyLookupOptions, ApiKeyStore } from './auth/api-keys/key-store.js';
 export { type ParseApiKeysOptions, parseApiKeys } from './auth/api-keys/parse-api-keys.js';
-export type { ApiKeyDigest, ApiKeyRecord } from './auth/api-keys/record.js';
+export type { ApiKeyDigest, ApiKeyRecord, ApiKeyRow } from './auth/api-keys/record.js';
 export { type AuthenticateOptions, authenticate, type FailureLimit } from './auth/authenticate.js';
 export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';
 export { type DevelopmentBypassOptions, developmentBypass } from './auth/development-bypass.js';
@@ -67,6 +72,7 @@ export { sequence } from './core/sequence.js';
 export type { Size } from './core/size.js';
 export type { Time } from './core/time.js';
 export type { Upload, UploadedFile } from './core/uploaded-file.js';
+export type { CspDirectives } from './edge/content-security-policy.js';
 export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';

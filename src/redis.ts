@@ -1,3 +1,7 @@
+/**
+ * Limits and replay protection for several processes, in Redis or Valkey.
+ * @module gatewarden/redis
+ */
 export {
   type RedisReplayStore,
   type RedisReplayStoreOptions,

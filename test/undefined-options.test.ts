@@ -343,7 +343,7 @@ describe('an option that is undefined counts as absent', () => {
           algorithm: 'HS256',
           key: SECRET,
           expiresIn: '1h',
-          ...absent<JwtIssuerOptions>({ kid: undefined, now }),
+          ...absent<JwtIssuerOptions>({ kid: undefined, subject: undefined, now }),
         }),
     ],
     [

@@ -1,6 +1,13 @@
 import { type Guard, problem, type Reply, refuse } from 'gatewarden';
 
-const REFUSED = refuse(problem('scope-insufficient'));
+const REFUSED = refuse(
+  problem({
+    code: 'page-foreign',
+    status: 403,
+    title: 'Forbidden',
+    detail: 'Pages of this origin may not send bets while no token is set.',
+  }),
+);
 
 /**
  * Refuses requests that a browser sends for a page whose origin is not in the list. A service without credentials needs

@@ -25,7 +25,6 @@ import type { Stream, Streams } from './streams.js';
 const fastApiErrors = problemFormat({
   'credentials-missing': () => ({ body: { detail: 'Missing X-Ingest-Token header' } }),
   'credentials-invalid': () => ({ body: { detail: 'Invalid ingest token' } }),
-  'scope-insufficient': () => ({ body: { detail: 'Pages of this origin may not send bets without a token' } }),
   'quota-exceeded': ({ limit }) => ({ body: { detail: `Rate limit exceeded: ${limit} requests per minute` } }),
   default: ({ detail }) => ({ body: { detail } }),
 });

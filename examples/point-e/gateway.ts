@@ -75,13 +75,13 @@ const STORE_UNAVAILABLE = problem('store-unavailable');
 
 /**
  * The Point-E gateway: authenticates the main server, limits each end user by address, and forwards jobs to the worker.
- * `store` counts the generations.
+ * `store` counts the generations. If it is undefined, the memory of this process does.
  */
 export function createGateway(
   settings: Settings,
   workerUrl: string,
   files: ModelFiles,
-  store: LimitStore,
+  store: LimitStore | undefined,
   logger: Logger,
   timeouts: Timeouts = { worker: '120s', answer: '125s' },
 ): Express {

@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const logger = textLogger((line) => process.stdout.write(line));
   const counters = openCounters(settings.redisUrl, 'point-e:', logger);
   const workerUrl = settings.workerUrl ?? standIn?.url ?? '';
-  const server = createServer(createGateway(settings, workerUrl, files, counters.storeOfLimit(), logger));
+  const server = createServer(createGateway(settings, workerUrl, files, counters.store, logger));
   server.listen(settings.port, settings.host);
   await once(server, 'listening').catch(async (error: unknown) => {
     await files.close();

@@ -9,6 +9,7 @@ import {
   type Logger,
   limit,
   type Problem,
+  type ProblemFormats,
   problemFormat,
   type QuotaPolicy,
   requestId,
@@ -88,12 +89,22 @@ export async function createGateway(
     const { status, error } = errorOf(problem, megabytes);
     return { ...(status === undefined ? {} : { status }), body: { error } };
   };
-  const keyErrors = problemFormat({ default: toErrorBody });
+  const formats: ProblemFormats = {
+    'credentials-missing': toErrorBody,
+    'credentials-invalid': toErrorBody,
+    'quota-exceeded': toErrorBody,
+    'upload-too-large': toErrorBody,
+    'upload-type-unsupported': toErrorBody,
+    'upload-undecodable': toErrorBody,
+    'upload-malformed': toErrorBody,
+    default: ({ detail }) => ({ body: { error: detail } }),
+  };
+  const keyErrors = problemFormat(formats);
   const tokenErrors = problemFormat({
+    ...formats,
     'credentials-missing': () => ({ body: { error: 'Token required' } }),
     'credentials-invalid': () => ({ body: { error: 'Invalid token' } }),
     'credentials-malformed': () => ({ status: 401, body: { error: 'Invalid token' } }),
-    default: toErrorBody,
   });
   const issuer = jwtIssuer({
     algorithm: 'HS256',
@@ -126,7 +137,7 @@ export async function createGateway(
       ],
       { optional: allowAnonymous },
     ),
-    limit({ store: counters.storeOfLimit(), policies: policyOf, legacyHeaders: true }),
+    limit({ store: counters.store, policies: policyOf, legacyHeaders: true }),
     ({ principal }) => {
       usage?.request(principal?.id);
       return undefined;
@@ -201,7 +212,7 @@ export async function createGateway(
     {
       onRequest: guard(
         limit({
-          store: counters.storeOfLimit(),
+          store: counters.store,
           by: 'client-ip',
           policies: slidingWindow({ limit: 20, window: '10m', name: 'logins' }),
         }),

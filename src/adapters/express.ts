@@ -1,3 +1,7 @@
+/**
+ * Guards as middleware for Express 4 and 5.
+ * @module gatewarden/express
+ */
 import type { ServerResponse } from 'node:http';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';

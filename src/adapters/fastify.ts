@@ -1,5 +1,8 @@
+/**
+ * Guards as a plugin and as hooks for Fastify 5.
+ * @module gatewarden/fastify
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
 import type { FastifyPluginAsync } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import type { Exchange } from '../core/exchange.js';
@@ -9,6 +12,7 @@ import type { Reply } from '../core/reply.js';
 import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
 import { guardFrameworkErrors } from './fastify-errors.js';
 import { CORRECT_HOOK, checkHooks, GUARD_AS_PLUGIN, rememberHook, wrongHook } from './fastify-hooks.js';
+import { skipReadBodies } from './fastify-upload.js';
 import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { sendReply } from './node-reply.js';
@@ -26,8 +30,6 @@ export interface GatewardenOptions {
   readonly guards: readonly Guard[];
 }
 
-/** A pattern, so that it does not conflict with another parser for this type. */
-const MULTIPART = /^multipart\/form-data[ \t]*(?:;|$)/i;
 /** Marks the requests of an application that has registered `gatewarden`. */
 const REGISTERED = Symbol('gatewarden.registered');
 
@@ -149,42 +151,14 @@ const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
   guardFrameworkErrors(app, hook);
   app.addHook('onRoute', (route) => checkHooks(route, guard));
   if (!app.hasRequestDecorator(REGISTERED)) app.decorateRequest(REGISTERED, true);
-  // A parser that waits for a body which `upload` has read would wait forever.
-  app.addHook('preParsing', (request, _reply, payload, done) => {
-    done(null, request.exchange?.upload === undefined ? payload : bodyOfUpload());
-  });
-  // A multipart body that no guard has read is unsupported, as it is without this plugin.
-  if (!app.hasContentTypeParser(MULTIPART)) {
-    app.addContentTypeParser(MULTIPART, (request, _payload, parsed) => {
-      parsed(request.exchange?.upload === undefined ? unsupportedType() : null);
-    });
-  }
+  skipReadBodies(app);
 };
-
-/** Takes the place of a body that `upload` has read. */
-function bodyOfUpload(): Readable {
-  return new Readable({
-    read() {
-      const error = new Error(
-        'gatewarden: upload has read this body, and a content type parser wants it too; remove that parser',
-      );
-      this.destroy(Object.assign(error, { statusCode: 500 }));
-    },
-  });
-}
 
 function pluginMissing(): Error {
   return new Error(
     'gatewarden: upload has read the body, and Fastify would wait for it forever; register the gatewarden plugin: ' +
       'app.register(gatewarden, { guards: [] })',
   );
-}
-
-function unsupportedType(): Error {
-  return Object.assign(new Error('Unsupported Media Type: multipart/form-data'), {
-    statusCode: 415,
-    code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
-  });
 }
 
 /**

@@ -1,3 +1,7 @@
+/**
+ * Guards as middleware for Hono 4, on Node and on other runtimes.
+ * @module gatewarden/hono
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler, Next } from 'hono';
 import { Exchange } from '../core/exchange.js';

@@ -51,7 +51,9 @@ export function checkOptionNames(
   known: readonly string[] | Readonly<Record<string, true>>,
 ): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new OptionError(`gatewarden: ${factory} takes an object of options: ${factory}({ ... })`);
+    // A factory such as `upload "decode"` is an option that is an object itself.
+    const example = factory.includes('"') ? '' : `: ${factory}({ ... })`;
+    throw new OptionError(`gatewarden: ${factory} takes an object of options${example}`);
   }
   if ('onEnd' in options && 'request' in options) {
     throw new OptionError(`gatewarden: ${factory} was passed without being called; write ${factory}(...)`);

@@ -1,7 +1,8 @@
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
+import { badOption, boolean, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
 import type { RequestView } from '../core/request-view.js';
+import { type CspDirectives, contentSecurityPolicy } from './content-security-policy.js';
 
 const HEADER_NAMES = {
   xContentTypeOptions: 'X-Content-Type-Options',
@@ -12,25 +13,46 @@ const HEADER_NAMES = {
   referrerPolicy: 'Referrer-Policy',
   permissionsPolicy: 'Permissions-Policy',
   crossOriginResourcePolicy: 'Cross-Origin-Resource-Policy',
+  crossOriginOpenerPolicy: 'Cross-Origin-Opener-Policy',
+  crossOriginEmbedderPolicy: 'Cross-Origin-Embedder-Policy',
+  originAgentCluster: 'Origin-Agent-Cluster',
 } as const;
 
 type HeaderOption = keyof typeof HEADER_NAMES;
+
+const OPENER_POLICIES = ['same-origin', 'same-origin-allow-popups', 'noopener-allow-popups', 'unsafe-none'] as const;
+const EMBEDDER_POLICIES = ['require-corp', 'credentialless', 'unsafe-none'] as const;
+
+/** Options with values of their own. */
+interface TypedOptions {
+  /**
+   * `Content-Security-Policy`: the policy as text, or its directives, such as `{ directives: { defaultSrc: ["'self'"] } }`.
+   * They replace the preset's policy.
+   */
+  readonly contentSecurityPolicy?: string | false | { readonly directives: CspDirectives } | undefined;
+  /** Separates a page from the windows that it opens and that opened it. Neither preset sets it. */
+  readonly crossOriginOpenerPolicy?: (typeof OPENER_POLICIES)[number] | false | undefined;
+  /** Lets a page load only what allows it. With an opener policy, it isolates the page. Neither preset sets it. */
+  readonly crossOriginEmbedderPolicy?: (typeof EMBEDDER_POLICIES)[number] | false | undefined;
+  /** Whether to ask for a process for this origin alone. Neither preset sets it. */
+  readonly originAgentCluster?: boolean | undefined;
+}
 
 /**
  * The options of `securityHeaders`: a value for each header, or false to omit it. Other headers keep the preset's
  * value.
  */
 export type SecurityHeadersOptions = {
-  readonly [option in HeaderOption]?: string | false;
-} & {
-  /**
-   * - `api` (default): for responses that are not shown as a page. They cannot be framed or embedded, and load nothing.
-   *   HSTS is sent over https only (RFC 6797 section 7.2).
-   * - `classic`: the headers that many older services send, such as `X-XSS-Protection: 1; mode=block`, and HSTS on
-   *   every response.
-   */
-  readonly preset?: 'api' | 'classic' | undefined;
-};
+  readonly [option in Exclude<HeaderOption, keyof TypedOptions>]?: string | false | undefined;
+} & TypedOptions & {
+    /**
+     * - `api` (default): for responses that are not shown as a page. They cannot be framed or embedded, and load nothing.
+     *   HSTS is sent over https only (RFC 6797 section 7.2).
+     * - `classic`: the headers that many older services send, such as `X-XSS-Protection: 1; mode=block`, and HSTS on
+     *   every response.
+     */
+    readonly preset?: 'api' | 'classic' | undefined;
+  };
 
 const OPTIONS: OptionNames<SecurityHeadersOptions> = {
   preset: true,
@@ -42,6 +64,9 @@ const OPTIONS: OptionNames<SecurityHeadersOptions> = {
   referrerPolicy: true,
   permissionsPolicy: true,
   crossOriginResourcePolicy: true,
+  crossOriginOpenerPolicy: true,
+  crossOriginEmbedderPolicy: true,
+  originAgentCluster: true,
 };
 const HEADER_OPTIONS = Object.keys(HEADER_NAMES) as readonly HeaderOption[];
 
@@ -87,9 +112,10 @@ const FIELD_VALUE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
  * headers.
  *
  * ```ts
- * guard(securityHeaders({ contentSecurityPolicy: "default-src 'self'", crossOriginResourcePolicy: false }))
+ * guard(securityHeaders({ contentSecurityPolicy: { directives: { defaultSrc: ["'self'"] } }, xFrameOptions: false }))
  * ```
- * @throws OptionError for an unknown preset, or a value that is neither false nor one line of printable ASCII
+ * @throws OptionError for an unknown preset, a value that is neither false nor one line of printable ASCII, or a directive
+ * that is unknown or could end another
  */
 export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   checkOptionNames('securityHeaders', options, OPTIONS);
@@ -97,7 +123,7 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   const overHttp: [name: string, value: string][] = [];
   const overHttps: [name: string, value: string][] = [];
   for (const option of HEADER_OPTIONS) {
-    const value = options[option] ?? preset.values[option] ?? false;
+    const value = valueOf(option, options) ?? preset.values[option] ?? false;
     if (value === false) continue;
     if (typeof value !== 'string' || !FIELD_VALUE.test(value)) {
       throw badOption(
@@ -124,6 +150,18 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
     exchange.securityHeaders = added;
     return undefined;
   };
+}
+
+/** The text of an option that is not a plain text itself. */
+function valueOf(option: HeaderOption, options: SecurityHeadersOptions): string | false | undefined {
+  const value = options[option];
+  if (value === undefined || value === false) return value;
+  if (option === 'originAgentCluster') return boolean('securityHeaders', option, value) && '?1';
+  if (option === 'crossOriginOpenerPolicy') return oneOf('securityHeaders', option, value, OPENER_POLICIES);
+  if (option === 'crossOriginEmbedderPolicy') return oneOf('securityHeaders', option, value, EMBEDDER_POLICIES);
+  if (option === 'contentSecurityPolicy' && typeof value === 'object') return contentSecurityPolicy(value);
+  // Anything else is refused below.
+  return value as string;
 }
 
 /** Removes the headers of an earlier guard, unless the service has changed them since. */

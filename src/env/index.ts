@@ -1,3 +1,7 @@
+/**
+ * Settings from environment variables, with types.
+ * @module gatewarden/env
+ */
 export { type Duration, toMilliseconds } from '../core/duration.js';
 export { type BooleanOptions, boolean } from './boolean.js';
 export { checked } from './checked.js';

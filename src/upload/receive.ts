@@ -168,8 +168,8 @@ class Receiver {
     } catch (error) {
       throw aborted(error);
     }
-    if (!this.#stopped) this.#end();
     if (this.#stopped) drain(this.#body);
+    else this.#end();
   }
 
   #scanned(chunk: Buffer): readonly Buffer[] {
@@ -187,7 +187,8 @@ class Receiver {
       this.#scanner.end();
       this.#parser.end();
     } catch (error) {
-      this.#fail(error as Error);
+      // An HTTP/2 stream that was reset ends first and reports the reset later in the same turn.
+      setImmediate(() => this.#fail(error as Error));
     }
   }
 

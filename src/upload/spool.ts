@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { badOption, checkOptionNames, type OptionNames } from '../core/option.js';
 import { bytes, type Size } from '../core/size.js';
 import { SpooledFile } from './spooled-file.js';
+import { sweepStaleFiles } from './stale-files.js';
 
 /** Where files are kept until the exchange ends. */
 export interface SpoolOptions {
@@ -33,6 +34,7 @@ export function spool(options: SpoolOptions = {}, maxBytes: number): () => Spool
       directory,
     );
   }
+  if (memoryBytes < maxBytes) sweepStaleFiles(directory);
   return () => new SpooledFile(directory, memoryBytes);
 }
 

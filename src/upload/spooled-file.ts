@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type ByteSource, bufferSource, fileSource } from './byte-source.js';
+import { REFRESH_MS } from './stale-files.js';
+import { temporaryName } from './temporary-name.js';
 import { aborted } from './upload-error.js';
 
 const INITIAL_BYTES = 16_384;
@@ -16,6 +17,7 @@ export class SpooledFile {
   #memory: Buffer | undefined;
   #file: FileHandle | undefined;
   #path: string | undefined;
+  #refresh: NodeJS.Timeout | undefined;
   #size = 0;
   #removed = false;
   /** Called when more bytes can be read. */
@@ -72,6 +74,7 @@ export class SpooledFile {
     this.#memory = undefined;
     const file = this.#file;
     this.#file = undefined;
+    clearInterval(this.#refresh);
     await file?.close().catch(() => undefined);
     if (this.#path !== undefined) await rm(this.#path, { force: true });
   }
@@ -98,8 +101,8 @@ export class SpooledFile {
   }
 
   async #moveToDisk(): Promise<FileHandle> {
-    // A random name; `wx` fails if the path exists; 0600 lets no other user open the file.
-    const path = join(this.#directory, `gatewarden-${randomUUID()}`);
+    // `wx` fails if the path exists; 0600 lets no other user open the file.
+    const path = join(this.#directory, temporaryName());
     const file = await open(path, 'wx+', 0o600);
     this.#path = path;
     try {
@@ -113,6 +116,10 @@ export class SpooledFile {
     this.#memory = undefined;
     // Set in the same turn as the check above: `remove` would otherwise miss the handle and leave it open.
     this.#file = file;
+    this.#refresh = setInterval(() => {
+      const now = new Date();
+      file.utimes(now, now).catch(() => undefined);
+    }, REFRESH_MS).unref();
     return file;
   }
 }

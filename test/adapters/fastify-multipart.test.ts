@@ -80,6 +80,60 @@ describe('Fastify with other readers of the body of an upload', () => {
     expect(faults).toEqual([expect.stringMatching(/register the gatewarden plugin/)]);
   });
 
+  it.each<[string, Register]>([
+    ['a parser for anything before the plugin', both(otherParser('*'), plugin)],
+    ['a parser for anything after the plugin', both(plugin, otherParser('*'))],
+    ['a pattern before the plugin', both(otherParser(/^multipart\//), plugin)],
+    ['a pattern after the plugin', both(plugin, otherParser(/^multipart\//))],
+    ['a parser for anything, and the plugin twice', both(both(plugin, otherParser('*')), plugin)],
+  ])('leaves multipart on routes without upload to %s', async (_what, register) => {
+    const answer = { body: String(body.length) };
+    expect(await sent(register, '/other')).toEqual({ status: 200, answer, faults: [] });
+    expect(await sent(register)).toEqual({ status: 200, answer: { type: 'image/png', body: 'undefined' }, faults: [] });
+  });
+
+  it.each<[string, Register]>([
+    ['before the plugin', both(async (app) => proxied(app), plugin)],
+    ['after the plugin', both(plugin, async (app) => proxied(app))],
+  ])('leaves multipart to a proxy that is registered %s', async (_when, register) => {
+    expect(await sent(register, '/proxied')).toMatchObject({ status: 200, answer: { bytes: body.length } });
+    expect(await sent(register)).toMatchObject({ status: 200, answer: { type: 'image/png' } });
+  });
+
+  /** Passes bodies on as streams, in a context of its own, as @fastify/http-proxy does. */
+  const proxied = (app: FastifyInstance): PromiseLike<unknown> =>
+    app.register(async (proxy) => {
+      proxy.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+      proxy.post('/proxied', async (request) => {
+        let bytes = 0;
+        for await (const chunk of request.body as AsyncIterable<Buffer>) bytes += chunk.length;
+        return { bytes };
+      });
+    });
+
+  it.each([
+    ['no other parser', async () => undefined],
+    ['no parser at all', async (app: FastifyInstance) => app.removeAllContentTypeParsers()],
+    [
+      'a hook that reads the media type',
+      async (app: FastifyInstance) => void app.addHook('onRequest', async (request) => void request.mediaType),
+    ],
+  ] as const)('shows an uploaded request with its own headers: %s', async (_what, more) => {
+    const seen: unknown[] = [];
+    const register = both(plugin, async (app) => {
+      await more(app);
+      for (const hook of ['preValidation', 'preHandler', 'onResponse'] as const) {
+        app.addHook(hook, async ({ headers }) => {
+          seen.push([headers['content-type'], headers['content-length'], headers['transfer-encoding']]);
+        });
+      }
+    });
+    expect(await sent(register)).toMatchObject({ status: 200, answer: { type: 'image/png', body: 'undefined' } });
+    const type = `multipart/form-data; boundary=${BOUNDARY}`;
+    await expect.poll(() => seen.length).toBe(3);
+    expect(seen).toEqual(Array.from({ length: 3 }, () => [type, `${body.length}`, undefined]));
+  });
+
   it('does not support multipart on routes without upload', async () => {
     expect((await sent(plugin, '/other')).status).toBe(415);
   });

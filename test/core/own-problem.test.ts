@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
-import { OptionError, type OwnProblem, type Problem, problem, problemFormat, refuse } from '../../src/index.js';
+import {
+  OptionError,
+  type OwnProblem,
+  type Problem,
+  problem,
+  problemFormat,
+  refuse,
+  renderReply,
+} from '../../src/index.js';
 import { ask, testExchange } from '../exchange-fixture.js';
 
 const BUSY = {
@@ -19,16 +27,15 @@ describe('a problem of the service', () => {
     expect(JSON.parse(body)).toEqual({ ...BUSY, type: 'https://api.example/problems/busy', queue: { length: 3 } });
   });
 
-  it('carries the id of the request, and ends the exchange with its code', async () => {
+  it('carries the id of the request, and ends the exchange with its code', () => {
     const { exchange } = testExchange();
     exchange.requestId = 'r-1';
-    const { renderReply } = await import('../../src/index.js');
     const { body, outcome } = renderReply(refuse(problem(BUSY)), exchange);
     expect(JSON.parse(body ?? '')).toEqual({ ...BUSY, requestId: 'r-1' });
     expect(outcome).toEqual({ kind: 'refused', status: 503, code: 'model-busy' });
   });
 
-  it('is worded by the default of problemFormat only', async () => {
+  it('is worded by the default of problemFormat only', () => {
     const { exchange } = testExchange();
     problemFormat({
       'store-unavailable': undefined,
@@ -38,7 +45,6 @@ describe('a problem of the service', () => {
         return { body: { error: found.detail } };
       },
     })(exchange);
-    const { renderReply } = await import('../../src/index.js');
     expect(renderReply(refuse(problem(BUSY)), exchange).body).toBe(JSON.stringify({ error: BUSY.detail }));
   });
 

@@ -248,7 +248,7 @@ describe('problemFormat', () => {
     ['a status in the place of a code', { 401: () => ({ body: 1 }) }, '401'],
     ['a name out of Object.prototype', { toString: () => '' }, 'toString'],
     ['a format that is a value', { default: { body: 1 } }, 'default'],
-    ['a format that is undefined', { 'credentials-missing': undefined }, 'credentials-missing'],
+    ['a format that is null', { 'credentials-missing': null }, 'credentials-missing'],
     ['a function in the place of formats', () => ({ body: 1 }), 'problemFormat'],
     ['null', null, 'problemFormat'],
     ['a list', [], 'problemFormat'],

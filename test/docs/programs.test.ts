@@ -23,6 +23,7 @@ import type { RedisStore } from '../../src/redis.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
 import { startRedis } from '../redis/server.js';
 import { ENVIRONMENT } from './environment.js';
+import { locationOf, nginxAddress, startNginx } from './nginx.js';
 import { FOLDER, fileOf, programNamed, SNIPPETS } from './snippets.js';
 import { SERVERS } from './started.js';
 
@@ -182,6 +183,37 @@ describe('a program of the documentation keeps its promise:', () => {
       ...Array.from({ length: 10 }, () => 'unknown'),
       'throttled',
     ]);
+  });
+
+  program('count-failures', async ({ guards }) => {
+    const answerWith = async (status: number) => {
+      const { exchange, passed } = await ask(guards, {});
+      exchange.end({ kind: 'completed', status });
+      return passed;
+    };
+    for (let i = 0; i < 4; i++) expect(await answerWith(200)).toBe(true);
+    for (let i = 0; i < 5; i++) expect(await answerWith(401)).toBe(true);
+    expect(await answerWith(200)).toBe(false);
+  });
+
+  tested.add('behind-nginx');
+  it.runIf(nginxAddress !== undefined)('behind-nginx', async () => {
+    const { app } = await programOf('behind-nginx');
+    const upstream = await originOf(app.listen(0, '127.0.0.1'));
+    const location = locationOf('docs/client-address.md', upstream);
+    /** The address that the service finds for a client which claims to be 203.0.113.9. */
+    const found = async (nginxLocation: string, headers: Readonly<Record<string, string>>) => {
+      const nginx = await startNginx(nginxLocation);
+      onTestFinished(() => nginx.stop());
+      const response = await fetch(`http://${nginxAddress}:${nginx.port}/ip`, { headers });
+      return [response.status, await response.json()];
+    };
+    const spoofed = { 'X-Forwarded-For': '203.0.113.9' };
+    expect(await found(location, spoofed)).toMatchObject([200, { ip: nginxAddress }]);
+    expect(await found(location, {})).toMatchObject([200, { ip: nginxAddress, source: 'x-forwarded-for' }]);
+    const plain = location.replace(/ +proxy_set_header.*\n/g, '');
+    expect(await found(plain, spoofed)).toMatchObject([200, { ip: '203.0.113.9' }]);
+    expect(await found(plain, {})).toMatchObject([400, { code: 'client-address-missing' }]);
   });
 
   tested.add('settings');

@@ -186,7 +186,7 @@ describe('/live/ingest', () => {
     const { ingest, origin } = await start({ INGEST_TOKEN: '', INGEST_RATE_LIMIT: '1' });
     expect(await read(await ingest(BET, headers))).toEqual([
       403,
-      { detail: 'Pages of this origin may not send bets without a token' },
+      { detail: 'Pages of this origin may not send bets while no token is set.' },
     ]);
     expect(await (await fetch(`${origin}/live/streams`)).json()).toEqual({ streams: [] });
     expect((await ingest(BET, {})).status).toBe(200);

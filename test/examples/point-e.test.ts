@@ -71,9 +71,7 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const counters = openCounters(settings.redisUrl, 'point-e:', logger);
   closers.push(() => counters.close());
   const url = await listen(
-    createServer(
-      createGateway(settings, settings.workerUrl ?? workerUrl, files, counters.storeOfLimit(), logger, timeouts),
-    ),
+    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, counters.store, logger, timeouts)),
   );
   const authorization = { Authorization: `Bearer ${SECRET}` };
 

@@ -233,7 +233,7 @@ describe('/segment_file', () => {
   it('limits each key by its own number of requests per hour, and refunds a refused upload', async () => {
     const { file } = await start();
     const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
-    for (let i = 0; i < 4; i++) expect((await file(Buffer.from('no image'), {}, two)).status).toBe(400);
+    for (let i = 0; i < 2; i++) expect((await file(Buffer.from('no image'), {}, two)).status).toBe(400);
     expect([(await file(photograph, {}, two)).status, (await file(photograph, {}, two)).status]).toEqual([200, 200]);
     const refused = await file(photograph, {}, two);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(3000);
@@ -302,7 +302,7 @@ describe('/segment', () => {
   it('refunds a refused image', async () => {
     const { json } = await start();
     const two = { 'X-API-Key': 'c4n4ry-key-of-client-two' };
-    for (let i = 0; i < 4; i++) expect((await json('/segment', { image: 'AAAA' }, two)).status).toBe(400);
+    for (let i = 0; i < 2; i++) expect((await json('/segment', { image: 'AAAA' }, two)).status).toBe(400);
     expect((await json('/segment', { image: photograph.toString('base64') }, two)).status).toBe(200);
   });
 });

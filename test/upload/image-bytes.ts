@@ -69,6 +69,13 @@ export function webp(name: string, digits: string, ...chunks: readonly Buffer[])
   return Buffer.concat([Buffer.from('RIFF\0\0\0\0WEBP', 'latin1'), riffChunk(name, digits), ...chunks]);
 }
 
+/** A lossless WebP of one color: 28 bytes, since its pixels take none. */
+export function oneColorWebp(width: number, height: number): Buffer {
+  const bytes = Buffer.concat([Buffer.from('RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0\x2f', 'latin1'), hex('00000000 888808')]);
+  bytes.writeUInt32LE((width - 1) | ((height - 1) << 14), 21);
+  return bytes;
+}
+
 /** A WebP of 5 x 6 with empty frames. */
 export function animatedWebp(frames: number, ...before: readonly Buffer[]): Buffer {
   return webp('VP8X', '02 000000 040000 050000', ...before, ...times(frames, riffChunk('ANMF')));

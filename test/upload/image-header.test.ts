@@ -19,6 +19,7 @@ import {
   hex,
   jpeg,
   loopingTiff,
+  oneColorWebp,
   patched,
   png,
   pngChunk,
@@ -128,6 +129,14 @@ describe('the image header reader', () => {
       { width: 10_005, height: 20_006, pages: 1 },
     ],
     [
+      'a GIF with a later frame beyond its screen, which decoders cut off',
+      'image/gif',
+      gif(gifFrame(5, 6), gifFrame(5, 6, 10_000, 20_000)),
+      { width: 5, height: 6, pages: 2 },
+    ],
+    ['a lossless WebP of 28 bytes', 'image/webp', oneColorWebp(5, 6), { width: 5, height: 6, pages: 1 }],
+    ['a lossless WebP that is only a header', 'image/webp', webp('VP8L', '2f 04400100 00'), { width: 5, height: 6 }],
+    [
       'a GIF with an unknown block, at which decoders stop',
       'image/gif',
       gif(gifFrame(5, 6), hex('00'), gifFrame(7, 8)),
@@ -161,6 +170,12 @@ describe('the image header reader', () => {
   });
 });
 
+const MARKER_REASONS: Readonly<Record<number, string>> = {
+  0: 'the JPEG has stray bytes between its segments',
+  217: 'the JPEG has no frame header',
+  218: 'the JPEG has no frame header',
+};
+
 describe('the image header reader', () => {
   it.each<[string, ImageType, Buffer]>([
     ['a JPEG that ends after its signature', 'image/jpeg', Buffer.from([0xff, 0xd8, 0xff, 0xd9])],
@@ -184,7 +199,6 @@ describe('the image header reader', () => {
     ['a GIF after an ID3 tag', 'image/gif', Buffer.from('ID3\x03\0\0\0\0\0\0GIF89a\x01\0\x01\0\0\0\0,', 'latin1')],
     ['a GIF after a byte order mark', 'image/gif', Buffer.from('\xef\xbb\xbfGIF89a\x01\0\x01\0\0\0\0,', 'latin1')],
     ['a GIF of millions of blocks of one byte', 'image/gif', gifWithEndlessComment()],
-    ['a BigTIFF', 'image/tiff', Buffer.from('II+\0\x08\0\0\0\0\0\0\0\0\0\0\0', 'latin1')],
   ])('refuses %s', async (_what, type, bytes) => {
     await expect(readImageHeader(type, bufferSource(bytes))).rejects.toThrow(BrokenImage);
   });
@@ -232,7 +246,25 @@ describe('the image header reader', () => {
       'a JPEG without a marker after a segment',
       'image/jpeg',
       jpeg(hex('ffe0 0002 00c0 0011 08 0005 0005')),
-      'the JPEG has no marker where one is required',
+      'the JPEG has stray bytes between its segments',
+    ],
+    [
+      'a JPEG with a zero after a segment',
+      'image/jpeg',
+      jpeg(hex('ffe0 0002 00')),
+      'the JPEG has stray bytes between its segments',
+    ],
+    [
+      'a little-endian BigTIFF',
+      'image/tiff',
+      Buffer.from('II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0', 'latin1'),
+      'the file is a BigTIFF, which is not supported',
+    ],
+    [
+      'a big-endian BigTIFF',
+      'image/tiff',
+      Buffer.from('MM\0+\0\x08\0\0\0\0\0\0\0\0\0\x10', 'latin1'),
+      'the file is a BigTIFF, which is not supported',
     ],
     [
       'a JPEG with a segment length of zero',
@@ -252,7 +284,7 @@ describe('the image header reader', () => {
         'image/jpeg',
         // A valid image if the marker is taken for a segment, for a frame, or is ignored.
         jpeg(Buffer.of(0xff, code), hex('000b 08 0005 0005 01 01 11 00')),
-        'the JPEG has no frame header',
+        MARKER_REASONS[code] ?? 'the JPEG has a marker that is not allowed before its frame header',
       ],
     ),
     ['a PNG whose first chunk is another', 'image/png', patched(png(), 12, 'iHDR'), 'the PNG has no valid IHDR chunk'],
@@ -280,7 +312,7 @@ describe('the image header reader', () => {
       'a TIFF with a fraction as its width',
       'image/tiff',
       patched(tiff(true, [[5, 6]]), 12, '\x05'),
-      'the TIFF stores its width or height as an unsupported field type',
+      'the TIFF has a field of an unsupported type',
     ],
   ])('refuses %s with its reason', async (_what, type, bytes, reason) => {
     const reading = readImageHeader(type, bufferSource(bytes));

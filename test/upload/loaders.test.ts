@@ -52,7 +52,8 @@ it('blocks the loaders of all images except those that a guard accepts', async (
 it.each(['png', 'jpeg', 'webp', 'gif', 'tiff'] as const)(
   'throws a fault if the loader was blocked elsewhere: %s',
   async (format) => {
-    const inspect = imageInspector({ types: [`image/${format}`], maxBytes: '1mb', decode: { sharp } });
+    const decode = { sharp, separateProcess: false };
+    const inspect = imageInspector({ types: [`image/${format}`], maxBytes: '1mb', decode });
     const loader = `VipsForeignLoad${{ png: 'Png', jpeg: 'Jpeg', webp: 'Webp', gif: 'Nsgif', tiff: 'Tiff' }[format]}`;
     const plain = sharp({ create: { width: 8, height: 8, channels: 3, background: 'red' } });
     const image = await plain.toFormat(format).toBuffer();

@@ -19,7 +19,7 @@ interface Item {
   readonly content: string;
 }
 
-/** Receives a body in the given chunks. Returns the parts, the fields first, or the reason why it is refused. */
+/** Receives a body in the given chunks. Returns the parts, the fields first, or the code of the problem. */
 async function received(body: string, boundary: string, cuts: readonly number[]): Promise<Item[] | string> {
   const bytes = Buffer.from(body, 'latin1');
   const ends = [...new Set([...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length])].sort((a, b) => a - b);
@@ -28,7 +28,7 @@ async function received(body: string, boundary: string, cuts: readonly number[])
   try {
     return await items(await receive(Readable.from(chunks), boundary, LIMITS, newFile, undefined));
   } catch (error) {
-    if (error instanceof UploadError) return String(error.problem.reason ?? error.problem.code);
+    if (error instanceof UploadError) return error.problem.code;
     throw error;
   }
 }
@@ -61,7 +61,9 @@ const line = ({ name, filename }: Item) =>
 const delimits = (content: string, boundary: string) => {
   const whole = `\r\n${content}\r\n--${boundary}\r\n`;
   const escaped = boundary.replace(/[^0-9A-Za-z]/g, '\\$&');
-  return [...whole.matchAll(new RegExp(`\n--${escaped}(?:(?<=\r\n--${escaped})|(?=(?:--)?[ \t]*\r?\n))`, 'g'))].length > 1;
+  return (
+    [...whole.matchAll(new RegExp(`\n--${escaped}(?:(?<=\r\n--${escaped})|(?=(?:--)?[ \t]*\r?\n))`, 'g'))].length > 1
+  );
 };
 
 const BOUNDARY_CHARACTERS = [..."0aZ'()+_,-./:=?"];

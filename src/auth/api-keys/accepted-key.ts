@@ -5,7 +5,7 @@ import { invalid, type Verdict } from '../authenticator.js';
 import { digestBytes } from '../digest.js';
 import { checkEntryMembers } from '../entry-members.js';
 import { unshownScopeList } from '../scope.js';
-import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
+import type { ApiKeyDigest, ApiKeyRecord, ApiKeyRow } from './record.js';
 
 /** One key of a record, ready for use. */
 export interface AcceptedKey {
@@ -46,12 +46,14 @@ export function verdictOf(key: AcceptedKey, now: number): Verdict {
  * path of the record, or '' if its members are options themselves.
  * @throws OptionError
  */
-export function acceptedKeys(factory: string, option: string, record: ApiKeyRecord): readonly AcceptedKey[] {
+export function acceptedKeys(factory: string, option: string, record: ApiKeyRow): readonly AcceptedKey[] {
   checkEntryMembers(factory, option, record, RECORD_MEMBERS);
-  const { id, clientId, name, digests, enabled = true } = record;
+  const { id, clientId, name, digests } = record;
+  // Nobody has decided about a key whose `enabled` is null in a database, so it is not accepted.
+  const enabled = record.enabled === undefined || (record.enabled ?? false);
   checkPrintable(factory, memberOf(option, 'clientId'), clientId);
   checkPrintable(factory, memberOf(option, 'id'), id);
-  if (name !== undefined) checkPrintable(factory, memberOf(option, 'name'), name);
+  if (name !== undefined && name !== null) checkPrintable(factory, memberOf(option, 'name'), name);
   if (typeof enabled !== 'boolean') throw badSecret(factory, memberOf(option, 'enabled'), 'must be true or false');
   if (!Array.isArray(digests) || digests.length === 0) {
     throw badSecret(factory, memberOf(option, 'digests'), 'must be a list of at least one digest');
@@ -59,12 +61,12 @@ export function acceptedKeys(factory: string, option: string, record: ApiKeyReco
   const client = {
     id: clientId,
     scheme: 'api-key',
-    scopes: unshownScopeList(factory, memberOf(option, 'scopes'), record.scopes),
+    scopes: unshownScopeList(factory, memberOf(option, 'scopes'), record.scopes ?? undefined),
     credentialId: id,
     ...limitsOf(factory, option, record),
     ...metadataOf(factory, option, record),
   };
-  const keys = digests.map((entry: ApiKeyDigest, i) => {
+  const keys = digests.map((entry: ApiKeyRow['digests'][number], i) => {
     const { digest, notBefore, expiresAt } = checkDigest(factory, memberOf(option, `digests[${i}]`), entry);
     const principal: Principal = Object.freeze({ ...client, ...(expiresAt === undefined ? {} : { expiresAt }) });
     return {
@@ -88,7 +90,7 @@ function checkPrintable(factory: string, option: string, value: unknown): void {
   throw badSecret(factory, option, 'must be 1 to 128 printable characters, without white space around them');
 }
 
-function checkDigest(factory: string, option: string, entry: ApiKeyDigest) {
+function checkDigest(factory: string, option: string, entry: ApiKeyRow['digests'][number]) {
   checkEntryMembers(factory, option, entry, DIGEST_MEMBERS);
   const { digest } = entry;
   if (typeof digest !== 'string' || !DIGEST.test(digest)) {
@@ -108,15 +110,15 @@ function checkDigest(factory: string, option: string, entry: ApiKeyDigest) {
 
 /** `time` of the core, but no message shows the value. */
 function optionalTime(factory: string, option: string, value: unknown): number | undefined {
-  if (value === undefined) return undefined;
+  if (value === undefined || value === null) return undefined;
   const time = epochMilliseconds(value);
   if (time === undefined) throw badSecret(factory, option, TIME_RULE);
   return time;
 }
 
-function limitsOf(factory: string, option: string, { limits }: ApiKeyRecord): Pick<Principal, 'limits'> {
-  if (limits === undefined) return {};
-  const isObject = typeof limits === 'object' && limits !== null && !Array.isArray(limits);
+function limitsOf(factory: string, option: string, { limits }: ApiKeyRow): Pick<Principal, 'limits'> {
+  if (limits === undefined || limits === null) return {};
+  const isObject = typeof limits === 'object' && !Array.isArray(limits);
   if (!isObject || !Object.values(limits).every((limit) => Number.isFinite(limit) && limit >= 0)) {
     throw badSecret(factory, memberOf(option, 'limits'), 'must be an object of finite numbers, each at least 0');
   }
@@ -124,8 +126,8 @@ function limitsOf(factory: string, option: string, { limits }: ApiKeyRecord): Pi
 }
 
 /** A copy, frozen throughout, because all requests of the client share it. */
-function metadataOf(factory: string, option: string, { metadata }: ApiKeyRecord): Pick<Principal, 'metadata'> {
-  if (metadata === undefined) return {};
+function metadataOf(factory: string, option: string, { metadata }: ApiKeyRow): Pick<Principal, 'metadata'> {
+  if (metadata === undefined || metadata === null) return {};
   try {
     return { metadata: JSON.parse(JSON.stringify(metadata), (_name, value: unknown) => Object.freeze(value)) };
   } catch {

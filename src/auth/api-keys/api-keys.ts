@@ -17,7 +17,7 @@ import {
   type KeyLookup,
   LOOKUP_OPTIONS,
 } from './key-store.js';
-import type { ApiKeyRecord } from './record.js';
+import type { ApiKeyRow } from './record.js';
 
 interface ReadingOptions {
   /** The header that carries a key, or `false` for none. Default `X-API-Key`. */
@@ -44,7 +44,7 @@ export interface ApiKeySetOptions extends ReadingOptions {
    * `key-2` and so on by their position. An `undefined` item, of an environment variable that is not set, is an
    * `OptionError`.
    */
-  readonly keys: readonly (string | undefined | ApiKeyRecord)[];
+  readonly keys: readonly (string | undefined | ApiKeyRow)[];
 }
 
 /** Options of `apiKeys` with a store. */
@@ -59,7 +59,7 @@ export interface ApiKeySet extends Authenticator {
    * Replaces all records in one step: no request sees a mixture of old and new ones.
    * @throws OptionError for a bad record. The earlier records then stay in use.
    */
-  replace(keys: readonly (string | undefined | ApiKeyRecord)[]): void;
+  replace(keys: readonly (string | undefined | ApiKeyRow)[]): void;
 }
 
 /** `apiKeys` with a store. */
@@ -147,16 +147,17 @@ export function apiKeys(options: ApiKeySetOptions | ApiKeyStoreOptions): ApiKeyS
     };
   }
 
-  const { keys: entries, store }: Partial<ApiKeySetOptions & ApiKeyStoreOptions> = options;
-  if (store !== undefined) {
-    if (entries !== undefined) throw new OptionError('gatewarden: apiKeys accepts "keys" or "store", not both');
-    const { find, invalidate, invalidateAll } = cachedKeyStore(store, options, now);
+  const all: Partial<ApiKeySetOptions & ApiKeyStoreOptions> = options;
+  if (all.store !== undefined) {
+    if (all.keys !== undefined) throw new OptionError('gatewarden: apiKeys accepts "keys" or "store", not both');
+    const { find, invalidate, invalidateAll } = cachedKeyStore(all.store, all, now);
     return { ...scheme(find), invalidate, invalidateAll };
   }
-  if (!('keys' in options)) throw new OptionError('gatewarden: apiKeys needs "keys" or "store"');
-  const [storeOnly] = Object.entries(options).find(([name, value]) => name in LOOKUP_OPTIONS && value !== undefined) ?? [];
+  if (!('keys' in all)) throw new OptionError('gatewarden: apiKeys needs "keys" or "store"');
+  const [storeOnly] =
+    Object.entries(options).find(([name, value]) => name in LOOKUP_OPTIONS && value !== undefined) ?? [];
   if (storeOnly !== undefined) throw new OptionError(`gatewarden: apiKeys accepts "${storeOnly}" only with "store"`);
-  let keys = keySet(options.keys, digestOf, prefix);
+  let keys = keySet(all.keys ?? [], digestOf, prefix);
   return {
     ...scheme((digest) => keys.get(digest)),
     replace(newKeys) {

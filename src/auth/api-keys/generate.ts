@@ -4,7 +4,7 @@ import { epochMilliseconds, storedTime, type Time } from '../../core/time.js';
 import { acceptedKeys } from './accepted-key.js';
 import { keyDigest } from './key-digest.js';
 import { isKeyId, keyPrefix, newKey, newKeyId } from './key-format.js';
-import type { ApiKeyDigest, ApiKeyRecord } from './record.js';
+import type { ApiKeyDigest, ApiKeyRecord, ApiKeyRow } from './record.js';
 
 interface NewKeyOptions {
   /** The new key is refused from this time on. It must be later than now. Default never. */
@@ -92,7 +92,7 @@ export function generateApiKey(options: GenerateApiKeyOptions = {}): GeneratedAp
  * ```
  * @throws OptionError
  */
-export function rotateApiKey(record: ApiKeyRecord, options: RotateApiKeyOptions): GeneratedApiKey {
+export function rotateApiKey(record: ApiKeyRow, options: RotateApiKeyOptions): GeneratedApiKey {
   const factory = 'rotateApiKey';
   checkOptionNames(factory, options, ROTATE_OPTIONS);
   const now = currentTime(factory, options);
@@ -101,10 +101,16 @@ export function rotateApiKey(record: ApiKeyRecord, options: RotateApiKeyOptions)
     const entry = record.digests[i];
     // A key that would begin after the overlap would never be valid.
     if (entry === undefined || expiresAt <= now || notBefore >= overlapEnd) return [];
-    return [{ ...entry, expiresAt: storedTime(factory, 'overlap', Math.min(expiresAt, overlapEnd)) }];
+    return [{ ...withoutNulls(entry), expiresAt: storedTime(factory, 'overlap', Math.min(expiresAt, overlapEnd)) }];
   });
   const { key, entry } = keyAndDigest(factory, options, isKeyId(record.id) ? record.id : newKeyId(), now);
-  return { key, record: { ...record, digests: [...earlier, entry] } };
+  const enabled = record.enabled === null ? { enabled: false } : {};
+  return { key, record: { ...withoutNulls(record), ...enabled, digests: [...earlier, entry] } };
+}
+
+/** The members that are not null. Only optional members can be, as `acceptedKeys` has checked. */
+function withoutNulls<T extends object>(row: T): { [K in keyof T]: Exclude<T[K], null> } {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as never;
 }
 
 function keyAndDigest(factory: string, options: NewKeyOptions, id: string, now: number) {

@@ -2,7 +2,7 @@ import { badSecret } from '../../core/option.js';
 import { type AcceptedKey, acceptedKeys } from './accepted-key.js';
 import { isWeak, plainKeyDigest, warnOfWeakKeys } from './api-key-record.js';
 import type { KeyDigest } from './key-digest.js';
-import type { ApiKeyRecord } from './record.js';
+import type { ApiKeyRow } from './record.js';
 
 const FACTORY = 'apiKeys';
 /** The client of all keys in plain text. */
@@ -13,7 +13,7 @@ const PLAIN_CLIENT = 'api-key';
  * @throws OptionError that names the position in the list and never shows a key
  */
 export function keySet(
-  entries: readonly (string | undefined | ApiKeyRecord)[],
+  entries: readonly (string | undefined | ApiKeyRow)[],
   digestOf: KeyDigest,
   prefix: string,
 ): ReadonlyMap<string, AcceptedKey> {
@@ -28,7 +28,7 @@ export function keySet(
   const indexByDigest = new Map<string, number>();
   const indexById = new Map<string, number>();
   const weak: string[] = [];
-  for (const [index, entry] of (entries as readonly (string | undefined | ApiKeyRecord)[]).entries()) {
+  for (const [index, entry] of (entries as readonly (string | undefined | ApiKeyRow)[]).entries()) {
     const option = `keys[${index}]`;
     const isPlain = typeof entry === 'string' || entry === undefined;
     const record = isPlain ? plainRecord(option, entry, index, digestOf, prefix) : entry;
@@ -54,7 +54,7 @@ function plainRecord(
   index: number,
   digestOf: KeyDigest,
   prefix: string,
-): ApiKeyRecord {
+): ApiKeyRow {
   const digest = plainKeyDigest(FACTORY, option, key, digestOf, prefix);
   return { id: `key-${index + 1}`, clientId: PLAIN_CLIENT, digests: [{ digest }] };
 }

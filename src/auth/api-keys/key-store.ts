@@ -4,7 +4,7 @@ import type { Exchange } from '../../core/exchange.js';
 import { badOption, badSecret, checkOptionNames, type OptionNames, positiveInteger } from '../../core/option.js';
 import { noAnswer, withTimeout } from '../../core/with-timeout.js';
 import { type AcceptedKey, acceptedKeys } from './accepted-key.js';
-import type { ApiKeyRecord } from './record.js';
+import type { ApiKeyRow } from './record.js';
 
 /**
  * The place where a service stores the records of its API keys, such as a database or a key service.
@@ -18,7 +18,7 @@ export interface ApiKeyStore {
    * The record that contains this digest, or null or undefined if there is none. Requests that wait for the same digest
    * share one call. `signal` is aborted at the timeout. If it throws or rejects, the request gets 503.
    */
-  findByDigest(digest: string, signal: AbortSignal): Promise<ApiKeyRecord | null | undefined>;
+  findByDigest(digest: string, signal: AbortSignal): Promise<ApiKeyRow | null | undefined>;
 }
 
 /** The bounds of a cache of the store's answers. */

@@ -37,3 +37,13 @@ export interface ApiKeyRecord {
   /** `principal.metadata`: any JSON value. */
   readonly metadata?: unknown | undefined;
 }
+
+/**
+ * A record as a database returns it: an optional member may be `null`, which counts as absent. Only `enabled: null` counts
+ * as false, because nobody has enabled such a key.
+ */
+export type ApiKeyRow = Nullable<Omit<ApiKeyRecord, 'digests'>> & {
+  readonly digests: readonly Nullable<ApiKeyDigest>[];
+};
+
+type Nullable<T> = { readonly [K in keyof T]: undefined extends T[K] ? T[K] | null : T[K] };

@@ -1,3 +1,7 @@
+/**
+ * JSON Web Tokens (RFC 7519): verifies and issues them, and verifies those of Cloudflare Access.
+ * @module gatewarden/jwt
+ */
 export { type CloudflareAccessOptions, cloudflareAccess } from './cloudflare-access.js';
 export { jwt } from './jwt.js';
 export { type JwtIssuer, type JwtIssuerOptions, jwtIssuer } from './jwt-issuer.js';

@@ -3,9 +3,10 @@ import { SignJWT } from 'jose';
 import { type Duration, milliseconds } from '../../core/duration.js';
 import { checkOptionNames, clock, type OptionNames, text } from '../../core/option.js';
 import { checkAlgorithms, importKey, type JwtAlgorithm, type JwtKey } from './key.js';
+import { isSubject, MAX_SUBJECT_LENGTH } from './token-principal.js';
 
 /** The options of `jwtIssuer`. */
-export interface JwtIssuerOptions {
+export interface JwtIssuerOptions<Subject extends string = string> {
   /** The algorithm that signs the tokens. */
   readonly algorithm: JwtAlgorithm;
   /** The HMAC secret, or the private key. */
@@ -16,6 +17,8 @@ export interface JwtIssuerOptions {
   readonly issuer?: string;
   /** The `aud` claim. Default none. */
   readonly audience?: string | readonly string[];
+  /** The claim that names the client, as in the option `subject` of `jwt`. Every token must have it. Default `sub`. */
+  readonly subject?: Subject | undefined;
   /** How long a token is valid. At most 400 days. */
   readonly expiresIn: Duration;
   /** `typ` in the token header. Default `JWT`. */
@@ -25,17 +28,18 @@ export interface JwtIssuerOptions {
 }
 
 /** Signs tokens. Created by `jwtIssuer`. */
-export interface JwtIssuer {
+export interface JwtIssuer<Subject extends string = 'sub'> {
   /**
-   * Returns a signed token with these claims, such as `sub` and `scope`. The issuer adds `iat`, `exp`, `jti` (a random
-   * UUID), `iss` and `aud`.
+   * Returns a signed token with these claims: the subject, and others such as `scope`. The issuer adds `iat`, `exp`,
+   * `jti` (a random UUID), `iss` and `aud`.
    *
    * ```ts
    * const token = await issuer.issue({ sub: 'alice', scope: 'generate' })
    * ```
-   * @throws TypeError if the claims already contain one of those five
+   * @throws TypeError if the claims contain one of those five, or no subject of 1 to 512 characters, without which `jwt`
+   * refuses the token
    */
-  issue(claims: Readonly<Record<string, unknown>>): Promise<string>;
+  issue(claims: Readonly<Record<Subject, string>> & Readonly<Record<string, unknown>>): Promise<string>;
 }
 
 const OPTIONS: OptionNames<JwtIssuerOptions> = {
@@ -44,6 +48,7 @@ const OPTIONS: OptionNames<JwtIssuerOptions> = {
   kid: true,
   issuer: true,
   audience: true,
+  subject: true,
   expiresIn: true,
   typ: true,
   now: true,
@@ -61,14 +66,16 @@ const RESERVED_CLAIMS = ['iat', 'exp', 'jti', 'iss', 'aud'];
  * @throws OptionError for a key that is too weak or does not fit the algorithm, or for a bad option. No message
  * contains the key.
  */
-export function jwtIssuer(options: JwtIssuerOptions): JwtIssuer {
+export function jwtIssuer<const Subject extends string = 'sub'>(
+  options: JwtIssuerOptions<Subject>,
+): JwtIssuer<Subject> {
   const factory = 'jwtIssuer';
   checkOptionNames(factory, options, OPTIONS);
-  const { algorithm, kid, issuer, audience, typ = 'JWT' } = options;
+  const { algorithm, kid, issuer, audience, typ = 'JWT', subject = 'sub' } = options;
   const [alg] = checkAlgorithms(factory, [algorithm]) as readonly [JwtAlgorithm];
   const { key } = importKey(factory, 'key', options.key, [alg], 'sign');
   const lifetime = milliseconds(factory, 'expiresIn', options.expiresIn, MAX_LIFETIME);
-  for (const [name, value] of Object.entries({ kid, issuer, typ })) {
+  for (const [name, value] of Object.entries({ kid, issuer, typ, subject })) {
     if (value !== undefined) text(factory, name, value);
   }
   const now = clock(factory, options.now);
@@ -78,6 +85,12 @@ export function jwtIssuer(options: JwtIssuerOptions): JwtIssuer {
     async issue(claims) {
       const reserved = RESERVED_CLAIMS.find((name) => Object.hasOwn(claims, name));
       if (reserved !== undefined) throw new TypeError(`gatewarden: jwtIssuer sets the claim "${reserved}" itself`);
+      const id: unknown = Object.hasOwn(claims, subject) ? Reflect.get(claims, subject) : undefined;
+      if (!isSubject(id)) {
+        throw new TypeError(
+          `gatewarden: jwtIssuer needs the claim "${subject}", a string of 1 to ${MAX_SUBJECT_LENGTH} characters: jwt refuses tokens without it`,
+        );
+      }
       const time = now();
       const token = new SignJWT({ ...claims })
         .setProtectedHeader(header)

@@ -4,7 +4,12 @@ import type { Principal } from '../../core/principal.js';
 /** The claims of a verified token. Deeply frozen. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-const MAX_SUBJECT_LENGTH = 512;
+export const MAX_SUBJECT_LENGTH = 512;
+
+/** Whether a claim can name a client. */
+export function isSubject(id: unknown): id is string {
+  return typeof id === 'string' && id !== '' && id.length <= MAX_SUBJECT_LENGTH;
+}
 
 /**
  * Returns a function from verified claims to a principal. It returns undefined if the claims do not name the client.
@@ -22,7 +27,7 @@ export function principalMaker(
   return (claims: Claims, { kid }: Claims): Principal | undefined => {
     const id: unknown =
       typeof subject === 'function' ? subject(claims) : Object.hasOwn(claims, subject) ? claims[subject] : undefined;
-    if (typeof id !== 'string' || id === '' || id.length > MAX_SUBJECT_LENGTH) return undefined;
+    if (!isSubject(id)) return undefined;
     const granted: unknown = scopes(claims);
     if (!Array.isArray(granted) || !granted.every((scope) => typeof scope === 'string')) {
       throw new TypeError(`gatewarden: ${factory} "scopes" must return a list of strings`);

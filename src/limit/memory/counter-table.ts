@@ -1,6 +1,7 @@
 import type { QuotaPolicy } from '../policy.js';
 import { Counters } from './counters.js';
 import type { EntrySlab } from './entry-slab.js';
+import type { KeyHash } from './key-hash.js';
 import { KeyIndex } from './key-index.js';
 import type { MemoryCharge } from './memory-admission.js';
 import { SharedCounters } from './shared-counters.js';
@@ -28,8 +29,9 @@ export class CounterTable {
   readonly #policy: QuotaPolicy;
   readonly #slab: EntrySlab;
   readonly #maxEntries: number;
-  readonly #index: KeyIndex;
+  readonly #hash: KeyHash;
   readonly #keys = new SlotKeys();
+  readonly #index = new KeyIndex(this.#keys);
   /** Slots below `#started` that are free: a stack. */
   #free = new Int32Array(0);
   #freeCount = 0;
@@ -38,11 +40,11 @@ export class CounterTable {
   /** The next slot to be checked for an expired counter. */
   #hand = 0;
 
-  constructor(policy: QuotaPolicy, slab: EntrySlab, maxEntries: number) {
+  constructor(policy: QuotaPolicy, slab: EntrySlab, hash: KeyHash, maxEntries: number) {
     this.#policy = policy;
     this.#slab = slab;
+    this.#hash = hash;
     this.#maxEntries = maxEntries;
-    this.#index = new KeyIndex(maxEntries);
     this.counters = new Counters(policy, slab);
   }
 
@@ -52,8 +54,8 @@ export class CounterTable {
   }
 
   /** The slot of a key's counter, or NONE. */
-  find(key: string): number {
-    return this.#index.get(key) ?? NONE;
+  find(hash: number, key: string): number {
+    return this.#index.find(hash, key);
   }
 
   /**
@@ -76,11 +78,10 @@ export class CounterTable {
   }
 
   /** Gives a claimed slot to a key. What it held is forgotten. */
-  take(slot: number, key: string): void {
+  take(slot: number, hash: number, key: string): void {
     if (this.counters.isTaken(slot)) this.#empty(slot);
-    const held = detachedKey(key);
-    this.#keys.set(slot, held);
-    this.#index.add(held, slot);
+    this.#keys.set(slot, detachedKey(key));
+    this.#index.add(hash, slot);
   }
 
   /** Forgets a counter. */
@@ -134,7 +135,7 @@ export class CounterTable {
   }
 
   #empty(slot: number): void {
-    this.#index.delete(this.#keys.get(slot));
+    this.#index.delete(this.#hash.of(this.#keys.get(slot)), slot);
     this.counters.clear(slot);
   }
 
@@ -142,6 +143,7 @@ export class CounterTable {
     const next = this.#room < LAST_STEP ? Math.max(FIRST_STEP, this.#room * 8) : this.#maxEntries;
     this.#room = Math.min(next, this.#maxEntries);
     this.counters.grow(this.#room);
+    this.#index.grow(this.#room);
     const free = new Int32Array(this.#room);
     free.set(this.#free);
     this.#free = free;

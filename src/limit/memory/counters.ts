@@ -4,9 +4,6 @@ import type { EntrySlab } from './entry-slab.js';
 import { grown, type UnitLog } from './unit-log.js';
 import { WindowLog } from './window-log.js';
 
-/** An entry that is so many windows ahead was made while the clock was wrong. */
-const FAR_AHEAD = 2;
-
 /** The counters of one policy, by slot: a log of what was charged, and a tally of what was given back of it. */
 export class Counters {
   readonly #policy: QuotaPolicy;
@@ -14,6 +11,8 @@ export class Counters {
   readonly #charged: UnitLog;
   /** Made with the first unit that is given back. */
   #returned: UnitLog | undefined = undefined;
+  /** What counts for longer was charged while the clock was wrong. */
+  readonly #farAhead: number;
   #slots = 0;
   /** The limit under which a slot was last charged. Zero for a slot without a counter. */
   #limit = new Uint32Array(0);
@@ -23,6 +22,7 @@ export class Counters {
     this.#policy = policy;
     this.#slab = slab;
     this.#charged = unitLog(policy, slab);
+    this.#farAhead = 2 * policy.window;
   }
 
   /** Makes room for `slots` counters. */
@@ -79,9 +79,10 @@ export class Counters {
 
   /** Whether a counter still holds something: units in use, or the tally of those given back. */
   isLive(slot: number, now: number): boolean {
-    const liveUntil = this.liveUntil(slot);
-    if (liveUntil - now <= FAR_AHEAD * this.#policy.window) return liveUntil > now;
-    return this.#refreshed(slot, now) > 0;
+    const left = this.#charged.liveUntil(slot) - now;
+    if (left > 0 && left <= this.#farAhead) return true;
+    const leftOfAll = this.liveUntil(slot) - now;
+    return leftOfAll <= this.#farAhead ? leftOfAll > 0 : this.#refreshed(slot, now) > 0;
   }
 
   /** When a counter holds nothing any more. */

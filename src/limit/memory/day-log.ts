@@ -24,7 +24,7 @@ export class DayLog implements UnitLog {
   }
 
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number {
-    const end = endOfDay(policy, now);
+    const end = (this.#end[slot] as number) || endOfDay(policy, now);
     this.#end[slot] = end;
     this.#total[slot] = (this.#total[slot] as number) + units;
     return end;
@@ -46,8 +46,8 @@ export class DayLog implements UnitLog {
     return after - before;
   }
 
-  resetAt(policy: QuotaPolicy, _slot: number, now: number): number {
-    return endOfDay(policy, now);
+  resetAt(policy: QuotaPolicy, slot: number, now: number): number {
+    return (this.#end[slot] as number) || endOfDay(policy, now);
   }
 
   retryAt(policy: QuotaPolicy, slot: number, units: number): number | null {

@@ -9,6 +9,10 @@ export class MemoryCharge {
   /** Those of the table, or those that it shares among keys. */
   counters: Counters;
   slot = -1;
+  /** Of the key. */
+  hash = 0;
+  /** Units in use before the charge. */
+  used = 0;
   /** Whether the slot was claimed for this admission and holds nothing of its own yet. */
   isNew = false;
   generation = 0;

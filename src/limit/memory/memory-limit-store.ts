@@ -4,6 +4,7 @@ import type { Decision, LimitStore, Receipt, Violation } from '../store.js';
 import { CounterTable, NONE } from './counter-table.js';
 import { endOfDay } from './day-log.js';
 import { EntrySlab } from './entry-slab.js';
+import { KeyHash } from './key-hash.js';
 import { MemoryAdmission, MemoryCharge } from './memory-admission.js';
 import type { StoreClock } from './store-clock.js';
 
@@ -25,6 +26,7 @@ export class MemoryLimitStore implements MemoryStore {
   readonly #maxEntries: number;
   readonly #clock: StoreClock;
   readonly #slab = new EntrySlab();
+  readonly #hash = new KeyHash();
   /** By policy id. */
   readonly #tables = new Map<string, CounterTable>();
 
@@ -44,29 +46,15 @@ export class MemoryLimitStore implements MemoryStore {
       throw new RangeError(`gatewarden: quota units must be a positive integer, got ${units}`);
     }
     this.#clock.read();
-    const charges: MemoryCharge[] = [];
-    for (let i = 0; i < policies.length; i++) {
-      const policy = policies[i] as QuotaPolicy;
-      const table = this.#table(policy);
-      for (let j = 0; j < i; j++) {
-        if (charges[j]?.table !== table || keys[j] !== keys[i]) continue;
-        throw new RangeError(`gatewarden: one admission names policy "${policy.name}" twice for the same key`);
-      }
-      table.sweep(this.#nowOf(policy));
-      charges.push(new MemoryCharge(table));
-    }
-    // All existing counters are found first, so that none of them is forgotten for a new one.
-    for (let i = 0; i < charges.length; i++) {
-      const charge = charges[i] as MemoryCharge;
-      charge.slot = charge.table.find(keys[i] as string);
-    }
+    const charges = this.#chargesOf(policies, keys);
     let fits = true;
     for (let i = 0; i < charges.length; i++) {
       const policy = policies[i] as QuotaPolicy;
       const charge = charges[i] as MemoryCharge;
       if (charge.slot === NONE) this.#claim(policy, keys[i] as string, charge, charges);
+      if (!charge.isNew) charge.used = charge.counters.used(policy, charge.slot, this.#nowOf(policy));
       // Written so that a limit of NaN refuses.
-      if (!(this.#used(policy, charge) + needed(charges, i, units) <= policy.limit)) fits = false;
+      if (!(charge.used + needed(charges, i, units) <= policy.limit)) fits = false;
     }
     return fits ? this.#charge(policies, keys, charges, units) : this.#refuse(policies, charges, units);
   }
@@ -93,19 +81,21 @@ export class MemoryLimitStore implements MemoryStore {
   peek(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaState[] {
     this.#clock.read();
     return policies.map((policy, i) => {
+      const key = keys[i] as string;
       const table = this.#tables.get(policy.id);
-      const slot = table?.find(keys[i] as string) ?? NONE;
+      const slot = table?.find(this.#hash.of(key), key) ?? NONE;
       if (table === undefined || slot === NONE) return this.#unused(policy);
       const charge = new MemoryCharge(table);
       charge.slot = slot;
-      return this.#state(policy, charge);
+      return this.#state(policy, charge, table.counters.used(policy, slot, this.#nowOf(policy)));
     });
   }
 
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
     policies.forEach((policy, i) => {
+      const key = keys[i] as string;
       const table = this.#tables.get(policy.id);
-      const slot = table?.find(keys[i] as string) ?? NONE;
+      const slot = table?.find(this.#hash.of(key), key) ?? NONE;
       if (slot !== NONE) table?.forget(slot);
     });
   }
@@ -116,9 +106,34 @@ export class MemoryLimitStore implements MemoryStore {
     if (this.#tables.size === MAX_POLICIES) {
       throw new RangeError(`gatewarden: memoryStore holds at most ${MAX_POLICIES} policies`);
     }
-    const table = new CounterTable(policy, this.#slab, this.#maxEntries);
+    const table = new CounterTable(policy, this.#slab, this.#hash, this.#maxEntries);
     this.#tables.set(policy.id, table);
     return table;
+  }
+
+  /** A charge for each policy, with the counter that its key has. */
+  #chargesOf(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly MemoryCharge[] {
+    const charges: MemoryCharge[] = [];
+    for (let i = 0; i < policies.length; i++) {
+      const policy = policies[i] as QuotaPolicy;
+      const key = keys[i] as string;
+      const table = this.#table(policy);
+      for (let j = 0; j < i; j++) {
+        if (charges[j]?.table !== table || keys[j] !== key) continue;
+        throw new RangeError(`gatewarden: one admission names policy "${policy.name}" twice for the same key`);
+      }
+      table.sweep(this.#nowOf(policy));
+      const charge = new MemoryCharge(table);
+      // Most often, all policies have the same key.
+      charge.hash = i > 0 && keys[i - 1] === key ? (charges[i - 1] as MemoryCharge).hash : this.#hash.of(key);
+      charges.push(charge);
+    }
+    // After all tables were swept, and before any counter is forgotten for a new one.
+    for (let i = 0; i < charges.length; i++) {
+      const charge = charges[i] as MemoryCharge;
+      charge.slot = charge.table.find(charge.hash, keys[i] as string);
+    }
+    return charges;
   }
 
   #nowOf(policy: QuotaPolicy): number {
@@ -133,16 +148,14 @@ export class MemoryLimitStore implements MemoryStore {
     if (table.shared !== undefined) {
       const { counters } = table.shared;
       const slot = table.shared.slotOf(key);
-      if (counters.used(policy, slot, now) * 2 >= policy.limit) return share(charge, counters, slot);
+      if (counters.used(policy, slot, now) * 2 >= policy.limit) {
+        share(charge, counters, slot);
+        return;
+      }
     }
     charge.slot = table.claim(now, charges);
     charge.isNew = charge.slot !== NONE;
     if (!charge.isNew) share(charge, table.sharedCounters().counters, table.sharedCounters().slotOf(key));
-  }
-
-  /** Units in use now. */
-  #used(policy: QuotaPolicy, { counters, slot, isNew }: MemoryCharge): number {
-    return isNew ? 0 : counters.used(policy, slot, this.#nowOf(policy));
   }
 
   #charge(
@@ -156,12 +169,11 @@ export class MemoryLimitStore implements MemoryStore {
       const policy = policies[i] as QuotaPolicy;
       const charge = charges[i] as MemoryCharge;
       const { table, counters, slot } = charge;
-      if (charge.isNew) table.take(slot, keys[i] as string);
-      charge.isNew = false;
+      if (charge.isNew) table.take(slot, charge.hash, keys[i] as string);
       charge.time = counters.charge(policy, slot, units, this.#nowOf(policy));
       charge.generation = counters.generation(slot);
       if (counters !== table.counters) table.shared?.keepUntil(counters.liveUntil(slot));
-      states.push(this.#state(policy, charge));
+      states.push(this.#state(policy, charge, charge.used + needed(charges, i, units)));
     }
     return new MemoryAdmission(this, policies, units, this.#clock.wall, states, charges);
   }
@@ -172,10 +184,10 @@ export class MemoryLimitStore implements MemoryStore {
     for (let i = 0; i < policies.length; i++) {
       const policy = policies[i] as QuotaPolicy;
       const charge = charges[i] as MemoryCharge;
-      const state = charge.isNew ? this.#unused(policy) : this.#state(policy, charge);
+      const state = charge.isNew ? this.#unused(policy) : this.#state(policy, charge, charge.used);
       states.push(state);
       const more = needed(charges, i, units);
-      if (!(this.#used(policy, charge) + more <= policy.limit)) {
+      if (!(charge.used + more <= policy.limit)) {
         violations.push({ state, retryAt: this.#retryAt(policy, charge, more) });
       }
     }
@@ -189,14 +201,13 @@ export class MemoryLimitStore implements MemoryStore {
 
   #retryAt(policy: QuotaPolicy, { counters, slot, isNew }: MemoryCharge, units: number): number | null {
     const retryAt = isNew ? null : counters.retryAt(policy, slot, units);
-    return retryAt === null ? null : this.#wall(policy, retryAt);
+    return retryAt === null ? null : this.#wallTime(policy, retryAt);
   }
 
-  #state(policy: QuotaPolicy, charge: MemoryCharge): QuotaState {
+  #state(policy: QuotaPolicy, { counters, slot }: MemoryCharge, used: number): QuotaState {
     const { name, limit } = policy;
-    const remaining = Math.max(0, limit - this.#used(policy, charge));
-    const resetAt = charge.counters.resetAt(policy, charge.slot, this.#nowOf(policy));
-    return { name, limit, remaining, resetAt: this.#wall(policy, resetAt) };
+    const resetAt = counters.resetAt(policy, slot, this.#nowOf(policy));
+    return { name, limit, remaining: Math.max(0, limit - used), resetAt: this.#wallTime(policy, resetAt) };
   }
 
   /** The state of a policy for a key without a counter of its own. */
@@ -207,7 +218,7 @@ export class MemoryLimitStore implements MemoryStore {
   }
 
   /** A time of a policy's counters as the time of day. */
-  #wall(policy: QuotaPolicy, time: number): number {
+  #wallTime(policy: QuotaPolicy, time: number): number {
     return policy.kind === 'daily-quota' ? time : time + this.#clock.wall - this.#clock.steady;
   }
 }
@@ -219,6 +230,7 @@ function share(charge: MemoryCharge, counters: MemoryCharge['counters'], slot: n
 
 /** Units that charges 0 to `i` need from the counter of charge `i`: two keys may share one. */
 function needed(charges: readonly MemoryCharge[], i: number, units: number): number {
+  if (i === 0) return units;
   let sum = units;
   const charge = charges[i] as MemoryCharge;
   for (let j = 0; j < i; j++) {

@@ -9,13 +9,13 @@ export interface UnitLog {
   grow(slots: number): void;
   /** Forgets the units that no longer count, and returns those that do. */
   used(policy: QuotaPolicy, slot: number, now: number): number;
-  /** Adds units. Returns the time under which they are kept, for `correct`. */
+  /** Adds units, after `used`. Returns the time under which they are kept, for `correct`. */
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number;
   /** Adds units under the time of another log's entry, or the newest time of this one if that is later. */
   addAt(slot: number, time: number, units: number): void;
   /** Adds `delta` units, which may be negative, under exactly this time. Returns what it added: nothing if the time has left. */
   correct(slot: number, time: number, delta: number): number;
-  /** When more units become available. */
+  /** When more units become available, after `used`. */
   resetAt(policy: QuotaPolicy, slot: number, now: number): number;
   /** The earliest time at which `units` more fit; null if they never do. */
   retryAt(policy: QuotaPolicy, slot: number, units: number): number | null;

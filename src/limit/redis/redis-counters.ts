@@ -123,7 +123,7 @@ export class RedisCounters {
     onCharged: (charges: SlotCharges) => void,
   ): void {
     for (const part of this.#partsOf(policies, keys)) {
-      this.#settles.sendLater(admission(part.policies, part.keys, units, true), ({ charged }) =>
+      void this.#settles.send(admission(part.policies, part.keys, units, true), ({ charged }) =>
         onCharged({ policies: part.policies, keys: part.keys, charged }),
       );
     }

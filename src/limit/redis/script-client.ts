@@ -75,6 +75,10 @@ export class ScriptClient {
     this.#connections = new ConnectionCheck(options.client, options.timeout);
   }
 
+  get isCluster(): boolean {
+    return this.#options.client.isCluster;
+  }
+
   get timeout(): number {
     return this.#options.timeout;
   }
@@ -124,7 +128,7 @@ export class ScriptClient {
     const reply = this.#evaluate(call);
     const eventually = reply.then(
       (value) => {
-        if (!this.#options.client.isCluster) this.#answeredUpTo = Math.max(this.#answeredUpTo, order);
+        if (!this.isCluster) this.#answeredUpTo = Math.max(this.#answeredUpTo, order);
         return readReply(call, value, (at, preparedAt) => this.clock.learn(at, preparedAt));
       },
       (error: unknown) => {

@@ -1,7 +1,8 @@
 import { StoreError, unavailable } from '../store.js';
+import { type Batch, type Correction, newBatch } from './correction-batch.js';
 import { type Answer, type Operation, operationFailure } from './operation.js';
 import { batchesOf } from './operation-batcher.js';
-import { LateCallError, type ScriptCall } from './script-call.js';
+import { LateCallError } from './script-call.js';
 import type { Delivery, ScriptClient } from './script-client.js';
 
 /** How long a correction is held and sent again, in milliseconds: a minute, and time to notice that Redis is back. */
@@ -11,30 +12,15 @@ const REMEMBER_LONGER_MS = 15_000;
 const CHECK_INTERVAL_MS = 500;
 /** Corrections held while Redis is away. */
 const MAX_HELD = 10_000;
-/** Calls on their way at once when Redis is back: more would make decisions wait. */
-const MAX_PARALLEL = 8;
-
-interface Correction {
-  readonly operation: Operation;
-  readonly onAnswer: ((answer: Answer) => void) | undefined;
-  /** Resolves the promise of `send`. */
-  readonly done: () => void;
-  readonly giveUpAt: number;
-}
-
-interface Batch {
-  readonly corrections: readonly Correction[];
-  /** Undefined until it is sent for the first time. To send a batch again is to send the same call. */
-  call: ScriptCall | undefined;
-  giveUpAt: number;
-  /** The place of its latest delivery among all, while the client may still send it. */
-  order: number;
-}
+/** Calls on their way at once. More corrections than these hold are collected, and make larger calls. */
+const MAX_PARALLEL = 4;
+/** The same in a Cluster, for what was held during an outage: a call has the corrections of one slot only. */
+const MAX_PARALLEL_IN_CLUSTER = 64;
 
 /**
- * Corrects charges exactly once, even if a reply is lost. The corrections of one turn of the event loop go out in one
- * call (in a Cluster in one for each slot) with a marker of its own. A call that the client could not deliver is sent
- * again. During an outage nothing is sent: corrections are held, up to 10,000, and sent in batches when Redis is back.
+ * Corrects charges exactly once, even if a reply is lost. Corrections that come together go out in one call (in a
+ * Cluster in one for each slot) with a marker of its own. A call that the client could not deliver is sent again. During
+ * an outage nothing is sent: corrections are held, up to 10,000, and sent in batches when Redis is back.
  */
 export class SettleQueue {
   readonly #script: ScriptClient;
@@ -76,30 +62,24 @@ export class SettleQueue {
     });
   }
 
-  /** The same, but not at once with all others: for many operations that wait for a return of Redis. */
-  sendLater(operation: Operation, onAnswer: (answer: Answer) => void): void {
-    this.#unsent.push({ operation, onAnswer, done: () => undefined, giveUpAt: performance.now() + this.#giveUpAfter });
-    this.#held++;
-    this.#check();
-  }
-
   /** Sends nothing until `retry`. */
   pause(): void {
     this.#isPaused = true;
+    this.#postpone();
   }
 
   /** Sends what is held, now that Redis answers again. */
   retry(): void {
     this.#isPaused = false;
-    this.#forgetDropped();
+    this.#takeDropped();
     this.#pump();
   }
 
   /** Gives up what is held. */
   stop(): void {
     this.#isStopped = true;
-    this.#isPaused = false;
     clearTimeout(this.#timer);
+    this.#postpone();
     if (this.#held > 0) this.#onLost(unavailable('the store was closed before Redis was back'), this.#held);
     this.#unsent = [];
     this.#batches = [];
@@ -110,27 +90,38 @@ export class SettleQueue {
   #flush(): void {
     const collected = this.#collected;
     this.#collected = [];
-    if (this.#isPaused) this.#hold(collected);
-    else for (const corrections of batchesOf(this.#script, collected)) void this.#deliver(newBatch(corrections));
+    // In a Cluster one silent server must not delay the corrections of the others.
+    if (this.#isStopped || (this.#script.isCluster && !this.#isPaused)) {
+      for (const corrections of batchesOf(this.#script, collected)) void this.#deliver(newBatch(corrections));
+      return;
+    }
+    this.#unsent.push(...collected);
+    this.#held += collected.length;
+    if (this.#isPaused) this.#postpone();
+    else this.#pump();
   }
 
-  #hold(corrections: readonly Correction[]): void {
-    for (const { done } of corrections) done();
-    const kept = corrections.slice(0, Math.max(0, MAX_HELD - this.#held));
-    this.#unsent.push(...kept);
-    this.#held += kept.length;
-    if (kept.length < corrections.length) this.#onLost(tooMany(), corrections.length - kept.length);
+  /** What waits for Redis to come back is bounded, and its callers do not wait. */
+  #postpone(): void {
+    for (const { done } of this.#unsent) done();
+    const excess = Math.min(this.#held - MAX_HELD, this.#unsent.length);
+    if (excess > 0) {
+      this.#unsent.length -= excess;
+      this.#held -= excess;
+      this.#onLost(tooMany(), excess);
+    }
     this.#check();
   }
 
-  /** Sends held batches, a few at a time. */
+  /** Sends what is held, a few calls at a time. */
   #pump(): void {
     if (this.#isPaused || this.#isStopped) return;
-    if (this.#batches.length === 0) {
-      this.#batches.push(...batchesOf(this.#script, this.#unsent).map(newBatch));
-      this.#unsent = [];
-    }
-    while (this.#parallel < MAX_PARALLEL) {
+    const most = this.#script.isCluster ? MAX_PARALLEL_IN_CLUSTER : MAX_PARALLEL;
+    while (this.#parallel < most && this.#held > 0) {
+      if (this.#batches.length === 0) {
+        this.#batches = batchesOf(this.#script, this.#unsent).map(newBatch);
+        this.#unsent = [];
+      }
       const batch = this.#batches.shift();
       if (batch === undefined) return;
       this.#held -= batch.corrections.length;
@@ -148,48 +139,38 @@ export class SettleQueue {
     const isFirst = batch.call === undefined;
     if (batch.call === undefined) {
       const operations = batch.corrections.map(({ operation }) => operation);
-      const rememberFor = this.#giveUpAfter + REMEMBER_LONGER_MS;
       // Nor may the client deliver it later: by then the server has forgotten whether it has run the call.
-      const options = { rememberFor, ownMarker: true, expiresAfter: this.#giveUpAfter };
-      batch.call = this.#script.prepare(operations, options);
+      const expiresAfter = this.#giveUpAfter;
+      const rememberFor = expiresAfter + REMEMBER_LONGER_MS;
+      batch.call = this.#script.prepare(operations, { rememberFor, ownMarker: true, expiresAfter });
       batch.giveUpAt = performance.now() + this.#giveUpAfter;
     }
     const delivery = this.#script.deliver(batch.call);
     batch.order = delivery.order;
-    let isSettled = false;
-    delivery.eventually.then(
-      () => (isSettled = true),
-      () => (isSettled = true),
-    );
     try {
       this.#answered(batch, await delivery.inTime);
       return true;
     } catch (error) {
       // The server's clock has moved against our estimate. This call has changed nothing, and the next one is right.
       if (isFirst && error instanceof LateCallError) batch.call = undefined;
-      if (!this.#keep(batch, error)) return false;
-      if (isSettled) this.#batches.push(batch);
-      else this.#awaitClient(batch, delivery);
+      if (this.#keep(batch, error)) this.#awaitClient(batch, delivery);
       return false;
     } finally {
       for (const { done } of batch.corrections) done();
     }
   }
 
-  /** The client still has the call. It is not sent again, or an outage would fill the client's memory with copies. */
+  /** While the client has the call, it is not sent again: an outage would fill the client's memory with copies. */
   #awaitClient(batch: Batch, { eventually }: Delivery): void {
     this.#unanswered.add(batch);
-    const isStillHeld = () => this.#unanswered.delete(batch);
     eventually.then(
       (answers) => {
-        if (!isStillHeld()) return;
+        if (!this.#unanswered.delete(batch)) return;
         this.#held -= batch.corrections.length;
         this.#answered(batch, answers);
       },
-      (error: unknown) => {
-        if (!isStillHeld()) return;
-        this.#held -= batch.corrections.length;
-        if (this.#keep(batch, error)) this.#batches.push(batch);
+      () => {
+        if (this.#unanswered.delete(batch)) this.#batches.push(batch);
       },
     );
   }
@@ -203,27 +184,28 @@ export class SettleQueue {
   }
 
   /** Whether a batch that failed is held. */
-  #keep(batch: Batch, error: unknown): boolean {
-    if (this.#isStopped) return false;
-    const count = batch.corrections.length;
+  #keep({ corrections, giveUpAt }: Batch, error: unknown): boolean {
+    const count = corrections.length;
     const isOutage = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
-    if (!isOutage || this.#held + count > MAX_HELD || performance.now() >= batch.giveUpAt) {
-      this.#onLost(isOutage && this.#held + count > MAX_HELD ? tooMany(error) : error, count);
+    const isFull = this.#held - this.#unsent.length + count > MAX_HELD;
+    if (!isOutage || this.#isStopped || isFull || performance.now() >= giveUpAt) {
+      this.#onLost(isFull ? tooMany(error) : error, count);
       return false;
     }
     this.#held += count;
-    this.#check();
+    this.#postpone();
     return true;
   }
 
   /** Looks after what is held, from time to time. */
   #check(): void {
+    if (this.#held === 0 || this.#isStopped) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#giveUp();
-      this.#forgetDropped();
+      this.#takeDropped();
       this.#pump();
-      if (this.#held > 0) this.#check();
+      this.#check();
     }, CHECK_INTERVAL_MS).unref();
   }
 
@@ -236,22 +218,18 @@ export class SettleQueue {
     for (const batch of this.#unanswered) if (!isHeld(batch)) this.#unanswered.delete(batch);
     this.#held = this.#unsent.length;
     for (const { corrections } of [...this.#batches, ...this.#unanswered]) this.#held += corrections.length;
-    const count = before - this.#held;
-    if (count > 0) this.#onLost(unavailable('Redis did not answer in time to correct charges'), count);
+    const lost = before - this.#held;
+    if (lost > 0) this.#onLost(unavailable('Redis was away for too long to correct charges'), lost);
   }
 
-  /** What the client has dropped is sent again. */
-  #forgetDropped(): void {
+  /** A batch that the client has dropped is sent again. */
+  #takeDropped(): void {
     for (const batch of this.#unanswered) {
       if (batch.order >= this.#script.answeredUpTo) continue;
       this.#unanswered.delete(batch);
       this.#batches.push(batch);
     }
   }
-}
-
-function newBatch(corrections: readonly Correction[]): Batch {
-  return { corrections, call: undefined, giveUpAt: corrections[0]?.giveUpAt ?? 0, order: 0 };
 }
 
 function tooMany(cause?: unknown): StoreError {

@@ -1,8 +1,22 @@
 import type { ByteSource } from '../byte-source.js';
-import { BrokenImage, bytesAt, type ImageFormat, type ImageStructure, MAX_PAGES, MAX_STEPS } from './format.js';
+import {
+  BrokenImage,
+  bytesAt,
+  heldRows,
+  type ImageFormat,
+  type ImageStructure,
+  MAX_PAGES,
+  MAX_STEPS,
+} from './format.js';
 
 /** How many data blocks, of at most 255 bytes each, are walked over in one file. */
 const MAX_BLOCKS = 2_000_000;
+
+/** The extension that says what becomes of the canvas after a frame. To restore it, decoders keep a second one. */
+const GRAPHIC_CONTROL = 0xf9;
+const DISPOSAL_BITS = 0x1c;
+/** Decoders treat the undefined values alike. */
+const RESTORE_PREVIOUS = 0x0c;
 
 export const GIF: ImageFormat = {
   name: 'gif',
@@ -23,19 +37,21 @@ async function readGif(source: ByteSource): Promise<ImageStructure> {
   let height = head.readUInt16LE(8);
   let [right, bottom] = [width, height];
   let pages = 0;
+  let canvases = 1;
   let at = 13 + colorTableBytes(head[10] ?? 0);
   const budget = { blocks: MAX_BLOCKS };
   for (let step = 0; step < MAX_STEPS; step++) {
     const introducer = (await source.readAvailable(at))[0];
     if (introducer === 0x21) {
+      const [, label, , flags = 0] = await source.read(at, 4);
+      if (label === GRAPHIC_CONTROL && (flags & DISPOSAL_BITS) === RESTORE_PREVIOUS) canvases = 2;
       at = await skipBlocks(source, at + 2, budget);
       continue;
     }
     // The trailer, or a byte at which every decoder stops: no more frames follow.
     if (introducer !== 0x2c || pages >= MAX_PAGES) {
       const pixels = right * bottom * pages;
-      // The canvas, and the canvas of the frame before.
-      const heldBytes = right * bottom * (pages > 1 ? 8 : 4);
+      const heldBytes = heldRows(right, bottom, 4) + right * bottom * canvases * 4;
       return { width, height, pages, pixels, decodedBytes: pixels * 4, heldBytes };
     }
     const frame = await bytesAt(source, at, 10);

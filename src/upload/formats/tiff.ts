@@ -135,6 +135,7 @@ function heldOf(page: Page): number {
     // The row of tiles that is read, and the one before it.
     return rows + 2 * Math.ceil(width / tileWidth) * tileWidth * tileHeight * pixelBytes;
   }
+  // The strip as it is stored, and its rows as they are put together.
   if (planarConfiguration !== SEPARATE_PLANES && !JPEG_COMPRESSIONS.has(compression)) return rows;
-  return rows + width * (rowsPerStrip === 0 ? height : Math.min(rowsPerStrip, height)) * pixelBytes;
+  return rows + 2 * width * (rowsPerStrip === 0 ? height : Math.min(rowsPerStrip, height)) * pixelBytes;
 }

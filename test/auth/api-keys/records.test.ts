@@ -3,11 +3,13 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { adminApiKey, apiKeyRecord } from '../../../src/auth/api-keys/api-key-record.js';
 import { type ApiKeySetOptions, apiKeys } from '../../../src/auth/api-keys/api-keys.js';
-import { generateApiKey } from '../../../src/auth/api-keys/generate.js';
+import { generateApiKey, rotateApiKey } from '../../../src/auth/api-keys/generate.js';
 import { digestApiKey } from '../../../src/auth/api-keys/key-digest.js';
+import type { ApiKeyRow } from '../../../src/auth/api-keys/record.js';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { requireScope } from '../../../src/auth/require-scope.js';
 import { sequence } from '../../../src/core/sequence.js';
+import { audit } from '../../../src/observe/audit.js';
 import { ask } from '../../exchange-fixture.js';
 import { bearer, expectNothingOf, header, NOW, optionError } from './key-fixture.js';
 
@@ -56,6 +58,56 @@ describe('a record', () => {
   it('with only the required members makes a principal without the optional ones', async () => {
     const { exchange } = await ask(authenticate(apiKeys({ keys: [record] })), { headers: [header(KEY)] });
     expect(exchange.principal).toStrictEqual({ id: 'acme', scheme: 'api-key', scopes: [], credentialId: 'r1' });
+  });
+
+  it.each(['name', 'scopes', 'limits', 'metadata'])('with null for %s is as one without it', async (name) => {
+    const { exchange } = await ask(authenticate(apiKeys({ keys: [{ ...record, [name]: null }] })), {
+      headers: [header(KEY)],
+    });
+    expect(exchange.principal).toStrictEqual({ id: 'acme', scheme: 'api-key', scopes: [], credentialId: 'r1' });
+  });
+
+  it('of a database, with null for all that is not set, is accepted', async () => {
+    const row = {
+      ...record,
+      name: null,
+      scopes: null,
+      enabled: true,
+      limits: null,
+      metadata: null,
+      digests: [{ digest: DIGEST, notBefore: null, expiresAt: null }],
+    };
+    const keys: ApiKeyRow[] = [row];
+    for (const options of [{ keys }, { store: { findByDigest: async () => row } }]) {
+      const answer = await ask(authenticate(apiKeys(options as ApiKeySetOptions)), { headers: [header(KEY)] });
+      expect(answer.exchange.principal).toStrictEqual({
+        id: 'acme',
+        scheme: 'api-key',
+        scopes: [],
+        credentialId: 'r1',
+      });
+      expect(answer.faults).toEqual([]);
+    }
+    const { key, record: rotated } = rotateApiKey(row, { overlap: '1d' });
+    const answer = await ask(authenticate(apiKeys({ keys: [rotated] })), { headers: [header(key)] });
+    expect([answer.passed, rotated.digests.length]).toEqual([true, 2]);
+    expect(JSON.stringify(rotated)).not.toContain('null');
+    expect(rotateApiKey({ ...row, enabled: null }, { overlap: '1d' }).record.enabled).toBe(false);
+  });
+
+  it('with null for enabled is disabled', async () => {
+    const decisions: string[] = [];
+    const guard = sequence(
+      audit({ sink: ({ reason }) => decisions.push(reason) }),
+      authenticate(apiKeys({ keys: [{ ...record, enabled: null }] })),
+    );
+    const { status, faults } = await ask(guard, { headers: [header(KEY)] });
+    expect([status, faults, decisions]).toEqual([401, [], ['disabled']]);
+  });
+
+  it.each(['id', 'clientId', 'digests'])('must not have null for %s', (name) => {
+    const make = () => apiKeys({ keys: [{ ...record, [name]: null } as never] });
+    expect(make).toThrow(`gatewarden: apiKeys "keys[0].${name}" must be`);
   });
 
   it('may expire as late as the end of the year 9999', () => {
@@ -114,7 +166,6 @@ describe('a record', () => {
     ['a name that is a number', { ...record, name: 7 }, 'keys[1].name'],
     ['enabled as a string', { ...record, enabled: 'false' }, 'keys[1].enabled'],
     ['enabled as a number', { ...record, enabled: 0 }, 'keys[1].enabled'],
-    ['enabled as null', { ...record, enabled: null }, 'keys[1].enabled'],
     ['missing digests', { ...record, digests: undefined }, 'keys[1].digests'],
     ['an empty list of digests', { ...record, digests: [] }, 'keys[1].digests'],
     ['digests that are not a list', { ...record, digests: DIGEST }, 'keys[1].digests'],
@@ -127,7 +178,6 @@ describe('a record', () => {
     ['a digest of 63 digits', digest({ digest: DIGEST.slice(1) }), 'keys[1].digests[0].digest'],
     ['a digest of bytes', digest({ digest: Buffer.from(DIGEST) }), 'keys[1].digests[0].digest'],
     ['a digest twice', { ...record, digests: [{ digest: DIGEST }, { digest: DIGEST, expiresAt: NOW }] }, 'twice'],
-    ['an expiry of null', digest({ expiresAt: null }), 'keys[1].digests[0].expiresAt'],
     ['an expiry of NaN', digest({ expiresAt: Number.NaN }), 'keys[1].digests[0].expiresAt'],
     ['an infinite expiry', digest({ expiresAt: Number.POSITIVE_INFINITY }), 'keys[1].digests[0].expiresAt'],
     ['an expiry after the year 9999', digest({ expiresAt: 253_402_300_800_000 }), 'keys[1].digests[0].expiresAt'],
@@ -159,7 +209,6 @@ describe('a record', () => {
     ['a limit as a string', { ...record, limits: { perHour: '100' } }, 'keys[1].limits'],
     ['a limit of NaN', { ...record, limits: { perHour: Number.NaN } }, 'keys[1].limits'],
     ['a negative limit', { ...record, limits: { perHour: -1 } }, 'keys[1].limits'],
-    ['limits of null', { ...record, limits: null }, 'keys[1].limits'],
     ['metadata that is a function', { ...record, metadata: () => 1 }, 'keys[1].metadata'],
     ['metadata with a bigint', { ...record, metadata: { a: 1n } }, 'keys[1].metadata'],
   ];

@@ -54,6 +54,37 @@ describe('jwtIssuer', () => {
     expect((await send()).status).toBe(401);
   });
 
+  const hmac = { algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '1h', now: () => NOW } as const;
+
+  it.each<[string, object]>([
+    ['no subject', { scope: 'read' }],
+    ['an undefined subject', { sub: undefined }],
+    ['a null subject', { sub: null }],
+    ['an empty subject', { sub: '' }],
+    ['a number for a subject', { sub: 7 }],
+    ['a subject of 513 characters', { sub: 'a'.repeat(513) }],
+    ['a subject that is inherited', Object.create({ sub: 'alice' })],
+  ])('issues no token with %s, which jwt would refuse', async (_what, claims) => {
+    await expect(jwtIssuer(hmac).issue(claims as { sub: string })).rejects.toThrow(
+      new TypeError(
+        'gatewarden: jwtIssuer needs the claim "sub", a string of 1 to 512 characters: jwt refuses tokens without it',
+      ),
+    );
+  });
+
+  it('issues tokens whose client is named by another claim', async () => {
+    const issuer = jwtIssuer({ ...hmac, subject: 'client_id' });
+    const token = await issuer.issue({ client_id: 'acme' });
+    const scheme = jwt({ algorithms: ['HS256'], key: HMAC_SECRET, subject: 'client_id', now: () => NOW });
+    const { exchange } = await ask(authenticate(scheme), { headers: [['Authorization', `Bearer ${token}`]] });
+    expect(exchange.principal).toMatchObject({ id: 'acme' });
+    // @ts-expect-error It needs this claim, not sub.
+    await expect(issuer.issue({ sub: 'acme' })).rejects.toThrow('jwtIssuer needs the claim "client_id"');
+    // @ts-expect-error It needs sub.
+    await expect(jwtIssuer(hmac).issue({ client_id: 'acme' })).rejects.toThrow('jwtIssuer needs the claim "sub"');
+    expect(() => jwtIssuer({ ...hmac, subject: '' })).toThrow('jwtIssuer "subject" must be a non-empty string');
+  });
+
   it('sets a different jti in every token', async () => {
     const issuer = jwtIssuer({ algorithm: 'HS256', key: HMAC_SECRET, expiresIn: '1h', now: () => NOW });
     expect(await issuer.issue({ sub: 'a' })).not.toBe(await issuer.issue({ sub: 'a' }));

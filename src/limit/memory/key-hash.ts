@@ -1,0 +1,17 @@
+/** Hashes partition keys from a secret start, so that nobody can choose keys with the same hash. Made anew for each store. */
+export class KeyHash {
+  /** Chosen at the first use, since not every runtime has random numbers while it loads a program. */
+  #seed = 0;
+
+  /** 32 bits, signed. */
+  of(key: string): number {
+    if (this.#seed === 0) this.#seed = 1 + Math.floor(Math.random() * 0x7fffffff);
+    let hash = this.#seed;
+    for (let i = 0; i < key.length; i++) {
+      hash = Math.imul(hash ^ key.charCodeAt(i), 0x5bd1e995);
+      hash ^= hash >>> 15;
+    }
+    hash = Math.imul(hash ^ (hash >>> 13), 0x85ebca6b);
+    return hash ^ (hash >>> 16);
+  }
+}

@@ -1,0 +1,25 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Whether the processes of this test can be observed. */
+export const CAN_OBSERVE = process.platform === 'linux';
+
+/** The processes that this one has started and that are still running. */
+export function childProcesses(): readonly number[] {
+  return readdirSync('/proc/self/task').flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
+  );
+}
+
+/** The memory of this process and its children now, in bytes. */
+export function memoryOfAll(): number {
+  return [process.pid, ...childProcesses()].reduce((sum, pid) => sum + memoryOf(pid), 0);
+}
+
+/** 0 for a process that has ended. */
+function memoryOf(pid: number): number {
+  try {
+    return 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
