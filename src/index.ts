@@ -31,6 +31,7 @@ export { type AuthenticateOptions, authenticate, type FailureLimit } from './aut
 export type { Authenticator, Credentials, Verdict } from './auth/authenticator.js';
 export { type DevelopmentBypassOptions, developmentBypass } from './auth/development-bypass.js';
 export { type IngestTokenOptions, ingestToken } from './auth/ingest-token.js';
+export { type ProtectedResource, type ProtectedResourceOptions, protectedResource } from './auth/protected-resource.js';
 export { type RequireScopeOptions, requireScope } from './auth/require-scope.js';
 export type { SharedSecretEntry } from './auth/secret-set.js';
 export { type SharedSecretOptions, sharedSecret } from './auth/shared-secret.js';
@@ -48,7 +49,7 @@ export { addressKey } from './core/address.js';
 export type { Admission } from './core/admission.js';
 export type { ClientIp, ClientIpReason } from './core/client-ip.js';
 export type { Duration } from './core/duration.js';
-export { type EndHook, Exchange, type FaultReporter } from './core/exchange.js';
+export { type EndHook, Exchange, type ExchangeLocals, type FaultReporter } from './core/exchange.js';
 export type { Guard } from './core/guard.js';
 export { OptionError } from './core/option.js';
 export type { Outcome } from './core/outcome.js';
@@ -71,7 +72,7 @@ export type { RequestBody, RequestView, ResponseHeaders } from './core/request-v
 export { sequence } from './core/sequence.js';
 export type { Size } from './core/size.js';
 export type { Time } from './core/time.js';
-export type { Upload, UploadedFile } from './core/uploaded-file.js';
+export { type SaveOptions, type Upload, type UploadedFile, uploadOf } from './core/uploaded-file.js';
 export type { CspDirectives } from './edge/content-security-policy.js';
 export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';

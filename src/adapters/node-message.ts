@@ -24,6 +24,8 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readonly #request: NodeRequest;
   readonly #response: ServerResponse;
   #vary: string | undefined;
+  /** Known before the body is discarded, and when it was read and put back. Node cannot tell then. */
+  #bodyWasRead: boolean | undefined;
 
   constructor(request: NodeRequest, response: ServerResponse) {
     this.#request = request;
@@ -96,16 +98,30 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readBody(maxBytes: number): Promise<RequestBody> {
     this.#sendContinue();
     this.#response.once('finish', () => discardUnread(this.#request));
-    const body = readBody(this.#request, maxBytes);
+    const body = this.#readBody(maxBytes);
     const stream = streamOf(this.#response);
     return stream === undefined ? body : unlessReset(body, stream);
   }
 
+  async #readBody(maxBytes: number): Promise<RequestBody> {
+    const body = await readBody(this.#request, maxBytes);
+    if (typeof body !== 'string') this.#bodyWasRead = body.length > 0 || this.bodyWasRead;
+    // From here on it is discarded.
+    else if (body === 'too-large') this.#bodyWasRead = this.bodyWasRead;
+    return body;
+  }
+
   openBody(to: 'read' | 'discard'): Readable | 'consumed' {
     if (to === 'read') this.#sendContinue();
+    else this.#bodyWasRead = this.bodyWasRead;
     const body = openBody(this.#request);
     const stream = streamOf(this.#response);
     return stream === undefined || body === 'consumed' ? body : bodyOf(stream);
+  }
+
+  get bodyWasRead(): boolean {
+    if (this.#bodyWasRead !== undefined) return this.#bodyWasRead;
+    return this.#request.readableDidRead === true || streamOf(this.#response)?.readableDidRead === true;
   }
 
   /** Node sends `100 Continue` by itself, unless the server has a listener for `checkContinue`. */

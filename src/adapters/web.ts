@@ -12,6 +12,8 @@ export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;
   readonly #address: () => string | undefined;
   readonly #hooks: (() => void)[] = [];
+  /** Known before the body is discarded, and when a copy of it was read. */
+  #bodyWasRead: boolean | undefined;
   readonly #headers = new Map<string, readonly [name: string, value: string]>();
 
   constructor(request: Request, address: () => string | undefined) {
@@ -50,11 +52,18 @@ export class WebMessage implements RequestView, ResponseHeaders {
     return value === null ? NO_LINES : [value];
   }
 
-  readBody(maxBytes: number): Promise<RequestBody> {
-    return readWebBody(this.#request, maxBytes);
+  async readBody(maxBytes: number): Promise<RequestBody> {
+    return readWebBody(this.#request, maxBytes, () => {
+      this.#bodyWasRead = true;
+    });
   }
 
-  openBody(): Readable | 'consumed' {
+  get bodyWasRead(): boolean {
+    return this.#bodyWasRead ?? this.#request.bodyUsed;
+  }
+
+  openBody(to: 'read' | 'discard'): Readable | 'consumed' {
+    if (to === 'discard') this.#bodyWasRead = this.bodyWasRead;
     const { body, bodyUsed } = this.#request;
     if (bodyUsed || body?.locked === true) return 'consumed';
     return body === null ? Readable.from([]) : Readable.fromWeb(body as ReadableStream<Uint8Array>);
@@ -84,7 +93,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
 }
 
 /** Reads the whole body of a web request. The handler can still read it. */
-async function readWebBody(request: Request, maxBytes: number): Promise<RequestBody> {
+async function readWebBody(request: Request, maxBytes: number, onRead: () => void): Promise<RequestBody> {
   if (request.bodyUsed) return 'consumed';
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return 'too-large';
   // This reads a copy. The request keeps the body for the handler.
@@ -95,6 +104,7 @@ async function readWebBody(request: Request, maxBytes: number): Promise<RequestB
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
       if (done) return joined(chunks, size);
+      if (value.length > 0) onRead();
       size += value.length;
       if (size > maxBytes) {
         void reader?.cancel();

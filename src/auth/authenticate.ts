@@ -1,14 +1,14 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
 import { badOption, badSecret, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import type { Principal } from '../core/principal.js';
-import { problem } from '../core/problem.js';
-import { type Reply, refuse } from '../core/reply.js';
+import type { Reply } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';
 import { ABSENT, type Authenticator, invalid, type Verdict } from './authenticator.js';
-import { challenge, checkRealm } from './challenge.js';
+import { authenticationRefusals } from './refusals.js';
 
 /** Limits failed attempts, to slow down guessing. `failedAuthLimit` makes one. */
 export interface FailureLimit {
@@ -33,12 +33,24 @@ export interface AuthenticateOptions {
    * Refuses callers whose credentials keep failing, with 429, before any credentials are verified. Default no limit.
    */
   readonly failedAuthLimit?: FailureLimit;
+  /**
+   * The URL of the metadata that says how a client gets a token (RFC 9728), for the challenges of bearer schemes. Default:
+   * that of a `protectedResource` guard before, if there is one.
+   */
+  readonly resourceMetadata?: string | undefined;
+  /** The scopes that a client should ask for, for the same challenges. Default: those of `protectedResource`. */
+  readonly scopes?: readonly string[] | undefined;
 }
 
-const OPTIONS: OptionNames<AuthenticateOptions> = { optional: true, realm: true, failedAuthLimit: true };
+const OPTIONS: OptionNames<AuthenticateOptions> = {
+  optional: true,
+  realm: true,
+  failedAuthLimit: true,
+  resourceMetadata: true,
+  scopes: true,
+};
 /** Longer credentials are refused before anything is computed from them. In characters. */
 const MAX_TOKEN_LENGTH = 8192;
-const RETRY_AFTER_SECONDS = '5';
 /** Every scheme that read the credentials left them to another scheme. */
 const UNRECOGNIZED = invalid('unrecognized');
 
@@ -87,23 +99,29 @@ export function authenticate(
   ) {
     throw badOption('authenticate', 'failedAuthLimit', 'must come from failedAuthLimit(...)', failedAuthLimit);
   }
-  checkRealm('authenticate', realm);
-  const replies = repliesOf(schemes, realm);
+  const refusals = authenticationRefusals(schemes, realm, options);
 
   function authenticate(exchange: Exchange): ReturnType<Guard> {
+    checkExchange('authenticate', exchange);
     let token: string | undefined;
     let first = 0;
     for (let i = 0; i < schemes.length; i++) {
       const credentials = schemes[i]?.read(exchange.request) ?? ABSENT;
       if (credentials.kind === 'absent') continue;
       if (credentials.kind === 'malformed') {
-        return refused(exchange, replies.malformed, credentials.reason, { scheme: schemes[i]?.scheme });
+        return refused(exchange, refusals(exchange).malformed, credentials.reason, {
+          scheme: schemes[i]?.scheme,
+        });
       }
       if (credentials.token.length > MAX_TOKEN_LENGTH) {
-        return refused(exchange, replies.tooLarge, 'too large', { scheme: schemes[i]?.scheme });
+        return refused(exchange, refusals(exchange).tooLarge, 'too large', {
+          scheme: schemes[i]?.scheme,
+        });
       }
       if (token !== undefined && token !== credentials.token) {
-        return refused(exchange, replies.malformed, 'conflicting', { scheme: schemes[i]?.scheme });
+        return refused(exchange, refusals(exchange).malformed, 'conflicting', {
+          scheme: schemes[i]?.scheme,
+        });
       }
       if (token === undefined) first = i;
       token = credentials.token;
@@ -132,7 +150,7 @@ export function authenticate(
       const principal = scheme.anonymous?.(exchange);
       if (principal !== undefined) return allow(exchange, principal, 'bypassed', undefined);
     }
-    if (!optional) return refused(exchange, replies.missing, 'missing');
+    if (!optional) return refused(exchange, refusals(exchange).missing, 'missing');
     exchange.authenticationListener?.({ outcome: 'allowed', reason: 'optional' }, exchange);
     return undefined;
   }
@@ -164,13 +182,16 @@ export function authenticate(
     }
     const { credentialId, clientId } = verdict;
     const details = { scheme: scheme?.scheme, credentialId, clientId, token };
-    if (verdict.kind === 'unavailable') return refused(exchange, replies.unavailable, verdict.reason, details);
-    if (verdict.kind === 'content-too-large') return refused(exchange, replies.contentTooLarge, verdict.kind, details);
+    if (verdict.kind === 'unavailable')
+      return refused(exchange, refusals(exchange).unavailable, verdict.reason, details);
+    if (verdict.kind === 'content-too-large')
+      return refused(exchange, refusals(exchange).contentTooLarge, verdict.kind, details);
     // Any other kind, which a scheme in plain JavaScript may return, is refused as well.
-    refused(exchange, replies.invalid, verdict.reason, details);
+    refused(exchange, refusals(exchange).invalid, verdict.reason, details);
     const throttled = failedAuthLimit?.failed(exchange);
-    if (isThenable(throttled)) return Promise.resolve(throttled).then((resolved) => resolved ?? replies.invalid);
-    return throttled ?? replies.invalid;
+    if (isThenable(throttled))
+      return Promise.resolve(throttled).then((resolved) => resolved ?? refusals(exchange).invalid);
+    return throttled ?? refusals(exchange).invalid;
   }
 
   const order =
@@ -204,19 +225,4 @@ function refused(
     exchange,
   );
   return reply;
-}
-
-function repliesOf(schemes: readonly Authenticator[], realm: string) {
-  const challengeNames = [...new Set(schemes.map((scheme) => scheme.challenge))];
-  const challenges = (error?: string): Reply['headers'] => [
-    ['WWW-Authenticate', challengeNames.map((name) => challenge(name, realm, error)).join(', ')],
-  ];
-  return {
-    missing: refuse(problem('credentials-missing'), challenges()),
-    malformed: refuse(problem('credentials-malformed'), challenges('invalid_request')),
-    invalid: refuse(problem('credentials-invalid'), challenges('invalid_token')),
-    tooLarge: refuse(problem('credentials-too-large')),
-    contentTooLarge: refuse(problem('content-too-large')),
-    unavailable: refuse(problem('authentication-unavailable'), [['Retry-After', RETRY_AFTER_SECONDS]]),
-  };
 }

@@ -1,3 +1,4 @@
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
@@ -5,16 +6,19 @@ import { checkOptionNames, type OptionNames } from '../core/option.js';
 import { principalOf } from '../core/principal.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
-import { challenge, checkRealm } from './challenge.js';
+import { challenge, checkRealm, repliesByMetadata } from './challenge.js';
+import { checkUrl } from './protected-resource.js';
 import { requiredScopes } from './scope.js';
 
 /** Options of `requireScope`. */
 export interface RequireScopeOptions {
   /** The same realm as in `authenticate`. Default `api`. */
   readonly realm?: string | undefined;
+  /** The same as in `authenticate`. Default: that of a `protectedResource` guard before, if there is one. */
+  readonly resourceMetadata?: string | undefined;
 }
 
-const OPTIONS: OptionNames<RequireScopeOptions> = { realm: true };
+const OPTIONS: OptionNames<RequireScopeOptions> = { realm: true, resourceMetadata: true };
 
 /**
  * Admits a principal that has all of these scopes. Any other principal is refused with 403 `scope-insufficient` and the
@@ -29,14 +33,25 @@ const OPTIONS: OptionNames<RequireScopeOptions> = { realm: true };
 export function requireScope(scopes: string | readonly string[], options: RequireScopeOptions = {}): Guard {
   checkOptionNames('requireScope', options, OPTIONS);
   const required = requiredScopes('requireScope', 'scopes', scopes);
-  const { realm = 'api' } = options;
+  const { realm = 'api', resourceMetadata } = options;
   checkRealm('requireScope', realm);
-  const refusal = refuse(problem('scope-insufficient'), [
-    ['WWW-Authenticate', challenge('Bearer', realm, 'insufficient_scope', required.join(' '))],
-  ]);
+  if (resourceMetadata !== undefined) checkUrl('resourceMetadata', resourceMetadata, 'requireScope');
+  const refusalFor = repliesByMetadata((found) =>
+    refuse(problem('scope-insufficient'), [
+      [
+        'WWW-Authenticate',
+        challenge('Bearer', realm, {
+          error: 'insufficient_scope',
+          scopes: required,
+          resourceMetadata: resourceMetadata ?? found?.url,
+        }),
+      ],
+    ]),
+  );
 
   return inOrder(
     function requireScope(exchange: Exchange): Reply | undefined {
+      checkExchange('requireScope', exchange);
       const { id: clientId, scheme, credentialId, scopes: granted } = principalOf(exchange);
       for (const scope of required) {
         if (granted.includes(scope)) continue;
@@ -44,7 +59,7 @@ export function requireScope(scopes: string | readonly string[], options: Requir
           { outcome: 'refused', reason: 'insufficient scope', scheme, credentialId, clientId },
           exchange,
         );
-        return refusal;
+        return refusalFor(exchange.resourceMetadata);
       }
       return undefined;
     },

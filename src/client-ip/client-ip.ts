@@ -1,4 +1,5 @@
 import { type Address, checkIpv6Prefix, keyOf, parseAddress, remembered } from '../core/address.js';
+import { checkExchange } from '../core/check-exchange.js';
 import type { ClientIp, ClientIpReason } from '../core/client-ip.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
@@ -180,6 +181,7 @@ export function clientIp(options: ClientIpOptions = {}): Guard {
   const order = forwarder === undefined ? {} : { after: { authenticate: '"forwarder" is asked about the principal' } };
   return inOrder(
     function clientIp(exchange: Exchange): Reply | undefined {
+      checkExchange('clientIp', exchange);
       if (exchange.request.headersTruncated === true) return TOO_MANY_HEADERS;
       const client = resolve(exchange);
       if (requireHeader && exchange.peerIsTrusted && isProxy(client)) {

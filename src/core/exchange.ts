@@ -9,6 +9,27 @@ import type { RequestView, ResponseHeaders } from './request-view.js';
 import { ignoreRejection, isThenable } from './thenable.js';
 import type { Upload } from './uploaded-file.js';
 
+/**
+ * The values that a service keeps with an exchange, in `exchange.locals`. A service declares their types once:
+ *
+ * ```ts
+ * declare module 'gatewarden' {
+ *   interface ExchangeLocals {
+ *     tenant?: Tenant
+ *   }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: services declare its members.
+export interface ExchangeLocals {}
+
+/** Where a client finds out how it gets a token (RFC 9728). */
+export interface ResourceMetadata {
+  /** The URL of the metadata. */
+  readonly url: string;
+  readonly scopes: readonly string[];
+}
+
 /** Receives every decision about credentials. */
 export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
 
@@ -53,6 +74,11 @@ export class Exchange {
    */
   securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
   /**
+   * Set by `protectedResource`.
+   * @internal
+   */
+  resourceMetadata: ResourceMetadata | undefined = undefined;
+  /**
    * Set by `audit` and `accessLog`.
    * @internal
    */
@@ -72,6 +98,7 @@ export class Exchange {
   #outcome: Outcome | undefined = undefined;
   #hooks: EndHook[] | undefined = undefined;
   #abort: AbortController | undefined = undefined;
+  #locals: ExchangeLocals | undefined = undefined;
 
   /** For adapters. */
   constructor(request: RequestView, headers: ResponseHeaders) {
@@ -83,6 +110,12 @@ export class Exchange {
   /** How the exchange ended; undefined until then. */
   get outcome(): Outcome | undefined {
     return this.#outcome;
+  }
+
+  /** The service's own values, for its guards and handlers. Empty at first, and without any inherited member. */
+  get locals(): ExchangeLocals {
+    this.#locals ??= Object.create(null) as ExchangeLocals;
+    return this.#locals;
   }
 
   /** Aborted when the client leaves before the response is finished. Pass it to all work done for this request. */

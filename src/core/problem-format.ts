@@ -1,3 +1,4 @@
+import { checkExchange } from './check-exchange.js';
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
 import { checkOptionNames, OptionError } from './option.js';
@@ -27,6 +28,7 @@ export function problemFormat(formats: ProblemFormats): Guard {
   }
   const own: ProblemFormats = Object.freeze({ ...formats });
   return function problemFormat(exchange) {
+    checkExchange('problemFormat', exchange);
     exchange.problemFormats = own;
     return undefined;
   };

@@ -1,3 +1,4 @@
+import { checkExchange } from './check-exchange.js';
 import type { FaultReporter } from './exchange.js';
 import type { Guard } from './guard.js';
 import { OptionError, shown } from './option.js';
@@ -17,6 +18,7 @@ export function reportFaults(report: FaultReporter): Guard {
     );
   }
   return function reportFaults(exchange) {
+    checkExchange('reportFaults', exchange);
     exchange.faultReporter = report;
     return undefined;
   };

@@ -28,6 +28,11 @@ export interface RequestView {
    * something has read from the body before. Undefined if the framework cannot do it.
    */
   openBody?(to: 'read' | 'discard'): Readable | 'consumed';
+  /**
+   * Whether a byte of the body was read by a guard, a body parser or a handler, and not only to discard it. Undefined if the
+   * framework cannot tell, which counts as not read.
+   */
+  readonly bodyWasRead?: boolean;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { checkExchange } from './check-exchange.js';
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
 import { checkGuardOrder } from './guard-order.js';
@@ -24,6 +25,7 @@ const TOO_MANY_HEADERS = refuse(problem('headers-too-many'));
 export function sequence(...guards: readonly Guard[]): Guard {
   for (const guard of guards) checkGuard(guard);
   function sequence(exchange: Exchange): ReturnType<Guard> {
+    checkExchange('sequence', exchange);
     return run(guards, exchange, 0);
   }
   checkGuardOrder(guards, sequence);

@@ -1,3 +1,4 @@
+import { checkExchange } from '../core/check-exchange.js';
 import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
@@ -163,6 +164,7 @@ export function cors(options: CorsOptions): Guard {
 
   return inOrder(
     function cors(exchange: Exchange): ReturnType<Guard> {
+      checkExchange('cors', exchange);
       exchange.hasPassedCors = true;
       warnIfTooLate(exchange);
       if (isPreflight(exchange.request)) return preflight(exchange);

@@ -1,3 +1,4 @@
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { badOption, boolean, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
@@ -123,7 +124,7 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   const overHttp: [name: string, value: string][] = [];
   const overHttps: [name: string, value: string][] = [];
   for (const option of HEADER_OPTIONS) {
-    const value = valueOf(option, options) ?? preset.values[option] ?? false;
+    const value = textOf(option, options) ?? preset.values[option] ?? false;
     if (value === false) continue;
     if (typeof value !== 'string' || !FIELD_VALUE.test(value)) {
       throw badOption(
@@ -140,6 +141,7 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
   }
 
   return function securityHeaders(exchange: Exchange) {
+    checkExchange('securityHeaders', exchange);
     const earlier = exchange.securityHeaders;
     if (earlier !== undefined) removeUnchanged(exchange, earlier);
     const headers = overHttp.length < overHttps.length && isHttps(exchange.request) ? overHttps : overHttp;
@@ -153,13 +155,13 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
 }
 
 /** The text of an option that is not a plain text itself. */
-function valueOf(option: HeaderOption, options: SecurityHeadersOptions): string | false | undefined {
+function textOf(option: HeaderOption, options: SecurityHeadersOptions): string | false | undefined {
   const value = options[option];
   if (value === undefined || value === false) return value;
   if (option === 'originAgentCluster') return boolean('securityHeaders', option, value) && '?1';
   if (option === 'crossOriginOpenerPolicy') return oneOf('securityHeaders', option, value, OPENER_POLICIES);
   if (option === 'crossOriginEmbedderPolicy') return oneOf('securityHeaders', option, value, EMBEDDER_POLICIES);
-  if (option === 'contentSecurityPolicy' && typeof value === 'object') return contentSecurityPolicy(value);
+  if (typeof value === 'object' && !Array.isArray(value)) return contentSecurityPolicy(value);
   // Anything else is refused below.
   return value as string;
 }

@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net';
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { badOption, boolean, checkOptionNames, type OptionNames } from '../core/option.js';
@@ -71,6 +72,7 @@ export function trustedHosts(options: TrustedHostsOptions): Guard {
   }
 
   return function trustedHosts(exchange) {
+    checkExchange('trustedHosts', exchange);
     const host = requestedHost(exchange);
     if (host === undefined) return REFUSED;
     for (const matches of matchers) if (matches(host)) return undefined;

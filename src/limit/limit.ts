@@ -1,8 +1,8 @@
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import { badOption, boolean, checkOptionNames, type OptionNames } from '../core/option.js';
-import type { Outcome } from '../core/outcome.js';
+import { badOption, boolean, callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import type { QuotaState } from '../core/quota-state.js';
 import type { Reply } from '../core/reply.js';
 import { ignoreRejection, isThenable } from '../core/thenable.js';
@@ -12,12 +12,13 @@ import { memoryStore } from './memory/memory-store.js';
 import { partitionKeys, storedKey } from './partition.js';
 import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
 import { longestViolation, quotaRefusal } from './quota-refusal.js';
+import { type RefundCause, refundCause, refundCauses } from './refund.js';
+import { warnOfSecondCharge, warnOfSharedPolicies } from './shared-counts.js';
 import type { Decision, LimitStore } from './store.js';
 import { StoreAdmission } from './store-admission.js';
 import { checkStore, storeFailure } from './store-failure.js';
 
-/** Ends of an exchange after which the charge can be refunded. */
-export type RefundCause = 'refused' | 'server-error' | 'aborted';
+export type { RefundCause } from './refund.js';
 
 /** Options of `limit`. */
 export interface LimitOptions {
@@ -43,9 +44,15 @@ export interface LimitOptions {
   /** Quota units that a request costs: a positive integer, or a function that returns one. Default 1. */
   readonly cost?: number | ((exchange: Exchange) => number) | undefined;
   /**
-   * When the charge is refunded: a later guard refused (`refused`), the handler answered with a 5xx (`server-error`), or
-   * the client left (`aborted`). Default `refused` and `server-error`. Use `[]` for a limit before `authenticate` that
-   * slows down guessing.
+   * Which requests are not charged, such as those of a monitor. They pass without a header. Default none. It must return a
+   * boolean at once: a promise is a fault, and the request does not pass.
+   */
+  readonly skip?: ((exchange: Exchange) => boolean | undefined) | undefined;
+  /**
+   * When the charge is refunded: a later guard refused before a byte of the body was read (`refused`) or after it
+   * (`refused-after-body`), the handler answered with a 5xx (`server-error`), or the client left (`aborted`). Default
+   * `refused` and `server-error`. Use `[]` for a limit before `authenticate` that slows down guessing. The refunds of one
+   * window never exceed the limit.
    */
   readonly refundOn?: readonly RefundCause[] | undefined;
   /** Also sets `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds). Default false. */
@@ -75,10 +82,10 @@ const OPTIONS: OptionNames<LimitOptions> = {
   policies: true,
   store: true,
   cost: true,
+  skip: true,
   refundOn: true,
   legacyHeaders: true,
 };
-const REFUND_CAUSES: readonly RefundCause[] = ['refused', 'server-error', 'aborted'];
 
 /**
  * Limits how much a client may use. If every policy has room for the request's cost, all of them are charged in one atomic
@@ -99,40 +106,56 @@ export function limit(options: LimitOptions): LimitGuard {
   const { cost = 1, legacyHeaders = false } = options;
   if (typeof cost !== 'function') checkCost(cost);
   boolean('limit', 'legacyHeaders', legacyHeaders);
+  const skip = callback('limit', 'skip', options.skip);
   const refundOn = refundCauses(options.refundOn);
   const guardBy = partitionBy('limit', options.by);
   const source = policySource(options.policies, guardBy);
   const store = options.store === undefined ? memoryStore() : checkStore('limit', options.store);
   const partitionKey = partitionKeys({ factory: 'limit', before: 'limit' });
+  if (source.fixed !== undefined) warnOfSharedPolicies(store, source.fixed.policies);
   /** Identifies this guard in the admissions that it makes. */
   const identity = {};
   let reportedSecondCharge = false;
 
   function charge(exchange: Exchange): ReturnType<Guard> {
-    if (exchange.admission !== undefined && !reportedSecondCharge) reportSecondCharge(exchange, exchange.admission);
+    if (skip !== undefined && skips(skip(exchange))) return undefined;
     const units = typeof cost === 'number' ? cost : checkCost(cost(exchange));
     const bound = source.of(exchange);
     const keys = bound.partitions.map((by) => partitionKey(by, exchange));
+    if (exchange.admission !== undefined) reportSecondCharge(exchange, exchange.admission, bound, keys);
     let decision: Decision | Promise<Decision>;
     try {
       decision = store.admit(bound.policies, keys, units);
     } catch (error) {
       return storeFailure(exchange, error);
     }
-    if (!isThenable(decision)) return apply(exchange, bound, decision);
+    if (!isThenable(decision)) return apply(exchange, bound, keys, decision);
     return Promise.resolve(decision).then(
-      (late) => apply(exchange, bound, late),
+      (late) => apply(exchange, bound, keys, late),
       (error: unknown) => storeFailure(exchange, error),
     );
   }
 
-  function reportSecondCharge(exchange: Exchange, last: NonNullable<Exchange['admission']>): void {
-    if (!StoreAdmission.wasMadeBy(identity, last)) return;
-    reportedSecondCharge = true;
-    exchange.fault(new Error(CHARGED_TWICE));
+  function reportSecondCharge(
+    exchange: Exchange,
+    last: NonNullable<Exchange['admission']>,
+    { policies }: BoundPolicies,
+    keys: readonly string[],
+  ): void {
+    if (!StoreAdmission.wasMadeBy(identity, last)) {
+      warnOfSecondCharge(last, store, policies, keys);
+    } else if (!reportedSecondCharge) {
+      reportedSecondCharge = true;
+      exchange.fault(new Error(CHARGED_TWICE));
+    }
   }
 
-  function apply(exchange: Exchange, { header }: BoundPolicies, decision: Decision): Reply | undefined {
+  function apply(
+    exchange: Exchange,
+    { header, policies }: BoundPolicies,
+    keys: readonly string[],
+    decision: Decision,
+  ): Reply | undefined {
     // A store may admit without knowing the state of the quotas.
     if (decision.states.length > 0) addRateLimit(exchange, header, decision.states, decision.at);
     if (legacyHeaders) {
@@ -141,10 +164,11 @@ export function limit(options: LimitOptions): LimitGuard {
     }
     if (decision.kind === 'refused') return quotaRefusal(decision.violations, decision.at);
     if (decision.kind !== 'admitted') throw new TypeError(NO_DECISION);
-    const admission = new StoreAdmission(store, decision.receipt, decision.states, identity, exchange.admission);
+    const charged = { guard: identity, store, policies, keys };
+    const admission = new StoreAdmission(charged, decision.receipt, decision.states, exchange.admission);
     exchange.admission = admission;
     exchange.onEnd((outcome) => {
-      const cause = refundCause(outcome);
+      const cause = refundCause(outcome, exchange);
       return cause !== undefined && refundOn.includes(cause) ? admission.settle(0) : undefined;
     });
     return undefined;
@@ -164,6 +188,7 @@ export function limit(options: LimitOptions): LimitGuard {
 
   const guard = Object.assign(
     function limit(exchange: Exchange) {
+      checkExchange('limit', exchange);
       return charge(exchange);
     },
     {
@@ -198,19 +223,20 @@ const UNKNOWN_POLICIES =
   'gatewarden: limit cannot know which policies this key has, since "policies" is a function; pass them as the second argument';
 
 function checkCost(cost: number): number {
-  ignoreRejection(cost);
+  if (isThenable(cost)) {
+    ignoreRejection(cost);
+    throw new TypeError(`gatewarden: limit "cost" returned a promise; ${AT_ONCE}`);
+  }
   if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
   return cost;
 }
 
-function refundCauses(causes: readonly RefundCause[] = ['refused', 'server-error']): readonly RefundCause[] {
-  if (!Array.isArray(causes) || causes.some((cause) => !REFUND_CAUSES.includes(cause))) {
-    throw badOption('limit', 'refundOn', `must be a list of ${REFUND_CAUSES.join(', ')}`, causes);
-  }
-  return [...causes];
+/** Anything but a boolean is a fault: a promise would count as true, and let every request pass. */
+function skips(skip: boolean | undefined): boolean {
+  if (typeof skip === 'boolean' || skip === undefined) return skip === true;
+  ignoreRejection(skip);
+  if (isThenable(skip)) throw new TypeError(`gatewarden: limit "skip" returned a promise; ${AT_ONCE}`);
+  throw badOption('limit', 'skip', 'must return true or false', skip);
 }
 
-function refundCause(outcome: Outcome): RefundCause | undefined {
-  if (outcome.kind !== 'completed') return outcome.kind;
-  return outcome.status >= 500 ? 'server-error' : undefined;
-}
+const AT_ONCE = 'it must return at once: find the value out in a guard before limit';

@@ -1,4 +1,5 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { badOption, callback, checkOptionNames, type OptionNames } from '../core/option.js';
@@ -80,6 +81,7 @@ export function accessLog(options: AccessLogOptions): Guard {
   const keyHash = keyHasher('accessLog', options.hashKey);
 
   return function accessLog(exchange) {
+    checkExchange('accessLog', exchange);
     const start = performance.now();
     const { remoteAddress } = exchange.request;
     let credentials: string | undefined;

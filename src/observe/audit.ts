@@ -1,4 +1,5 @@
 import type { AuthenticationDecision } from '../core/authentication-decision.js';
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
@@ -92,6 +93,7 @@ export function audit(options: AuditOptions): Guard {
 
   return inOrder(
     function audit(exchange: Exchange): undefined {
+      checkExchange('audit', exchange);
       const earlierListener = exchange.authenticationListener;
       exchange.authenticationListener =
         earlierListener === undefined

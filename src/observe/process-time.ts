@@ -1,3 +1,4 @@
+import { checkExchange } from '../core/check-exchange.js';
 import type { Guard } from '../core/guard.js';
 import { boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 
@@ -23,6 +24,7 @@ export function processTime(options: ProcessTimeOptions = {}): Guard {
   const { serverTiming = false } = options;
   boolean('processTime', 'serverTiming', serverTiming);
   return function processTime(exchange) {
+    checkExchange('processTime', exchange);
     const start = performance.now();
     exchange.onHead(() => {
       const elapsed = performance.now() - start;

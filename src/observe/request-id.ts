@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { checkExchange } from '../core/check-exchange.js';
 import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
@@ -35,6 +36,7 @@ export function requestId(options: RequestIdOptions = {}): Guard {
   }
 
   return function requestId(exchange) {
+    checkExchange('requestId', exchange);
     const lines = exchange.request.fieldLines('x-request-id');
     const [received] = lines;
     const id = lines.length === 1 && received !== undefined && FORM.test(received) ? received : generatedId();

@@ -45,19 +45,28 @@ export class DecodeQueue {
 
   release({ client }: Caller): void {
     this.#count(client, -1);
+    this.#moveToEnd(client);
     const next = this.#nextClient();
     if (next === undefined) {
       this.#free++;
       return;
     }
     const [nextClient, waiting] = next;
-    const [start] = waiting;
-    this.#waiting.delete(nextClient);
-    if (start === undefined) throw new Error('gatewarden: a client without images waits for the decoder');
-    waiting.delete(start);
-    if (waiting.size > 0) this.#waiting.set(nextClient, waiting);
-    this.#count(nextClient, 1);
-    start();
+    for (const start of waiting) {
+      waiting.delete(start);
+      if (waiting.size === 0) this.#waiting.delete(nextClient);
+      this.#count(nextClient, 1);
+      start();
+      return;
+    }
+  }
+
+  /** It has just had its turn. */
+  #moveToEnd(client: Client): void {
+    const waiting = this.#waiting.get(client);
+    if (waiting === undefined) return;
+    this.#waiting.delete(client);
+    this.#waiting.set(client, waiting);
   }
 
   #nextClient(): readonly [Client, Set<() => void>] | undefined {

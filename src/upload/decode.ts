@@ -29,14 +29,14 @@ export interface DecodeOptions {
    * How much memory decoding one image may take. An image that needs more, by its header or while it is decoded, is
    * refused. Default `'256mb'`.
    */
-  readonly memoryBytes?: Size;
+  readonly memoryBytes?: Size | undefined;
   /**
    * Decodes in processes of their own, `concurrency` at most, which are ended after 30 idle seconds. Such a process can
    * be stopped when its time or memory is used up, and hostile data does not reach the service. Default true if sharp
    * was loaded from a module of its own. False decodes in this process: an image that sharp cannot interrupt then uses
    * a thread beyond `timeout`.
    */
-  readonly separateProcess?: boolean;
+  readonly separateProcess?: boolean | undefined;
   /**
    * Disables every libvips loader except those of the accepted image types. This applies to the whole process, so all
    * other code that uses sharp can read only these types, too. Default false: decoder processes block other loaders

@@ -23,10 +23,12 @@ const idle = new Map<string, DecoderProcess[]>();
  */
 export async function decodeInProcess(sharpPath: string, job: DecodeJob, ms: number): Promise<DecodeResult | Ended> {
   const sent = typeof job.input === 'string' ? { ...job, input: resolve(job.input) } : job;
+  const start = performance.now();
   const result = await idle.get(sharpPath)?.pop()?.decode(sent, ms);
-  // A process that crashes may have been ended by something else while it was idle.
-  if (result !== undefined && result !== 'crash') return result;
-  return (await DecoderProcess.start(sharpPath)).decode(sent, ms);
+  if (result === undefined) return (await DecoderProcess.start(sharpPath)).decode(sent, ms);
+  if (result !== 'crash') return result;
+  // Something else may have ended it while it was idle.
+  return (await DecoderProcess.start(sharpPath)).decode(sent, Math.max(1, ms - (performance.now() - start)));
 }
 
 class DecoderProcess {
@@ -34,7 +36,7 @@ class DecoderProcess {
   readonly #sharpPath: string;
   #idleTimer: NodeJS.Timeout | undefined;
   #onMessage: (message: DecoderMessage) => void = () => undefined;
-  #onEnd: (error: Error | undefined, signal: NodeJS.Signals | null) => void = () => undefined;
+  #onEnd: (error?: Error) => void = () => undefined;
 
   static async start(sharpPath: string): Promise<DecoderProcess> {
     const started = new DecoderProcess(sharpPath);
@@ -62,8 +64,8 @@ class DecoderProcess {
     });
     this.#child
       .on('message', (message: DecoderMessage) => this.#onMessage(message))
-      .on('error', (error) => this.#onEnd(error, null))
-      .on('exit', (_code, signal) => this.#onEnd(undefined, signal));
+      .on('error', (error) => this.#onEnd(error))
+      .on('exit', () => this.#onEnd());
   }
 
   async decode(job: DecodeJob, ms: number): Promise<DecodeResult | Ended> {
@@ -73,15 +75,15 @@ class DecoderProcess {
     let timer: NodeJS.Timeout | undefined;
     const result = await new Promise<DecoderMessage | Ended>((resolve) => {
       this.#onMessage = resolve;
-      // Nobody else sends this signal: it watches its memory, as the system does.
-      this.#onEnd = (_error, signal) => resolve(signal === 'SIGKILL' ? 'memory' : 'crash');
+      this.#onEnd = () => resolve('crash');
       timer = setTimeout(() => resolve('timeout'), ms);
-      this.#child.send(job, (error) => error !== null && this.#onEnd(error, null));
+      this.#child.send(job, (error) => error !== null && this.#onEnd(error));
     });
     clearTimeout(timer);
-    if (typeof result === 'string' || result.kind === 'ready') {
+    if (typeof result === 'string' || result.kind === 'memory' || result.kind === 'ready') {
       this.#stop();
-      return result === 'timeout' || result === 'memory' ? result : 'crash';
+      if (typeof result === 'string') return result;
+      return result.kind === 'memory' ? 'memory' : 'crash';
     }
     const { worn, ...decoded } = result;
     if (worn) this.#stop();

@@ -4,6 +4,8 @@ import type { SharpFunction } from './sharp-function.js';
 /** What a decoder process sends: that it has loaded sharp, or a result. */
 export type DecoderMessage =
   | { readonly kind: 'ready' }
+  /** It has used as much memory as it may, and ends. */
+  | { readonly kind: 'memory' }
   | (DecodeResult & {
       /** Whether it has kept so much memory that a new process is better. */
       readonly worn: boolean;
@@ -30,7 +32,7 @@ function decodeInTurn(process: NodeJS.Process, sharp: Sharp, decode: typeof deco
   process.on('message', async (job: DecodeJob) => {
     const before = process.memoryUsage.rss();
     const watch = setInterval(() => {
-      if (process.memoryUsage.rss() - before > job.maxBytes) end();
+      if (process.memoryUsage.rss() - before > job.maxBytes) process.send?.({ kind: 'memory' }, end);
     }, WATCH_MS);
     sharp.block?.({ operation: ['VipsForeignLoad'] });
     sharp.unblock?.({ operation: [job.loader] });

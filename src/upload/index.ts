@@ -2,6 +2,7 @@
  * Multipart uploads and images, checked while they arrive.
  * @module gatewarden/upload
  */
+export { uploadOf } from '../core/uploaded-file.js';
 export type { DecodeOptions } from './decode.js';
 export type { ImageHeader } from './formats/format.js';
 export type { ImageType } from './image-header.js';

@@ -3,11 +3,11 @@ import { malformed } from './upload-error.js';
 
 const CR = 13;
 const LF = 10;
+const TAB = 9;
+const SPACE = 32;
+const DASH = 45;
+const MAX_PADDING = 64;
 const HEADER_BYTES = 8192;
-/** What follows the boundary in a delimiter line: RFC 2046 section 5.1.1. */
-const LINE_END = /^(--)?[ \t]*\r?\n$/;
-const LINE_END_BEGUN = /^(?:-|(?:--)?[ \t]{0,256}\r?)$/;
-const CLOSED = /^--[ \t]*\r?$/;
 const DISPOSITION = /^content-disposition/im;
 
 /**
@@ -25,8 +25,10 @@ export class MultipartScanner {
   #afterCr = true;
   /** Whether the match began with the line break that ended the headers of the part. */
   #noContent = false;
-  /** What came after the boundary in its line. */
-  #lineEnd = '';
+  /** What came after the boundary in its line: up to two dashes, padding, CR. RFC 2046 section 5.1.1. */
+  #dashes = 0;
+  #padding = 0;
+  #cr = false;
   #lastByte = LF;
   /** The end of the preamble. */
   #text = '';
@@ -66,7 +68,8 @@ export class MultipartScanner {
 
   /** Checks that the body may end here. @throws UploadError */
   end(): void {
-    const closed = this.#state === 'epilogue' || (this.#afterCr && CLOSED.test(this.#lineEnd) && this.#accept(true));
+    const inLine = this.#matched === this.#needle.length && this.#afterCr;
+    const closed = this.#state === 'epilogue' || (inLine && this.#dashes === 2 && this.#accept());
     if (closed) return;
     const cutOff = this.#state === 'headers' && this.#headers.includes(`\r\n${this.#dashBoundary}`);
     throw malformed(cutOff ? 'headersIncomplete' : 'incomplete');
@@ -90,53 +93,70 @@ export class MultipartScanner {
         this.#matched++;
         at++;
       }
-      if (this.#matched === needle.length || at === chunk.length) return at;
+      if (this.#matched === needle.length) return this.#match(at, needle.length, this.#afterCr);
+      if (at === chunk.length) return at;
       this.#matched = 0;
       this.#noContent = false;
     }
     const found = chunk.indexOf(needle, at);
-    if (found !== -1) return this.#match(chunk, found, needle.length);
+    if (found !== -1) return this.#match(found + needle.length, needle.length, this.#isCr(chunk, found - 1));
     const lineBreak = chunk.lastIndexOf(LF);
     const rest = chunk.length - lineBreak;
     const begun = lineBreak >= at && rest < needle.length && chunk.compare(needle, 0, rest, lineBreak) === 0;
-    return begun ? this.#match(chunk, lineBreak, rest) : chunk.length;
+    return begun ? this.#match(chunk.length, rest, this.#isCr(chunk, lineBreak - 1)) : chunk.length;
   }
 
-  #match(chunk: Buffer, at: number, length: number): number {
+  #isCr(chunk: Buffer, at: number): boolean {
+    return (at === -1 ? this.#lastByte : chunk[at]) === CR;
+  }
+
+  #match(end: number, length: number, afterCr: boolean): number {
     this.#matched = length;
-    this.#afterCr = (at === 0 ? this.#lastByte : chunk[at - 1]) === CR;
-    return at + length;
+    this.#afterCr = afterCr;
+    this.#dashes = 0;
+    this.#padding = 0;
+    this.#cr = false;
+    return end;
   }
 
   /** Reads one byte after the boundary. */
   #readLineEnd(chunk: Buffer, at: number, pieces: Buffer[]): number {
-    const byte = chunk[at] ?? 0;
-    const lineEnd = this.#lineEnd + String.fromCharCode(byte);
-    this.#lineEnd = '';
-    if (LINE_END_BEGUN.test(lineEnd)) {
-      this.#lineEnd = lineEnd;
-      if (this.#afterCr && (byte === 32 || byte === 9)) {
+    const byte = chunk[at];
+    if (this.#dashes !== 1) {
+      if (byte === LF) return this.#endLine(chunk, at, pieces);
+      if (byte === CR && !this.#cr) {
+        this.#cr = true;
+        return at + 1;
+      }
+      if ((byte === SPACE || byte === TAB) && !this.#cr && ++this.#padding <= MAX_PADDING) {
+        if (!this.#afterCr) return at + 1;
         if (this.#from < at) pieces.push(chunk.subarray(this.#from, at));
         this.#from = at + 1;
+        return at + 1;
       }
-      return at + 1;
     }
-    this.#matched = 0;
-    if (LINE_END.test(lineEnd)) {
-      // Some readers accept bare line breaks, so this line would be content for one and a delimiter for another.
-      if (!this.#afterCr || !lineEnd.endsWith('\r\n')) throw malformed('delimiterLineBreak');
-      if (this.#accept(lineEnd.startsWith('--')) && this.#from <= at) pieces.push(chunk.subarray(this.#from, at + 1));
+    if (byte === DASH && this.#dashes < 2 && !this.#cr && this.#padding === 0) {
+      this.#dashes++;
       return at + 1;
     }
     if (this.#afterCr && this.#state !== 'epilogue') throw malformed('notDelimiter');
+    this.#matched = 0;
     return at;
   }
 
+  #endLine(chunk: Buffer, at: number, pieces: Buffer[]): number {
+    // Some readers accept bare line breaks, so this line would be content for one and a delimiter for another.
+    if (!this.#afterCr || !this.#cr) throw malformed('delimiterLineBreak');
+    if (this.#accept() && this.#from <= at) pieces.push(chunk.subarray(this.#from, at + 1));
+    return at + 1;
+  }
+
   /** Accepts a delimiter. Returns whether it closes the body. */
-  #accept(closing: boolean): boolean {
+  #accept(): boolean {
     if (this.#lostPart) throw malformed('partBeforeDelimiter');
     if (this.#state === 'epilogue') throw malformed('partAfterEnd');
     if (this.#noContent) throw malformed('headersIncomplete');
+    const closing = this.#dashes === 2;
     this.#state = closing ? 'epilogue' : 'headers';
     this.#headers = '\r\n';
     // The line break of this delimiter may begin another one.

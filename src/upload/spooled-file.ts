@@ -2,7 +2,9 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { SaveOptions } from '../core/uploaded-file.js';
 import { type ByteSource, bufferSource, fileSource } from './byte-source.js';
+import { saveFile } from './save-file.js';
 import { REFRESH_MS } from './stale-files.js';
 import { temporaryName } from './temporary-name.js';
 import { aborted } from './upload-error.js';
@@ -66,6 +68,16 @@ export class SpooledFile {
   async buffer(): Promise<Buffer> {
     if (this.#removed) throw aborted();
     return this.#path === undefined ? this.#bytes() : readFile(this.#path);
+  }
+
+  /** Saves a copy. @throws UploadError if the file has been removed */
+  async saveTo(path: string, options?: SaveOptions): Promise<void> {
+    if (this.#removed) throw aborted();
+    try {
+      await saveFile(this.#path ?? this.#bytes(), path, options);
+    } catch (error) {
+      throw this.#removed && (error as NodeJS.ErrnoException).code === 'ENOENT' ? aborted(error) : error;
+    }
   }
 
   /** Frees the memory and deletes the temporary file. */

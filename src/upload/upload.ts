@@ -1,3 +1,4 @@
+import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
@@ -72,7 +73,7 @@ export function upload(options: UploadOptions): Guard {
     );
   }
 
-  async function upload(exchange: Exchange): Promise<Reply | undefined> {
+  async function receiveUpload(exchange: Exchange): Promise<Reply | undefined> {
     const { request } = exchange;
     const boundary = boundaryOf(request.fieldLines('content-type'));
     const refusal = typeof boundary === 'string' ? announcedTooLarge(request, limits) : boundary;
@@ -116,6 +117,12 @@ export function upload(options: UploadOptions): Guard {
     }
   }
 
+  // Not asynchronous, so that the check throws: Express 4 ignores a rejection.
+  function upload(exchange: Exchange): Promise<Reply | undefined> {
+    checkExchange('upload', exchange);
+    return receiveUpload(exchange);
+  }
+
   return inOrder(upload, {
     name: 'upload',
     after: { authenticate: 'upload would read bodies of callers that are refused' },
@@ -157,5 +164,6 @@ function uploadedFile({ field, filename, type }: ReceivedFile, content: SpooledF
     path: content.path,
     stream: () => content.stream(),
     buffer: () => content.buffer(),
+    saveTo: (path, options) => content.saveTo(path, options),
   };
 }

@@ -26,7 +26,7 @@ export const CONTEXTS: Readonly<Record<string, string>> = {
   nothing: '',
   'api-keys': `
 const { record } = generateApiKey({ clientId: 'acme' });
-const keys = apiKeys({ keys: [record] });
+const keySet = apiKeys({ keys: [record] });
 `,
   database: `
 const database = { findKeyRecord: async (digest, options) => undefined };
@@ -36,7 +36,7 @@ const database = { findOrigin: async (origin) => undefined };
 `,
   'with-keys': `${EXPRESS}
 const { record } = generateApiKey({ clientId: 'acme' });
-const keys = [record];
+const records = [record];
 `,
   express: `${EXPRESS}${GUARDS}`,
   fastify: `${FASTIFY}${GUARDS}`,

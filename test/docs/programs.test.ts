@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { Express } from 'express';
-import type { Redis } from 'ioredis';
 import sharp from 'sharp';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
+import { guard } from '../../src/adapters/express.js';
 import type {
   ApiKeySet,
   AuditRecord,
@@ -18,13 +18,13 @@ import type {
   LimitStore,
   SignatureHeaders,
 } from '../../src/index.js';
-import { authenticate, limit, sequence, slidingWindow } from '../../src/index.js';
-import type { RedisStore } from '../../src/redis.js';
+import { authenticate, limit, type Receipt, sequence, slidingWindow } from '../../src/index.js';
+import { type RedisStore, redisStore } from '../../src/redis.js';
 import { ask, type HeaderLine, type TestExchangeOptions } from '../exchange-fixture.js';
 import { startRedis } from '../redis/server.js';
 import { ENVIRONMENT } from './environment.js';
 import { locationOf, nginxAddress, startNginx } from './nginx.js';
-import { FOLDER, fileOf, programNamed, SNIPPETS } from './snippets.js';
+import { FOLDER, fileOf, pageText, programNamed, SNIPPETS } from './snippets.js';
 import { SERVERS } from './started.js';
 
 const OWN = join(FOLDER, 'programs');
@@ -32,18 +32,21 @@ const OWN = join(FOLDER, 'programs');
 /** What the programs export. */
 interface Program {
   readonly app: Express;
-  readonly guards: Guard;
+  readonly access: Guard;
+  readonly beforeHandler: Guard;
+  readonly failures: Guard;
   readonly key: string;
-  readonly keys: ApiKeySet;
+  readonly keySet: ApiKeySet;
   readonly record: object;
   readonly records: AuditRecord[];
   readonly perMinute: LimitGuard;
   readonly gpuSeconds: LimitGuard;
-  readonly client: Redis;
+  readonly server: Server;
   readonly store: RedisStore;
   readonly CountingStore: new () => LimitStore;
   readonly values: Readonly<Record<string, unknown>>;
   createApp(work: unknown): Express;
+  shutDown(): Promise<void>;
   blockList(blocked: ReadonlySet<string>): Guard;
   outcomes(write: (line: string) => void): Guard;
   sessions(userOf: (token: string) => Promise<string | undefined>): Authenticator;
@@ -63,8 +66,8 @@ const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}
 const SECRET = bearer(ENVIRONMENT.SECRET_KEY);
 
 /** 200 if the request goes on. */
-async function send({ guards }: Pick<Program, 'guards'>, ...headers: HeaderLine[]): Promise<number | undefined> {
-  return sendWith(guards, { headers });
+async function send({ access }: Pick<Program, 'access'>, ...headers: HeaderLine[]): Promise<number | undefined> {
+  return sendWith(access, { headers });
 }
 async function sendWith(guard: Guard, options: TestExchangeOptions): Promise<number | undefined> {
   const { passed, status, faults } = await ask(guard, options);
@@ -107,20 +110,20 @@ describe('a program of the documentation keeps its promise:', () => {
     it(name, async () => test(await programOf(name)));
   };
 
-  program('complete-sequence', async (found) => {
+  program('complete-sequence', async ({ beforeHandler: access, perMinute }) => {
     vi.spyOn(console, 'info').mockImplementation(() => undefined);
     vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     const host: HeaderLine = ['Host', 'api.example.com'];
     const of = (ip: string): HeaderLine[] => [host, SECRET, ['X-Original-IP', ip]];
-    expect(await send(found)).toBe(400);
-    expect(await send(found, host, ['Origin', 'https://a.example.org'])).toBe(200);
-    expect(await send(found, host, bearer('wrong'))).toBe(401);
-    for (let i = 0; i < 60; i++) expect(await send(found, ...of('203.0.113.7'))).toBe(200);
-    expect(await send(found, ...of('203.0.113.7'))).toBe(403);
-    expect(await send(found, ...of('203.0.113.8'))).toBe(200);
-    expect(await found.perMinute.peek('203.0.113.7')).toMatchObject([{ remaining: 0 }]);
-    await found.perMinute.reset('203.0.113.7');
-    expect(await send(found, ...of('203.0.113.7'))).toBe(200);
+    expect(await send({ access })).toBe(400);
+    expect(await send({ access }, host, ['Origin', 'https://a.example.org'])).toBe(200);
+    expect(await send({ access }, host, bearer('wrong'))).toBe(401);
+    for (let i = 0; i < 60; i++) expect(await send({ access }, ...of('203.0.113.7'))).toBe(200);
+    expect(await send({ access }, ...of('203.0.113.7'))).toBe(403);
+    expect(await send({ access }, ...of('203.0.113.8'))).toBe(200);
+    expect(await perMinute.peek('203.0.113.7')).toMatchObject([{ remaining: 0 }]);
+    await perMinute.reset('203.0.113.7');
+    expect(await send({ access }, ...of('203.0.113.7'))).toBe(200);
   });
 
   program('api-keys', async (found) => {
@@ -128,20 +131,10 @@ describe('a program of the documentation keeps its promise:', () => {
     expect(await send(found, bearer(found.key))).toBe(200);
     expect(await send(found, ['X-API-Key', `${found.key}x`])).toBe(401);
     expect(await send(found)).toBe(401);
-    found.keys.replace([{ ...found.record, scopes: [] } as never]);
+    found.keySet.replace([{ ...found.record, scopes: [] } as never]);
     expect(await send(found, ['X-API-Key', found.key])).toBe(403);
-    found.keys.replace([{ ...found.record, enabled: false } as never]);
+    found.keySet.replace([{ ...found.record, enabled: false } as never]);
     expect(await send(found, ['X-API-Key', found.key])).toBe(401);
-  });
-
-  program('keys-from-a-setting', async (found) => {
-    const key = (name: string): HeaderLine => ['X-API-Key', `c4n4ry-key-of-${name}-000000`];
-    expect([await send(found, key('one')), await send(found, key('one')), await send(found, key('one'))]).toEqual([
-      200, 200, 429,
-    ]);
-    expect([await send(found, key('two')), await send(found, key('two'))]).toEqual([200, 429]);
-    expect([await send(found, key('the-admin')), await send(found, key('the-admin'))]).toEqual([200, 200]);
-    expect(await send(found, key('three'))).toBe(401);
   });
 
   program('jwt', async (found) => {
@@ -164,9 +157,9 @@ describe('a program of the documentation keeps its promise:', () => {
   program('signed-request', async (found) => {
     const signed = found.headersFor('GET', 'https://api.example/jobs?page=2');
     const headers: HeaderLine[] = [['Host', 'api.example'], ...Object.entries(signed)];
-    expect(await sendWith(found.guards, { url: '/jobs?page=3', headers })).toBe(401);
-    expect(await sendWith(found.guards, { url: '/jobs?page=2', headers })).toBe(200);
-    expect(await sendWith(found.guards, { url: '/jobs?page=2', headers })).toBe(401);
+    expect(await sendWith(found.access, { url: '/jobs?page=3', headers })).toBe(401);
+    expect(await sendWith(found.access, { url: '/jobs?page=2', headers })).toBe(200);
+    expect(await sendWith(found.access, { url: '/jobs?page=2', headers })).toBe(401);
   });
 
   program('development', async (found) => {
@@ -185,9 +178,9 @@ describe('a program of the documentation keeps its promise:', () => {
     ]);
   });
 
-  program('count-failures', async ({ guards }) => {
+  program('count-failures', async ({ failures }) => {
     const answerWith = async (status: number) => {
-      const { exchange, passed } = await ask(guards, {});
+      const { exchange, passed } = await ask(failures, {});
       exchange.end({ kind: 'completed', status });
       return passed;
     };
@@ -214,6 +207,16 @@ describe('a program of the documentation keeps its promise:', () => {
     const plain = location.replace(/ +proxy_set_header.*\n/g, '');
     expect(await found(plain, spoofed)).toMatchObject([200, { ip: '203.0.113.9' }]);
     expect(await found(plain, {})).toMatchObject([400, { code: 'client-address-missing' }]);
+  });
+
+  program('checked-settings', async (found) => {
+    expect(await send(found, ['X-API-Key', 'c4n4ry-key-of-one-000000'])).toBe(200);
+    expect(await send(found, ['X-API-Key', 'c4n4ry-key-of-nobody-000000'])).toBe(401);
+    vi.stubEnv('API_KEYS', 'c4n4ry-key-of-one-000000:one:2,c4n4ry-key-of-two-000000:two');
+    vi.resetModules();
+    await expect(programOf('checked-settings')).rejects.toThrow(
+      '"API_KEYS" is not accepted: parseApiKeys "keys[1]" must have three parts, key:client:limit',
+    );
   });
 
   tested.add('settings');
@@ -263,7 +266,12 @@ describe('a program of the documentation keeps its promise:', () => {
     const jobs: (string | undefined)[] = [];
     const worker = createServer(async (request, response) => {
       jobs.push(request.url);
-      response.end(JSON.stringify({ bytes: (await buffer(request)).length, type: request.headers['content-type'] }));
+      expect(request.headers['transfer-encoding']).toBeUndefined();
+      if (request.url?.endsWith('silent')) return;
+      if (request.url?.endsWith('busy')) response.statusCode = 503;
+      if (request.url?.endsWith('html')) response.end('<html>');
+      else
+        response.end(JSON.stringify({ bytes: (await buffer(request)).length, type: request.headers['content-type'] }));
     }).listen(0, '127.0.0.1');
     const workerUrl = `${await originOf(worker)}/segment`;
     const origin = await originOf(createApp(workerUrl).listen(0, '127.0.0.1'));
@@ -281,6 +289,22 @@ describe('a program of the documentation keeps its promise:', () => {
     expect(jobs).toEqual(['/segment?mode=exact', '/segment?mode=fast']);
     const last = await post(formOf(image));
     expect(last.headers.get('ratelimit')).toContain('r=57');
+
+    vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const failed = [502, { error: 'The worker failed.' }];
+    for (const mode of ['busy', 'html']) {
+      const answer = await post(formOf(image, { mode }));
+      expect([answer.status, await answer.json()]).toEqual(failed);
+    }
+    const { timeout } = AbortSignal;
+    const sooner = vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => timeout.call(AbortSignal, 50));
+    onTestFinished(() => sooner.mockRestore());
+    const late = await post(formOf(image, { mode: 'silent' }));
+    expect([late.status, await late.json()]).toEqual([504, { error: 'The worker took too long.' }]);
+    worker.closeAllConnections();
+    await new Promise((closed) => worker.close(closed));
+    const down = await post(formOf(image));
+    expect([down.status, await down.json()]).toEqual(failed);
   });
 
   program('early-worker', async ({ createApp }) => {
@@ -297,6 +321,14 @@ describe('a program of the documentation keeps its promise:', () => {
     expect([answer.status, await answer.json()]).toEqual([200, { bytes: image.length }]);
     const refused = await fetch(`${origin}/segment`, { method: 'POST', body: formOf(Buffer.from('a text')) });
     expect(refused.status).toBe(415);
+
+    const faults = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    faults.mockClear();
+    worker.closeAllConnections();
+    await new Promise((closed) => worker.close(closed));
+    const down = await fetch(`${origin}/segment`, { method: 'POST', body: formOf(image) });
+    expect([down.status, await down.json()]).toEqual([502, { error: 'The worker failed.' }]);
+    expect(faults).toHaveBeenCalledOnce();
   });
 
   program('images', async ({ app }) => {
@@ -323,19 +355,78 @@ describe('a program of the documentation keeps its promise:', () => {
   });
 
   tested.add('limits-in-redis');
-  it.runIf(inject('redis').available)('limits-in-redis', async () => {
-    const redis = await startRedis();
-    vi.stubEnv('REDIS_URL', redis.url);
-    const { client, store, guards } = await programOf('limits-in-redis');
-    onTestFinished(async () => {
-      store.close();
-      client.disconnect();
-      await redis.stop();
+  describe.runIf(inject('redis').available)('limits-in-redis', () => {
+    /** The program, as a user of Redis who has only the permissions that the page shows. */
+    async function start() {
+      const redis = await startRedis();
+      const admin = redis.client();
+      const [, rules = ''] = /^ACL SETUSER gatewarden (.+)$/m.exec(pageText('docs/limits-in-redis.md')) ?? [];
+      expect(await admin.call('ACL', 'SETUSER', 'gatewarden', ...rules.split(' '))).toBe('OK');
+      vi.stubEnv('REDIS_URL', `redis://gatewarden:a-long-password@${redis.host}:${redis.port}`);
+      vi.stubEnv('PORT', '0');
+      vi.resetModules(); // each test starts the program anew
+      const logged = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+      const found = await programOf('limits-in-redis');
+      process.off('SIGTERM', found.shutDown);
+      onTestFinished(async () => {
+        found.server.closeAllConnections();
+        await found.shutDown();
+        await redis.stop();
+      });
+      return { ...found, redis, admin, logged, origin: await originOf(found.server) };
+    }
+
+    it('counts, with the keys and the permissions that are shown', async () => {
+      const { origin, admin, logged } = await start();
+      const statuses: number[] = [];
+      for (let i = 0; i < 6; i++) {
+        const headers = { Authorization: `Bearer ${ENVIRONMENT.SECRET_KEY}`, 'X-Forwarded-For': '203.0.113.7' };
+        statuses.push((await fetch(`${origin}/generate`, { method: 'POST', headers })).status);
+      }
+      expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
+      const keys = await admin.keys('*');
+      expect(keys).toContain('gw:203.0.113.7');
+      expect(keys.filter((key) => !/^gw:(203\.0\.113\.7|\{\}:[\w-]{8}:r?\d+)$/.test(key))).toEqual([]);
+      expect(logged).not.toHaveBeenCalled();
     });
-    const answers = new Set<number | undefined>();
-    for (let i = 0; i < 60; i++) answers.add(await send({ guards }, SECRET));
-    expect([...answers]).toEqual([200]);
-    expect(await send({ guards }, SECRET)).toBe(429);
+
+    it('corrects the charges of the requests that are under way when it shuts down', async () => {
+      const { app, store, shutDown, redis, origin, logged } = await start();
+      const slow = limit({ store, by: 'global', policies: slidingWindow({ limit: 100, window: '1m' }), cost: 30 });
+      const arrived = vi.fn<(finish: () => void) => void>();
+      app.get('/slow', guard(slow), async (req, res) => {
+        await new Promise<void>((finish) => arrived(finish));
+        void req.exchange.admission?.settle(2);
+        res.json('done');
+      });
+      const answer = fetch(`${origin}/slow`);
+      await vi.waitFor(() => expect(arrived).toHaveBeenCalledOnce());
+      const stopped = shutDown();
+      await expect(fetch(origin)).rejects.toThrow();
+      arrived.mock.calls[0]?.[0]();
+      expect(await (await answer).json()).toBe('done');
+      await stopped;
+      const later = redisStore({ client: redis.client() });
+      const counted = limit({ store: later, by: 'global', policies: slidingWindow({ limit: 100, window: '1m' }) });
+      expect(await counted.peek('global')).toMatchObject([{ remaining: 98 }]);
+      later.close();
+      expect(logged).not.toHaveBeenCalled();
+    });
+
+    it('shuts down without Redis, and reports the corrections that are lost', async () => {
+      const { store, shutDown, redis, logged } = await start();
+      const policies = [slidingWindow({ limit: 100, window: '1m', by: 'global' })];
+      const { receipt } = (await store.admit(policies, ['global'], 30)) as { receipt: Receipt };
+      await redis.kill();
+      await vi.waitFor(async () => {
+        await expect(store.admit(policies, ['global'], 1)).rejects.toThrow();
+        expect(logged).toHaveBeenCalledWith('limits:', 'unavailable');
+      });
+      await store.settle(receipt, 0);
+      await shutDown();
+      expect(logged).toHaveBeenCalledWith('limits:', 'correction-lost');
+      await redis.restart();
+    });
   });
 
   program('own-guard', async ({ blockList, outcomes }) => {
@@ -360,11 +451,11 @@ describe('a program of the documentation keeps its promise:', () => {
   });
 
   program('own-authenticator', async ({ sessions }) => {
-    const guards = authenticate(sessions(async (token) => (token === 'token-of-alice' ? 'alice' : undefined)));
-    expect(await send({ guards }, ['X-Session', 'token-of-alice'])).toBe(200);
-    expect(await send({ guards }, ['X-Session', 'another'])).toBe(401);
-    expect(await send({ guards }, ['X-Session', 'token-of-alice'], ['X-Session', 'another'])).toBe(400);
-    expect(await send({ guards })).toBe(401);
+    const access = authenticate(sessions(async (token) => (token === 'token-of-alice' ? 'alice' : undefined)));
+    expect(await send({ access }, ['X-Session', 'token-of-alice'])).toBe(200);
+    expect(await send({ access }, ['X-Session', 'another'])).toBe(401);
+    expect(await send({ access }, ['X-Session', 'token-of-alice'], ['X-Session', 'another'])).toBe(400);
+    expect(await send({ access })).toBe(401);
   });
 
   program('own-adapter', async ({ guarded, outcomes: _ }) => {

@@ -82,6 +82,27 @@ describe.concurrent('a server of the documentation, run as it is:', () => {
     expect([health.status, health.headers.get('X-Frame-Options')]).toEqual([200, 'DENY']);
   });
 
+  it('the server with keys from a setting gives each client its limit, and its usage to the administrator only', async () => {
+    const name = 'keys-from-a-setting';
+    const keyOf = (client: string) => ({ 'X-API-Key': `c4n4ry-key-of-${client}-000000` });
+    const statuses: number[] = [];
+    for (const client of ['one', 'one', 'one', 'two', 'two', 'the-admin', 'the-admin', 'nobody']) {
+      statuses.push((await post(name, keyOf(client))).status);
+    }
+    expect(statuses).toEqual([200, 200, 429, 200, 429, 200, 200, 401]);
+    const admin = await post(name, keyOf('the-admin'));
+    expect(admin.headers.get('RateLimit-Policy')).toBe('"hourly";q=1000;w=3600');
+    const usage = async (client: string, by: string) => {
+      const response = await fetch(`${at(name)}/admin/usage/${client}`, { headers: keyOf(by) });
+      expect(response.headers.get('RateLimit')).toBeNull();
+      return [response.status, await response.json()];
+    };
+    expect(await usage('two', 'the-admin')).toMatchObject([200, [{ name: 'hourly', limit: 1, remaining: 0 }]]);
+    expect(await usage('admin', 'the-admin')).toMatchObject([200, [{ limit: 1000, remaining: 997 }]]);
+    expect(await usage('nobody', 'the-admin')).toMatchObject([404, {}]);
+    expect(await usage('two', 'one')).toMatchObject([403, { code: 'scope-insufficient' }]);
+  });
+
   for (const name of ['fastify-server', 'hono-server']) {
     it(`the ${name} lets the secret in and nothing else`, async () => {
       const right = await post(name, AUTHORIZED);

@@ -15,8 +15,8 @@ export function memoryOfAll(): number {
   return [process.pid, ...childProcesses()].reduce((sum, pid) => sum + memoryOf(pid), 0);
 }
 
-/** 0 for a process that has ended. */
-function memoryOf(pid: number): number {
+/** The memory of a process now, in bytes; 0 if it has ended. */
+export function memoryOf(pid: number): number {
   try {
     return 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
   } catch {

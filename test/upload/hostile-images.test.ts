@@ -3,7 +3,16 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { type ImageInspection, type ImageType, imageInspector } from '../../src/upload/index.js';
 import { CAN_OBSERVE, childProcesses, memoryOfAll } from './decoder-processes.js';
-import { compressedText, gifOf, jpegOfScans, type PngShape, pngOf, tiffOf, webpOfFrames } from './hostile-images.js';
+import {
+  compressedText,
+  gifOf,
+  jpegOfScans,
+  jpegThatDeclares,
+  type PngShape,
+  pngOf,
+  tiffOf,
+  webpOfFrames,
+} from './hostile-images.js';
 import { hex, oneColorWebp } from './image-bytes.js';
 
 const TYPES: readonly ImageType[] = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff'];
@@ -74,15 +83,19 @@ describe('an image that is large when decoded', () => {
     }
   });
 
-  it.each<[string, Buffer]>([
-    ['a TIFF of one tile', tiffOf({ width: 9, height: 9, tile: [16_384, 16_384], pieceBytes: 8e8, pieces: 1 })],
-    ['a TIFF of planes', tiffOf({ width: 5000, height: 5000, samples: 8, planar: 2, pieceBytes: 25e6, pieces: 8 })],
-    ['an interlaced PNG', pngOf({ width: side, height: side, depth: 16, interlaced: true })],
-    ['a PNG of few rows', pngOf({ width: 4_000_000, height: 10 })],
-    ['a lossless WebP of 28 bytes', oneColorWebp(16_383, 2441)],
-    ['a GIF that restores its canvas', gifOf(side, side, 1)],
-    ['a progressive JPEG in CMYK', await jpegOfScans(side, side, 1, true)],
-  ])('is refused before it is decoded, if the decoder would hold too much of it: %s', async (_what, image) => {
+  it.each<[string, () => Buffer | Promise<Buffer>]>([
+    ['a TIFF of one tile', () => tiffOf({ width: 9, height: 9, tile: [16_384, 16_384], pieceBytes: 8e8, pieces: 1 })],
+    [
+      'a TIFF of planes',
+      () => tiffOf({ width: 5000, height: 5000, samples: 8, planar: 2, pieceBytes: 25e6, pieces: 8 }),
+    ],
+    ['an interlaced PNG', () => pngOf({ width: side, height: side, depth: 16, interlaced: true })],
+    ['a PNG of few rows', () => pngOf({ width: 4_000_000, height: 10 })],
+    ['a lossless WebP of 28 bytes', () => oneColorWebp(16_383, 2441)],
+    ['a GIF that restores its canvas', () => gifOf(side, side, 1)],
+    ['a progressive JPEG in CMYK', () => jpegThatDeclares(side, side, 1, true)],
+  ])('is refused before it is decoded, if the decoder would hold too much of it: %s', async (_what, make) => {
+    const image = await make();
     expect((await header(image)).kind).toBe('accepted');
     await decode(oneColorWebp(1, 1));
     const processes = CAN_OBSERVE ? childProcesses() : [];
@@ -91,14 +104,18 @@ describe('an image that is large when decoded', () => {
     if (CAN_OBSERVE) expect(childProcesses()).toEqual(processes);
   });
 
-  it.each<[string, Buffer]>([
-    ['a PNG', pngOf({ width: side, height: side, dataBytes: pixels * 4 + side })],
-    ['a PNG of 16 bits', pngOf({ width: side, height: side, depth: 16, dataBytes: pixels * 8 + side })],
-    ['an interlaced PNG', pngOf({ width: side, height: side, interlaced: true, dataBytes: pixels * 4 + 2 * side })],
-    ['a progressive JPEG', await jpegOfScans(side, side, 1)],
-    ['a GIF', gifOf(side, side, 1, 1)],
-    ['a TIFF', tiffOf({ width: side, height: side, photometric: 2, pieceBytes: pixels * 3, pieces: 1 })],
-  ])('is accepted if the decoder reads it with little memory: %s of 40 million pixels', async (_what, image) => {
+  it.each<[string, () => Buffer | Promise<Buffer>]>([
+    ['a PNG', () => pngOf({ width: side, height: side, dataBytes: pixels * 4 + side })],
+    ['a PNG of 16 bits', () => pngOf({ width: side, height: side, depth: 16, dataBytes: pixels * 8 + side })],
+    [
+      'an interlaced PNG',
+      () => pngOf({ width: side, height: side, interlaced: true, dataBytes: pixels * 4 + 2 * side }),
+    ],
+    ['a progressive JPEG', () => jpegOfScans(side, 1)],
+    ['a GIF', () => gifOf(side, side, 1, 1)],
+    ['a TIFF', () => tiffOf({ width: side, height: side, photometric: 2, pieceBytes: pixels * 3, pieces: 1 })],
+  ])('is accepted if the decoder reads it with little memory: %s of 40 million pixels', async (_what, make) => {
+    const image = await make();
     const patient = imageInspector({ types: TYPES, maxBytes: MAX_FILE_BYTES, decode: { sharp, timeout: '1m' } });
     expect(refusalOf(await patient(image))).toMatchObject({ kind: 'accepted', width: side, height: side });
   });
@@ -113,7 +130,7 @@ describe('an image that is large when decoded', () => {
 
 describe('a JPEG of many scans', () => {
   it('is refused before it is decoded', async () => {
-    const image = await jpegOfScans(side, side, 2600);
+    const image = await jpegOfScans(side, 2600);
     expect(image.length).toBeLessThan(700_000);
     for (const inspect of [header, decode]) {
       expect(refusalOf(await inspect(image))).toMatchObject({ status: 422, reason: 'the JPEG has too many scans' });
@@ -122,8 +139,8 @@ describe('a JPEG of many scans', () => {
 
   it('is refused only beyond 100, wherever they are', async () => {
     const reason = 'the JPEG has too many scans';
-    expect((await header(await jpegOfScans(64, 64, 100))).kind).toBe('accepted');
-    const tooMany = await jpegOfScans(64, 64, 101);
+    expect((await header(await jpegOfScans(64, 100))).kind).toBe('accepted');
+    const tooMany = await jpegOfScans(64, 101);
     expect(refusalOf(await header(tooMany))).toMatchObject({ reason });
     const firstScan = tooMany.indexOf(Buffer.from([0xff, 0xda]));
     for (const hidden of ['ffd9 00000000', 'ffd8 00000000', 'ffda 00080000']) {
@@ -148,10 +165,10 @@ const pngs = fc
     depth: fc.constantFrom(1, 2, 4, 8, 16),
     colorType: fc.constantFrom(0, 2, 3, 4, 6),
     interlaced: fc.boolean(),
-    dataBytes: fc.constantFrom(1000, 10_000_000, 350_000_000),
+    dataBytes: fc.constantFrom(1000, 10_000_000, 100_000_000),
     texts: fc.nat(20),
   })
-  .map(({ size, texts, ...shape }): Buffer => {
+  .map(({ size, texts, ...shape }) => () => {
     const chunks = Array.from({ length: texts }, (_, i) => compressedText(50_000_000, i === 0 ? 'iCCP' : 'zTXt'));
     const png: PngShape = { ...size, ...shape, chunks };
     return pngOf(png);
@@ -169,24 +186,38 @@ const tiffs = fc
     pieces: fc.constantFrom(1, 8, 5000),
     little: fc.boolean(),
   })
-  .map(({ size, tile, ...shape }) =>
-    tiffOf({ ...size, ...shape, ...(tile === undefined ? {} : { tile: [tile[0] ?? 16, tile[1] ?? 16] as const }) }),
+  .map(
+    ({ size, tile, ...shape }) =>
+      () =>
+        tiffOf({ ...size, ...shape, ...(tile === undefined ? {} : { tile: [tile[0] ?? 16, tile[1] ?? 16] as const }) }),
   );
-const jpegs = fc
-  .record({ size: fc.constantFrom(16, 600, 3000, side), scans: fc.constantFrom(1, 20, 100, 1000), cmyk: fc.boolean() })
-  .map(async ({ size, scans, cmyk }) => jpegOfScans(size, size, scans, cmyk));
+const scans = fc.constantFrom(1, 20, 60, 100, 1000);
+const jpegs = fc.oneof(
+  fc.tuple(fc.constantFrom(16, 600, 3000, side), scans).map(
+    ([size, count]) =>
+      () =>
+        jpegOfScans(size, count),
+  ),
+  fc.tuple(area, scans, fc.boolean()).map(([{ width, height }, count, cmyk]) => () => {
+    return jpegThatDeclares(Math.min(65_500, width), Math.min(65_500, height), count, cmyk);
+  }),
+);
 const webps = fc.oneof(
-  area.map(({ width, height }) => oneColorWebp(Math.min(16_383, width), Math.min(16_383, height))),
-  fc.tuple(area, fc.constantFrom(2, 3, 50, 5000)).map(([{ width, height }, frames]) => {
+  area.map(
+    ({ width, height }) =>
+      () =>
+        oneColorWebp(Math.min(16_383, width), Math.min(16_383, height)),
+  ),
+  fc.tuple(area, fc.constantFrom(2, 3, 50, 5000)).map(([{ width, height }, frames]) => () => {
     return webpOfFrames(Math.min(16_383, width), Math.max(1, Math.min(16_383, Math.floor(height / frames))), frames);
   }),
 );
-const gifs = fc
-  .tuple(area, fc.constantFrom(1, 2, 50, 5000), fc.nat(7))
-  .map(([{ width, height }, frames, disposal]) =>
-    gifOf(Math.min(65_535, width), Math.max(1, Math.min(65_535, Math.floor(height / frames))), frames, disposal),
-  );
-const hostile = fc.oneof(pngs, tiffs, jpegs, webps, gifs);
+const gifs = fc.tuple(area, fc.constantFrom(1, 2, 50, 5000), fc.nat(7)).map(
+  ([{ width, height }, frames, disposal]) =>
+    () =>
+      gifOf(Math.min(65_535, width), Math.max(1, Math.min(65_535, Math.floor(height / frames))), frames, disposal),
+);
+const hostile = fc.oneof<fc.Arbitrary<() => Buffer | Promise<Buffer>>[]>(pngs, tiffs, jpegs, webps, gifs);
 
 it.runIf(CAN_OBSERVE)(
   'no file of 8 MB costs more than 300 MB, or a decoder more than its timeout and a second',
@@ -195,9 +226,9 @@ it.runIf(CAN_OBSERVE)(
     const until = performance.now() + SECONDS * 1000;
     let most = { ms: 0, growth: 0 };
     await fc.assert(
-      fc.asyncProperty(hostile, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 2 }), async (made, changes) => {
+      fc.asyncProperty(hostile, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 2 }), async (make, changes) => {
         if (performance.now() > until) return;
-        const image = Buffer.from(await made);
+        const image = Buffer.from(await make());
         if (image.length > MAX_FILE_BYTES) return;
         // In the headers, where a change matters.
         for (const [at, value] of changes) image[at % Math.min(image.length, 200)] = value;
@@ -208,7 +239,7 @@ it.runIf(CAN_OBSERVE)(
         expect(growth).toBeLessThan(MAX_GROWTH);
         expect(ms).toBeLessThan(TIMEOUT_MS + 1000);
       }),
-      { numRuns: 100_000, endOnFailure: true, interruptAfterTimeLimit: SECONDS * 1000, markInterruptAsFailure: false },
+      { numRuns: SECONDS * 100, endOnFailure: true },
     );
     console.log(`hostile images: ${JSON.stringify([...counts])}, at most ${JSON.stringify(most)}`);
     expect([...counts.keys()].sort()).toEqual(expect.arrayContaining(['413', '422', 'accepted']));

@@ -128,18 +128,37 @@ export function tiffOf(shape: TiffShape): Buffer {
   return bytes;
 }
 
-/** A JPEG of one color, with its last scan repeated. */
-export async function jpegOfScans(width: number, height: number, scans: number, cmyk = false): Promise<Buffer> {
-  const plain = sharp({ create: { width, height, channels: 3, background: '#246' } });
-  const image = await (cmyk ? plain.toColourspace('cmyk') : plain)
-    .jpeg({ progressive: true, chromaSubsampling: '4:4:4' })
-    .toBuffer();
+const progressiveJpegs = new Map<string, Promise<Buffer>>();
+
+/** A progressive JPEG of one color. Its size is also its height. */
+function progressiveJpeg(size: number, cmyk: boolean): Promise<Buffer> {
+  const key = `${size} ${cmyk}`;
+  const known = progressiveJpegs.get(key);
+  if (known !== undefined) return known;
+  const plain = sharp({ create: { width: size, height: size, channels: 3, background: '#246' } });
+  const image = cmyk ? plain.toColourspace('cmyk') : plain;
+  const made = image.jpeg({ progressive: true, chromaSubsampling: '4:4:4' }).toBuffer();
+  progressiveJpegs.set(key, made);
+  return made;
+}
+
+/** A progressive JPEG with its last scan repeated. */
+export async function jpegOfScans(size: number, scans: number, cmyk = false): Promise<Buffer> {
+  const image = await progressiveJpeg(size, cmyk);
   const starts: number[] = [];
   for (let at = image.indexOf(hex('ffda')); at !== -1; at = image.indexOf(hex('ffda'), at + 1)) starts.push(at);
-  const last = starts.at(-1) ?? 0;
-  const scan = image.subarray(last, image.length - 2);
+  const scan = image.subarray(starts.at(-1) ?? 0, image.length - 2);
   const more = Array.from({ length: Math.max(0, scans - starts.length) }, () => scan);
   return Buffer.concat([image.subarray(0, image.length - 2), ...more, image.subarray(image.length - 2)]);
+}
+
+/** A JPEG whose frame header declares another size than its data has. */
+export async function jpegThatDeclares(width: number, height: number, scans: number, cmyk: boolean): Promise<Buffer> {
+  const image = await jpegOfScans(64, scans, cmyk);
+  const frame = image.indexOf(hex('ffc2'));
+  image.writeUInt16BE(height, frame + 5);
+  image.writeUInt16BE(width, frame + 7);
+  return image;
 }
 
 /** A GIF whose frames are each as large as its screen. Their pixels are cleared codes, three bits each. */

@@ -5,10 +5,10 @@ import type { KeyHash } from './key-hash.js';
 import { KeyIndex } from './key-index.js';
 import type { MemoryCharge } from './memory-admission.js';
 import { SharedCounters } from './shared-counters.js';
-import { detachedKey, SlotKeys } from './slot-keys.js';
+import { SlotKeys } from './slot-keys.js';
 
 export const NONE = -1;
-/** Room for counters at first. It grows eightfold up to the last step, and then to the whole size: what is copied stays small. */
+/** Room for counters at first. It grows fourfold up to the last step, and then to the whole size: what is copied stays small. */
 const FIRST_STEP = 4096;
 const LAST_STEP = 262_144;
 /** Slots that each admission checks for an expired counter: more than it can add, so that all are freed, without a pause. */
@@ -77,10 +77,15 @@ export class CounterTable {
     if (!this.counters.isTaken(slot)) this.#free[this.#freeCount++] = slot;
   }
 
-  /** Gives a claimed slot to a key. What it held is forgotten. */
+  /** The key of a counter, in memory of its own. */
+  keyOf(slot: number): string {
+    return this.#keys.get(slot);
+  }
+
+  /** Gives a claimed slot to a key, which must have memory of its own. What the slot held is forgotten. */
   take(slot: number, hash: number, key: string): void {
     if (this.counters.isTaken(slot)) this.#empty(slot);
-    this.#keys.set(slot, detachedKey(key));
+    this.#keys.set(slot, key);
     this.#index.add(hash, slot);
   }
 
@@ -140,7 +145,7 @@ export class CounterTable {
   }
 
   #grow(): void {
-    const next = this.#room < LAST_STEP ? Math.max(FIRST_STEP, this.#room * 8) : this.#maxEntries;
+    const next = this.#room < LAST_STEP ? Math.max(FIRST_STEP, this.#room * 4) : this.#maxEntries;
     this.#room = Math.min(next, this.#maxEntries);
     this.counters.grow(this.#room);
     this.#index.grow(this.#room);

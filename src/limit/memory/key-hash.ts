@@ -7,10 +7,8 @@ export class KeyHash {
   of(key: string): number {
     if (this.#seed === 0) this.#seed = 1 + Math.floor(Math.random() * 0x7fffffff);
     let hash = this.#seed;
-    for (let i = 0; i < key.length; i++) {
-      hash = Math.imul(hash ^ key.charCodeAt(i), 0x5bd1e995);
-      hash ^= hash >>> 15;
-    }
+    // FNV-1a over the UTF-16 units, and then mixed, since the low bits of FNV only depend on low bits.
+    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
     hash = Math.imul(hash ^ (hash >>> 13), 0x85ebca6b);
     return hash ^ (hash >>> 16);
   }

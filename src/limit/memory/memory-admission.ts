@@ -9,8 +9,8 @@ export class MemoryCharge {
   /** Those of the table, or those that it shares among keys. */
   counters: Counters;
   slot = -1;
-  /** Of the key. */
-  hash = 0;
+  /** Whether `key` has memory of its own. */
+  isHeld = false;
   /** Units in use before the charge. */
   used = 0;
   /** Whether the slot was claimed for this admission and holds nothing of its own yet. */
@@ -19,7 +19,11 @@ export class MemoryCharge {
   /** Under which the counter keeps the charge. */
   time = 0;
 
-  constructor(readonly table: CounterTable) {
+  constructor(
+    readonly table: CounterTable,
+    public key: string,
+    readonly hash: number,
+  ) {
     this.counters = table.counters;
   }
 }

@@ -16,33 +16,34 @@ export function redisKey(prefix: string, key: string): string {
 }
 
 /** The length of a tag, which replaces the policy's id in Redis. */
-export const TAG_BYTES = 3;
+const TAG_BYTES = 3;
 
 const tagsById = new Map<string, Buffer>();
 
-/** The tag of a policy. @throws Error if another policy of this process has the same tag. */
-export function tagOf(policy: QuotaPolicy): Buffer {
-  const cached = tagsById.get(policy.id);
+/** The tag of a counter. @throws Error if another counter of this process has the same tag. */
+function tagOf(id: string): Buffer {
+  const cached = tagsById.get(id);
   if (cached !== undefined) return cached;
-  const tag = hash('sha256', policy.id, 'buffer').subarray(0, TAG_BYTES);
+  const tag = hash('sha256', id, 'buffer').subarray(0, TAG_BYTES);
   for (const [otherId, otherTag] of tagsById) {
     if (otherTag.equals(tag)) {
       throw new Error(
-        `gatewarden: redisStore cannot distinguish the policies "${otherId}" and "${policy.id}"; rename one of them`,
+        `gatewarden: redisStore cannot distinguish the policies "${otherId}" and "${id}"; rename one of them`,
       );
     }
   }
-  tagsById.set(policy.id, tag);
+  tagsById.set(id, tag);
   return tag;
 }
 
 /**
- * A policy as the script reads it: tag, kind, limit, then start and end of the day, or window and granule. `now`
+ * A policy as the script reads it: its tag, the tag of the tally of what was given back, kind, limit, then start and end of the day, or window and granule. `now`
  * decides which day it is.
  */
 export function packPolicy(policy: QuotaPolicy, now: number): Buffer {
-  const packed = Buffer.alloc(TAG_BYTES + 21);
-  let at = tagOf(policy).copy(packed);
+  const packed = Buffer.alloc(2 * TAG_BYTES + 21);
+  let at = tagOf(policy.id).copy(packed);
+  at += tagOf(`${policy.id}/returned`).copy(packed, at);
   if (policy.kind === 'daily-quota') {
     const { start, end } = policy.dayOf(now);
     at = packed.writeUInt8(DAY, at);

@@ -1,6 +1,5 @@
 import type { QuotaPolicy } from '../policy.js';
 import { StoreError } from '../store.js';
-import { TAG_BYTES, tagOf } from './layout.js';
 
 /** The script's answer about one policy. */
 export interface Charged {
@@ -124,23 +123,27 @@ export function peek(policies: readonly QuotaPolicy[], keys: readonly string[]):
   };
 }
 
-/** Adds `delta` units to the charges of an admission; a negative number removes units. */
+/**
+ * Adds `delta` units to the charges of an admission; a negative number removes units. If `bounded`, the units removed
+ * from the charges of one window or day never exceed the policy's limit, and the rest stays charged.
+ */
 export function correction(
   policies: readonly QuotaPolicy[],
   keys: readonly string[],
   charged: readonly Charged[],
   delta: number,
+  bounded = false,
 ): Operation {
   return {
     keys,
     pack(places) {
-      const packed = Buffer.allocUnsafe(9 + policies.length * (TAG_BYTES + 11));
+      const packed = Buffer.allocUnsafe(10 + policies.length * (CHARGE_BYTES + 9));
       packed.writeUInt8(SETTLE, 0);
-      let at = packed.writeDoubleBE(delta, 1);
+      packed.writeUInt8(bounded ? 1 : 0, 1);
+      let at = packed.writeDoubleBE(delta, 2);
       policies.forEach((policy, i) => {
         const { generation, time } = charged[i] as Charged;
-        at = packed.writeUInt16BE(places.key(keys[i] as string), at);
-        at += tagOf(policy).copy(packed, at);
+        at = packCharge(packed, at, places, policy, keys[i] as string);
         at = packed.writeUInt8(generation, at);
         at = packed.writeDoubleBE(time, at);
       });
@@ -155,13 +158,9 @@ export function reset(policies: readonly QuotaPolicy[], keys: readonly string[])
   return {
     keys,
     pack(places) {
-      const packed = Buffer.allocUnsafe(1 + policies.length * (TAG_BYTES + 2));
-      let at = packed.writeUInt8(RESET, 0);
-      policies.forEach((policy, i) => {
-        at = packed.writeUInt16BE(places.key(keys[i] as string), at);
-        at += tagOf(policy).copy(packed, at);
-      });
-      return packed;
+      const packed = Buffer.allocUnsafe(1 + policies.length * CHARGE_BYTES);
+      packed.writeUInt8(RESET, 0);
+      return packCharges(packed, 1, places, policies, keys);
     },
     read: (status, at) => ({ status, at, charged: NOTHING }),
   };
@@ -176,8 +175,11 @@ function packCharges(
 ): Buffer {
   let at = start;
   policies.forEach((policy, i) => {
-    at = packed.writeUInt16BE(places.key(keys[i] as string), at);
-    at = packed.writeUInt16BE(places.policy(policy), at);
+    at = packCharge(packed, at, places, policy, keys[i] as string);
   });
   return packed;
+}
+
+function packCharge(packed: Buffer, at: number, places: Places, policy: QuotaPolicy, key: string): number {
+  return packed.writeUInt16BE(places.policy(policy), packed.writeUInt16BE(places.key(key), at));
 }

@@ -67,7 +67,7 @@ export class OutageMode {
       counters.charge(policies, keys, units, (charges) => {
         if (receipt === undefined) return;
         if (receipt.settledUnits === undefined) receipt.charges.push(charges);
-        else void counters.correct([charges], receipt.settledUnits - units);
+        else void counters.settle([charges], receipt.settledUnits - units);
       });
     }
   }

@@ -81,11 +81,11 @@ export class RedisCounters {
         });
       }
     } catch (error) {
-      void this.correct(charges, -units);
+      void this.#correct(charges, -units, false);
       throw error;
     }
     if (!refused) return { kind: 'admitted', at, states, charges };
-    if (charges.length > 0) await this.correct(charges, -units);
+    if (charges.length > 0) await this.#correct(charges, -units, false);
     return { kind: 'refused', at, states, violations: violations.filter((violation) => violation !== undefined) };
   }
 
@@ -104,15 +104,12 @@ export class RedisCounters {
     for (const part of this.#partsOf(policies, keys)) await this.#run(reset(part.policies, part.keys));
   }
 
-  /** Adds `delta` units to charges. Resolves when Redis has done so, or when it is postponed because of an outage. */
-  async correct(charges: readonly SlotCharges[], delta: number): Promise<void> {
-    if (delta === 0) return;
-    await Promise.all(
-      charges.map(async ({ policies, keys, charged }) => {
-        await this.#settles.send(correction(policies, keys, charged, delta));
-        this.#onCorrected(keys);
-      }),
-    );
+  /**
+   * Adds `delta` units to the charges of an admitted request; what is given back is bounded. Resolves when Redis has
+   * done so, or when it is postponed because of an outage.
+   */
+  settle(charges: readonly SlotCharges[], delta: number): Promise<void> {
+    return this.#correct(charges, delta, true);
   }
 
   /** Charges an earlier admission, even beyond the limit. `onCharged` is called for each slot, whenever it answers. */
@@ -127,6 +124,16 @@ export class RedisCounters {
         onCharged({ policies: part.policies, keys: part.keys, charged }),
       );
     }
+  }
+
+  async #correct(charges: readonly SlotCharges[], delta: number, bounded: boolean): Promise<void> {
+    if (delta === 0) return;
+    await Promise.all(
+      charges.map(async ({ policies, keys, charged }) => {
+        await this.#settles.send(correction(policies, keys, charged, delta, bounded));
+        this.#onCorrected(keys);
+      }),
+    );
   }
 
   #partsOf(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly SlotPart[] {

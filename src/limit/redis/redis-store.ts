@@ -122,7 +122,7 @@ class RedisStoreImplementation implements RedisStore {
     if (receipt.settledUnits !== undefined) return;
     receipt.settledUnits = units;
     this.#outage.settle(receipt, units);
-    await this.#counters.correct(receipt.charges, units - receipt.units);
+    await this.#counters.settle(receipt.charges, units - receipt.units);
   }
 
   async peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]> {

@@ -106,7 +106,7 @@ export class ScriptClient {
       rememberFor,
       serverNow,
       now: this.clock.isManual ? serverNow : '',
-      latest: expiresAfter !== undefined && this.clock.isKnown ? serverNow + expiresAfter : '',
+      latest: expiresAfter !== undefined && this.clock.isKnown ? this.clock.latest() + expiresAfter : '',
       slack: this.clock.isManual ? MANUAL_CLOCK_SLACK_MS : KEY_SLACK_MS,
     });
   }

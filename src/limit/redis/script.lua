@@ -19,20 +19,24 @@
 --
 -- One Redis string holds all counters of a partition key, big-endian:
 --   version 1 byte, then for each counter: tag 3 (hash of the policy's id), kind and generation 1, and
---   day     end of the day in seconds 4, units 2 (wide day: 4)
+--   day     end of the day in seconds 4, units 2 (wide day: 7)
 --   narrow  origin in seconds 4, units 2, entries 2, then the entries by rising time: ms from the origin 4, units 1
 --   wide    origin in seconds 4, units 4, entries 2, then the entries by rising time: ms from the origin 5, units 4
+-- If the units of a wide window do not fit, they are the sum of its entries. A counter that has given units back has
+-- another beside it, its tally: a log of the units that were given back, at the times of their charges.
 -- With one request in a window and a daily quota, this is 28 bytes: the most that fits in one of the sizes in which
 -- Redis allocates memory. One byte more would cost the next size.
-local VERSION = 2
+local VERSION = 3
 local DAY, NARROW, WIDE, WIDE_DAY = 0, 1, 2, 3
-local HEAD = { [DAY] = '>I4I2', [NARROW] = '>I4I2I2', [WIDE] = '>I4I4I2', [WIDE_DAY] = '>I4I4' }
-local HEAD_BYTES = { [DAY] = 10, [NARROW] = 12, [WIDE] = 14, [WIDE_DAY] = 12 }
+local HEAD = { [DAY] = '>I4I2', [NARROW] = '>I4I2I2', [WIDE] = '>I4I4I2', [WIDE_DAY] = '>I4I7' }
+local HEAD_BYTES = { [DAY] = 10, [NARROW] = 12, [WIDE] = 14, [WIDE_DAY] = 15 }
 local WIDTH = { [NARROW] = 5, [WIDE] = 9 }
 local FORMAT = { [NARROW] = '>I4B', [WIDE] = '>I5I4' }
 local MOST = { [NARROW] = 255, [WIDE] = 4294967295 }
--- A larger total is stored in four bytes.
-local SMALL_TOTAL, MAX_TOTAL = 65535, 4294967295
+-- A larger total is stored in more bytes. A total that is larger than any entry is the sum of the entries.
+local SMALL_TOTAL, LARGE_TOTAL = 65535, 4294967295
+-- The largest number that is exact.
+local MAX_EXACT = 9007199254740991
 local REFUSED, ADMITTED, OTHER_DAY, LATE, WRONG_TYPE, FOREIGN, FAILED, LOST = 0, 1, 2, 3, 4, 5, 6, 7
 
 local pack, unpack_struct, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
@@ -59,12 +63,21 @@ local marker_ttl, slack = tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local policies = {}
 for i = 1, tonumber(ARGV[6]) do
-  local tag, kind, limit, a, b = unpack_struct('>c3BI4dd', ARGV[6 + i])
+  local tag, tally, kind, limit, a, b = unpack_struct('>c3c3BI4dd', ARGV[6 + i])
   -- For a day, a and b are its start and end. For a window, they are its length and granule.
-  policies[i] = { tag = tag, kind = kind, limit = limit, start = a, stop = b, window = a, granule = b }
+  policies[i] = { tag = tag, tally = tally, kind = kind, limit = limit, start = a, stop = b, window = a, granule = b }
 end
 
 -- Values ---------------------------------------------------------------------------------------------------------
+
+local function sum_of_entries(kind, data)
+  local sum = 0
+  for at = 1, #data, WIDTH[kind] do
+    local _, units = unpack_struct(FORMAT[kind], data, at)
+    sum = sum + units
+  end
+  return sum
+end
 
 local function parse(raw)
   local counters, order = {}, {}
@@ -80,9 +93,11 @@ local function parse(raw)
       local origin, total, count = unpack_struct(HEAD[kind], raw, at + 4)
       at = entries + count * WIDTH[kind]
       if at > length + 1 then return nil end
+      local data = sub(raw, entries, at - 1)
+      if total == LARGE_TOTAL then total = sum_of_entries(kind, data) end
       counter = {
         tag = tag, kind = kind, generation = generation, total = total, origin = origin * 1000, count = count,
-        data = sub(raw, entries, at - 1), first = 1,
+        data = data, first = 1,
       }
     else
       local stop, total = unpack_struct(HEAD[kind], raw, at + 4)
@@ -97,6 +112,8 @@ end
 
 local NONE = {}
 local loaded = {}
+-- The values to save.
+local dirty = {}
 
 local function load(index)
   local value = loaded[index]
@@ -211,21 +228,36 @@ local function push(window, kind, time, units)
   local data, count = encode(window, time, units)
   window.data = window.data .. data
   window.count = window.count + count
-  window.total = min(MAX_TOTAL, window.total + added)
+  window.total = window.total + added
   return time
 end
 
--- Adds delta units (or removes them) in the entries of exactly this time. If they have expired, changes nothing.
-local function correct(window, time, delta)
-  -- A narrow entry holds at most 255 units: many units would be many entries.
-  if delta > MOST[NARROW] and window.kind == NARROW then rewrite(window, WIDE, time) end
+-- Moves the entries later than `latest` to now. Returns whether there were any.
+local function bring_back(window, latest)
+  local units = 0
+  while window.count > 0 do
+    local time, held = entry(window, window.count - 1)
+    if time <= latest then break end
+    units = units + held
+    window.count = window.count - 1
+    window.data = sub(window.data, 1, -WIDTH[window.kind] - 1)
+  end
+  if units == 0 then return false end
+  window.total = window.total - units
+  push(window, window.kind, now, units)
+  return true
+end
+
+-- The entries of exactly this time: the number before the first, the number of the last, and their units. Nil if there
+-- are none.
+local function entries_at(window, time)
   local last
   for i = window.count - 1, 0, -1 do
     local at = entry(window, i)
     if at == time and not last then last = i end
     if at < time then break end
   end
-  if not last then return end
+  if not last then return nil end
   local from, held = last, 0
   while from >= 0 do
     local at, units = entry(window, from)
@@ -233,7 +265,16 @@ local function correct(window, time, delta)
     held = held + units
     from = from - 1
   end
-  local after = min(MAX_TOTAL, max(0, held + delta))
+  return from, last, held
+end
+
+-- Adds delta units (or removes them) in the entries of exactly this time. If they have expired, changes nothing.
+local function correct(window, time, delta)
+  -- A narrow entry holds at most 255 units: many units would be many entries.
+  if delta > MOST[NARROW] and window.kind == NARROW then rewrite(window, WIDE, time) end
+  local from, last, held = entries_at(window, time)
+  if not from then return end
+  local after = min(MOST[WIDE], max(0, held + delta))
   local width = WIDTH[window.kind]
   local data, count = '', 0
   -- The newest entry stays even when it is empty: no later charge may get an earlier time.
@@ -241,7 +282,7 @@ local function correct(window, time, delta)
   window.data = sub(window.data, 1, window.first + (from + 1) * width - 1)
     .. data .. sub(window.data, window.first + (last + 1) * width)
   window.count = window.count - (last - from) + count
-  window.total = min(MAX_TOTAL, window.total + after - held)
+  window.total = window.total + after - held
   drop_empty(window)
 end
 
@@ -254,14 +295,15 @@ local function save(value)
     if kind == DAY then
       if large then kind = WIDE_DAY end
       parts[#parts + 1] = counter.tag
-        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.stop / 1000, counter.total)
+        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.stop / 1000, min(counter.total, MAX_EXACT))
     else
       if large and kind == NARROW then
         rewrite(counter, WIDE, now)
         kind = WIDE
       end
       parts[#parts + 1] = counter.tag
-        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.origin / 1000, counter.total, counter.count)
+        .. pack('B' .. HEAD[kind], kind + counter.generation * 4, counter.origin / 1000,
+          min(counter.total, LARGE_TOTAL), counter.count)
       parts[#parts + 1] = counter.first == 1 and counter.data or sub(counter.data, counter.first)
     end
   end
@@ -293,20 +335,26 @@ local function read_charges(operation, at)
   return n
 end
 
--- A policy's current counter, or nil if it holds nothing. OTHER_DAY if the caller sent a day that is not today.
+-- Forgets what no longer counts. What is further ahead than a window or day was charged while the clock was wrong, and
+-- counts as now: it would otherwise stay until the clock is where it was.
+local function refresh(value, policy, counter)
+  if policy.kind == DAY then
+    if counter.stop < policy.stop then counter.total = 0 end
+    if counter.stop > policy.stop then dirty[value] = true end
+    counter.stop = policy.stop
+  else
+    if bring_back(counter, now + policy.window) then dirty[value] = true end
+    evict(counter, now - policy.window)
+  end
+end
+
+-- A policy's counter as it is now, or nil. OTHER_DAY if the caller sent a day that is not today.
 local function look(value, policy)
   if value.failure then return nil, value.failure end
   local counter = value.counters[policy.tag]
-  if policy.kind == DAY then
-    if counter and counter.kind ~= DAY then return nil, FOREIGN end
-    if counter and now < counter.stop then return counter end
-    if now < policy.start or now >= policy.stop then return nil, OTHER_DAY end
-    return nil
-  end
-  if counter then
-    if counter.kind == DAY then return nil, FOREIGN end
-    evict(counter, now - policy.window)
-  end
+  if counter and (counter.kind == DAY) ~= (policy.kind == DAY) then return nil, FOREIGN end
+  if policy.kind == DAY and (now < policy.start or now >= policy.stop) then return nil, OTHER_DAY end
+  if counter then refresh(value, policy, counter) end
   return counter
 end
 
@@ -325,25 +373,22 @@ local function retry_at(policy, counter, units)
   return time_of_units(counter, counter.total + units - policy.limit) + policy.window
 end
 
-local dirty = {}
+local function new_counter(tag, policy)
+  if policy.kind == DAY then return { tag = tag, kind = DAY, generation = 0, total = 0, stop = policy.stop } end
+  return {
+    tag = tag, kind = policy.kind, generation = 0, total = 0, origin = 0, count = 0, data = '', first = 1,
+  }
+end
 
 -- Charges units. Returns the counter, and the time of the entry or the end of the day that holds the charge.
 local function put(value, policy, counter, units)
   local time, ttl
   if policy.kind == DAY then
-    counter = counter or value.counters[policy.tag]
-    if not counter then
-      counter = add(value, { tag = policy.tag, kind = DAY, generation = 0, total = 0, stop = policy.stop })
-    elseif now >= counter.stop then
-      counter.stop, counter.total = policy.stop, 0
-    end
-    counter.total = min(MAX_TOTAL, counter.total + units)
+    counter = counter or add(value, new_counter(policy.tag, policy))
+    counter.total = counter.total + units
     time, ttl = counter.stop, counter.stop - now
   else
-    counter = counter
-      or add(value, {
-        tag = policy.tag, kind = policy.kind, generation = 0, total = 0, origin = 0, count = 0, data = '', first = 1,
-      })
+    counter = counter or add(value, new_counter(policy.tag, policy))
     -- Rounded up: a unit may be forgotten late, never early.
     local granule = policy.granule
     time = push(counter, policy.kind, granule > 1 and ceil(now / granule) * granule or now, units)
@@ -376,13 +421,13 @@ local function admit(operation)
     if status == ADMITTED then
       local time
       counter, time = put(values[i], policy, counter, units)
-      answer(counter.total)
+      answer(min(counter.total, MAX_EXACT))
       answer(reset_at(policy, counter))
       answer(time)
       answer(counter.generation)
     else
       local total = counter and counter.total or 0
-      answer(total)
+      answer(min(total, MAX_EXACT))
       answer(reset_at(policy, counter))
       answer(total + units > policy.limit and retry_at(policy, counter, units) or 0)
       answer(0)
@@ -401,28 +446,50 @@ local function peek(operation)
   answer(status)
   if status ~= ADMITTED then return end
   for i = 1, n do
-    answer(counters[i] and counters[i].total or 0)
+    answer(counters[i] and min(counters[i].total, MAX_EXACT) or 0)
     answer(reset_at(rules[i], counters[i]))
   end
 end
 
+-- How many of `units` units of the charge at `time` may be given back: the units given back for the charges of any one
+-- window or day never exceed the policy's limit. They are noted in the tally, and forgotten with the charge or later.
+local function give_back(value, policy, counter, time, units)
+  local tally, held = value.counters[policy.tally], counter.total
+  if policy.kind ~= DAY then
+    local _, _, units_at = entries_at(counter, time)
+    held = units_at or 0
+  end
+  if tally then refresh(value, policy, tally) end
+  local given = max(0, min(units, held, policy.limit - (tally and tally.total or 0)))
+  if given == 0 then return 0 end
+  tally = tally or add(value, new_counter(policy.tally, policy))
+  if policy.kind == DAY then
+    tally.total = tally.total + given
+  else
+    push(tally, policy.kind, time, given)
+  end
+  return given
+end
+
+-- bounded 0 gives back all that a request had charged that was not admitted in the end.
 local function settle(operation)
-  local delta = unpack_struct('>d', operation, 2)
+  local bounded, delta = unpack_struct('>Bd', operation, 2)
   local status = ADMITTED
-  for at = 10, #operation, 14 do
-    local key, tag, generation, time = unpack_struct('>I2c3Bd', operation, at)
-    local value = load(key)
-    local counter = value.counters[tag]
-    if value.failure then
-      status = value.failure
-    elseif counter and counter.generation == generation then
-      if counter.kind ~= DAY then
-        correct(counter, time, delta)
-        dirty[value] = true
-      elseif counter.stop == time then
-        counter.total = min(MAX_TOTAL, max(0, counter.total + delta))
-        dirty[value] = true
+  for at = 11, #operation, 13 do
+    local key, place, generation, time = unpack_struct('>I2I2Bd', operation, at)
+    local value, policy = load(key), policies[place]
+    local counter, failure = look(value, policy)
+    if failure and failure ~= OTHER_DAY then
+      status = failure
+    elseif counter and counter.generation == generation and (counter.kind ~= DAY or counter.stop == time) then
+      local change = delta
+      if bounded == 1 and delta < 0 then change = -give_back(value, policy, counter, time, -delta) end
+      if counter.kind == DAY then
+        counter.total = max(0, counter.total + change)
+      else
+        correct(counter, time, change)
       end
+      dirty[value] = true
     end
   end
   answer(status)
@@ -431,16 +498,17 @@ end
 -- The emptied counter stays, with the next generation, so that earlier admissions can no longer be settled in it.
 local function reset(operation)
   local status = ADMITTED
-  for at = 2, #operation, 5 do
-    local key, tag = unpack_struct('>I2c3', operation, at)
+  for at = 2, #operation, 4 do
+    local key, place = unpack_struct('>I2I2', operation, at)
     local value = load(key)
-    local counter = value.counters[tag]
-    if value.failure then
-      status = value.failure
-    elseif counter then
-      counter.generation = (counter.generation + 1) % 64
-      counter.total, counter.count, counter.data, counter.first = 0, 0, '', 1
-      dirty[value] = true
+    if value.failure then status = value.failure end
+    for _, tag in ipairs({ policies[place].tag, policies[place].tally }) do
+      local counter = value.counters[tag]
+      if counter then
+        counter.generation = (counter.generation + 1) % 64
+        counter.total, counter.count, counter.data, counter.first = 0, 0, '', 1
+        dirty[value] = true
+      end
     end
   end
   answer(status)

@@ -1,8 +1,9 @@
 /** The Redis server's time, as known from its replies. Before the first reply, this process' time. */
 export class ServerClock {
   readonly #manual: (() => number) | undefined;
-  /** The server's clock minus `performance.now()`. */
-  #offset: number | undefined;
+  // The server's clock minus `performance.now()` is between these.
+  #lowest = Number.NEGATIVE_INFINITY;
+  #highest = Number.POSITIVE_INFINITY;
 
   /** `manual` is a clock to use instead of the server's own, in epoch milliseconds. */
   constructor(manual: (() => number) | undefined) {
@@ -16,24 +17,31 @@ export class ServerClock {
 
   /** Whether the server has reported its time. */
   get isKnown(): boolean {
-    return this.#offset !== undefined;
+    return this.#lowest > Number.NEGATIVE_INFINITY;
   }
 
   /** Epoch milliseconds. */
   now(): number {
     if (this.#manual !== undefined) return this.#manual();
-    return this.#offset === undefined ? Date.now() : Math.floor(performance.now() + this.#offset);
+    return this.isKnown ? Math.floor(performance.now() + this.#lowest) : Date.now();
+  }
+
+  /** The latest time that the server's clock may show now. Only if the time is known. */
+  latest(): number {
+    return Math.ceil(performance.now() + this.#highest);
   }
 
   /**
    * The server has reported the time at which it ran a call, in epoch milliseconds. `preparedAt` is when the call was
-   * prepared, by `performance.now()`. The server ran it between then and now: a reply that was read late, because this
-   * process was busy, changes nothing that is known better.
+   * prepared, by `performance.now()`. The server ran it between then and now, which may be a long time if this process
+   * was busy. So a reply only ever narrows what earlier replies have shown, unless it contradicts them.
    */
   learn(at: number, preparedAt: number): void {
     const lowest = at - performance.now();
     // The server's milliseconds are rounded down.
     const highest = at + 1 - preparedAt;
-    this.#offset = Math.min(Math.max(this.#offset ?? lowest, lowest), highest);
+    const isContradiction = lowest > this.#highest || highest < this.#lowest;
+    this.#lowest = isContradiction ? lowest : Math.max(lowest, this.#lowest);
+    this.#highest = isContradiction ? highest : Math.min(highest, this.#highest);
   }
 }

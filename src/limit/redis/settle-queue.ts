@@ -65,7 +65,7 @@ export class SettleQueue {
   /** Sends nothing until `retry`. */
   pause(): void {
     this.#isPaused = true;
-    this.#postpone();
+    this.#postpone(this.#unsent);
   }
 
   /** Sends what is held, now that Redis answers again. */
@@ -79,7 +79,7 @@ export class SettleQueue {
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    this.#postpone();
+    for (const { done } of this.#unsent) done();
     if (this.#held > 0) this.#onLost(unavailable('the store was closed before Redis was back'), this.#held);
     this.#unsent = [];
     this.#batches = [];
@@ -97,13 +97,13 @@ export class SettleQueue {
     }
     this.#unsent.push(...collected);
     this.#held += collected.length;
-    if (this.#isPaused) this.#postpone();
+    if (this.#isPaused) this.#postpone(collected);
     else this.#pump();
   }
 
   /** What waits for Redis to come back is bounded, and its callers do not wait. */
-  #postpone(): void {
-    for (const { done } of this.#unsent) done();
+  #postpone(unsent: readonly Correction[]): void {
+    for (const { done } of unsent) done();
     const excess = Math.min(this.#held - MAX_HELD, this.#unsent.length);
     if (excess > 0) {
       this.#unsent.length -= excess;
@@ -193,7 +193,7 @@ export class SettleQueue {
       return false;
     }
     this.#held += count;
-    this.#postpone();
+    this.#postpone(this.#unsent);
     return true;
   }
 

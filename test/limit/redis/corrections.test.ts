@@ -252,7 +252,7 @@ describeRedis('the corrections of redisStore', () => {
       onFailure: () => undefined,
     });
     // As if the process had been suspended for an hour: the estimate of the server's time is an hour old.
-    script.clock.now = () => now - 3_600_000;
+    script.clock.latest = () => now - 3_600_000;
     await script.probe();
     const store = redisStore({ client, timeout: '10s' });
     const decision = await store.admit(policies, ['key-0'], 5);

@@ -1,0 +1,159 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { slidingWindow } from '../../../src/limit/policy.js';
+import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
+import { describeRedis } from '../../redis/describe.js';
+import { RedisProxy } from '../../redis/proxy.js';
+import { type RedisServer, startRedis } from '../../redis/server.js';
+
+const LIMIT = 50;
+const policies = [slidingWindow({ limit: LIMIT, window: '1h' })];
+const MODES = ['refuse', 'admit', 'local'] as const;
+
+/** Blocks the event loop, as a long computation does. */
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+// Redis is healthy in all of these, and only this process is busy.
+describeRedis('redisStore in a process that is busy', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+
+  async function open(options: Partial<RedisStoreOptions> = {}) {
+    await server.cli('FLUSHALL');
+    const client = server.client();
+    const events: RedisStoreEvent[] = [];
+    const store = redisStore({ client, refusalCache: false, onEvent: (event) => events.push(event), ...options });
+    onTestFinished(() => {
+      store.close();
+      client.disconnect();
+    });
+    await client.ping();
+    return { store, events, client };
+  }
+
+  describe.each(MODES)('(%s)', (onStoreFailure) => {
+    it.each([300, 600, 1000])('admits exactly the limit over stalls of %i ms', async (stall) => {
+      const { store, events } = await open({ onStoreFailure });
+      const decisions: Promise<{ readonly kind: string }>[] = [];
+      for (let i = 0; i < 5; i++) {
+        for (let j = 0; j < 30; j++) {
+          decisions.push(store.admit(policies, ['key'], 1).catch((error: unknown) => ({ kind: String(error) })));
+        }
+        // The calls are sent, and the answers come while nobody reads them.
+        await new Promise((next) => setImmediate(next));
+        block(stall);
+        await new Promise((next) => setImmediate(next));
+      }
+      const kinds = (await Promise.all(decisions)).map(({ kind }) => kind);
+      expect(kinds.filter((kind) => kind === 'admitted')).toHaveLength(LIMIT);
+      expect(new Set(kinds)).toEqual(new Set(['admitted', 'refused']));
+      expect(events).toEqual([]);
+      expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 0 }]);
+    });
+
+    it('decides if the process is busy for every other moment', async () => {
+      const { store, events } = await open({ onStoreFailure });
+      let admitted = 0;
+      let isOver = false;
+      const callers = Array.from({ length: 10 }, async () => {
+        while (!isOver) {
+          if ((await store.admit(policies, ['key'], 1)).kind === 'admitted') admitted++;
+          await delay(5);
+        }
+      });
+      for (let i = 0; i < 8; i++) {
+        block(200 + 100 * i);
+        await delay(7 * i);
+      }
+      isOver = true;
+      await Promise.all(callers);
+      expect(admitted).toBe(LIMIT);
+      expect(events).toEqual([]);
+    });
+  });
+
+  it('decides if the server does not know the script, and its answer to that waits unread', async () => {
+    const { store, events } = await open();
+    await server.cli('SCRIPT', 'FLUSH');
+    const decision = store.admit(policies, ['key'], 1);
+    await new Promise((next) => setImmediate(next));
+    block(1000);
+    expect((await decision).kind).toBe('admitted');
+    expect(events).toEqual([]);
+  });
+
+  it('settles, peeks and resets', async () => {
+    const { store, events } = await open();
+    const decision = await store.admit(policies, ['key'], 5);
+    if (decision.kind !== 'admitted') throw new Error('refused');
+    const busy = async <T>(call: Promise<T>): Promise<T> => {
+      await new Promise((next) => setImmediate(next));
+      block(700);
+      return call;
+    };
+    await busy(store.settle(decision.receipt, 2));
+    expect(await busy(store.peek(policies, ['key']))).toMatchObject([{ remaining: LIMIT - 2 }]);
+    await busy(store.reset(policies, ['key']));
+    expect(await busy(store.peek(policies, ['key']))).toMatchObject([{ remaining: LIMIT }]);
+    expect(events).toEqual([]);
+  });
+
+  it('asks the server once for each call, however late the answers were read', async () => {
+    const { store } = await open();
+    await store.admit(policies, ['key'], 1);
+    await server.cli('CONFIG', 'RESETSTAT');
+    for (let i = 0; i < 4; i++) {
+      const decision = store.admit(policies, ['key'], 1);
+      await new Promise((next) => setImmediate(next));
+      block(500);
+      await decision;
+    }
+    const stats = await server.cli('INFO', 'commandstats');
+    expect(Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1])).toBe(4);
+  });
+
+  it('still gives up after the timeout if Redis does not answer, and not much later if it was busy', async () => {
+    const { store, events } = await open();
+    await store.admit(policies, ['key'], 1);
+    server.pause();
+    onTestFinished(() => server.resume());
+    const sent = performance.now();
+    await expect(store.admit(policies, ['key'], 1)).rejects.toThrow('Redis did not answer within 250 ms');
+    expect(performance.now() - sent).toBeLessThan(400);
+    const late = store.admit(policies, ['key'], 1);
+    await new Promise((next) => setImmediate(next));
+    const busy = performance.now();
+    block(500);
+    await expect(late).rejects.toThrow('Redis did not answer within 250 ms');
+    expect(performance.now() - busy).toBeLessThan(500 + 400);
+    expect(events.map(({ kind }) => kind)).toEqual(['unavailable']);
+  });
+
+  it('is not taken for a connection that has died', async () => {
+    const proxy = await RedisProxy.start(server);
+    const client = new Redis(proxy.port, '127.0.0.1');
+    client.on('error', () => {});
+    const store = redisStore({ client, timeout: '50ms' });
+    onTestFinished(() => {
+      store.close();
+      client.disconnect();
+      proxy.stop();
+    });
+    await client.ping();
+    for (let i = 0; i < 4; i++) {
+      const decision = store.admit(policies, ['another'], 1).catch(() => undefined);
+      await new Promise((next) => setImmediate(next));
+      block(1200);
+      await decision;
+    }
+    expect(proxy.connections).toBe(1);
+  });
+});

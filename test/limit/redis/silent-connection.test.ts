@@ -1,0 +1,226 @@
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { slidingWindow } from '../../../src/limit/policy.js';
+import type { RedisClient } from '../../../src/limit/redis/client.js';
+import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
+import type { Receipt } from '../../../src/limit/store.js';
+import { describeRedis } from '../../redis/describe.js';
+import { until } from '../../redis/processes.js';
+import { RedisProxy } from '../../redis/proxy.js';
+import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+
+const policies = [slidingWindow({ limit: 100, window: '1h' })];
+/** ioredis waits this long for the other side to close a connection, by default 2 s. */
+const FAST = { retryStrategy: () => 100, disconnectTimeout: 100 };
+
+describeRedis('redisStore over a connection that dies without a word', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+
+  async function open(options: Partial<RedisStoreOptions> = {}, clientOptions: RedisOptions = {}) {
+    const proxy = await RedisProxy.start(server);
+    const client = new Redis(proxy.port, '127.0.0.1', { ...FAST, ...clientOptions });
+    client.on('error', () => {});
+    const events: RedisStoreEvent[] = [];
+    const prefix = `silent-${proxy.port}:`;
+    const store = redisStore({
+      client,
+      prefix,
+      refusalCache: false,
+      onEvent: (event) => events.push(event),
+      ...options,
+    });
+    onTestFinished(() => {
+      store.close();
+      client.disconnect();
+      proxy.stop();
+    });
+    if (client.status !== 'ready') await once(client, 'ready');
+    return { proxy, client, store, events };
+  }
+
+  const decide = (store: { admit: ReturnType<typeof redisStore>['admit'] }) =>
+    store.admit(policies, ['key'], 1).then(
+      ({ kind }) => kind,
+      () => 'failed',
+    );
+
+  it.each([
+    ['', {}],
+    [' of a client that sends nothing again', { autoResendUnfulfilledCommands: false }],
+    [' of a client without a queue', { enableOfflineQueue: false }],
+    [" of the README's client", { disconnectTimeout: 2000, retryStrategy: () => 200 }],
+  ] as const)('asks the client for a new one%s, and is back within seconds', async (_, clientOptions) => {
+    const { proxy, store, events } = await open({}, clientOptions);
+    await decide(store);
+    proxy.silence();
+    const start = performance.now();
+    await until(
+      'it admits again',
+      async () => {
+        await delay(20);
+        return (await decide(store)) === 'admitted';
+      },
+      8000,
+    );
+    console.log(`back after ${Math.round(performance.now() - start)} ms`);
+    expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
+    expect(proxy.connections).toBe(2);
+  });
+
+  it('corrects what was to be corrected in the meantime, once', async () => {
+    const { proxy, store, events } = await open();
+    const receipts: Receipt[] = [];
+    for (let i = 0; i < 20; i++) {
+      const decision = await store.admit(policies, ['key'], 2);
+      if (decision.kind === 'admitted') receipts.push(decision.receipt);
+    }
+    proxy.silence();
+    for (const receipt of receipts.slice(0, 10)) void store.settle(receipt, 1);
+    await until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
+    for (const receipt of receipts.slice(10)) void store.settle(receipt, 1);
+    await until('it is back', () => events.at(-1)?.kind === 'available');
+    await until('all are corrected', async () => (await store.peek(policies, ['key']))[0]?.remaining === 80);
+    await delay(700);
+    expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 80 }]);
+    expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
+  });
+
+  it('asks again, later and later, while new connections are silent too', async () => {
+    const { proxy, store, events } = await open();
+    await decide(store);
+    proxy.silence({ newOnes: true });
+    const start = performance.now();
+    await until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
+    await until('the third connection', () => proxy.connections === 3);
+    expect(performance.now() - start).toBeGreaterThan(2500);
+    await delay(1500);
+    expect(proxy.connections).toBe(3);
+    proxy.speak();
+    await until('it is back', () => events.at(-1)?.kind === 'available', 12_000);
+    expect(await decide(store)).toBe('admitted');
+  }, 30_000);
+
+  it.each([
+    ['disconnected', (client: Redis) => client.disconnect()],
+    ['quit', (client: Redis) => void client.quit().catch(() => undefined)],
+  ] as const)('leaves a client alone that the service has %s', async (_, close) => {
+    const { proxy, client, store, events } = await open();
+    await decide(store);
+    proxy.silence();
+    await until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
+    close(client);
+    for (const end = performance.now() + 4000; performance.now() < end; await delay(100)) await decide(store);
+    expect(proxy.connections).toBe(1);
+    expect(client.status).toBe('end');
+  });
+
+  it('leaves the client alone once the store is closed', async () => {
+    const { proxy, client, store, events } = await open();
+    await decide(store);
+    proxy.silence();
+    await until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
+    store.close();
+    await delay(2000);
+    expect([proxy.connections, client.status]).toEqual([1, 'ready']);
+  });
+
+  it('replaces no connection of a server that answers, even if with errors', async () => {
+    const { proxy, store, events } = await open();
+    await decide(store);
+    await server.cli('CONFIG', 'SET', 'lua-time-limit', '20');
+    server
+      .client()
+      .eval('while true do end', 0)
+      .catch(() => undefined);
+    await until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
+    await delay(2500);
+    await server.cli('SCRIPT', 'KILL');
+    await until('it is back', () => events.at(-1)?.kind === 'available');
+    expect(proxy.connections).toBe(1);
+  });
+
+  it('does without, given a client that cannot open a new connection', async () => {
+    const { proxy, client } = await open();
+    const minimal: RedisClient = {
+      isCluster: false,
+      evalsha: (...args) => client.evalsha(...args),
+      eval: (...args) => client.eval(...args),
+      info: (section) => client.info(section),
+      on: (event, listener) => client.on(event, listener),
+      off: (event, listener) => client.off(event, listener),
+    };
+    const store = redisStore({ client: minimal });
+    onTestFinished(() => store.close());
+    expect(await decide(store)).toBe('admitted');
+    proxy.silence();
+    for (const end = performance.now() + 2500; performance.now() < end; await delay(50)) {
+      expect(await decide(store)).toBe('failed');
+    }
+    expect(proxy.connections).toBe(1);
+  });
+
+  describe('in a Cluster', () => {
+    let cluster: RedisCluster;
+    beforeAll(async () => {
+      cluster = await startCluster();
+    }, 60_000);
+    afterAll(() => cluster.stop());
+
+    it('replaces the connections that are silent, and no others', async () => {
+      const proxies = await Promise.all(cluster.nodes.map((node) => RedisProxy.start(node)));
+      const natMap = Object.fromEntries(
+        cluster.nodes.map(({ port }, i) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[i]?.port ?? 0 }]),
+      );
+      const client = new Cluster([{ host: '127.0.0.1', port: proxies[0]?.port ?? 0 }], {
+        natMap,
+        redisOptions: { disconnectTimeout: 100 },
+      });
+      client.on('error', () => {});
+      const store = redisStore({ client, refusalCache: false });
+      onTestFinished(() => {
+        store.close();
+        client.disconnect();
+        for (const proxy of proxies) proxy.stop();
+      });
+      const keys = Array.from({ length: 60 }, (_, i) => `key-${i}`);
+      const admitted = async () => {
+        const all = await Promise.all(
+          keys.map((key) => store.admit(policies, [key], 1).then(({ kind }) => kind, String)),
+        );
+        return all.filter((kind) => kind === 'admitted').length;
+      };
+      await until('all nodes are connected', async () => (await admitted()) === keys.length);
+      const portOf = (node: Redis) => natMap[`127.0.0.1:${node.options.port}`]?.port ?? node.options.port;
+      const nodeAt = (proxy: RedisProxy | undefined) => client.nodes().find((node) => portOf(node) === proxy?.port);
+      const before = proxies.map(nodeAt);
+      expect(before.every((node) => node?.status === 'ready')).toBe(true);
+      proxies[1]?.silence();
+      await until('all keys are admitted again', async () => (await admitted()) === keys.length, 15_000);
+      const after = proxies.map(nodeAt);
+      expect(after[1]).not.toBe(before[1]);
+      expect([after[0], after[2]]).toEqual([before[0], before[2]]);
+    }, 40_000);
+  });
+});
