@@ -1,6 +1,6 @@
 /**
  * Checks the package as its users install it. Packs it, installs the tarball into projects outside this repository (ESM,
- * CJS, TypeScript `nodenext` in both formats, TypeScript `bundler`, TypeScript without Express' types), type-checks them
+ * CJS, TypeScript `nodenext` in both formats, TypeScript `bundler`, Fastify, TypeScript without Express' types), type-checks them
  * with `skipLibCheck: false`, starts them, and sends HTTP requests. Nothing is downloaded from a registry.
  */
 import assert from 'node:assert/strict';
@@ -47,6 +47,13 @@ const CONSUMERS: readonly Consumer[] = [
     name: 'TypeScript bundler',
     project: 'ts-bundler',
     packages: TYPED_EXPRESS,
+    tsconfig: 'tsconfig.json',
+    server: 'out/server.js',
+  },
+  {
+    name: 'TypeScript with Fastify, a logger of its own and exact optional properties',
+    project: 'ts-fastify',
+    packages: ['fastify', 'pino', '@types/node'],
     tsconfig: 'tsconfig.json',
     server: 'out/server.js',
   },

@@ -360,6 +360,7 @@ describe('an option that is undefined counts as absent', () => {
             store: undefined,
             cost: undefined,
             refundOn: undefined,
+            skip: undefined,
             legacyHeaders: undefined,
           }),
         }),

@@ -1,9 +1,10 @@
 /** A timer this late shows that the process was busy, in milliseconds: answers may wait unread. */
-const BUSY = 50;
+const BUSY = 20;
 
 /**
- * The same promise, rejected with what `onTimeout` returns if it takes longer than `ms` milliseconds. Time in which the
- * event loop was blocked does not count: no answer could be read then. What has arrived is read before this gives up.
+ * The same promise, rejected with what `onTimeout` returns if it takes longer than `ms` milliseconds. If the event loop was
+ * blocked at the end of that time, a little longer: no answer could be read then. What has arrived is read before this
+ * gives up.
  */
 export async function withTimeout<T>(promise: PromiseLike<T>, ms: number, onTimeout: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -13,7 +14,7 @@ export async function withTimeout<T>(promise: PromiseLike<T>, ms: number, onTime
       const due = performance.now() + time;
       timer = setTimeout(() => {
         const blocked = performance.now() - due;
-        if (blocked > BUSY) return wait(Math.min(blocked, ms));
+        if (blocked > BUSY) return wait(Math.min(blocked, ms) / 4);
         // Sockets are read before immediates run, and what they hold may settle the promise in the turn after that.
         check = setImmediate(() => {
           check = setImmediate(() => reject(onTimeout()));

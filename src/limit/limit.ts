@@ -2,7 +2,7 @@ import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import { badOption, boolean, callback, checkOptionNames, type OptionNames } from '../core/option.js';
+import { badOption, boolean, callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import type { QuotaState } from '../core/quota-state.js';
 import type { Reply } from '../core/reply.js';
 import { ignoreRejection, isThenable } from '../core/thenable.js';
@@ -225,7 +225,7 @@ const UNKNOWN_POLICIES =
 function checkCost(cost: number): number {
   if (isThenable(cost)) {
     ignoreRejection(cost);
-    throw new TypeError(`gatewarden: limit "cost" returned a promise; ${AT_ONCE}`);
+    throw new OptionError(`gatewarden: limit "cost" must be a positive integer, got a promise; ${AT_ONCE}`);
   }
   if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
   return cost;
@@ -235,8 +235,10 @@ function checkCost(cost: number): number {
 function skips(skip: boolean | undefined): boolean {
   if (typeof skip === 'boolean' || skip === undefined) return skip === true;
   ignoreRejection(skip);
-  if (isThenable(skip)) throw new TypeError(`gatewarden: limit "skip" returned a promise; ${AT_ONCE}`);
+  if (isThenable(skip)) {
+    throw new OptionError(`gatewarden: limit "skip" must return true or false, got a promise; ${AT_ONCE}`);
+  }
   throw badOption('limit', 'skip', 'must return true or false', skip);
 }
 
-const AT_ONCE = 'it must return at once: find the value out in a guard before limit';
+const AT_ONCE = 'it must return at once, so wait for the value in a guard before limit';

@@ -15,24 +15,24 @@ type Sharp = SharpFunction & { cache?(enabled: boolean): unknown };
 
 /**
  * Decodes one image after another. sharp decodes on other threads, so this one is free to watch the memory. Its source
- * runs in another process: it uses nothing outside of itself.
+ * runs in another process, so it uses nothing outside of itself, and its inner functions have no names to be kept.
  */
 function decodeInTurn(process: NodeJS.Process, sharp: Sharp, decode: typeof decodeImage): void {
   const WATCH_MS = 5;
   const WORN_BYTES = 64 * 1024 * 1024;
   // Only a signal ends a process whose threads are busy.
-  const end = () => process.kill(process.pid, 'SIGKILL');
-  process.on('disconnect', end);
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   // A signal for the whole group is for the service, which may still answer the requests that it has.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined);
-  const send = (message: DecoderMessage) => process.send?.(message);
   sharp.cache?.(false);
   const atStart = process.memoryUsage.rss();
 
   process.on('message', async (job: DecodeJob) => {
     const before = process.memoryUsage.rss();
     const watch = setInterval(() => {
-      if (process.memoryUsage.rss() - before > job.maxBytes) process.send?.({ kind: 'memory' }, end);
+      if (process.memoryUsage.rss() - before <= job.maxBytes) return;
+      const message: DecoderMessage = { kind: 'memory' };
+      process.send?.(message, () => process.kill(process.pid, 'SIGKILL'));
     }, WATCH_MS);
     sharp.block?.({ operation: ['VipsForeignLoad'] });
     sharp.unblock?.({ operation: [job.loader] });
@@ -40,16 +40,15 @@ function decodeInTurn(process: NodeJS.Process, sharp: Sharp, decode: typeof deco
       (error: unknown): DecodeResult => ({ kind: 'fault', message: String(error) }),
     );
     clearInterval(watch);
-    send({ ...result, worn: process.memoryUsage.rss() - atStart > WORN_BYTES });
+    const message: DecoderMessage = { ...result, worn: process.memoryUsage.rss() - atStart > WORN_BYTES };
+    process.send?.(message);
   });
-  send({ kind: 'ready' });
+  const ready: DecoderMessage = { kind: 'ready' };
+  process.send?.(ready);
 }
 
 /**
- * The script of a decoder process, whose argument is the path of sharp. It is made from functions, so that the same
- * source runs here and there, and no bundler has to know of another file. Some bundlers wrap functions in `__name`.
+ * The script of a decoder process, whose argument is the path of sharp. It is made from functions, so that they are
+ * checked like all code, and no bundler has to know of another file.
  */
-export const DECODER_SCRIPT = `
-const __name = (value) => value;
-(${decodeInTurn})(process, require(process.argv[1]), ${decodeImage});
-`;
+export const DECODER_SCRIPT = `(${decodeInTurn})(process, require(process.argv[1]), ${decodeImage});`;

@@ -8,8 +8,11 @@ const CONTENT_HEADER = /^content-(?:disposition|type|transfer-encoding)$/;
 const FORM_DATA = /^[ \t]*form-data[ \t]*(?=;|$)/i;
 /** RFC 7578 section 4.2 and RFC 2183. A misspelt `filename` would make a file a text field. */
 const DISPOSITION_PARAMETER = /^(?:name|filename\*?|size|(?:creation|modification|read)-date)$/;
-/** RFC 8187 section 3.2.1, without control characters. */
-const EXTENDED = /^(?:utf-8|iso-8859-1)'[0-9a-z-]*'(?:[!#$&+.^_`|~0-9a-z-]|%(?!7f)[2-9a-f][0-9a-f])*$/i;
+/**
+ * RFC 8187 section 3.2.1, without encoded control characters. Some clients leave characters as they are that should be
+ * encoded, such as parentheses.
+ */
+const EXTENDED = /^(?:utf-8|iso-8859-1)'[0-9a-z-]*'(?:[^%\\"\s;]|%(?!7f)[2-9a-f][0-9a-f])*$/i;
 const UNENCODED = /^[ \t]*(?:7bit|8bit|binary)[ \t]*$/i;
 const CHARSET = /^(?:utf-?8|us-ascii|iso-8859-1)$/i;
 

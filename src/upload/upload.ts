@@ -53,7 +53,7 @@ const OPTIONS: OptionNames<UploadOptions> = { files: true, fields: true, spool: 
  * | upload | answer |
  * |---|---|
  * | not multipart, malformed, incomplete, no file, or too many files | 400 `upload-malformed`, with the `reason` |
- * | file, field, body, number of parts or number of pixels too large | 413 `upload-too-large`, with `part`, `limit` |
+ * | file, field, body, number of parts, number of pixels or decoded image too large | 413 `upload-too-large`, with `part`, `limit` |
  * | a type that is not accepted, or several pages without `animated` | 415 `upload-type-unsupported`, with `found` |
  * | not a valid image of its type, or (with `decode`) incomplete | 422 `upload-undecodable`, with the `reason` |
  *

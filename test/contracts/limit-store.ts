@@ -516,13 +516,125 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it('to zero repeatedly, and keeps counting', async () => {
-        await admitted(perSecond(3));
+        await admitted(perSecond(500));
         for (let i = 0; i < 400; i++) {
           clock.advance(1);
-          const { receipt } = await admitted(perSecond(3), 2);
+          const { receipt } = await admitted(perSecond(500));
           await store.settle(receipt, 0);
         }
-        expect(await state(perSecond(3))).toMatchObject({ remaining: 2, resetAt: NOON + SECOND });
+        expect(await state(perSecond(500))).toMatchObject({ remaining: 499, resetAt: NOON + SECOND });
+      });
+    });
+
+    describe('gives back', () => {
+      /** Charges units and gives them back. */
+      async function giveBack(policy: QuotaPolicy, units = 1, key = 'key'): Promise<void> {
+        const { receipt } = await admitted(policy, units, key);
+        await store.settle(receipt, 0);
+      }
+
+      it.each([
+        ['window', perSecond(3)],
+        ['day', perDay(3)],
+        ['window above 512 units', slidingWindow({ limit: 600, window: '64s' })],
+      ])('at most the limit for the charges of one %s', async (_, policy) => {
+        const units = policy.limit / 3;
+        for (let i = 0; i < 3; i++) await giveBack(policy, units);
+        expect(await remaining(policy)).toBe(policy.limit);
+        for (let i = 1; i <= 3; i++) {
+          await giveBack(policy, units);
+          expect(await remaining(policy)).toBe(policy.limit - i * units);
+        }
+        await refused(policy);
+      });
+
+      it('only what is left of that for the last charge, and keeps the rest charged', async () => {
+        for (const [charged, settled, left] of [
+          [8, 2, 8],
+          [8, 1, 4],
+          [4, 0, 0],
+        ] as const) {
+          const { receipt } = await admitted(perSecond(10), charged);
+          await store.settle(receipt, settled);
+          expect(await remaining(perSecond(10))).toBe(left);
+        }
+      });
+
+      it('again when the first of those charges has left its window, wherever its refund was', async () => {
+        const first = await admitted(perSecond(2));
+        clock.advance(900);
+        const second = await admitted(perSecond(2));
+        clock.advance(50);
+        await store.settle(first.receipt, 0);
+        await store.settle(second.receipt, 0);
+        await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(1);
+        clock.set(NOON + SECOND);
+        await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(1);
+        await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(0);
+      });
+
+      it('again on the next day', async () => {
+        for (let i = 0; i < 3; i++) await giveBack(perDay(2));
+        expect(await remaining(perDay(2))).toBe(1);
+        clock.set(MIDNIGHT);
+        for (let i = 0; i < 2; i++) await giveBack(perDay(2));
+        expect(await remaining(perDay(2))).toBe(2);
+      });
+
+      it('for each policy and key by its own measure', async () => {
+        for (let i = 0; i < 2; i++) await giveBack(perSecond(2), 1, 'a');
+        const decision = await store.admit([perSecond(2), perSecond(2), perMinute(2)], ['a', 'b', 'a'], 1);
+        if (decision.kind !== 'admitted') throw new Error('refused');
+        await store.settle(decision.receipt, 0);
+        const left = await store.peek([perSecond(2), perSecond(2), perMinute(2)], ['a', 'b', 'a']);
+        expect(left.map(({ remaining }) => remaining)).toEqual([1, 2, 2]);
+      });
+
+      it('by the limit of the charge if limits change', async () => {
+        for (let i = 0; i < 2; i++) await giveBack(perSecond(2));
+        await giveBack(perSecond(3));
+        expect(await remaining(perSecond(3))).toBe(3);
+        await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(1);
+      });
+
+      it('nothing of a charge that has left its window, and does not count that', async () => {
+        const { receipt } = await admitted(perSecond(2), 2);
+        clock.advance(SECOND);
+        await store.settle(receipt, 0);
+        for (let i = 0; i < 2; i++) await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(2);
+      });
+
+      it('as much as before after a reset', async () => {
+        for (let i = 0; i < 3; i++) await giveBack(perSecond(2));
+        await store.reset([perSecond(2)], ['key']);
+        for (let i = 0; i < 2; i++) await giveBack(perSecond(2));
+        expect(await remaining(perSecond(2))).toBe(2);
+      });
+
+      it('without a bound on what is added', async () => {
+        for (let i = 0; i < 3; i++) await giveBack(perSecond(2));
+        clock.advance(SECOND);
+        const { receipt } = await admitted(perSecond(2));
+        await store.settle(receipt, 9);
+        expect(await remaining(perSecond(2))).toBe(0);
+      });
+
+      it('so that at most twice the limit is admitted in any window', async () => {
+        const times: number[] = [];
+        for (let i = 0; i < 300; i++) {
+          clock.advance(13);
+          const decision = await admit(perSecond(5));
+          if (decision.kind === 'refused') continue;
+          times.push(clock.now());
+          await store.settle(decision.receipt, 0);
+        }
+        const inWindow = times.map((start) => times.filter((time) => time >= start && time < start + SECOND).length);
+        expect(Math.max(...inWindow)).toBe(10);
       });
     });
 
@@ -597,9 +709,9 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
     });
 
     describe('if the clock jumps backwards', () => {
-      it('forgets no unit early, and forgets it at the time it first returned', async () => {
+      it('by less than a window, forgets a unit at the time it first returned', async () => {
         await admitted(perSecond(2), 2);
-        clock.set(NOON - HOUR);
+        clock.set(NOON - 900);
         expect(violationsOf(await refused(perSecond(2)))).toEqual([['second', NOON + SECOND]]);
         clock.set(NOON + SECOND - 1);
         await refused(perSecond(2));
@@ -627,16 +739,61 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         expect(await remaining(perSecond(3))).toBe(1);
       });
 
-      it('stays in the later day, so that no day is counted twice', async () => {
-        clock.set(MIDNIGHT + 1);
-        await admitted(perDay(2));
+      it.each([
+        ['second more than a window', SECOND + 1],
+        ['hour', HOUR],
+        ['year', 365 * 24 * HOUR],
+      ])('by a %s, counts what is further ahead than a window as charged now', async (_, ahead) => {
+        clock.set(NOON + ahead);
+        await admitted(perSecond(2));
+        clock.set(NOON);
+        expect(await state(perSecond(2))).toMatchObject({ remaining: 1, resetAt: NOON + SECOND });
+        clock.set(NOON + SECOND - 1);
+        await admitted(perSecond(2));
+        expect(violationsOf(await refused(perSecond(2)))).toEqual([['second', NOON + SECOND]]);
+        clock.set(NOON + SECOND);
+        expect(await remaining(perSecond(2))).toBe(1);
+        clock.set(NOON + 2 * SECOND - 1);
+        expect(await remaining(perSecond(2))).toBe(2);
+      });
+
+      it('keeps what was charged before and after a false hour', async () => {
+        await admitted(perMinute(9), 2);
+        clock.set(NOON + HOUR);
+        await admitted(perMinute(9), 1);
+        clock.set(NOON + SECOND);
+        await admitted(perMinute(9), 3);
+        expect(await remaining(perMinute(9))).toBe(5);
+        clock.set(NOON + SECOND + 60 * SECOND);
+        expect(await remaining(perMinute(9))).toBe(9);
+      });
+
+      it('bounds what is given back after a false hour as well', async () => {
+        clock.set(NOON + HOUR);
+        for (let i = 0; i < 3; i++) await store.settle((await admitted(perSecond(3))).receipt, 0);
+        clock.set(NOON);
+        await store.settle((await admitted(perSecond(3))).receipt, 0);
+        expect(await remaining(perSecond(3))).toBe(2);
+        clock.set(NOON + SECOND);
+        await store.settle((await admitted(perSecond(3))).receipt, 0);
+        expect(await remaining(perSecond(3))).toBe(3);
+      });
+
+      it.each([
+        ['day', 24 * HOUR],
+        ['year', 365 * 24 * HOUR],
+        ['hour across midnight', 12 * HOUR],
+      ])('by a %s, counts the units of a later day today', async (_, ahead) => {
+        clock.set(NOON + ahead);
+        await admitted(perDay(3));
+        clock.set(NOON);
+        await admitted(perDay(3));
+        expect(await state(perDay(3))).toMatchObject({ remaining: 1, resetAt: MIDNIGHT });
         clock.set(MIDNIGHT - 1);
-        await admitted(perDay(2));
-        expect(violationsOf(await refused(perDay(2)))).toEqual([['daily', MIDNIGHT + 24 * HOUR]]);
+        await admitted(perDay(3));
+        expect(violationsOf(await refused(perDay(3)))).toEqual([['daily', MIDNIGHT]]);
         clock.set(MIDNIGHT);
-        await refused(perDay(2));
-        clock.set(MIDNIGHT + 24 * HOUR);
-        await admitted(perDay(2), 2);
+        expect(await remaining(perDay(3))).toBe(3);
       });
     });
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { ENVIRONMENT } from './environment.js';
 import { FOLDER, fileOf, moduleOf, SNIPPETS } from './snippets.js';
 
-const OWN = join(FOLDER, 'fragments');
+const OWN = join(FOLDER, `fragments-${process.pid}`);
 
 describe('a fragment of the documentation runs in the context that it names:', () => {
   beforeAll(() => mkdir(OWN, { recursive: true }));

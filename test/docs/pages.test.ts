@@ -80,6 +80,21 @@ describe('a page of the documentation', () => {
   });
 });
 
+describe('the API reference', () => {
+  const { entryPoints } = JSON.parse(readFileSync(join(ROOT, 'typedoc.json'), 'utf8')) as { entryPoints: string[] };
+  const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: object };
+
+  it('names each module as it is imported', () => {
+    const modules = entryPoints.map((file) => / \* @module (\S+)\n/.exec(readFileSync(join(ROOT, file), 'utf8'))?.[1]);
+    const specifiers = Object.keys(exports).filter((path) => path !== './package.json');
+    expect(modules.toSorted()).toEqual(specifiers.map((path) => path.replace('.', 'gatewarden')).toSorted());
+  });
+
+  it.each(['README.md', 'docs/README.md'])('is linked from %s', (page) => {
+    expect(pageText(page)).toContain('api/README.md)');
+  });
+});
+
 describe('the guide names', () => {
   const errors = pageText('docs/errors.md');
   const guide = PAGES.map(pageText).join('\n');

@@ -16,6 +16,7 @@ import type {
   Guard,
   LimitGuard,
   LimitStore,
+  ProtectedResource,
   SignatureHeaders,
 } from '../../src/index.js';
 import { authenticate, limit, type Receipt, sequence, slidingWindow } from '../../src/index.js';
@@ -27,7 +28,7 @@ import { locationOf, nginxAddress, startNginx } from './nginx.js';
 import { FOLDER, fileOf, pageText, programNamed, SNIPPETS } from './snippets.js';
 import { SERVERS } from './started.js';
 
-const OWN = join(FOLDER, 'programs');
+const OWN = join(FOLDER, `programs-${process.pid}`);
 
 /** What the programs export. */
 interface Program {
@@ -41,12 +42,14 @@ interface Program {
   readonly records: AuditRecord[];
   readonly perMinute: LimitGuard;
   readonly gpuSeconds: LimitGuard;
+  readonly resource: ProtectedResource;
   readonly server: Server;
   readonly store: RedisStore;
   readonly CountingStore: new () => LimitStore;
   readonly values: Readonly<Record<string, unknown>>;
   createApp(work: unknown): Express;
   shutDown(): Promise<void>;
+  unlessBusy(isBusy: () => boolean): Guard;
   blockList(blocked: ReadonlySet<string>): Guard;
   outcomes(write: (line: string) => void): Guard;
   sessions(userOf: (token: string) => Promise<string | undefined>): Authenticator;
@@ -166,6 +169,19 @@ describe('a program of the documentation keeps its promise:', () => {
     expect(await send(found)).toBe(200);
   });
 
+  program('protected-resource', async ({ access, resource }) => {
+    const { body } = await ask(access, { url: '/.well-known/oauth-protected-resource/mcp' });
+    expect(JSON.parse(body)).toMatchObject({
+      resource: 'https://api.example.com/mcp',
+      authorization_servers: ['https://auth.example.com'],
+      scopes_supported: ['tools:read', 'tools:call'],
+    });
+    const { replyHeaders } = await ask(access, { url: '/mcp' });
+    const header = `WWW-Authenticate: ${replyHeaders['WWW-Authenticate']}`;
+    expect(pageText('docs/authentication.md')).toContain(`\n${header}\n`);
+    expect(header).toContain(resource.metadataUrl);
+  });
+
   program('failed-attempts', async (found) => {
     expect(await send(found, SECRET)).toBe(200);
     const answers: (number | undefined)[] = [];
@@ -187,6 +203,17 @@ describe('a program of the documentation keeps its promise:', () => {
     for (let i = 0; i < 4; i++) expect(await answerWith(200)).toBe(true);
     for (let i = 0; i < 5; i++) expect(await answerWith(401)).toBe(true);
     expect(await answerWith(200)).toBe(false);
+  });
+  it('count-failures gives back no more than the limit', async () => {
+    vi.resetModules();
+    const { failures } = await programOf('count-failures');
+    const passed: boolean[] = [];
+    for (let i = 0; i < 11; i++) {
+      const answer = await ask(failures, {});
+      passed.push(answer.passed);
+      if (answer.passed) answer.exchange.end({ kind: 'completed', status: 200 });
+    }
+    expect(passed).toEqual([...Array.from({ length: 10 }, () => true), false]);
   });
 
   tested.add('behind-nginx');
@@ -288,7 +315,7 @@ describe('a program of the documentation keeps its promise:', () => {
     expect([cut.status, await cut.json()]).toMatchObject([422, { code: 'upload-undecodable' }]);
     expect(jobs).toEqual(['/segment?mode=exact', '/segment?mode=fast']);
     const last = await post(formOf(image));
-    expect(last.headers.get('ratelimit')).toContain('r=57');
+    expect(last.headers.get('ratelimit')).toContain('r=55'); // the two refused uploads count as well
 
     vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const failed = [502, { error: 'The worker failed.' }];
@@ -427,6 +454,16 @@ describe('a program of the documentation keeps its promise:', () => {
       expect(logged).toHaveBeenCalledWith('limits:', 'correction-lost');
       await redis.restart();
     });
+  });
+
+  program('own-problem', async ({ unlessBusy }) => {
+    let isBusy = true;
+    const guard = unlessBusy(() => isBusy);
+    const { status, body, replyHeaders } = await ask(guard);
+    expect([status, replyHeaders['Retry-After']]).toEqual([503, '5']);
+    expect(JSON.parse(body)).toMatchObject({ code: 'model-busy', model: 'sdxl' });
+    isBusy = false;
+    expect((await ask(guard)).passed).toBe(true);
   });
 
   program('own-guard', async ({ blockList, outcomes }) => {

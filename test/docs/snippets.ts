@@ -83,8 +83,12 @@ export function moduleOf(snippet: Snippet): string {
   const before = CONTEXTS[snippet.context ?? ''];
   if (before === undefined) throw new Error(`${snippet.place}: no context ${snippet.context}`);
   const own = `${before}\n${snippet.code}`;
+  const imported = new Set<string>();
   const imports = EXPORTS.flatMap(([specifier, names]) => {
-    const used = names.filter((name) => new RegExp(`\\b${name}\\b`).test(own) && !declares(own, name));
+    const isUsed = (name: string) => new RegExp(`\\b${name}\\b`).test(own) && !declares(own, name);
+    // Two entries may export one name.
+    const used = names.filter((name) => isUsed(name) && !imported.has(name));
+    for (const name of used) imported.add(name);
     return used.length === 0 ? [] : [`import { ${used.join(', ')} } from '${specifier}';`];
   });
   return [...imports, own, 'export {};'].join('\n');

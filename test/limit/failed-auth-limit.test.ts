@@ -303,9 +303,33 @@ it('keeps many addresses in bounded memory, and still counts those that have a c
   const guard = authenticate(authenticator, { failedAuthLimit: limit });
   for (let i = 0; i < 20_000; i++) await ask(guard, { url: `/${i}`, headers: [bearer('bad')] });
   expect(store.size).toBeLessThanOrEqual(1000);
-  // An early address keeps its counter, whatever came later.
-  for (let i = 0; i < 2; i++) await ask(guard, { url: '/0', headers: [bearer('bad')] });
-  expect((await ask(guard, { url: '/0', headers: [bearer(GOOD)] })).status).toBe(429);
+  // New addresses have their own limit, whatever came before.
+  for (let i = 0; i < 100; i++) {
+    const url = `/new/${i}`;
+    expect((await ask(guard, { url, headers: [bearer(GOOD)] })).status).toBeUndefined();
+    for (let j = 0; j < 3; j++) expect((await ask(guard, { url, headers: [bearer('bad')] })).status).toBe(401);
+    expect((await ask(guard, { url, headers: [bearer(GOOD)] })).status).toBe(429);
+  }
+});
+
+it('lets a valid key pass from any new address while its counters are full of addresses at their limit', async () => {
+  const store = memoryStore({ maxEntries: 100 });
+  const limit = failedAuthLimit({ store, limit: 2, window: '10m', by: (exchange) => exchange.request.url });
+  const { authenticator } = scheme(false);
+  const guard = authenticate(authenticator, { failedAuthLimit: limit });
+  const guess = (url: string) => ask(guard, { url, headers: [bearer('bad')] });
+  for (let i = 0; i < 3000; i++) {
+    await guess(`/${i}`);
+    await guess(`/${i}`);
+  }
+  for (let i = 0; i < 200; i++) {
+    expect((await ask(guard, { url: `/new/${i}`, headers: [bearer(GOOD)] })).status).toBeUndefined();
+  }
+  // Guesses are still slowed down.
+  const answers = [];
+  for (let i = 0; i < 3; i++) answers.push((await guess('/guesser')).status);
+  expect(answers.at(-1)).toBe(429);
+  for (let i = 0; i < 100; i++) expect((await guess(`/${i}`)).status).toBe(429);
 });
 
 it.each([

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Exchange } from '../../src/core/exchange.js';
 import type { Guard } from '../../src/core/guard.js';
 import { OptionError } from '../../src/core/option.js';
@@ -285,7 +285,7 @@ describe('limit, run twice for one request,', () => {
     expect(await status([guard, again])).toBe(429);
   });
 
-  it('reports nothing for different guards that are alike', async () => {
+  it('reports no fault for different guards that are alike', async () => {
     const { store } = setup();
     const alike = () => limit({ store, by: 'client-ip', policies: [perMinute(5)] });
     expect((await send([alike(), alike(), alike()])).faults).toEqual([]);
@@ -364,6 +364,23 @@ describe('limit charges a cost', () => {
     expect(await status(guard, { ip: '4' })).toBe(429);
     expect(await status(guard, { ip: '3' })).toBe(200);
   });
+
+  it.each([Promise.resolve(1), Promise.reject(new Error('late')), { then: () => undefined }])(
+    'but not one that comes late, and says what to do: %o',
+    async (cost) => {
+      const { store } = setup();
+      const guard = limit({ store, by: 'global', policies: [perMinute(10)], cost: () => cost as never });
+      const { reply, faults } = await send(guard);
+      expect(reply?.status).toBe(500);
+      expect(faults).toEqual([
+        new OptionError(
+          'gatewarden: limit "cost" must be a positive integer, got a promise; it must return at once, so wait for the ' +
+            'value in a guard before limit',
+        ),
+      ]);
+      expect(store.size).toBe(0);
+    },
+  );
 
   it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '1', undefined, Promise.resolve(1)])(
     'but not one of %o, which is a fault',
@@ -529,6 +546,140 @@ describe('limit over a store whose clock is ahead', () => {
   );
 });
 
+describe('limit skips', () => {
+  const guardThat = (skip: unknown, store = setup().store) =>
+    limit({ store, by: 'client-ip', policies: [perMinute(1)], skip: skip as () => boolean });
+
+  it('requests for which "skip" returns true: they are not charged and have no header', async () => {
+    const { store } = setup();
+    const guard = guardThat(({ request }: Exchange) => request.method === 'HEAD', store);
+    const monitor = testExchange({ method: 'HEAD' });
+    for (let i = 0; i < 5; i++) expect(await guard(monitor.exchange)).toBeUndefined();
+    expect(monitor.headers.all()).toEqual({});
+    expect(monitor.exchange.admission).toBeUndefined();
+    expect(store.size).toBe(0);
+    expect([await status(guard), await status(guard)]).toEqual([200, 429]);
+  });
+
+  it('before it needs a key, a cost or policies', async () => {
+    const never = () => {
+      throw new Error('called');
+    };
+    const guard = limit({ by: never, policies: never, cost: never, skip: () => true });
+    expect(await status(guard, {})).toBe(200);
+  });
+
+  it.each([false, undefined])('no request for which it returns %o', async (skip) => {
+    const guard = guardThat(() => skip);
+    expect([await status(guard), await status(guard)]).toEqual([200, 429]);
+  });
+
+  it.each([
+    ['a promise', Promise.resolve(true), 'got a promise; it must return at once'],
+    ['a promise that rejects', Promise.reject(new Error('late')), 'got a promise; it must return at once'],
+    ['a number', 1, 'got 1'],
+    ['a text', 'no', "got 'no'"],
+    ['null', null, 'got null'],
+    ['an object', {}, 'got [Object]'],
+  ])('no request for which it returns %s: that is a fault', async (_, skip, shown) => {
+    const { store } = setup();
+    const { reply, faults } = await send(guardThat(() => skip, store));
+    expect(reply).toMatchObject({ status: 500, problem: { code: 'internal-error' } });
+    expect(faults).toEqual([
+      expect.objectContaining({ message: expect.stringContaining('limit "skip" must return true or false, ') }),
+    ]);
+    expect(String(faults[0])).toContain(shown);
+    expect(store.size).toBe(0);
+  });
+
+  it('no request if it throws', async () => {
+    const guard = guardThat(() => {
+      throw new Error('broken');
+    });
+    expect(await status(guard)).toBe(500);
+  });
+});
+
+describe('limits that share a count by accident', () => {
+  const login = (store: MemoryStore, options: object = {}) =>
+    limit({ store, by: 'client-ip', policies: slidingWindow({ limit: 3, window: '1m', ...options }) });
+  const global = (store: MemoryStore) => limit({ store, by: 'client-ip', policies: perMinute(5) });
+  const REMEDY = 'set "name" on one of the policies to count them apart';
+
+  /** The warnings of gatewarden while `act` ran. */
+  async function warningsOf(act: () => unknown): Promise<readonly string[]> {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    try {
+      await act();
+      return warned.mock.calls.map(([message, options]) => {
+        expect(options).toEqual({ code: 'GATEWARDEN_SHARED_COUNT' });
+        return String(message);
+      });
+    } finally {
+      warned.mockRestore();
+    }
+  }
+
+  it('are reported when the second one is made, once for each store, and name both', async () => {
+    const { store } = setup();
+    expect(
+      await warningsOf(async () => {
+        const both = [global(store), login(store)];
+        login(store);
+        for (let i = 0; i < 5; i++) await send(both);
+      }),
+    ).toEqual([
+      'limit: the policy "60s" of 5 units by client-ip and the policy "60s" of 3 units by client-ip share one count in ' +
+        `one store; ${REMEDY}`,
+    ]);
+    expect(await warningsOf(() => [global(setup().store), login(setup().store)])).toEqual([]);
+  });
+
+  it('are reported when one request is charged twice, also if their limits are equal or come from functions', async () => {
+    for (const policies of [perMinute(5), () => perMinute(5)]) {
+      const { store } = setup();
+      const alike = () => limit({ store, by: 'client-ip', policies });
+      const [first, second] = [alike(), alike()];
+      expect(
+        await warningsOf(async () => {
+          await send(first);
+          await send(second);
+        }),
+      ).toEqual([]);
+      expect(
+        await warningsOf(async () => {
+          for (let i = 0; i < 3; i++) await send([first, login(setup().store), second]);
+        }),
+      ).toEqual([
+        'limit: a request passed the policy "60s" of 5 units by client-ip and the policy "60s" of 5 units by client-ip ' +
+          `and was charged twice in one counter; ${REMEDY}`,
+      ]);
+    }
+  });
+
+  it.each<[what: string, second: (store: MemoryStore) => Guard]>([
+    ['have different names', (store) => login(store, { name: 'login' })],
+    ['have different windows', (store) => login(store, { window: '2m' })],
+    ['are counted by different things', (store) => login(store, { by: 'global' })],
+    ['are counted by different functions', (store) => login(store, { by: () => 'other' })],
+    ['have stores of their own', () => login(setup().store)],
+  ])('are not reported if they %s', async (_, second) => {
+    const { store } = setup();
+    expect(
+      await warningsOf(async () => {
+        await send([global(store), limit({ store, by: () => 'one', policies: perMinute(9) }), second(store)]);
+      }),
+    ).toEqual([]);
+  });
+
+  it('are not reported for routes that share one limit on purpose', async () => {
+    const { store } = setup();
+    expect(await warningsOf(async () => void (await Promise.all([send(global(store)), send(global(store))])))).toEqual(
+      [],
+    );
+  });
+});
+
 describe('limit refunds the charge', () => {
   const refused = (status: number): Outcome => ({ kind: 'refused', status, code: undefined });
   const completed = (status: number): Outcome => ({ kind: 'completed', status });
@@ -565,6 +716,43 @@ describe('limit refunds the charge', () => {
     expect(await guard.peek('global')).toMatchObject([{ remaining: 7 }]);
     exchange.end(outcome);
     expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
+  });
+
+  it.each<[outcome: Outcome, refundOn: readonly RefundCause[] | undefined, left: number]>([
+    [refused(422), undefined, 7],
+    [refused(401), ['refused'], 7],
+    [refused(422), ['refused-after-body'], 10],
+    [refused(500), undefined, 10],
+    [refused(503), ['refused-after-body'], 7],
+    [refused(503), ['server-error'], 10],
+    [completed(500), undefined, 10],
+    [completed(200), ['refused', 'refused-after-body', 'server-error', 'aborted'], 7],
+    [aborted, ['refused-after-body'], 7],
+  ])('or keeps it, if the body was read: %o with refundOn %o leaves %i of 10', async (outcome, refundOn, left) => {
+    const guard = limit({ store: setup().store, by: 'global', policies: [perMinute(10)], cost: 3, refundOn });
+    const { exchange } = await send(guard);
+    Object.assign(exchange.request, { bodyWasRead: true });
+    exchange.end(outcome);
+    expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
+  });
+
+  it('at most twice in each window, whatever provoked it', async () => {
+    const { store, clock } = setup();
+    const guard = limit({ store, by: 'client-ip', policies: [perMinute(3), dailyQuota({ limit: 5 })] });
+    let entered = 0;
+    for (let i = 0; i < 40; i++) {
+      const { reply, exchange } = await send(guard);
+      if (reply === undefined) entered++;
+      exchange.end(i % 2 === 0 ? completed(500) : refused(400));
+    }
+    expect(entered).toBe(6);
+    clock.advance(60_000);
+    for (let i = 0; i < 40; i++) {
+      const { reply, exchange } = await send(guard);
+      if (reply === undefined) entered++;
+      exchange.end(completed(500));
+    }
+    expect(entered).toBe(10);
   });
 
   it('of every limit on the route if a later guard refuses', async () => {
@@ -702,11 +890,11 @@ describe('limit refuses the options', () => {
   const POLICY_RULE = '"policies" must be made by slidingWindow(...) or dailyQuota(...)';
 
   it.each<[options: unknown, message: string]>([
-    [undefined, 'takes an object of options'],
-    [[], 'takes an object of options'],
+    [undefined, 'takes an object of options: limit({ ... })'],
+    [[], 'takes an object of options: limit({ ... })'],
     [
       { store, by: 'global', policies, costs: 1 },
-      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, refundOn, legacyHeaders',
+      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, skip, refundOn, legacyHeaders',
     ],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
     [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got [Object]'],
@@ -731,12 +919,13 @@ describe('limit refuses the options', () => {
     [{ store, by: 'global', policies, cost: null }, `${COST_RULE}, got null`],
     [
       { store, by: 'global', policies, refundOn: 'refused' },
-      '"refundOn" must be a list of refused, server-error, aborted, got \'refused\'',
+      '"refundOn" must be a list of refused, refused-after-body, server-error, aborted, got \'refused\'',
     ],
     [
       { store, by: 'global', policies, refundOn: ['5xx'] },
-      '"refundOn" must be a list of refused, server-error, aborted, got [ \'5xx\' ]',
+      '"refundOn" must be a list of refused, refused-after-body, server-error, aborted, got [ \'5xx\' ]',
     ],
+    [{ store, by: 'global', policies, skip: true }, '"skip" must be a function, got true'],
     [{ store, by: 'global', policies, legacyHeaders: 1 }, '"legacyHeaders" must be true or false, got 1'],
     [{ store, by: 'global', policies, legacyHeaders: null }, '"legacyHeaders" must be true or false, got null'],
   ])('%#: %o', (options, message) => {

@@ -74,8 +74,8 @@ describe('slidingWindow', () => {
     [{ limit: 1, window: '1s', by: 'ip' }, `"by" ${BY_RULE}, got 'ip'`],
     [{ limit: 1, window: '1s', by: null }, `"by" ${BY_RULE}, got null`],
     [{ limit: 1, window: '1s', burst: 2 }, 'has no option "burst". It takes limit, window, name, by'],
-    [undefined, 'takes an object of options'],
-    [[], 'takes an object of options'],
+    [undefined, 'takes an object of options: slidingWindow({ ... })'],
+    [[], 'takes an object of options: slidingWindow({ ... })'],
   ])('refuses the options %o', (options, message) => {
     expect(() => slidingWindow(options as SlidingWindowOptions)).toThrow(
       new OptionError(`gatewarden: slidingWindow ${message}`),
@@ -109,7 +109,7 @@ describe('dailyQuota', () => {
       { limit: 1, timezone: 'UTC' },
       'has no option "timezone". Did you mean "timeZone"? It takes limit, timeZone, name, by',
     ],
-    [7, 'takes an object of options'],
+    [7, 'takes an object of options: dailyQuota({ ... })'],
   ])('refuses the options %o', (options, message) => {
     expect(() => dailyQuota(options as DailyQuotaOptions)).toThrow(
       new OptionError(`gatewarden: dailyQuota ${message}`),

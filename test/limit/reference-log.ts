@@ -31,9 +31,16 @@ export function at<T>(list: readonly T[], i: number): T {
   return item;
 }
 
+interface Counter {
+  /** Units that are charged, by time. */
+  readonly charged: Charge[];
+  /** Units that were given back, by the time of their charges. */
+  readonly returned: Charge[];
+}
+
 interface Receipt {
   readonly units: number;
-  readonly charged: readonly { readonly counter: Charge[]; readonly charge: Charge; readonly window: number }[];
+  readonly charged: readonly { readonly counter: Counter; readonly at: number; readonly policy: QuotaPolicy }[];
   settled: boolean;
 }
 
@@ -52,33 +59,30 @@ const sum = (charges: readonly Charge[]) => charges.reduce((total, { units }) =>
  * whole list. For limits of up to 512 units.
  */
 export class ReferenceLog {
-  readonly #counters = new Map<string, Charge[]>();
+  readonly #counters = new Map<string, Counter>();
   /** Every time at which a charge has left or will leave. */
   readonly departures: number[] = [];
 
   admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number, now: number): ReferenceDecision {
     const counters = policies.map((policy, i) => this.#current(policy, keys[i] ?? '', now));
     const violations = policies.flatMap((policy, i) => {
-      const counter = counters[i] ?? [];
-      if (sum(counter) + units <= policy.limit) return [];
-      return [{ state: this.#state(policy, counter, now), retryAt: this.#retryAt(policy, counter, units) }];
+      const { charged } = at(counters, i);
+      if (sum(charged) + units <= policy.limit) return [];
+      return [{ state: this.#state(policy, charged, now), retryAt: this.#retryAt(policy, charged, units) }];
     });
     const charged: Receipt['charged'][number][] = [];
     if (violations.length === 0) {
       policies.forEach((policy, i) => {
-        const counter = counters[i] ?? [];
-        const natural = policy.kind === 'sliding-window' ? now : policy.dayOf(now).end;
-        // If the clock ran backwards: with the newest entry, in the latest day.
-        const charge = { at: Math.max(natural, ...counter.map(({ at }) => at)), units };
-        counter.push(charge);
-        charged.push({ counter, charge, window: lifetime(policy) });
-        this.departures.push(charge.at + lifetime(policy));
+        const counter = at(counters, i);
+        const time = add(counter.charged, policy.kind === 'sliding-window' ? now : policy.dayOf(now).end, units);
+        charged.push({ counter, at: time, policy });
+        this.departures.push(time + lifetime(policy));
       });
     }
     return {
       kind: violations.length === 0 ? 'admitted' : 'refused',
       at: now,
-      states: policies.map((policy, i) => this.#state(policy, counters[i] ?? [], now)),
+      states: policies.map((policy, i) => this.#state(policy, at(counters, i).charged, now)),
       violations,
       receipt: { units, charged, settled: false },
     };
@@ -87,13 +91,23 @@ export class ReferenceLog {
   settle(receipt: Receipt, units: number, now: number): void {
     if (receipt.settled) return;
     receipt.settled = true;
-    for (const { counter, charge, window } of receipt.charged) {
-      if (counter.includes(charge) && charge.at + window > now) charge.units = units;
+    for (const { counter, at, policy } of receipt.charged) {
+      refresh(counter.charged, policy, now);
+      refresh(counter.returned, policy, now);
+      const charge = counter.charged.find((charge) => charge.at === at);
+      if (charge === undefined) continue;
+      const back = receipt.units - units;
+      if (back <= 0) charge.units -= back;
+      else {
+        const given = Math.max(0, Math.min(back, charge.units, policy.limit - sum(counter.returned)));
+        charge.units -= given;
+        if (given > 0) add(counter.returned, at, given);
+      }
     }
   }
 
   peek(policies: readonly QuotaPolicy[], keys: readonly string[], now: number): readonly QuotaState[] {
-    return policies.map((policy, i) => this.#state(policy, this.#current(policy, keys[i] ?? '', now), now));
+    return policies.map((policy, i) => this.#state(policy, this.#current(policy, keys[i] ?? '', now).charged, now));
   }
 
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
@@ -102,14 +116,11 @@ export class ReferenceLog {
     });
   }
 
-  /** The entries that still count. The first ones are removed when they have expired or refunds have emptied them. */
-  #current(policy: QuotaPolicy, key: string, now: number): Charge[] {
+  #current(policy: QuotaPolicy, key: string, now: number): Counter {
     const name = `${policy.id} ${key}`;
-    const counter = this.#counters.get(name) ?? [];
+    const counter = this.#counters.get(name) ?? { charged: [], returned: [] };
     this.#counters.set(name, counter);
-    while (counter[0] !== undefined && (counter[0].units === 0 || counter[0].at + lifetime(policy) <= now)) {
-      counter.shift();
-    }
+    refresh(counter.charged, policy, now);
     return counter;
   }
 
@@ -128,6 +139,31 @@ export class ReferenceLog {
 
   #retryAt(policy: QuotaPolicy, counter: readonly Charge[], units: number): number | null {
     return firstDeparture(policy, counter, (left) => left + units <= policy.limit) ?? null;
+  }
+}
+
+/** Adds units at a time, or with the newest entry if that is later. Returns the time. */
+function add(charges: Charge[], time: number, units: number): number {
+  const newest = charges.at(-1);
+  if (newest !== undefined && newest.at >= time) {
+    newest.units += units;
+    return newest.at;
+  }
+  charges.push({ at: time, units });
+  return time;
+}
+
+/**
+ * Removes the first entries if they have expired, or if refunds have emptied them. What is further ahead than a window or day
+ * was charged while the clock was wrong, and counts as now.
+ */
+function refresh(charges: Charge[], policy: QuotaPolicy, now: number): void {
+  const latest = policy.kind === 'sliding-window' ? now + policy.window : policy.dayOf(now).end;
+  let ahead = 0;
+  while ((charges.at(-1)?.at ?? 0) > latest) ahead += charges.pop()?.units ?? 0;
+  if (ahead > 0) add(charges, policy.kind === 'sliding-window' ? now : latest, ahead);
+  while (charges[0] !== undefined && (charges[0].units === 0 || charges[0].at + lifetime(policy) <= now)) {
+    charges.shift();
   }
 }
 

@@ -95,6 +95,17 @@ function twoTiers(windows: readonly number[], limits: readonly (readonly [number
   ]);
 }
 
+/** The most units in any interval of a window's length, or in any day. */
+function fullest(charges: readonly Charge[], policy: QuotaPolicy): number {
+  if (policy.kind === 'sliding-window') return fullestInterval(charges, policy.window);
+  const days = new Map<number, number>();
+  for (const { at, units } of charges) {
+    const { end } = policy.dayOf(at);
+    days.set(end, (days.get(end) ?? 0) + units);
+  }
+  return Math.max(...days.values());
+}
+
 describe('a sliding window of up to 512 units', () => {
   it(
     'returns the same answers as a plain log, whatever the times, costs, refunds and limits',
@@ -171,7 +182,7 @@ describe('a sliding window of up to 512 units', () => {
   );
 
   it(
-    'never holds more than its limit, net of refunds, in any interval of its length',
+    'never holds more than its limit, net of refunds, in any interval of its length, and never admits more than twice that',
     () => {
       const world = fc.record({
         windows: fc.array(anyWindow, { minLength: 3, maxLength: 3 }),
@@ -186,7 +197,7 @@ describe('a sliding window of up to 512 units', () => {
             windows,
             limits.map((limit) => [limit, limit] as const),
           );
-          const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[] }>();
+          const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[]; gross: Charge[] }>();
           const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
           for (const step of steps) {
             if (step.kind === 'advance') {
@@ -214,27 +225,20 @@ describe('a sliding window of up to 512 units', () => {
                 if (decision.kind === 'refused') continue;
                 const charges = charged.map((policy, i) => {
                   const name = `${policy.id} ${keys[i]}`;
-                  const counter = counters.get(name) ?? { policy, charges: [] };
+                  const counter = counters.get(name) ?? { policy, charges: [], gross: [] };
                   counters.set(name, counter);
                   const charge = { at: clock.now(), units: step.units };
                   counter.charges.push(charge);
+                  counter.gross.push({ ...charge });
                   return charge;
                 });
                 admissions.push({ receipt: decision.receipt, charges, settled: false });
               }
             }
           }
-          for (const { policy, charges } of counters.values()) {
-            if (policy.kind === 'sliding-window') {
-              expect(fullestInterval(charges, policy.window)).toBeLessThanOrEqual(policy.limit);
-              continue;
-            }
-            const days = new Map<number, number>();
-            for (const { at, units } of charges) {
-              const { end } = policy.dayOf(at);
-              days.set(end, (days.get(end) ?? 0) + units);
-            }
-            expect(Math.max(...days.values())).toBeLessThanOrEqual(policy.limit);
+          for (const { policy, charges, gross } of counters.values()) {
+            expect(fullest(charges, policy)).toBeLessThanOrEqual(policy.limit);
+            expect(fullest(gross, policy)).toBeLessThanOrEqual(2 * policy.limit);
           }
         }),
         { numRuns: RUNS },
@@ -252,32 +256,45 @@ describe('a sliding window of up to 512 units', () => {
           const clock = new ManualClock(START);
           const store = memoryStore({ maxEntries: 50, now: clock.now });
           const policy = slidingWindow({ limit, window: `${window}ms` });
-          /** A charge made while the clock is back counts from then, or from the newest charge before it. */
-          const counters = new Map<string, { surely: Charge[]; perhaps: Charge[] }>();
-          const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
-          let latest = START;
+          /** `low` is the lowest time shown since the charge: a unit may leave a window after that, and no earlier. */
+          const counters = new Map<
+            string,
+            { surely: (Charge & { low: number })[]; perhaps: { at: number; units: number }[] }
+          >();
+          const admissions: { receipt: Receipt; charges: readonly [Charge, Charge]; settled: boolean }[] = [];
+          const shown = (now: number) => {
+            for (const { surely } of counters.values()) {
+              for (const charge of surely) charge.low = Math.min(charge.low, now);
+              for (const [i, { low }] of [...surely.entries()].reverse()) if (low + window <= now) surely.splice(i, 1);
+            }
+          };
           for (const step of steps) {
             if (step.kind === 'advance' || step.kind === 'back') {
               const ms = Math.floor((window * step.eighths) / 8);
               clock.advance(step.kind === 'back' ? -ms : Math.max(0, ms + step.plus));
-              latest = Math.max(latest, clock.now());
+              shown(clock.now());
             } else if (step.kind === 'settle') {
               if (admissions.length === 0) continue;
               const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
               const units = step.none ? 0 : step.units;
               store.settle(admission.receipt, units);
-              if (!admission.settled) for (const charge of admission.charges) charge.units = units;
+              if (admission.settled) continue;
               admission.settled = true;
+              const [surely, perhaps] = admission.charges;
+              // Not all may be given back, and nothing is added to a charge that was moved.
+              surely.units = Math.min(surely.units, units);
+              perhaps.units = Math.max(perhaps.units, units);
             } else if (step.kind === 'admit') {
               for (let i = 0; i < step.times; i++) {
                 if (i > 0) clock.advance(step.apart);
-                latest = Math.max(latest, clock.now());
                 const now = clock.now();
+                shown(now);
                 const key = at(KEYS, at(step.keys, 0));
                 const { surely, perhaps } = counters.get(key) ?? { surely: [], perhaps: [] };
                 counters.set(key, { surely, perhaps });
-                // A unit that has left may stay forgotten when the clock goes back, or not.
-                const least = unitsAfter(surely, latest - window);
+                // What is further ahead than a window counts as now.
+                for (const charge of perhaps) charge.at = Math.min(charge.at, now + window);
+                const least = surely.reduce((sum, { units }) => sum + units, 0);
                 const most = unitsAfter(perhaps, now - window);
                 const [state] = store.peek([policy], [key]);
                 expect(state?.remaining).toBeGreaterThanOrEqual(Math.max(0, limit - most));
@@ -289,7 +306,7 @@ describe('a sliding window of up to 512 units', () => {
                 }
                 expect(least + step.units).toBeLessThanOrEqual(limit);
                 const charges = [
-                  { at: now, units: step.units },
+                  { at: now, low: now, units: step.units },
                   { at: Math.max(now, ...perhaps.map((charge) => charge.at)), units: step.units },
                 ] as const;
                 surely.push(charges[0]);
@@ -332,9 +349,11 @@ describe('a sliding window above 512 units', () => {
           const clock = new ManualClock(START);
           const store = memoryStore({ maxEntries: 50, now: clock.now });
           const policies = limits.map((limit) => slidingWindow({ limit, window: `${window}ms`, name: 'coarse' }));
+          /** With all that may have been given back, and with nothing given back. */
           const charges: Charge[] = [];
+          const most: Charge[] = [];
           const net: Charge[] = [];
-          const admissions: { receipt: Receipt; charge: Charge; net: Charge; settled: boolean }[] = [];
+          const admissions: { receipt: Receipt; charge: Charge; most: Charge; net: Charge; settled: boolean }[] = [];
           for (const step of steps) {
             if (step.kind === 'advance') {
               clock.advance(Math.max(0, Math.floor((window * step.eighths) / 8) + step.plus));
@@ -346,6 +365,7 @@ describe('a sliding window above 512 units', () => {
               if (admission.settled) continue;
               admission.settled = true;
               admission.charge.units = units;
+              admission.most.units = Math.max(admission.most.units, units);
               admission.net.units = Math.min(admission.net.units, units);
             } else {
               for (let i = 0; i < step.times; i++) {
@@ -354,8 +374,7 @@ describe('a sliding window above 512 units', () => {
                 const policy = at(policies, step.tier);
                 const decision = store.admit([policy], ['key'], step.units);
                 if (decision.kind === 'refused') {
-                  const most = unitsAfter(charges, now - (window * 65) / 64) + step.units;
-                  expect(most).toBeGreaterThan(policy.limit);
+                  expect(unitsAfter(most, now - (window * 65) / 64) + step.units).toBeGreaterThan(policy.limit);
                   const [violation] = decision.violations;
                   if (step.units > policy.limit) expect(violation?.retryAt).toBeNull();
                   else expect(violation?.retryAt).toBeGreaterThan(now);
@@ -363,8 +382,15 @@ describe('a sliding window above 512 units', () => {
                 }
                 expect(unitsAfter(charges, now - window) + step.units).toBeLessThanOrEqual(policy.limit);
                 const charge = { at: now, units: step.units };
-                const admission = { receipt: decision.receipt, charge, net: { ...charge }, settled: false };
+                const admission = {
+                  receipt: decision.receipt,
+                  charge,
+                  most: { ...charge },
+                  net: { ...charge },
+                  settled: false,
+                };
                 charges.push(charge);
+                most.push(admission.most);
                 net.push(admission.net);
                 admissions.push(admission);
               }

@@ -48,13 +48,16 @@ describe.each(RUNTIMES)('$name', (runtime) => {
       expect([path, (await get(path, { 'X-API-Key': 'short-key' })).status]).toEqual([path, 200]);
     }
 
+    const slow = await get('/slow', { 'X-API-Key': API_KEY });
+    expect([slow.status, slow.headers.get('retry-after')]).toEqual([503, '5']);
+
     const { lines, records } = (await (await get('/told')).json()) as Record<
       'lines' | 'records',
       { keyHash?: string }[]
     >;
     expect(lines.length).toBe(13);
     expect(records.map(({ keyHash }) => keyHash).filter((hash) => hash !== undefined)).toEqual(
-      Array(8).fill(expect.stringMatching(/^[0-9a-f]{12}$/)),
+      Array(9).fill(expect.stringMatching(/^[0-9a-f]{12}$/)),
     );
   });
 

@@ -187,6 +187,7 @@ it.each<[string, string, object]>([
   ['tabs and capitals', `CONTENT-DISPOSITION:\tForm-Data;\tName="file";\tFileName="b.jpg"`, { filename: 'b.jpg' }],
   ['a file name as .NET sends it', `${FILE}; filename*=utf-8''b.jpg`, { filename: 'b.jpg' }],
   ['a name and its encoding in UTF-8', FILE.replace('="b.jpg"', "*=UTF-8''%e2%82%ac.jpg"), { filename: '€.jpg' }],
+  ['a file name as React Native sends it', `${FILE}; filename*=utf-8''it's(1)!.jpg`, { filename: 'b.jpg' }],
   ['an escaped quote in a file name', FILE.replace('b.jpg', 'a\\"b.jpg'), { filename: 'a"b.jpg' }],
   ['an encoded quote in a file name', FILE.replace('b.jpg', 'a%22b.jpg'), { filename: 'a%22b.jpg' }],
   ['a semicolon in a file name', FILE.replace('b.jpg', 'a;b.jpg'), { filename: 'a;b.jpg' }],

@@ -4,6 +4,8 @@ import type { EntrySlab } from './entry-slab.js';
 import { grown, type UnitLog } from './unit-log.js';
 import { WindowLog } from './window-log.js';
 
+const DAY = 86_400_000;
+
 /** The counters of one policy, by slot: a log of what was charged, and a tally of what was given back of it. */
 export class Counters {
   readonly #policy: QuotaPolicy;
@@ -11,7 +13,7 @@ export class Counters {
   readonly #charged: UnitLog;
   /** Made with the first unit that is given back. */
   #returned: UnitLog | undefined = undefined;
-  /** What counts for longer was charged while the clock was wrong. */
+  /** What counts for longer was charged while the clock was wrong. Less may be a small correction of the clock. */
   readonly #farAhead: number;
   #slots = 0;
   /** The limit under which a slot was last charged. Zero for a slot without a counter. */
@@ -22,7 +24,7 @@ export class Counters {
     this.#policy = policy;
     this.#slab = slab;
     this.#charged = unitLog(policy, slab);
-    this.#farAhead = 2 * policy.window;
+    this.#farAhead = 2 * policy.window + DAY;
   }
 
   /** Makes room for `slots` counters. */
@@ -50,6 +52,7 @@ export class Counters {
    * charged.
    */
   settle(policy: QuotaPolicy, slot: number, time: number, delta: number, now: number): void {
+    this.#charged.used(policy, slot, now);
     if (delta >= 0) {
       this.#charged.correct(slot, time, delta);
       return;

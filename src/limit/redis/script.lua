@@ -455,16 +455,18 @@ end
 -- window or day never exceed the policy's limit. They are noted in the tally, and forgotten with the charge or later.
 local function give_back(value, policy, counter, time, units)
   local tally, held = value.counters[policy.tally], counter.total
-  if policy.kind ~= DAY then
+  if policy.kind == DAY then
+    if tally and tally.stop < time then tally.total = 0 end
+  else
     local _, _, units_at = entries_at(counter, time)
     held = units_at or 0
+    if tally then refresh(value, policy, tally) end
   end
-  if tally then refresh(value, policy, tally) end
   local given = max(0, min(units, held, policy.limit - (tally and tally.total or 0)))
   if given == 0 then return 0 end
   tally = tally or add(value, new_counter(policy.tally, policy))
   if policy.kind == DAY then
-    tally.total = tally.total + given
+    tally.stop, tally.total = time, tally.total + given
   else
     push(tally, policy.kind, time, given)
   end
@@ -479,7 +481,9 @@ local function settle(operation)
     local key, place, generation, time = unpack_struct('>I2I2Bd', operation, at)
     local value, policy = load(key), policies[place]
     local counter, failure = look(value, policy)
-    if failure and failure ~= OTHER_DAY then
+    -- Around midnight, the caller may have taken another day for today. The charge names its own.
+    if failure == OTHER_DAY then counter, failure = value.counters[policy.tag], nil end
+    if failure then
       status = failure
     elseif counter and counter.generation == generation and (counter.kind ~= DAY or counter.stop == time) then
       local change = delta

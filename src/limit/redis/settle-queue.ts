@@ -13,7 +13,7 @@ const CHECK_INTERVAL_MS = 500;
 /** Corrections held while Redis is away. */
 const MAX_HELD = 10_000;
 /** Calls on their way at once. More corrections than these hold are collected, and make larger calls. */
-const MAX_PARALLEL = 4;
+const MAX_PARALLEL = 2;
 /** The same in a Cluster, for what was held during an outage: a call has the corrections of one slot only. */
 const MAX_PARALLEL_IN_CLUSTER = 64;
 
@@ -75,16 +75,20 @@ export class SettleQueue {
     this.#pump();
   }
 
-  /** Gives up what is held. */
+  /** Sends what waits for its turn. During an outage, gives up what is held. */
   stop(): void {
+    const batches = [...this.#batches, ...batchesOf(this.#script, this.#unsent).map(newBatch)];
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    for (const { done } of this.#unsent) done();
-    if (this.#held > 0) this.#onLost(unavailable('the store was closed before Redis was back'), this.#held);
     this.#unsent = [];
     this.#batches = [];
     this.#unanswered.clear();
     this.#held = 0;
+    if (!this.#isPaused) for (const batch of batches) void this.#deliver(batch);
+    else if (batches.length > 0) {
+      const count = batches.reduce((sum, { corrections }) => sum + corrections.length, 0);
+      this.#onLost(unavailable('the store was closed before Redis was back'), count);
+    }
   }
 
   #flush(): void {

@@ -25,7 +25,20 @@ const POLICIES: readonly ((limit: number) => QuotaPolicy)[] = [
   (limit) => dailyQuota({ limit, name: 'berlin', timeZone: 'Europe/Berlin' }),
 ];
 
-const step = fc.oneof(
+type Step =
+  | { readonly kind: 'wait'; readonly ms: number }
+  | {
+      readonly kind: 'admit';
+      readonly policies: readonly number[];
+      readonly keys: readonly number[];
+      readonly limit: number;
+      readonly units: number;
+    }
+  | { readonly kind: 'settle'; readonly which: number; readonly units: number }
+  | { readonly kind: 'peek'; readonly key: number }
+  | { readonly kind: 'reset'; readonly policy: number; readonly key: number };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: waiting() }) },
   {
     weight: 8,
@@ -45,6 +58,48 @@ const step = fc.oneof(
       kind: fc.constant('reset' as const),
       policy: fc.nat(POLICIES.length - 1),
       key: fc.nat(KEYS.length - 1),
+    }),
+  },
+);
+
+/** Small limits and one key, so that what is given back reaches its bound; and totals beyond 32 bits. */
+const stepNearTheBound: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('wait' as const),
+      ms: fc.oneof(fc.nat(3), fc.nat(600), fc.constantFrom(999, 1000, 30_000, 61_007, 86_400_000)),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('admit' as const),
+      policies: fc.uniqueArray(fc.nat(POLICIES.length - 1), { minLength: 1, maxLength: 3 }),
+      keys: fc.constant([0, 0, 0]),
+      limit: fc.constantFrom(1, 2, 5, 600),
+      units: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('settle' as const),
+      which: fc.nat(),
+      units: fc.oneof(
+        { weight: 9, arbitrary: fc.constant(0) },
+        { weight: 3, arbitrary: fc.nat(4) },
+        { weight: 1, arbitrary: fc.constantFrom(255, 256, 65_536, 3_000_000_000, 5_000_000_000) },
+      ),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('peek' as const), key: fc.constant(0) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('reset' as const),
+      policy: fc.nat(POLICIES.length - 1),
+      key: fc.constant(0),
     }),
   },
 );
@@ -85,13 +140,15 @@ describeRedis(
 
     // Each waits for its own round trips, so they wait together.
     it.concurrent.each([
-      ['with', '1s'],
-      ['without', false],
+      ['with', '1s', 'over many counters', step],
+      ['without', false, 'over many counters', step],
+      ['without', false, 'near the bound of what is given back', stepNearTheBound],
     ] as const)(
-      'decide alike, given the same clock, %s a cache of refusals',
-      async (_, refusalCache) => {
+      'decide alike, given the same clock, %s a cache of refusals (%s), %s',
+      async (_, refusalCache, _what, steps) => {
         const client = target.client();
-        const property = fc.asyncProperty(fc.array(step, { minLength: STEPS, maxLength: STEPS }), async (steps) => {
+        const sequences = fc.array(steps, { minLength: STEPS, maxLength: STEPS });
+        const property = fc.asyncProperty(sequences, async (steps) => {
           const clock = new ManualClock(START);
           const memory = memoryStore({ now: clock.now });
           const prefix = `alike-${process.pid}-${runs++}:`;
@@ -134,7 +191,7 @@ describeRedis(
           }
           redis.close();
         });
-        await fc.assert(property, { numRuns: Math.ceil(RUNS / 2) });
+        await fc.assert(property, { numRuns: Math.ceil(RUNS / 3) });
       },
       RUNS * 200 + 30_000,
     );

@@ -114,8 +114,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
   }, 30_000);
 
   it.each([
-    ['disconnected', (client: Redis) => client.disconnect()],
-    ['quit', (client: Redis) => void client.quit().catch(() => undefined)],
+    ['disconnected', (client: Redis): void => client.disconnect()],
+    ['quit', (client: Redis): void => void client.quit().catch(() => undefined)],
   ] as const)('leaves a client alone that the service has %s', async (_, close) => {
     const { proxy, client, store, events } = await open();
     await decide(store);

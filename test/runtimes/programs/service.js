@@ -98,6 +98,8 @@ export function createService(getConnInfo) {
   const open = ingestToken({ tokens: [], whenUnset: 'open' });
   app.get('/ingest', guard(authenticate(open)), (context) => context.text(''));
   app.get('/weak', guard(authenticate(apiKeys({ keys: ['short-key'] }))), (context) => context.text(''));
+  const slow = apiKeys({ store: { findByDigest: () => new Promise(() => {}) }, timeout: '50ms' });
+  app.get('/slow', guard(authenticate(slow)), (context) => context.text(''));
   app.get('/told', (context) => context.json({ lines, records }));
   return app;
 }
