@@ -365,22 +365,22 @@ describe('limit charges a cost', () => {
     expect(await status(guard, { ip: '3' })).toBe(200);
   });
 
-  it.each([Promise.resolve(1), Promise.reject(new Error('late')), { then: () => undefined }])(
-    'but not one that comes late, and says what to do: %o',
-    async (cost) => {
-      const { store } = setup();
-      const guard = limit({ store, by: 'global', policies: [perMinute(10)], cost: () => cost as never });
-      const { reply, faults } = await send(guard);
-      expect(reply?.status).toBe(500);
-      expect(faults).toEqual([
-        new OptionError(
-          'gatewarden: limit "cost" must be a positive integer, got a promise; it must return at once, so wait for the ' +
-            'value in a guard before limit',
-        ),
-      ]);
-      expect(store.size).toBe(0);
-    },
-  );
+  it.each<[what: string, cost: () => unknown]>([
+    ['a promise', () => Promise.resolve(1)],
+    ['a promise that rejects', () => Promise.reject(new Error('late'))],
+  ])('but not %s, and says what to do', async (_, cost) => {
+    const { store } = setup();
+    const guard = limit({ store, by: 'global', policies: [perMinute(10)], cost: cost as () => number });
+    const { reply, faults } = await send(guard);
+    expect(reply?.status).toBe(500);
+    expect(faults).toEqual([
+      new OptionError(
+        'gatewarden: limit "cost" must be a positive integer, got a promise; it must return at once, so wait for the ' +
+          'value in a guard before limit',
+      ),
+    ]);
+    expect(store.size).toBe(0);
+  });
 
   it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '1', undefined, Promise.resolve(1)])(
     'but not one of %o, which is a fault',
@@ -575,15 +575,15 @@ describe('limit skips', () => {
   });
 
   it.each([
-    ['a promise', Promise.resolve(true), 'got a promise; it must return at once'],
-    ['a promise that rejects', Promise.reject(new Error('late')), 'got a promise; it must return at once'],
-    ['a number', 1, 'got 1'],
-    ['a text', 'no', "got 'no'"],
-    ['null', null, 'got null'],
-    ['an object', {}, 'got [Object]'],
+    ['a promise', async () => true, 'got a promise; it must return at once'],
+    ['a promise that rejects', () => Promise.reject(new Error('late')), 'got a promise; it must return at once'],
+    ['a number', () => 1, 'got 1'],
+    ['a text', () => 'no', "got 'no'"],
+    ['null', () => null, 'got null'],
+    ['an object', () => ({}), 'got [Object]'],
   ])('no request for which it returns %s: that is a fault', async (_, skip, shown) => {
     const { store } = setup();
-    const { reply, faults } = await send(guardThat(() => skip, store));
+    const { reply, faults } = await send(guardThat(skip, store));
     expect(reply).toMatchObject({ status: 500, problem: { code: 'internal-error' } });
     expect(faults).toEqual([
       expect.objectContaining({ message: expect.stringContaining('limit "skip" must return true or false, ') }),

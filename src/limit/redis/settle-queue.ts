@@ -65,7 +65,7 @@ export class SettleQueue {
   /** Sends nothing until `retry`. */
   pause(): void {
     this.#isPaused = true;
-    this.#postpone(this.#unsent);
+    this.#postpone();
   }
 
   /** Sends what is held, now that Redis answers again. */
@@ -101,13 +101,20 @@ export class SettleQueue {
     }
     this.#unsent.push(...collected);
     this.#held += collected.length;
-    if (this.#isPaused) this.#postpone(collected);
-    else this.#pump();
+    if (this.#isPaused) {
+      for (const { done } of collected) done();
+      this.#bound();
+    } else this.#pump();
   }
 
-  /** What waits for Redis to come back is bounded, and its callers do not wait. */
-  #postpone(unsent: readonly Correction[]): void {
-    for (const { done } of unsent) done();
+  /** What is held waits for Redis to come back, and its callers do not. */
+  #postpone(): void {
+    for (const { done } of this.#unsent) done();
+    for (const { corrections } of this.#batches) for (const { done } of corrections) done();
+    this.#bound();
+  }
+
+  #bound(): void {
     const excess = Math.min(this.#held - MAX_HELD, this.#unsent.length);
     if (excess > 0) {
       this.#unsent.length -= excess;
@@ -197,7 +204,7 @@ export class SettleQueue {
       return false;
     }
     this.#held += count;
-    this.#postpone(this.#unsent);
+    this.#postpone();
     return true;
   }
 

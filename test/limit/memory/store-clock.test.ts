@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type * as MemoryStoreModule from '../../../src/limit/memory/memory-store.js';
 import { memoryStore } from '../../../src/limit/memory/memory-store.js';
-import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
+import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const HOUR = 3_600_000;
@@ -68,7 +68,7 @@ describe('memoryStore without a clock of its own', () => {
           system.wall += ms;
         },
         system,
-        admit: (policy = perMinute(2)) => store.admit([policy], ['key'], 1),
+        admit: (policy: QuotaPolicy = perMinute(2)) => store.admit([policy], ['key'], 1),
       };
     }
 
