@@ -6,6 +6,7 @@ import { Exchange, type Guard, type Outcome, problem, refuse, sequence } from '.
 import { adapterContract, type Serve } from '../contracts/adapter/index.js';
 import { adapterAuthCases } from '../contracts/auth-cases.js';
 import { edgeCases } from '../contracts/edge-cases.js';
+import { refundCases } from '../contracts/refunds.js';
 import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
@@ -18,6 +19,7 @@ export function expressSuite([name, express, async]: ExpressVersion): void {
   adapterContract(name, serve);
   adapterAuthCases(name, serve);
   signedRequestCases(name, serve);
+  refundCases(name, serve);
   edgeCases(name, serve);
   uploadContract(name, serve);
   uploadLoad(name, serve);

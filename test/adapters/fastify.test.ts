@@ -7,6 +7,7 @@ import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter/index.js';
 import { adapterAuthCases } from '../contracts/auth-cases.js';
 import { edgeCases } from '../contracts/edge-cases.js';
+import { refundCases } from '../contracts/refunds.js';
 import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
@@ -67,6 +68,7 @@ async function serve(service: Service): Promise<Serving> {
 adapterContract('Fastify', serve);
 adapterAuthCases('Fastify', serve);
 signedRequestCases('Fastify', serve);
+refundCases('Fastify', serve);
 edgeCases('Fastify', serve);
 uploadContract('Fastify', serve);
 uploadLoad('Fastify', serve);

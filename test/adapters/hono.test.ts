@@ -21,6 +21,7 @@ import {
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter/index.js';
 import { adapterAuthCases } from '../contracts/auth-cases.js';
 import { edgeCases } from '../contracts/edge-cases.js';
+import { refundCases } from '../contracts/refunds.js';
 import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
@@ -92,6 +93,7 @@ const serve = (service: Service) => listening(translated(service));
 adapterContract('Hono on Node', serve);
 adapterAuthCases('Hono on Node', serve);
 signedRequestCases('Hono on Node', serve);
+refundCases('Hono on Node', serve);
 edgeCases('Hono on Node', serve);
 uploadContract('Hono on Node', serve);
 uploadLoad('Hono on Node', serve);

@@ -140,3 +140,12 @@ describe('memoryReplayStore', () => {
     expect(make).toThrow(named);
   });
 });
+
+it('begins at its first use on a runtime that has no time while modules load', () => {
+  let time = 0;
+  const store = memoryReplayStore({ now: () => time });
+  time = 1_800_000_000_000;
+  expect(store.since).toBe(1_800_000_000_000);
+  time += 1000;
+  expect(store.since).toBe(1_800_000_000_000);
+});
