@@ -78,8 +78,9 @@ export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';
 export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
-export { type LimitGuard, type LimitOptions, limit, type RefundCause } from './limit/limit.js';
-export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';
+export { type LimitGuard, type LimitOptions, limit } from './limit/limit.js';
+export type { MemoryStore } from './limit/memory/memory-limit-store.js';
+export { type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';
 export {
   type DailyQuota,
   type DailyQuotaOptions,
@@ -90,6 +91,7 @@ export {
   type SlidingWindowOptions,
   slidingWindow,
 } from './limit/policy.js';
+export type { RefundCause } from './limit/refund.js';
 export { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
 export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './observe/access-log.js';
 export { type AuditOptions, type AuditRecord, audit } from './observe/audit.js';

@@ -170,7 +170,7 @@ const AT_START: readonly (readonly [mistake: string, act: () => unknown, message
   [
     'an unknown refund cause',
     () => limit({ by: 'client-ip', policies: perMinute, refundOn: ['error' as Any] }),
-    `gatewarden: limit "refundOn" must be a list of refused, server-error, aborted, got [ 'error' ]`,
+    `gatewarden: limit "refundOn" must be a list of refused, refused-after-body, server-error, aborted, got [ 'error' ]`,
   ],
   [
     'a city as time zone',

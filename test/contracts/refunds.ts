@@ -130,8 +130,9 @@ export function refundCases(name: string, serve: Serve): void {
         };
       });
       const before = ended;
-      const head = `POST ${path} HTTP/1.1\r\nHost: gatewarden.test\r\nContent-Type: ${type}\r\n`;
-      client.socket.write(`${head}Content-Length: ${body.length}\r\n\r\n`);
+      const typeLine = body.length === 0 ? '' : `Content-Type: ${type}\r\n`;
+      client.socket.write(`POST ${path} HTTP/1.1\r\nHost: gatewarden.test\r\n${typeLine}`);
+      client.socket.write(`Content-Length: ${body.length}\r\n\r\n`);
       client.socket.write(body.subarray(0, leavesAfter ?? body.length));
       if (leavesAfter === undefined && path !== '/hang') {
         const { status } = await client.answer();
@@ -169,7 +170,7 @@ export function refundCases(name: string, serve: Serve): void {
       ['an upload is refused on its first part', { path: '/upload', body: multipart([text]) }, 415],
       ['an upload is incomplete', { path: '/upload', body: GOOD.subarray(0, -20) }, 400],
       ['a guard refuses after it has read the body', { path: '/read', body: Buffer.from('x') }, 401],
-      ['the client leaves while its upload is read', { path: '/upload', body: GOOD, leavesAfter: 200 }, 'left'],
+      ['the client leaves while its upload is read', { path: '/upload', body: GOOD, leavesAfter: 100 }, 'left'],
       ['the client leaves while the handler runs', { path: '/hang' }, 'left its handler'],
       ['the client resets the connection', { path: '/hang', by: 'reset' }, 'left its handler'],
     ])('are not made if %s', async (_, sent, status) => {
@@ -196,8 +197,8 @@ export function refundCases(name: string, serve: Serve): void {
       { path: '/upload', body: GOOD },
       { path: '/upload', body: BAD },
       { path: '/upload', body: BAD, type: 'text/plain' },
-      { path: '/upload', body: GOOD, leavesAfter: 150 },
-      { path: '/upload', body: GOOD, leavesAfter: 150, by: 'reset' },
+      { path: '/upload', body: GOOD, leavesAfter: 100 },
+      { path: '/upload', body: GOOD, leavesAfter: 100, by: 'reset' },
       { path: '/upload-error', body: GOOD },
     ];
 

@@ -15,7 +15,7 @@ const LARGE = 50 * 1024 * 1024;
 const PIECE = 1024 * 1024;
 /** How many clients send mutated bodies at the same time. */
 const CLIENTS = 8;
-const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 20_000) / 4);
+const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 4_000) / 4);
 
 /** Large, concurrent and mutated uploads, over real sockets through an adapter. */
 export function uploadLoad(name: string, serve: Serve): void {

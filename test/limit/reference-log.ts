@@ -92,8 +92,8 @@ export class ReferenceLog {
     if (receipt.settled) return;
     receipt.settled = true;
     for (const { counter, at, policy } of receipt.charged) {
-      refresh(counter.charged, policy, now);
-      refresh(counter.returned, policy, now);
+      refresh(counter.charged, policy, now, this.departures);
+      refresh(counter.returned, policy, now, this.departures);
       const charge = counter.charged.find((charge) => charge.at === at);
       if (charge === undefined) continue;
       const back = receipt.units - units;
@@ -120,7 +120,7 @@ export class ReferenceLog {
     const name = `${policy.id} ${key}`;
     const counter = this.#counters.get(name) ?? { charged: [], returned: [] };
     this.#counters.set(name, counter);
-    refresh(counter.charged, policy, now);
+    refresh(counter.charged, policy, now, this.departures);
     return counter;
   }
 
@@ -157,11 +157,14 @@ function add(charges: Charge[], time: number, units: number): number {
  * Removes the first entries if they have expired, or if refunds have emptied them. What is further ahead than a window or day
  * was charged while the clock was wrong, and counts as now.
  */
-function refresh(charges: Charge[], policy: QuotaPolicy, now: number): void {
+function refresh(charges: Charge[], policy: QuotaPolicy, now: number, departures: number[]): void {
   const latest = policy.kind === 'sliding-window' ? now + policy.window : policy.dayOf(now).end;
   let ahead = 0;
   while ((charges.at(-1)?.at ?? 0) > latest) ahead += charges.pop()?.units ?? 0;
-  if (ahead > 0) add(charges, policy.kind === 'sliding-window' ? now : latest, ahead);
+  if (ahead > 0) {
+    const time = add(charges, policy.kind === 'sliding-window' ? now : latest, ahead);
+    departures.push(time + lifetime(policy));
+  }
   while (charges[0] !== undefined && (charges[0].units === 0 || charges[0].at + lifetime(policy) <= now)) {
     charges.shift();
   }

@@ -6,11 +6,9 @@ import { KeyIndex } from './key-index.js';
 import type { MemoryCharge } from './memory-admission.js';
 import { SharedCounters } from './shared-counters.js';
 import { SlotKeys } from './slot-keys.js';
+import { SlotStack } from './slot-stack.js';
 
 export const NONE = -1;
-/** Room for counters at first. It grows fourfold up to the last step, and then to the whole size: what is copied stays small. */
-const FIRST_STEP = 4096;
-const LAST_STEP = 262_144;
 /** Slots that each admission checks for an expired counter: more than it can add, so that all are freed, without a pause. */
 const SWEEP = 2;
 /** Slots that a new key checks for an expired counter if the table is full. */
@@ -31,12 +29,10 @@ export class CounterTable {
   readonly #maxEntries: number;
   readonly #hash: KeyHash;
   readonly #keys = new SlotKeys();
-  readonly #index = new KeyIndex(this.#keys);
-  /** Slots below `#started` that are free: a stack. */
-  #free = new Int32Array(0);
-  #freeCount = 0;
+  readonly #index: KeyIndex;
+  /** Slots below `#started` that are free. */
+  readonly #free = new SlotStack();
   #started = 0;
-  #room = 0;
   /** The next slot to be checked for an expired counter. */
   #hand = 0;
 
@@ -45,16 +41,18 @@ export class CounterTable {
     this.#slab = slab;
     this.#hash = hash;
     this.#maxEntries = maxEntries;
+    this.#index = new KeyIndex(this.#keys, maxEntries);
     this.counters = new Counters(policy, slab);
   }
 
   /** Counters in use. */
   get size(): number {
-    return this.#started - this.#freeCount;
+    return this.#started - this.#free.size;
   }
 
-  /** The slot of a key's counter, or NONE. */
-  find(hash: number, key: string): number {
+  /** The slot of a key's counter, or NONE. `guess` is where it may be. */
+  find(hash: number, key: string, guess: number): number {
+    if (guess !== NONE && this.#keys.get(guess) === key && this.counters.isTaken(guess)) return guess;
     return this.#index.find(hash, key);
   }
 
@@ -63,18 +61,14 @@ export class CounterTable {
    * key's counter until `take`. Never one of `others`, the charges of the same admission.
    */
   claim(now: number, others: readonly MemoryCharge[]): number {
-    if (this.#freeCount === 0 && this.#started === this.#maxEntries) {
-      for (let i = 0; i < FULL_SWEEP && this.#freeCount === 0; i++) this.#checkNext(now, others);
-    }
-    if (this.#freeCount > 0) return this.#free[--this.#freeCount] as number;
-    if (this.#started === this.#maxEntries) return this.#leastUsed(now, others);
-    if (this.#started === this.#room) this.#grow();
-    return this.#started++;
+    if (this.#started < this.#maxEntries) return this.#free.size > 0 ? this.#free.pop() : this.#started++;
+    for (let i = 0; i < FULL_SWEEP && this.#free.size === 0; i++) this.#checkNext(now, others);
+    return this.#free.size > 0 ? this.#free.pop() : this.#leastUsed(now, others);
   }
 
   /** Returns a claimed slot that is not needed. */
   release(slot: number): void {
-    if (!this.counters.isTaken(slot)) this.#free[this.#freeCount++] = slot;
+    if (!this.counters.isTaken(slot)) this.#free.push(slot);
   }
 
   /** The key of a counter, in memory of its own. */
@@ -93,7 +87,7 @@ export class CounterTable {
   forget(slot: number): void {
     this.#empty(slot);
     this.#keys.set(slot, '');
-    this.#free[this.#freeCount++] = slot;
+    this.#free.push(slot);
   }
 
   /** Forgets a few expired counters. */
@@ -142,15 +136,5 @@ export class CounterTable {
   #empty(slot: number): void {
     this.#index.delete(this.#hash.of(this.#keys.get(slot)), slot);
     this.counters.clear(slot);
-  }
-
-  #grow(): void {
-    const next = this.#room < LAST_STEP ? Math.max(FIRST_STEP, this.#room * 4) : this.#maxEntries;
-    this.#room = Math.min(next, this.#maxEntries);
-    this.counters.grow(this.#room);
-    this.#index.grow(this.#room);
-    const free = new Int32Array(this.#room);
-    free.set(this.#free);
-    this.#free = free;
   }
 }

@@ -1,10 +1,17 @@
 import type { QuotaPolicy } from '../policy.js';
 import { DayLog } from './day-log.js';
 import type { EntrySlab } from './entry-slab.js';
-import { grown, type UnitLog } from './unit-log.js';
+import { placeOf, SEGMENT, Segments } from './segments.js';
+import type { UnitLog } from './unit-log.js';
 import { WindowLog } from './window-log.js';
 
 const DAY = 86_400_000;
+
+class CounterColumns {
+  /** The limit under which a slot was last charged. Zero for a slot without a counter. */
+  readonly limit = new Uint32Array(SEGMENT);
+  readonly generation = new Uint32Array(SEGMENT);
+}
 
 /** The counters of one policy, by slot: a log of what was charged, and a tally of what was given back of it. */
 export class Counters {
@@ -15,25 +22,13 @@ export class Counters {
   #returned: UnitLog | undefined = undefined;
   /** What counts for longer was charged while the clock was wrong. Less may be a small correction of the clock. */
   readonly #farAhead: number;
-  #slots = 0;
-  /** The limit under which a slot was last charged. Zero for a slot without a counter. */
-  #limit = new Uint32Array(0);
-  #generation = new Uint32Array(0);
+  readonly #segments = new Segments(() => new CounterColumns());
 
   constructor(policy: QuotaPolicy, slab: EntrySlab) {
     this.#policy = policy;
     this.#slab = slab;
     this.#charged = unitLog(policy, slab);
     this.#farAhead = 2 * policy.window + DAY;
-  }
-
-  /** Makes room for `slots` counters. */
-  grow(slots: number): void {
-    this.#slots = slots;
-    this.#charged.grow(slots);
-    this.#returned?.grow(slots);
-    this.#limit = grown(this.#limit, slots);
-    this.#generation = grown(this.#generation, slots);
   }
 
   /** Units in use now. */
@@ -43,7 +38,7 @@ export class Counters {
 
   /** Charges units. Returns the time under which they are kept, for `settle`. */
   charge(policy: QuotaPolicy, slot: number, units: number, now: number): number {
-    this.#limit[slot] = policy.limit;
+    this.#segments.of(slot).limit[placeOf(slot)] = policy.limit;
     return this.#charged.add(policy, slot, units, now);
   }
 
@@ -60,10 +55,7 @@ export class Counters {
     const left = policy.limit - (this.#returned?.used(policy, slot, now) ?? 0);
     const given = -this.#charged.correct(slot, time, -Math.min(-delta, Math.max(0, left)));
     if (given === 0) return;
-    if (this.#returned === undefined) {
-      this.#returned = unitLog(this.#policy, this.#slab);
-      this.#returned.grow(this.#slots);
-    }
+    this.#returned ??= unitLog(this.#policy, this.#slab);
     this.#returned.addAt(slot, time, given);
   }
 
@@ -77,7 +69,7 @@ export class Counters {
 
   /** Whether a slot has a counter. */
   isTaken(slot: number): boolean {
-    return this.#limit[slot] !== 0;
+    return this.#limit(slot) !== 0;
   }
 
   /** Whether a counter still holds something: units in use, or the tally of those given back. */
@@ -95,19 +87,25 @@ export class Counters {
 
   /** How much of its limit a counter holds, units given back included. */
   fraction(slot: number, now: number): number {
-    return this.#refreshed(slot, now) / (this.#limit[slot] as number);
+    return this.#refreshed(slot, now) / this.#limit(slot);
   }
 
   /** Changes with each `clear`, so that a receipt of the former counter can be recognized. */
   generation(slot: number): number {
-    return this.#generation[slot] as number;
+    return this.#segments.get(slot)?.generation[placeOf(slot)] ?? 0;
   }
 
   clear(slot: number): void {
     this.#charged.clear(slot);
     this.#returned?.clear(slot);
-    this.#limit[slot] = 0;
-    this.#generation[slot] = (this.#generation[slot] as number) + 1;
+    const { limit, generation } = this.#segments.of(slot);
+    const i = placeOf(slot);
+    limit[i] = 0;
+    generation[i] = (generation[i] as number) + 1;
+  }
+
+  #limit(slot: number): number {
+    return this.#segments.get(slot)?.limit[placeOf(slot)] ?? 0;
   }
 
   /** What a counter holds after forgetting what no longer counts. */

@@ -85,7 +85,7 @@ export class MemoryLimitStore implements MemoryStore {
     return policies.map((policy, i) => {
       const key = keys[i] as string;
       const table = this.#tables.get(policy.id);
-      const slot = table?.find(this.#hash.of(key), key) ?? NONE;
+      const slot = table?.find(this.#hash.of(key), key, NONE) ?? NONE;
       if (table === undefined || slot === NONE) return this.#unused(policy);
       const { counters } = table;
       return this.#state(policy, counters, slot, counters.used(policy, slot, this.#nowOf(policy)));
@@ -96,7 +96,7 @@ export class MemoryLimitStore implements MemoryStore {
     policies.forEach((policy, i) => {
       const key = keys[i] as string;
       const table = this.#tables.get(policy.id);
-      const slot = table?.find(this.#hash.of(key), key) ?? NONE;
+      const slot = table?.find(this.#hash.of(key), key, NONE) ?? NONE;
       if (slot !== NONE) table?.forget(slot);
     });
   }
@@ -131,8 +131,14 @@ export class MemoryLimitStore implements MemoryStore {
     // After all tables were swept, and before any counter is forgotten for a new one.
     for (let i = 0; i < charges.length; i++) {
       const charge = charges[i] as MemoryCharge;
-      if (i > 0 && keys[i - 1] === keys[i]) hold(charge, charges[i - 1] as MemoryCharge);
-      charge.slot = charge.table.find(charge.hash, charge.key);
+      let guess = NONE;
+      if (i > 0 && keys[i - 1] === keys[i]) {
+        const other = charges[i - 1] as MemoryCharge;
+        hold(charge, other);
+        // Counters that are made together mostly have the same slot.
+        guess = other.slot;
+      }
+      charge.slot = charge.table.find(charge.hash, charge.key, guess);
       if (charge.slot !== NONE) {
         charge.key = charge.table.keyOf(charge.slot);
         charge.isHeld = true;

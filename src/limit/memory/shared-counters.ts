@@ -22,7 +22,6 @@ export class SharedCounters {
     this.#mask = count - 1;
     this.#window = policy.window;
     this.counters = new Counters(policy, slab);
-    this.counters.grow(count);
   }
 
   slotOf(key: string): number {

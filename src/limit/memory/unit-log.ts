@@ -5,8 +5,6 @@ import type { QuotaPolicy } from '../policy.js';
  * by themselves: call `used` before reading a log.
  */
 export interface UnitLog {
-  /** Makes room for `slots` logs. New logs are empty. */
-  grow(slots: number): void;
   /** Forgets the units that no longer count, and returns those that do. */
   used(policy: QuotaPolicy, slot: number, now: number): number;
   /** Adds units, after `used`. Returns the time under which they are kept, for `correct`. */
@@ -23,14 +21,4 @@ export interface UnitLog {
   liveUntil(slot: number): number;
   /** Empties a log. */
   clear(slot: number): void;
-}
-
-/** A column of `length` numbers that begins with those of `old`. */
-export function grown<Column extends Float64Array | Uint32Array | Int32Array | Uint16Array>(
-  old: Column,
-  length: number,
-): Column {
-  const column = new (old.constructor as new (length: number) => Column)(length);
-  column.set(old);
-  return column;
 }

@@ -7,6 +7,8 @@ const MIN_PATIENCE = 1000;
 const PATIENCE = 4;
 /** While a new connection is silent too, the next one is replaced later and later, up to this, in milliseconds. */
 const MAX_PATIENCE = 30_000;
+/** How long a client may take to close a connection and open another, in milliseconds. ioredis waits for two seconds. */
+const REPLACING = 3000;
 
 /**
  * Replaces connections that have died without a word: a firewall forgot them, or the server's machine is gone. The
@@ -17,6 +19,8 @@ export class ConnectionCheck {
   readonly #client: RedisClient;
   readonly #leastPatience: number;
   #patience: number;
+  /** By `performance.now()`: until then, a connection may be the one that is being closed. */
+  #notBefore = 0;
   #isRunning = false;
   #isStopped = false;
   /** How often the client has connected. */
@@ -31,12 +35,14 @@ export class ConnectionCheck {
 
   /** Call it after a call that was not answered in time. */
   run(): void {
-    if (this.#isRunning || this.#isStopped || !isOpen(this.#client)) return;
+    if (this.#isRunning || this.#isStopped || performance.now() < this.#notBefore || !isOpen(this.#client)) return;
     this.#isRunning = true;
     const connections = this.#client.nodes?.() ?? [this.#client];
     void Promise.all(connections.map((connection) => this.#replaceIfSilent(connection))).then((replaced) => {
       this.#isRunning = false;
-      if (replaced.includes(true)) this.#patience = Math.min(2 * this.#patience, MAX_PATIENCE);
+      if (!replaced.includes(true)) return;
+      this.#patience = Math.min(2 * this.#patience, MAX_PATIENCE);
+      this.#notBefore = performance.now() + REPLACING;
     });
   }
 

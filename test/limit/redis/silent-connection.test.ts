@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
@@ -16,6 +16,7 @@ const policies = [slidingWindow({ limit: 100, window: '1h' })];
 /** ioredis waits this long for the other side to close a connection, by default 2 s. */
 const FAST = { retryStrategy: () => 100, disconnectTimeout: 100 };
 
+// Most of these tests wait for timeouts. Each has a connection of its own, so they wait together.
 describeRedis('redisStore over a connection that dies without a word', () => {
   let server: RedisServer;
   beforeAll(async () => {
@@ -23,7 +24,11 @@ describeRedis('redisStore over a connection that dies without a word', () => {
   });
   afterAll(() => server.stop());
 
-  async function open(options: Partial<RedisStoreOptions> = {}, clientOptions: RedisOptions = {}) {
+  async function open(
+    { onTestFinished }: TestContext,
+    clientOptions: RedisOptions = {},
+    options: Partial<RedisStoreOptions> = {},
+  ) {
     const proxy = await RedisProxy.start(server);
     const client = new Redis(proxy.port, '127.0.0.1', { ...FAST, ...clientOptions });
     client.on('error', () => {});
@@ -51,13 +56,13 @@ describeRedis('redisStore over a connection that dies without a word', () => {
       () => 'failed',
     );
 
-  it.each([
+  it.concurrent.for([
     ['', {}],
     [' of a client that sends nothing again', { autoResendUnfulfilledCommands: false }],
     [' of a client without a queue', { enableOfflineQueue: false }],
     [" of the README's client", { disconnectTimeout: 2000, retryStrategy: () => 200 }],
-  ] as const)('asks the client for a new one%s, and is back within seconds', async (_, clientOptions) => {
-    const { proxy, store, events } = await open({}, clientOptions);
+  ] as const)('asks the client for a new one%s, and is back within seconds', async ([_, clientOptions], context) => {
+    const { proxy, store, events } = await open(context, clientOptions);
     await decide(store);
     proxy.silence();
     const start = performance.now();
@@ -74,8 +79,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect(proxy.connections).toBe(2);
   });
 
-  it('corrects what was to be corrected in the meantime, once', async () => {
-    const { proxy, store, events } = await open();
+  it.concurrent('corrects what was to be corrected in the meantime, once', async (context) => {
+    const { proxy, store, events } = await open(context);
     const receipts: Receipt[] = [];
     for (let i = 0; i < 20; i++) {
       const decision = await store.admit(policies, ['key'], 2);
@@ -95,8 +100,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
   });
 
-  it('asks again, later and later, while new connections are silent too', async () => {
-    const { proxy, store, events } = await open();
+  it.concurrent('asks again, later and later, while new connections are silent too', async (context) => {
+    const { proxy, store, events } = await open(context);
     await decide(store);
     proxy.silence({ newOnes: true });
     const start = performance.now();
@@ -113,11 +118,11 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect(await decide(store)).toBe('admitted');
   }, 30_000);
 
-  it.each([
+  it.concurrent.for([
     ['disconnected', (client: Redis): void => client.disconnect()],
     ['quit', (client: Redis): void => void client.quit().catch(() => undefined)],
-  ] as const)('leaves a client alone that the service has %s', async (_, close) => {
-    const { proxy, client, store, events } = await open();
+  ] as const)('leaves a client alone that the service has %s', async ([_, close], context) => {
+    const { proxy, client, store, events } = await open(context);
     await decide(store);
     proxy.silence();
     await until('the breaker opens', async () => {
@@ -130,8 +135,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect(client.status).toBe('end');
   });
 
-  it('leaves the client alone once the store is closed', async () => {
-    const { proxy, client, store, events } = await open();
+  it.concurrent('leaves the client alone once the store is closed', async (context) => {
+    const { proxy, client, store, events } = await open(context);
     await decide(store);
     proxy.silence();
     await until('the breaker opens', async () => {
@@ -143,8 +148,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect([proxy.connections, client.status]).toEqual([1, 'ready']);
   });
 
-  it('replaces no connection of a server that answers, even if with errors', async () => {
-    const { proxy, store, events } = await open();
+  it('replaces no connection of a server that answers, even if with errors', async (context) => {
+    const { proxy, store, events } = await open(context);
     await decide(store);
     await server.cli('CONFIG', 'SET', 'lua-time-limit', '20');
     server
@@ -161,8 +166,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     expect(proxy.connections).toBe(1);
   });
 
-  it('does without, given a client that cannot open a new connection', async () => {
-    const { proxy, client } = await open();
+  it.concurrent('does without, given a client that cannot open a new connection', async (context) => {
+    const { proxy, client } = await open(context);
     const minimal: RedisClient = {
       isCluster: false,
       evalsha: (...args) => client.evalsha(...args),
@@ -172,7 +177,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
       off: (event, listener) => client.off(event, listener),
     };
     const store = redisStore({ client: minimal });
-    onTestFinished(() => store.close());
+    context.onTestFinished(() => store.close());
     expect(await decide(store)).toBe('admitted');
     proxy.silence();
     for (const end = performance.now() + 2500; performance.now() < end; await delay(50)) {
@@ -188,7 +193,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     }, 60_000);
     afterAll(() => cluster.stop());
 
-    it('replaces the connections that are silent, and no others', async () => {
+    it('replaces the connections that are silent, and no others', async ({ onTestFinished }) => {
       const proxies = await Promise.all(cluster.nodes.map((node) => RedisProxy.start(node)));
       const natMap = Object.fromEntries(
         cluster.nodes.map(({ port }, i) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[i]?.port ?? 0 }]),
