@@ -32,8 +32,8 @@ export default defineConfig({
     globalSetup: ['test/redis/setup.ts'],
     // Looks for credentials in all that is printed, warned of and answered.
     setupFiles: ['test/canary.ts'],
-    // Vitest leaves one core idle otherwise, which on a machine of two is half of it.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Some suites wait for servers and time-outs most of the time, so that three of them keep two cores busy.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     expect: { poll: { interval: 5 } },
     testTimeout: 15_000,
     hookTimeout: 15_000,

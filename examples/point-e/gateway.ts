@@ -17,7 +17,7 @@ import {
 } from 'gatewarden';
 import { type Duration, toMilliseconds } from 'gatewarden/env';
 import { guard } from 'gatewarden/express';
-import { upload } from 'gatewarden/upload';
+import { upload, uploadOf } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
 import type { Logger } from '../text-logger.js';
@@ -100,6 +100,8 @@ export function createGateway(
     policies: isOneDay(window)
       ? dailyQuota({ limit: limitPerIp, name: 'generations' })
       : slidingWindow({ limit: limitPerIp, window, name: 'generations' }),
+    // Nothing has reached the worker when an upload is refused.
+    refundOn: ['refused', 'refused-after-body', 'server-error'],
   });
 
   const app = express();
@@ -159,7 +161,7 @@ export function createGateway(
       }),
     ),
     async (req, res) => {
-      const { fields, files } = req.exchange.upload ?? { fields: new Map<string, string[]>(), files: [] };
+      const { fields, files } = uploadOf(req.exchange);
       const sent = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
       const parsed = GenerateImage.safeParse(Object.fromEntries(sent));
       const [image] = files;

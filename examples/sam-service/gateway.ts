@@ -20,7 +20,7 @@ import {
 } from 'gatewarden';
 import { gatewarden, guard } from 'gatewarden/fastify';
 import { jwt, jwtIssuer } from 'gatewarden/jwt';
-import { imageInspector, upload } from 'gatewarden/upload';
+import { imageInspector, upload, uploadOf } from 'gatewarden/upload';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { openCounters } from '../counters.js';
@@ -137,7 +137,13 @@ export async function createGateway(
       ],
       { optional: allowAnonymous },
     ),
-    limit({ store: counters.store, policies: policyOf, legacyHeaders: true }),
+    limit({
+      store: counters.store,
+      policies: policyOf,
+      legacyHeaders: true,
+      // Nothing has reached the worker when an upload is refused.
+      refundOn: ['refused', 'refused-after-body', 'server-error'],
+    }),
     ({ principal }) => {
       usage?.request(principal?.id);
       return undefined;
@@ -185,7 +191,7 @@ export async function createGateway(
   app.get('/health', () => ({ status: 'healthy' }));
 
   app.post('/segment_file', { onRequest: [admit, guard(file)] }, async (request, reply) => {
-    const { fields, files } = request.exchange.upload ?? { fields: new Map(), files: [] };
+    const { fields, files } = uploadOf(request.exchange);
     const filters = Filters.safeParse(parseField(fields.get('filters')));
     const preprocessing = Preprocessing.safeParse(parseField(fields.get('preprocessing')));
     if (!filters.success) return sendInvalid(reply, 'filters', filters.error);

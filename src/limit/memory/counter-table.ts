@@ -3,7 +3,6 @@ import { Counters } from './counters.js';
 import type { EntrySlab } from './entry-slab.js';
 import type { KeyHash } from './key-hash.js';
 import { KeyIndex } from './key-index.js';
-import type { MemoryCharge } from './memory-admission.js';
 import { SharedCounters } from './shared-counters.js';
 import { SlotKeys } from './slot-keys.js';
 import { SlotStack } from './slot-stack.js';
@@ -17,7 +16,14 @@ const FULL_SWEEP = 16;
 const SAMPLE = 16;
 /** Slots that it looks at then, if all of those are at half their limit or more. */
 const LOOK_ON = 64;
-const NO_CHARGES: readonly MemoryCharge[] = [];
+
+/** A counter that an admission uses. */
+interface CounterInUse {
+  readonly counters: Counters;
+  readonly slot: number;
+}
+
+const NONE_IN_USE: readonly CounterInUse[] = [];
 
 /** The counters of one policy, each with its key. It holds a bounded number. When it is full, the least used are forgotten first. */
 export class CounterTable {
@@ -52,15 +58,16 @@ export class CounterTable {
 
   /** The slot of a key's counter, or NONE. `guess` is where it may be. */
   find(hash: number, key: string, guess: number): number {
-    if (guess !== NONE && this.#keys.get(guess) === key && this.counters.isTaken(guess)) return guess;
+    // A free slot has an empty key.
+    if (guess !== NONE && key !== '' && this.#keys.get(guess) === key) return guess;
     return this.#index.find(hash, key);
   }
 
   /**
    * A slot for a new counter, or NONE if the table is full of counters that must not be forgotten. The slot may hold another
-   * key's counter until `take`. Never one of `others`, the charges of the same admission.
+   * key's counter until `take`. Never one of `others`, which the same admission uses.
    */
-  claim(now: number, others: readonly MemoryCharge[]): number {
+  claim(now: number, others: readonly CounterInUse[]): number {
     if (this.#started < this.#maxEntries) return this.#free.size > 0 ? this.#free.pop() : this.#started++;
     for (let i = 0; i < FULL_SWEEP && this.#free.size === 0; i++) this.#checkNext(now, others);
     return this.#free.size > 0 ? this.#free.pop() : this.#leastUsed(now, others);
@@ -92,7 +99,7 @@ export class CounterTable {
 
   /** Forgets a few expired counters. */
   sweep(now: number): void {
-    if (this.#started > 0) for (let i = 0; i < SWEEP; i++) this.#checkNext(now, NO_CHARGES);
+    if (this.#started > 0) for (let i = 0; i < SWEEP; i++) this.#checkNext(now, NONE_IN_USE);
     if (this.shared !== undefined && !this.shared.isLive(now)) this.shared = undefined;
   }
 
@@ -102,15 +109,16 @@ export class CounterTable {
     return this.shared;
   }
 
-  #checkNext(now: number, others: readonly MemoryCharge[]): void {
+  #checkNext(now: number, others: readonly CounterInUse[]): void {
     const slot = this.#hand < this.#started ? this.#hand : 0;
     this.#hand = slot + 1;
-    if (!this.counters.isTaken(slot) || this.counters.isLive(slot, now) || this.#isOneOf(others, slot)) return;
+    // Most are live.
+    if (this.counters.isLive(slot, now) || !this.counters.isTaken(slot) || this.#isOneOf(others, slot)) return;
     this.forget(slot);
   }
 
   /** Of a few random slots, the one that holds the least of its limit. Never one at half its limit or more. */
-  #leastUsed(now: number, others: readonly MemoryCharge[]): number {
+  #leastUsed(now: number, others: readonly CounterInUse[]): number {
     let least = 0.5;
     let oldest = Number.POSITIVE_INFINITY;
     let found = NONE;
@@ -129,7 +137,7 @@ export class CounterTable {
     return found;
   }
 
-  #isOneOf(charges: readonly MemoryCharge[], slot: number): boolean {
+  #isOneOf(charges: readonly CounterInUse[], slot: number): boolean {
     return charges.some((charge) => charge.slot === slot && charge.counters === this.counters);
   }
 

@@ -46,3 +46,26 @@ export class MemoryAdmission {
     return this;
   }
 }
+
+/** All counters of one key share one string, which is found faster and occupies memory once. */
+export function hold(charge: MemoryCharge, other: MemoryCharge): void {
+  charge.key = other.key;
+  charge.isHeld = other.isHeld;
+}
+
+/** Charges a counter that several keys share. */
+export function share(charge: MemoryCharge, counters: Counters, slot: number): void {
+  charge.counters = counters;
+  charge.slot = slot;
+}
+
+/** Units that charges 0 to `i` need from the counter of charge `i`: two keys may share one. */
+export function needed(charges: readonly MemoryCharge[], i: number, units: number): number {
+  if (i === 0) return units;
+  let sum = units;
+  const charge = charges[i] as MemoryCharge;
+  for (let j = 0; j < i; j++) {
+    if (charges[j]?.counters === charge.counters && charges[j]?.slot === charge.slot) sum += units;
+  }
+  return sum;
+}

@@ -6,7 +6,7 @@ import type { Counters } from './counters.js';
 import { endOfDay } from './day-log.js';
 import { EntrySlab } from './entry-slab.js';
 import { KeyHash } from './key-hash.js';
-import { MemoryAdmission, MemoryCharge } from './memory-admission.js';
+import { hold, MemoryAdmission, MemoryCharge, needed, share } from './memory-admission.js';
 import { detachedKey } from './slot-keys.js';
 import type { StoreClock } from './store-clock.js';
 
@@ -238,26 +238,4 @@ export class MemoryLimitStore implements MemoryStore {
   #wallTime(policy: QuotaPolicy, time: number): number {
     return policy.kind === 'daily-quota' ? time : time + this.#clock.wall - this.#clock.steady;
   }
-}
-
-/** All counters of one key share one string, which is found faster and occupies memory once. */
-function hold(charge: MemoryCharge, other: MemoryCharge): void {
-  charge.key = other.key;
-  charge.isHeld = other.isHeld;
-}
-
-function share(charge: MemoryCharge, counters: Counters, slot: number): void {
-  charge.counters = counters;
-  charge.slot = slot;
-}
-
-/** Units that charges 0 to `i` need from the counter of charge `i`: two keys may share one. */
-function needed(charges: readonly MemoryCharge[], i: number, units: number): number {
-  if (i === 0) return units;
-  let sum = units;
-  const charge = charges[i] as MemoryCharge;
-  for (let j = 0; j < i; j++) {
-    if (charges[j]?.counters === charge.counters && charges[j]?.slot === charge.slot) sum += units;
-  }
-  return sum;
 }
