@@ -92,11 +92,11 @@ export class ReferenceLog {
     if (receipt.settled) return;
     receipt.settled = true;
     for (const { counter, at, policy } of receipt.charged) {
-      refresh(counter.charged, policy, now, this.departures);
-      refresh(counter.returned, policy, now, this.departures);
+      if (at + lifetime(policy) <= now) continue;
+      const back = receipt.units - units;
+      if (back > 0) refresh(counter.returned, policy, now, this.departures);
       const charge = counter.charged.find((charge) => charge.at === at);
       if (charge === undefined) continue;
-      const back = receipt.units - units;
       if (back <= 0) charge.units -= back;
       else {
         const given = Math.max(0, Math.min(back, charge.units, policy.limit - sum(counter.returned)));

@@ -47,13 +47,12 @@ export class Counters {
    * charged.
    */
   settle(policy: QuotaPolicy, slot: number, time: number, delta: number, now: number): void {
-    this.#charged.used(policy, slot, now);
     if (delta >= 0) {
-      this.#charged.correct(slot, time, delta);
+      this.#charged.correct(slot, time, delta, now);
       return;
     }
     const left = policy.limit - (this.#returned?.used(policy, slot, now) ?? 0);
-    const given = -this.#charged.correct(slot, time, -Math.min(-delta, Math.max(0, left)));
+    const given = -this.#charged.correct(slot, time, -Math.min(-delta, Math.max(0, left)), now);
     if (given === 0) return;
     this.#returned ??= unitLog(this.#policy, this.#slab);
     this.#returned.addAt(slot, time, given);

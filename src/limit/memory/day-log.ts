@@ -46,10 +46,10 @@ export class DayLog implements UnitLog {
     days.total[i] = (days.total[i] as number) + units;
   }
 
-  correct(slot: number, end: number, delta: number): number {
+  correct(slot: number, end: number, delta: number, now: number): number {
     const days = this.#segments.get(slot);
     const i = placeOf(slot);
-    if (days === undefined || days.end[i] !== end) return 0;
+    if (days === undefined || days.end[i] !== end || end <= now) return 0;
     const before = days.total[i] as number;
     const after = Math.max(0, before + delta);
     days.total[i] = after;

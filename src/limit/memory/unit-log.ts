@@ -11,8 +11,8 @@ export interface UnitLog {
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number;
   /** Adds units under the time of another log's entry, or the newest time of this one if that is later. */
   addAt(slot: number, time: number, units: number): void;
-  /** Adds `delta` units, which may be negative, under exactly this time. Returns what it added: nothing if the time has left. */
-  correct(slot: number, time: number, delta: number): number;
+  /** Adds `delta` units, which may be negative, under exactly this time. Returns what it added: nothing if that has left. */
+  correct(slot: number, time: number, delta: number, now: number): number;
   /** When more units become available, after `used`. */
   resetAt(policy: QuotaPolicy, slot: number, now: number): number;
   /** The earliest time at which `units` more fit; null if they never do. */

@@ -63,10 +63,10 @@ export class WindowLog implements UnitLog {
     this.#push(this.#segments.of(slot), placeOf(slot), time, units);
   }
 
-  correct(slot: number, time: number, delta: number): number {
+  correct(slot: number, time: number, delta: number, now: number): number {
     const logs = this.#segments.get(slot);
     const i = placeOf(slot);
-    if (logs === undefined || logs.count[i] === 0) return 0;
+    if (logs === undefined || logs.count[i] === 0 || time + this.#window <= now) return 0;
     let low = 0;
     let high = (logs.count[i] as number) - 1;
     while (low < high) {
