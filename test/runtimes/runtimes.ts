@@ -41,7 +41,12 @@ export const RUNTIMES: readonly Runtime[] = [
     args: ['serve', 'workerd.capnp', '--control-fd=1'],
     bundled: true,
   },
-  { name: 'Bun', binary: firstOf(`@oven/bun-${platform}-${bunArch}/bin/bun${suffix}`), args: ['bun.js'] },
+  {
+    name: 'Bun',
+    // The install script of bun, if it ran, has moved the binary.
+    binary: firstOf(`@oven/bun-${platform}-${bunArch}/bin/bun${suffix}`, 'bun/bin/bun.exe'),
+    args: ['bun.js'],
+  },
   {
     name: 'Deno',
     binary: firstOf(`@deno/${denoPlatform}/deno${suffix}`),

@@ -16,7 +16,7 @@ import { RedisProxy } from '../../redis/proxy.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
 
 /** `npm run test:long` waits for the whole minute that is promised. */
-const OUTAGE = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000 ? 60_000 : 4_000;
+const OUTAGE = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000 ? 60_000 : 2_000;
 const MANY = 10_000;
 const MEBIBYTE = 1024 * 1024;
 
