@@ -141,6 +141,16 @@ const RULES: readonly [promise: string, rule: Rule, broken: Record<string, strin
     ['utils/time.ts', 'auth/helpers.ts', 'types.ts'],
   ],
   [
+    'warns through core/warning.ts only, which works on every runtime',
+    rules.onlyWarningEmitsWarnings,
+    {
+      'core/warning.ts': 'process.emitWarning(a);',
+      'edge/cors.ts': "process.emitWarning('a');",
+      'edge/origin.ts': 'warn(a);',
+    },
+    ['edge/cors.ts'],
+  ],
+  [
     'has no default exports',
     rules.noDefaultExport,
     {

@@ -105,6 +105,12 @@ export const rules = {
       .filter(([file, text]) => isTypeScript(file) && text.trimEnd().split('\n').length > 250)
       .map(([file]) => file),
 
+  /** `process.emitWarning` is missing on some runtimes, where a warning would end a request with 500. */
+  onlyWarningEmitsWarnings: (house) =>
+    [...house]
+      .filter(([file, text]) => file !== 'core/warning.ts' && text.includes('emitWarning'))
+      .map(([file]) => file),
+
   noDefaultExport: (house) =>
     [...house]
       .filter(([file, text]) => isTypeScript(file) && parse(file, text).statements.some(exportsDefault))

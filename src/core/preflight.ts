@@ -1,5 +1,6 @@
 import type { Outcome } from './outcome.js';
 import type { RequestView } from './request-view.js';
+import { warn } from './warning.js';
 
 /** What is watched of the exchange of a preflight. */
 interface WatchedExchange {
@@ -42,7 +43,7 @@ export function watchPreflight(exchange: WatchedExchange): void {
     // Something else answers preflights here.
     if (exchange.get('Access-Control-Allow-Origin') !== undefined) return;
     hasWarned = true;
-    process.emitWarning(
+    warn(
       `a CORS preflight was answered with ${outcome.status} and never reached cors(...), so browsers block the request ` +
         'of the page. Put guard(cors(...)) on the whole application, before the guards that refuse: a route for GET or ' +
         'POST does not see OPTIONS',

@@ -1,4 +1,5 @@
 import type { Exchange } from '../core/exchange.js';
+import { warn } from '../core/warning.js';
 
 let hasWarned = false;
 
@@ -9,7 +10,7 @@ let hasWarned = false;
 export function warnIfTooLate({ principal, admission, upload }: Exchange): void {
   if (hasWarned || (principal === undefined && admission === undefined && upload === undefined)) return;
   hasWarned = true;
-  process.emitWarning(
+  warn(
     'cors(...) came after authenticate(...), limit(...) or upload(...) on a request. Browsers send preflights without ' +
       'credentials, and pages cannot read a refusal without CORS headers. Put guard(cors(...)) before these guards',
     { code: 'GATEWARDEN_CORS_ORDER' },

@@ -9,7 +9,7 @@ export const REFRESH_MS = HOUR;
 /** How old a file must be if its owner has certainly ended. */
 const ENDED_AGE_MS = MINUTE;
 /**
- * How old a file must be if its owner is in another container or on another host, where nobody can say whether it runs.
+ * How old a file must be if its owner is in another container or on another host, so that this process cannot tell if it runs.
  * A live owner refreshes its files many times within this time.
  */
 const UNKNOWN_AGE_MS = 24 * HOUR;

@@ -206,3 +206,22 @@ describe('cors that comes too late', () => {
     expect(emitted).toEqual([]);
   });
 });
+
+describe('on a runtime without process warnings', () => {
+  it('cors still answers, and prints the warning as text', async () => {
+    const { ask } = await import('../exchange-fixture.js');
+    vi.stubGlobal('process', Object.create(process, { emitWarning: { value: undefined, writable: true } }));
+    const printed = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    onTestFinished(() => {
+      vi.unstubAllGlobals();
+      printed.mockRestore();
+    });
+    const principal = { id: 'a', scheme: 's', scopes: [], credentialId: 'c' };
+    const headers = [['Origin', ORIGIN]] as const;
+    const { passed, faults } = await ask(core.cors({ origin: ORIGIN }), { principal, headers });
+    expect({ passed, faults }).toEqual({ passed: true, faults: [] });
+    expect(printed).toHaveBeenCalledWith(
+      expect.stringContaining('[GATEWARDEN_CORS_ORDER] Warning: cors(...) came after'),
+    );
+  });
+});

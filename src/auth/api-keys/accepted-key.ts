@@ -49,7 +49,7 @@ export function verdictOf(key: AcceptedKey, now: number): Verdict {
 export function acceptedKeys(factory: string, option: string, record: ApiKeyRow): readonly AcceptedKey[] {
   checkEntryMembers(factory, option, record, RECORD_MEMBERS);
   const { id, clientId, name, digests } = record;
-  // Nobody has decided about a key whose `enabled` is null in a database, so it is not accepted.
+  // A database that has null for `enabled` does not say that the key may be used, so it is refused.
   const enabled = record.enabled === undefined || (record.enabled ?? false);
   checkPrintable(factory, memberOf(option, 'clientId'), clientId);
   checkPrintable(factory, memberOf(option, 'id'), id);

@@ -40,7 +40,7 @@ export interface ApiKeyRecord {
 
 /**
  * A record as a database returns it: an optional member may be `null`, which counts as absent. Only `enabled: null` counts
- * as false, because nobody has enabled such a key.
+ * as false, so a key must be enabled explicitly.
  */
 export type ApiKeyRow = Nullable<Omit<ApiKeyRecord, 'digests'>> & {
   readonly digests: readonly Nullable<ApiKeyDigest>[];

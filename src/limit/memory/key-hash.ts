@@ -1,4 +1,4 @@
-/** Hashes partition keys from a secret start, so that nobody can choose keys with the same hash. Each store has its own. */
+/** Hashes partition keys with a secret seed, so that a client cannot choose keys with the same hash. Each store has its own. */
 export class KeyHash {
   /** Chosen at the first use, since not every runtime has random numbers while it loads a program. */
   #seed = 0;

@@ -73,7 +73,7 @@ class Shard {
     const mask = this.#mask;
     let hole = (hash << 1) & mask;
     while (places[hole + 1] !== slot + 1) hole = (hole + 2) & mask;
-    // What follows moves up if it may stand there, so that no search ends at the hole.
+    // Later entries move into the gap if their probe sequence passes it. Otherwise a search would stop at the gap.
     for (let i = (hole + 2) & mask; places[i + 1] !== 0; i = (i + 2) & mask) {
       const home = ((places[i] as number) << 1) & mask;
       if (((i - home) & mask) < ((i - hole) & mask)) continue;

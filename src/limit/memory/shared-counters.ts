@@ -7,8 +7,8 @@ const FEWEST = 4096;
 const MOST = 65_536;
 
 /**
- * The last resort of a full table: counters that are shared by the keys that a secret hash assigns to them. Nobody can choose
- * with whom to share, so strangers can only spend the quota of the few that share theirs.
+ * The last resort of a full table: counters that several keys share, assigned by a secret hash. A client cannot choose which
+ * keys it shares with, so it can only spend the quota of the few that share its counter.
  */
 export class SharedCounters {
   readonly counters: Counters;
