@@ -12,8 +12,9 @@ export default defineConfig({
     jwt: 'src/auth/jwt/index.ts',
     redis: 'src/redis.ts',
     upload: 'src/upload/index.ts',
+    worker: 'src/worker/index.ts',
     // The command of package.json "bin", which is no subpath.
-    command: 'src/auth/api-keys/command.ts',
+    command: 'src/command/command.ts',
   },
   format: ['esm', 'cjs'],
   // A Lua script is inlined as its text.

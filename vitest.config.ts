@@ -10,6 +10,24 @@ const luaAsText: Plugin = {
   transform: (text, id) => (id.endsWith('.lua') ? `export default ${JSON.stringify(text)};` : undefined),
 };
 
+/** Projects of their own: `npm run check:consumers` and `npm run test:e2e`. */
+const ELSEWHERE = ['**/node_modules/**', 'test/consumers/**', 'test/e2e/**'];
+
+/** Files that need modules of their own: they replace a module, look at what a module does once in a process, or count timers. */
+const ISOLATED = [
+  'test/adapters/**/*.test.ts',
+  'test/auth/api-keys/*.test.ts',
+  'test/docs/*.test.ts',
+  'test/edge/cors*.test.ts',
+  'test/fake-timers.test.ts',
+  'test/limit/holds*.test.ts',
+  'test/limit/memory/store-clock.test.ts',
+  'test/mistakes.test.ts',
+  'test/undefined-options.test.ts',
+  'test/upload/*.test.ts',
+  'test/worker/*.test.ts',
+];
+
 export default defineConfig({
   plugins: [luaAsText],
   resolve: {
@@ -23,12 +41,18 @@ export default defineConfig({
       { find: /^gatewarden\/jwt$/, replacement: source('auth/jwt/index.ts') },
       { find: /^gatewarden\/redis$/, replacement: source('redis.ts') },
       { find: /^gatewarden\/upload$/, replacement: source('upload/index.ts') },
+      { find: /^gatewarden\/worker$/, replacement: source('worker/index.ts') },
     ],
   },
   test: {
-    include: ['test/**/*.test.ts'],
-    // Projects of their own: `npm run check:consumers` and `npm run test:e2e`.
-    exclude: ['**/node_modules/**', 'test/consumers/**', 'test/e2e/**'],
+    projects: [
+      {
+        extends: true,
+        // Importing the modules again for each file would take longer than most tests.
+        test: { name: 'shared', isolate: false, include: ['test/**/*.test.ts'], exclude: [...ELSEWHERE, ...ISOLATED] },
+      },
+      { extends: true, test: { name: 'isolated', include: ISOLATED, exclude: ELSEWHERE } },
+    ],
     globalSetup: ['test/redis/setup.ts'],
     // Looks for credentials in all that is printed, warned of and answered.
     setupFiles: ['test/canary.ts'],

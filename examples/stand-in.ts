@@ -8,10 +8,10 @@ export interface StandIn {
   release(): void;
 }
 
-/** Starts a CPU stand-in as a child process. It exits when this process does, and receives no secret. */
-export async function startStandIn(script: string): Promise<StandIn> {
+/** Starts a CPU stand-in as a child process, with these arguments. It exits when this process does, and receives no secret. */
+export async function startStandIn(script: string, args: readonly string[] = []): Promise<StandIn> {
   const { PATH, HOME, TMPDIR } = process.env;
-  const child = fork(script, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
+  const child = fork(script, args, { env: { PATH, HOME, TMPDIR, PORT: '0' } });
   let released = false;
   child.once('exit', (code) => {
     if (released) return;

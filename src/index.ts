@@ -46,7 +46,7 @@ export { type SignedRequestOptions, signedRequest } from './auth/signed-request/
 export type { SigningKeyEntry } from './auth/signed-request/signing-keys.js';
 export { type ClientIpOptions, clientIp, type ForwardingHeader } from './client-ip/client-ip.js';
 export { addressKey } from './core/address.js';
-export type { Admission } from './core/admission.js';
+export type { Admission, AdmissionHold } from './core/admission.js';
 export type { ClientIp, ClientIpReason } from './core/client-ip.js';
 export type { Duration } from './core/duration.js';
 export { type EndHook, Exchange, type ExchangeLocals, type FaultReporter } from './core/exchange.js';
@@ -59,11 +59,11 @@ export {
   type Problem,
   type ProblemCode,
   type ProblemFormats,
-  type ProblemMembers,
   problem,
   type WireProblem,
 } from './core/problem.js';
 export { problemFormat } from './core/problem-format.js';
+export type { ProblemMembers } from './core/problem-members.js';
 export type { QuotaState } from './core/quota-state.js';
 export { type RenderedReply, renderReply } from './core/render-reply.js';
 export { jsonReply, type Reply, refuse } from './core/reply.js';
@@ -77,22 +77,27 @@ export type { CspDirectives } from './edge/content-security-policy.js';
 export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';
+export type { Cost } from './limit/cost.js';
 export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
-export { type LimitGuard, type LimitOptions, limit } from './limit/limit.js';
+export { type LimitGuard, limit } from './limit/limit.js';
+export type { LimitDecision } from './limit/limit-decision.js';
+export type { LimitOptions } from './limit/limit-options.js';
 export type { MemoryStore } from './limit/memory/memory-limit-store.js';
 export { type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';
+export { type Concurrency, type ConcurrencyOptions, concurrency } from './limit/policies/concurrency.js';
+export { type DailyQuota, type DailyQuotaOptions, dailyQuota } from './limit/policies/daily-quota.js';
+export { type Estimate, type GpuTime, type GpuTimeOptions, gpuTime } from './limit/policies/gpu-time.js';
 export {
-  type DailyQuota,
-  type DailyQuotaOptions,
-  dailyQuota,
-  type PartitionBy,
-  type QuotaPolicy,
-  type SlidingWindow,
-  type SlidingWindowOptions,
-  slidingWindow,
-} from './limit/policy.js';
+  type LearnedEstimate,
+  type LearnedEstimateOptions,
+  learnedEstimate,
+} from './limit/policies/learned-estimate.js';
+export type { PartitionBy } from './limit/policies/policy-core.js';
+export { type SlidingWindow, type SlidingWindowOptions, slidingWindow } from './limit/policies/sliding-window.js';
+export type { QuotaPolicy } from './limit/policy.js';
+export type { CapacityStatus } from './limit/quota-refusal.js';
 export type { RefundCause } from './limit/refund.js';
-export { type Decision, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
+export { type Decision, type Hold, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
 export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './observe/access-log.js';
 export { type AuditOptions, type AuditRecord, audit } from './observe/audit.js';
 export { type ProcessTimeOptions, processTime } from './observe/process-time.js';

@@ -10,4 +10,4 @@ export {
 } from './auth/redis/replay-store.js';
 export type { RedisClient } from './limit/redis/client.js';
 export { type RedisStore, redisStore } from './limit/redis/redis-store.js';
-export type { RedisStoreEvent, RedisStoreOptions } from './limit/redis/redis-store-options.js';
+export type { AheadOptions, RedisStoreEvent, RedisStoreOptions } from './limit/redis/redis-store-options.js';

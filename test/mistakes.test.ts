@@ -140,12 +140,12 @@ const AT_START: readonly (readonly [mistake: string, act: () => unknown, message
   [
     'no policies',
     () => limit({ by: 'client-ip' } as Any),
-    'gatewarden: limit "policies" must be a policy or a list of at least one, got undefined; make one with slidingWindow(...) or dailyQuota(...)',
+    'gatewarden: limit "policies" must be a policy or a list of at least one, got undefined; make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)',
   ],
   [
     'a policy made by hand',
     () => limit({ by: 'client-ip', policies: { limit: 5, window: '1m' } as Any }),
-    'gatewarden: limit "policies" must be a policy or a list of at least one, got [Object]; make one with slidingWindow(...) or dailyQuota(...)',
+    'gatewarden: limit "policies" must be a policy or a list of at least one, got [Object]; make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)',
   ],
   [
     'no "by"',
@@ -448,7 +448,8 @@ function client() {
   const nothing = async () => undefined;
   return {
     isCluster: false,
-    evalsha: nothing,
+    evalshaBuffer: nothing,
+    evalBuffer: nothing,
     eval: nothing,
     info: nothing,
     on: () => undefined,

@@ -15,8 +15,10 @@ import {
   audit,
   authenticate,
   type ClientIpOptions,
+  type ConcurrencyOptions,
   type CorsOptions,
   clientIp,
+  concurrency,
   cors,
   type DailyQuotaOptions,
   type DevelopmentBypassOptions,
@@ -25,10 +27,14 @@ import {
   type FailedAuthLimitOptions,
   failedAuthLimit,
   type GenerateApiKeyOptions,
+  type GpuTimeOptions,
   generateApiKey,
+  gpuTime,
   type IngestTokenOptions,
   ingestToken,
+  type LearnedEstimateOptions,
   type LimitOptions,
+  learnedEstimate,
   limit,
   type MemoryReplayStoreOptions,
   type MemoryStoreOptions,
@@ -77,6 +83,7 @@ import {
   type UploadOptions,
   upload,
 } from 'gatewarden/upload';
+import { type DeadlineOptions, deadline, type WorkerOptions, worker } from 'gatewarden/worker';
 import { describe, expect, it } from 'vitest';
 
 const SECRET = 'c4n4ry-secret-0123456789-0123456789';
@@ -241,11 +248,41 @@ describe('an option that is undefined counts as absent', () => {
         }),
     ],
     [
+      'concurrency',
+      () =>
+        concurrency({
+          limit: 1,
+          ...absent<ConcurrencyOptions>({ by: undefined, lease: undefined, name: undefined, cost: undefined }),
+        }),
+    ],
+    [
+      'gpuTime',
+      () =>
+        gpuTime({
+          limit: '1m',
+          window: '1h',
+          estimate: '1s',
+          ...absent<GpuTimeOptions>({ lease: undefined, name: undefined, by: undefined, timeZone: undefined }),
+        }),
+    ],
+    [
+      'learnedEstimate',
+      () =>
+        learnedEstimate(
+          absent<LearnedEstimateOptions>({
+            initial: undefined,
+            quantile: undefined,
+            by: undefined,
+            maxEntries: undefined,
+          }),
+        ),
+    ],
+    [
       'dailyQuota',
       () =>
         dailyQuota({
           limit: 1,
-          ...absent<DailyQuotaOptions>({ timeZone: undefined, name: undefined, by: undefined }),
+          ...absent<DailyQuotaOptions>({ timeZone: undefined, name: undefined, by: undefined, cost: undefined }),
         }),
     ],
     [
@@ -353,7 +390,7 @@ describe('an option that is undefined counts as absent', () => {
           policies: slidingWindow({
             limit: 1,
             window: '1m',
-            ...absent<SlidingWindowOptions>({ name: undefined, by: undefined }),
+            ...absent<SlidingWindowOptions>({ name: undefined, by: undefined, cost: undefined }),
           }),
           by: 'global',
           ...absent<Omit<LimitOptions, 'by'>>({
@@ -361,7 +398,11 @@ describe('an option that is undefined counts as absent', () => {
             cost: undefined,
             refundOn: undefined,
             skip: undefined,
+            headers: undefined,
             legacyHeaders: undefined,
+            capacityStatus: undefined,
+            enforce: undefined,
+            onDecision: undefined,
           }),
         }),
     ],
@@ -384,6 +425,7 @@ describe('an option that is undefined counts as absent', () => {
             timeout: undefined,
             onStoreFailure: undefined,
             instances: undefined,
+            ahead: undefined,
             refusalCache: undefined,
             onEvent: undefined,
             now,
@@ -478,6 +520,25 @@ describe('an option that is undefined counts as absent', () => {
         }),
     ],
     [
+      'worker',
+      () =>
+        worker({
+          url: 'http://127.0.0.1:8090',
+          ...absent<WorkerOptions>({
+            slots: undefined,
+            deadline: undefined,
+            grace: undefined,
+            probeMaxAge: undefined,
+            probeTimeout: undefined,
+            chargeFailures: undefined,
+            headers: undefined,
+            onEvent: undefined,
+            fetch: undefined,
+          }),
+        }),
+    ],
+    ['deadline', () => deadline({ max: '1s', ...absent<DeadlineOptions>({ header: undefined }) })],
+    [
       'imageInspector',
       () =>
         imageInspector({
@@ -517,5 +578,13 @@ describe('an option that switches a check on must have a value', () => {
 /** A client that is never used. */
 function client(): never {
   const unused = () => Promise.reject(new Error('not used'));
-  return { set: unused, exists: unused, info: unused, on: () => undefined, evalsha: unused, script: unused } as never;
+  return {
+    set: unused,
+    exists: unused,
+    info: unused,
+    on: () => undefined,
+    evalshaBuffer: unused,
+    evalBuffer: unused,
+    script: unused,
+  } as never;
 }

@@ -5,27 +5,31 @@ import {
   authenticate,
   clientIp,
   dailyQuota,
+  type Exchange,
   type LimitStore,
   limit,
+  memoryStore,
   problem,
   problemFormat,
+  type Reply,
+  renderReply,
   requestId,
   securityHeaders,
   sharedSecret,
   slidingWindow,
   trustedHosts,
 } from 'gatewarden';
-import { type Duration, toMilliseconds } from 'gatewarden/env';
+import { toMilliseconds } from 'gatewarden/env';
 import { guard } from 'gatewarden/express';
 import { upload, uploadOf } from 'gatewarden/upload';
+import { deadline, JobError, type JobFailure, type JobRequest, worker } from 'gatewarden/worker';
 import sharp from 'sharp';
 import { z } from 'zod';
+import { gpuPolicies, logWorker } from '../gpu.js';
 import type { Logger } from '../text-logger.js';
 import { proxyOptions } from '../trusted-proxies.js';
-import { WorkTimeoutError, withTimeout } from '../with-timeout.js';
-import type { ModelFiles } from './model-files.js';
+import type { ModelFile, ModelFiles } from './model-files.js';
 import { isOneDay, type Settings } from './settings.js';
-import { failed, generateMesh, type Job, readinessOf } from './worker-client.js';
 
 const MAIN_SERVER = 'main-server';
 
@@ -49,60 +53,66 @@ const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/webp'] as const;
 const fastApiErrors = problemFormat({
   // In the guide, a malformed header is a 401, like a wrong secret.
   'credentials-malformed': ({ detail }) => ({ status: 401, body: { detail } }),
-  'quota-exceeded': ({ limit, remaining, resetAt, retryAt }) => ({
+  'quota-exceeded': ({ policies: [policy], retryAt }) => ({
     body: {
       detail: {
         error: 'rate_limit_exceeded',
-        message: `Rate limit exceeded: ${limit} generations per IP.`,
-        limit,
-        remaining,
-        reset_time: Math.ceil((retryAt ?? resetAt) / 1000),
+        message:
+          policy?.name === 'generations'
+            ? `Rate limit exceeded: ${policy.limit} generations per IP.`
+            : 'Rate limit exceeded: the GPU time of this IP is used up for today.',
+        limit: policy?.limit,
+        remaining: policy?.remaining,
+        reset_time: Math.ceil((retryAt ?? policy?.resetAt ?? 0) / 1000),
       },
     },
   }),
+  'capacity-exceeded': () => ({ body: { detail: 'All GPUs are in use. Try again later.' } }),
+  'not-ready': () => ({ body: { detail: 'The 3D models are still loading. Try again later.' } }),
+  'worker-unavailable': () => ({ body: { detail: 'The 3D models are not available. Try again later.' } }),
+  'worker-failed': () => ({ body: { detail: 'The generation failed.' } }),
+  'deadline-exceeded': () => ({ body: { detail: 'The generation took too long.' } }),
   default: ({ detail }) => ({ body: { detail } }),
 });
-
-export interface Timeouts {
-  /** How long the worker may compute. The gateway sends it as the job's deadline. */
-  readonly worker: Duration;
-  /** How long the gateway waits until it has the whole model. Longer than `worker`. */
-  readonly answer: Duration;
-}
 
 /** What `limit` answers while its store cannot be reached, for the routes that read the store themselves. */
 const STORE_UNAVAILABLE = problem('store-unavailable');
 
 /**
- * The Point-E gateway: authenticates the main server, limits each end user by address, and forwards jobs to the worker.
- * `store` counts the generations. If it is undefined, the memory of this process does.
+ * The Point-E gateway: authenticates the main server, limits each end user by address, and runs jobs on the worker. `store`
+ * counts the generations. If it is undefined, the memory of this process does.
  */
 export function createGateway(
   settings: Settings,
   workerUrl: string,
   files: ModelFiles,
-  store: LimitStore | undefined,
+  store: LimitStore = memoryStore(),
   logger: Logger,
-  timeouts: Timeouts = { worker: '120s', answer: '125s' },
 ): Express {
-  const isReady = readinessOf(workerUrl);
   const { limitPerIp, window } = settings;
-  const [workerMs, answerMs] = [toMilliseconds(timeouts.worker), toMilliseconds(timeouts.answer)];
+  const gpu = worker({ url: workerUrl, deadline: settings.maxGpuTime, onEvent: logWorker(logger) });
   const mainServer = authenticate(sharedSecret({ secrets: settings.secrets, clientId: MAIN_SERVER }));
   // The main server has authenticated, so the address that it forwards is trusted.
   const endUser = clientIp({
     ...proxyOptions(settings.trustedProxies),
     forwarder: (principal) => principal.id === MAIN_SERVER,
   });
-  const perIp = limit({
+  const generations = isOneDay(window)
+    ? dailyQuota({ limit: limitPerIp, name: 'generations' })
+    : slidingWindow({ limit: limitPerIp, window, name: 'generations' });
+  const gpuUse = gpuPolicies(settings, 'client-ip');
+  const jobDeadline = deadline({ max: settings.maxGpuTime });
+  // A prompt is there at once: one generation, a slot and the GPU time are admitted in one step.
+  const forPrompt = limit({ store, by: 'client-ip', policies: [generations, ...gpuUse] });
+  // An image is counted before it is read. The slot does not wait for a slow upload.
+  const beforeImage = limit({
     store,
     by: 'client-ip',
-    policies: isOneDay(window)
-      ? dailyQuota({ limit: limitPerIp, name: 'generations' })
-      : slidingWindow({ limit: limitPerIp, window, name: 'generations' }),
+    policies: generations,
     // Nothing has reached the worker when an upload is refused.
     refundOn: ['refused', 'refused-after-body', 'server-error'],
   });
+  const forImage = limit({ store, by: 'client-ip', policies: gpuUse });
 
   const app = express();
   app.disable('x-powered-by');
@@ -126,58 +136,55 @@ export function createGateway(
   });
 
   app.get('/health', async (_req, res) => {
-    const ready = await isReady();
+    const { isUp: ready } = await gpu.status();
     res.json({ status: ready ? 'healthy' : 'loading', models_ready: ready, service: 'point-e' });
   });
 
   app.get('/ready', async (_req, res) => {
-    if (await isReady()) res.json({ ready: true });
-    else res.status(503).set('Retry-After', '5').json({ ready: false });
+    const { isUp, retryAfter } = await gpu.status();
+    if (isUp) res.json({ ready: true });
+    else res.status(503).set('Retry-After', String(retryAfter)).json({ ready: false });
   });
 
   app.post(
     '/generate/text',
-    guard(mainServer, endUser),
+    guard(mainServer, endUser, gpu.ready()),
     express.json({ limit: '64kb', inflate: false }),
     validated,
     // Only a valid request is charged.
-    guard(perIp),
+    guard(forPrompt, jobDeadline),
     (req, res) => {
       const { prompt, grid_size, user_id } = res.locals.body as z.infer<typeof GenerateText>;
-      return generate(req, res, { prompt, grid_size }, user_id);
+      return generate(req, res, { path: '/generate/text', json: { prompt, grid_size } }, user_id);
     },
   );
 
   app.post(
     '/generate/image',
-    // Charged before the image is read. The charge is refunded if the upload is refused.
     guard(
       mainServer,
       endUser,
-      perIp,
+      gpu.ready(),
+      beforeImage,
       upload({
         files: { types: IMAGE_TYPES, maxBytes: '20mb', fields: ['file'] },
         decode: { sharp, blockOtherLoaders: true },
       }),
     ),
+    validatedImage,
+    guard(forImage, jobDeadline),
     async (req, res) => {
-      const { fields, files } = uploadOf(req.exchange);
-      const sent = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
-      const parsed = GenerateImage.safeParse(Object.fromEntries(sent));
-      const [image] = files;
-      if (!parsed.success || image === undefined) {
-        await req.exchange.admission?.settle(0);
-        res.status(422).json({ detail: mistakes(parsed.error) });
-        return;
-      }
-      const { grid_size, user_id } = parsed.data;
-      await generate(req, res, { image: await image.buffer(), type: image.type, grid_size }, user_id);
+      const { grid_size, user_id } = res.locals.body as z.infer<typeof GenerateImage>;
+      const [image] = uploadOf(req.exchange).files;
+      const body = (await image?.buffer()) ?? Buffer.alloc(0);
+      const headers = { 'Content-Type': image?.type ?? '', 'X-Grid-Size': String(grid_size) };
+      await generate(req, res, { path: '/generate/image', headers, body }, user_id);
     },
   );
 
   app.get('/usage/:ip', guard(mainServer), async (req, res) => {
     const key = addressKey(req.params.ip);
-    const [quota] = key === undefined ? [] : await perIp.peek(key);
+    const [quota] = key === undefined ? [] : await beforeImage.peek(key);
     if (quota === undefined) {
       res.status(422).json({ detail: [{ type: 'ip_address', loc: ['path', 'ip'], msg: 'must be an IP address' }] });
       return;
@@ -205,24 +212,20 @@ export function createGateway(
   app.use(respondToError(logger));
   return app;
 
-  async function generate(req: Request, res: Response, job: Job, user_id: string | null = null): Promise<void> {
-    const { signal } = req.exchange;
-    const result = await withTimeout(signal, answerMs, async (limitedSignal) => {
-      const mesh = await generateMesh(workerUrl, job, workerMs, limitedSignal);
-      return mesh.kind === 'failed' ? mesh : { ...mesh, file: await files.add(mesh.ply, limitedSignal) };
-    }).catch((error: unknown) => {
-      if (error instanceof WorkTimeoutError) return failed(504, 'The generation took too long.');
+  async function generate(req: Request, res: Response, job: JobRequest, user_id: string | null = null): Promise<void> {
+    const { exchange } = req;
+    const result = await gpu.run(exchange, job);
+    if (result.kind !== 'done') return sendFailure(req, res, result);
+    const { body, headers } = result.response;
+    let file: ModelFile;
+    try {
+      file = await files.add(body ?? new ReadableStream(), exchange.signal);
+    } catch (error) {
+      if (error instanceof JobError) return sendFailure(req, res, error.failure);
       // The client has disconnected. That is not an error, and needs no response.
-      if (signal.aborted) return undefined;
+      if (exchange.signal.aborted) return;
       throw error;
-    });
-    if (result === undefined) return;
-    if (result.kind === 'failed') {
-      if (result.retryAfter !== undefined) res.set('Retry-After', result.retryAfter);
-      res.status(result.status).json({ detail: result.message });
-      return;
     }
-    const { file } = result;
     const url = `${settings.publicUrl ?? originOf(req)}/files/${file.name}`;
     res.json({
       success: true,
@@ -230,11 +233,24 @@ export function createGateway(
       file_url: url,
       download_url: `${url}?download=1`,
       user_id,
-      vertices: result.vertices,
-      faces: result.faces,
+      vertices: Number(headers.get('X-Vertices')),
+      faces: Number(headers.get('X-Faces')),
       expires_at: new Date(file.expiresAt).toISOString(),
     });
   }
+
+  function sendFailure({ exchange }: Request, res: Response, { kind, status, reason, reply }: JobFailure): void {
+    if (kind === 'cancelled') return;
+    logger.warn({ requestId: exchange.requestId, status, reason }, `The generation ended: ${kind}`);
+    sendReply(exchange, res, reply);
+  }
+}
+
+/** Sends the reply of a guard, in the words of `fastApiErrors`. */
+function sendReply(exchange: Exchange, res: Response, reply: Reply): void {
+  const { status, headers, body } = renderReply(reply, exchange);
+  for (const [name, value] of headers) res.set(name, value);
+  res.status(status).send(body);
 }
 
 /** The origin at which this client reached the gateway. Only this client, which has authenticated, receives it. */
@@ -249,6 +265,20 @@ function validated(req: Request, res: Response, next: () => void): void {
     next();
     return;
   }
+  res.status(422).json({ detail: mistakes(parsed.error) });
+}
+
+/** Nothing has reached the worker if a field is wrong, so the charge is refunded. */
+async function validatedImage(req: Request, res: Response, next: () => void): Promise<void> {
+  const { fields, files } = uploadOf(req.exchange);
+  const sent = ['user_id', 'grid_size'].flatMap((name) => fields.get(name)?.map((value) => [name, value]) ?? []);
+  const parsed = GenerateImage.safeParse(Object.fromEntries(sent));
+  if (parsed.success && files.length > 0) {
+    res.locals.body = parsed.data;
+    next();
+    return;
+  }
+  await req.exchange.admission?.settle(0);
   res.status(422).json({ detail: mistakes(parsed.error) });
 }
 

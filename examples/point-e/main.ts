@@ -31,7 +31,8 @@ function printHelp(origin: string, secret: string | undefined): void {
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
-  const standIn = settings.workerUrl === undefined ? await startStandIn(STAND_IN) : undefined;
+  const standIn =
+    settings.workerUrl === undefined ? await startStandIn(STAND_IN, ['--slots', `${settings.gpuSlots}`]) : undefined;
   const files = await ModelFiles.create();
   const logger = textLogger((line) => process.stdout.write(line));
   const counters = openCounters(settings.redisUrl, 'point-e:', logger);
@@ -48,6 +49,7 @@ async function main(): Promise<void> {
     POINT_E_SECRET_KEY: 'generated for this run',
     TRUSTED_HOSTS: settings.trustedHosts.join(', ') || 'any',
     WORKER_URL: 'the CPU stand-in, started by this process',
+    GPU_SECONDS_PER_DAY: 'not limited',
   });
   warnOfHosts(settings);
   printHelp(origin, settings.secretIsGenerated ? settings.secrets[0] : undefined);

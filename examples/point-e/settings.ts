@@ -16,9 +16,10 @@ import {
 import { baseUrl } from '../base-url.js';
 import { redisUrl } from '../counters.js';
 import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
+import { type GpuSettings, gpuVariables } from '../gpu.js';
 import { trustedProxies } from '../trusted-proxies.js';
 
-export interface Settings {
+export interface Settings extends GpuSettings {
   /** The current secret of the main server, then the previous one during a rotation. */
   readonly secrets: readonly string[];
   /** Whether the secret was generated for this run. */
@@ -26,6 +27,8 @@ export interface Settings {
   readonly limitPerIp: number;
   /** How long a generation counts. With 24 hours, the count resets at midnight UTC instead. */
   readonly window: Duration;
+  /** How long the worker may take for one generation. */
+  readonly maxGpuTime: Duration;
   /** The Redis that counts generations of all processes. If undefined, this process counts its own. It may hold a password. */
   readonly redisUrl: string | undefined;
   readonly trustedProxies: readonly string[];
@@ -51,6 +54,9 @@ export function readSettings(environment: Variables): Settings {
       POINT_E_PREVIOUS_SECRET_KEY: mainServerSecret(),
       RATE_LIMIT_PER_IP: integer({ min: 1, max: 1_000_000, default: 5 }),
       RATE_LIMIT_WINDOW: checked(duration({ bare: 's', default: '24h' }), checkWindow),
+      // Node's `fetch` waits at most 300 seconds for a response.
+      MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 120 }),
+      ...gpuVariables,
       REDIS_URL: redisUrl(),
       TRUSTED_PROXIES: trustedProxies(),
       TRUSTED_HOSTS: checked(list({ default: [] }), (hosts) => trustedHosts({ hosts })),
@@ -73,6 +79,9 @@ export function readSettings(environment: Variables): Settings {
     secretIsGenerated: current === undefined,
     limitPerIp: values.RATE_LIMIT_PER_IP,
     window: values.RATE_LIMIT_WINDOW,
+    maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
+    gpuSlots: values.GPU_SLOTS,
+    gpuSecondsPerDay: values.GPU_SECONDS_PER_DAY,
     redisUrl: values.REDIS_URL,
     trustedProxies: values.TRUSTED_PROXIES,
     trustedHosts: hostsOf(values.TRUSTED_HOSTS, values.HOST),

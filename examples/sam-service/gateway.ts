@@ -8,6 +8,7 @@ import {
   type Exchange,
   type Logger,
   limit,
+  memoryStore,
   type Problem,
   type ProblemFormats,
   problemFormat,
@@ -21,16 +22,18 @@ import {
 import { gatewarden, guard } from 'gatewarden/fastify';
 import { jwt, jwtIssuer } from 'gatewarden/jwt';
 import { imageInspector, upload, uploadOf } from 'gatewarden/upload';
+import { deadline, JobError, type JobFailure, worker } from 'gatewarden/worker';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { openCounters } from '../counters.js';
+import { gpuPolicies, logWorker } from '../gpu.js';
 import { proxyOptions } from '../trusted-proxies.js';
+import type { Segmentation } from '../workers/segmentation.js';
 import { Filters, filterMasks, Preprocessing, summary } from './filters.js';
 import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
 import { countTraffic, recentTraffic } from './traffic.js';
 import { clientUsage } from './usage.js';
-import { askWorker } from './worker-client.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/tiff'] as const;
 const MAX_PIXELS = 50_000_000;
@@ -43,6 +46,18 @@ const Segment = z.strictObject({
   preprocessing: Preprocessing.optional(),
 });
 const Credentials = z.object({ username: z.string(), password: z.string() });
+
+/** What is segmented, once it is known to be complete. */
+interface SegmentJob {
+  readonly image: Buffer;
+  readonly filters: Filters;
+  readonly preprocessing: Preprocessing;
+}
+declare module 'gatewarden' {
+  interface ExchangeLocals {
+    segmentJob?: SegmentJob;
+  }
+}
 
 /** The reasons of a body that has no file in the field `file`. */
 const NO_FILE = [
@@ -59,8 +74,14 @@ function errorOf(problem: Problem, megabytes: number): { readonly status?: numbe
       return { error: 'API key required' };
     case 'credentials-invalid':
       return { error: 'Invalid API key' };
-    case 'quota-exceeded':
-      return { error: `Rate limit exceeded: ${problem.limit} per ${WINDOWS[problem.policies[0]?.name ?? ''] ?? ''}` };
+    case 'quota-exceeded': {
+      const [{ name, limit } = { name: '', limit: 0 }] = problem.policies;
+      if (name === 'gpu-seconds') return { error: `Rate limit exceeded: ${limit / 1000} GPU seconds per day` };
+      return { error: `Rate limit exceeded: ${limit} per ${WINDOWS[name] ?? ''}` };
+    }
+    case 'capacity-exceeded':
+    case 'not-ready':
+      return { error: 'Segmentation is not available' };
     case 'upload-too-large':
       return problem.part === 'file' || problem.part === 'body'
         ? { status: 400, error: `File too large (max ${megabytes}MB)` }
@@ -93,6 +114,8 @@ export async function createGateway(
     'credentials-missing': toErrorBody,
     'credentials-invalid': toErrorBody,
     'quota-exceeded': toErrorBody,
+    'capacity-exceeded': toErrorBody,
+    'not-ready': toErrorBody,
     'upload-too-large': toErrorBody,
     'upload-type-unsupported': toErrorBody,
     'upload-undecodable': toErrorBody,
@@ -129,6 +152,16 @@ export async function createGateway(
   const counters = openCounters(settings.redisUrl, 'sam-service:', logger);
   const traffic = recentTraffic(now);
   const usage = settings.usageTracking ? clientUsage() : undefined;
+  // Slots and GPU time are counted together, for all routes.
+  const gpuStore = counters.store ?? memoryStore();
+  const gpu = worker({ url: workerUrl, deadline: settings.maxGpuTime, onEvent: logWorker(logger) });
+  const gpuOfClients = gpuPolicies(settings, 'principal');
+  const gpuOfOthers = gpuPolicies(settings, 'client-ip');
+  // After the whole image is there, so that no slot waits for a slow upload.
+  const forJob = guard(
+    limit({ store: gpuStore, policies: ({ principal }) => (principal === undefined ? gpuOfOthers : gpuOfClients) }),
+    deadline({ max: settings.maxGpuTime }),
+  );
   const admit = guard(
     authenticate(
       [
@@ -137,6 +170,7 @@ export async function createGateway(
       ],
       { optional: allowAnonymous },
     ),
+    gpu.ready(),
     limit({
       store: counters.store,
       policies: policyOf,
@@ -190,28 +224,9 @@ export async function createGateway(
 
   app.get('/health', () => ({ status: 'healthy' }));
 
-  app.post('/segment_file', { onRequest: [admit, guard(file)] }, async (request, reply) => {
-    const { fields, files } = uploadOf(request.exchange);
-    const filters = Filters.safeParse(parseField(fields.get('filters')));
-    const preprocessing = Preprocessing.safeParse(parseField(fields.get('preprocessing')));
-    if (!filters.success) return sendInvalid(reply, 'filters', filters.error);
-    if (!preprocessing.success) return sendInvalid(reply, 'preprocessing', preprocessing.error);
-    return segmented(request, reply, await (files[0]?.buffer() ?? Buffer.alloc(0)), filters.data, preprocessing.data);
-  });
+  app.post('/segment_file', { onRequest: [admit, guard(file)], preHandler: [readFile, forJob] }, segmented);
 
-  app.post('/segment', { onRequest: admit }, async (request, reply) => {
-    const parsed = Segment.safeParse(request.body);
-    if (!parsed.success) return sendInvalid(reply, 'body', parsed.error);
-    const { image, filters = {}, preprocessing = {} } = parsed.data;
-    const inspected = await inspectImage(image);
-    if (inspected.kind === 'refused') {
-      // The worker did nothing, so the charge is refunded.
-      await request.exchange.admission?.settle(0);
-      const { status = inspected.problem.status, body } = toErrorBody(inspected.problem);
-      return reply.code(status).send(body);
-    }
-    return segmented(request, reply, inspected.content, filters, preprocessing);
-  });
+  app.post('/segment', { onRequest: admit, preHandler: [readBody, forJob] }, segmented);
 
   app.post(
     '/auth/token',
@@ -258,39 +273,77 @@ export async function createGateway(
   });
   return app;
 
-  async function segmented(
-    { exchange }: FastifyRequest,
-    reply: FastifyReply,
-    image: Buffer,
-    filters: Filters,
-    { normalize = false, blur }: Preprocessing,
-  ): Promise<unknown> {
-    const start = now();
-    const query = new URLSearchParams({
-      normalize: String(normalize),
-      ...(blur === undefined ? {} : { blur: String(blur) }),
-    });
-    const result = await askWorker(`${workerUrl}/segment?${query}`, image, exchange.signal, settings.maxGpuMs)
-      .catch((error: unknown) => {
-        logger.error({ err: error, requestId: exchange.requestId }, 'cannot get a response from the worker');
-        return 'unavailable' as const;
-      })
-      .finally(() => usage?.workerTook(exchange.principal?.id, now() - start));
-    if (result === 'unavailable') {
-      return reply.code(503).header('Retry-After', '5').send({ error: 'Segmentation is not available' });
+  async function readFile({ exchange }: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const { fields, files } = uploadOf(exchange);
+    const filters = Filters.safeParse(parseField(fields.get('filters')));
+    const preprocessing = Preprocessing.safeParse(parseField(fields.get('preprocessing')));
+    if (!filters.success) return sendInvalid(reply, 'filters', filters.error);
+    if (!preprocessing.success) return sendInvalid(reply, 'preprocessing', preprocessing.error);
+    const image = await (files[0]?.buffer() ?? Buffer.alloc(0));
+    exchange.locals.segmentJob = { image, filters: filters.data, preprocessing: preprocessing.data };
+    return undefined;
+  }
+
+  async function readBody({ exchange, body }: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const parsed = Segment.safeParse(body);
+    if (!parsed.success) return sendInvalid(reply, 'body', parsed.error);
+    const { image, filters = {}, preprocessing = {} } = parsed.data;
+    const inspected = await inspectImage(image);
+    if (inspected.kind === 'refused') {
+      // The worker did nothing, so the charge is refunded.
+      await exchange.admission?.settle(0);
+      const { status = inspected.problem.status, body } = toErrorBody(inspected.problem);
+      return reply.code(status).send(body);
     }
-    if (result === 'refused') return reply.code(400).send({ error: 'Invalid image file' });
+    exchange.locals.segmentJob = { image: inspected.content, filters, preprocessing };
+    return undefined;
+  }
+
+  async function segmented({ exchange }: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const job = exchange.locals.segmentJob;
+    if (job === undefined) throw new Error('no image was read');
+    const start = now();
+    const result = await ask(exchange, job).finally(() => usage?.workerTook(exchange.principal?.id, now() - start));
+    if ('kind' in result) return sendFailure(exchange, reply, result);
     const { width, height, masks } = result;
-    const selected = filterMasks(masks, filters, width, height);
+    const selected = filterMasks(masks, job.filters, width, height);
     return {
       success: true,
       num_masks: selected.length,
       original_count: masks.length,
       masks: selected,
-      filters_applied: filters,
+      filters_applied: job.filters,
       summary_statistics: summary(selected),
       processing_time: Math.round(now() - start) / 1000,
     };
+  }
+
+  async function ask(exchange: Exchange, { image, preprocessing }: SegmentJob): Promise<Segmentation | JobFailure> {
+    const { normalize = false, blur } = preprocessing;
+    const query = new URLSearchParams({
+      normalize: String(normalize),
+      ...(blur === undefined ? {} : { blur: String(blur) }),
+    });
+    const result = await gpu.run(exchange, { path: `/segment?${query}`, body: image });
+    if (result.kind !== 'done') return result;
+    try {
+      return (await result.response.json()) as Segmentation;
+    } catch (error) {
+      if (error instanceof JobError) return error.failure;
+      throw error;
+    }
+  }
+
+  function sendFailure(
+    { requestId }: Exchange,
+    reply: FastifyReply,
+    { kind, status, reason }: JobFailure,
+  ): FastifyReply {
+    if (kind === 'failed' && status !== undefined && status < 500) {
+      return reply.code(400).send({ error: 'Invalid image file' });
+    }
+    if (kind !== 'cancelled') logger.error({ requestId, status, reason }, `no result of the worker: ${kind}`);
+    return reply.code(503).header('Retry-After', '5').send({ error: 'Segmentation is not available' });
   }
 }
 

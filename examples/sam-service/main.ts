@@ -10,7 +10,8 @@ const IMAGE = fileURLToPath(new URL('image.jpg', import.meta.url));
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
-  const standIn = settings.workerUrl === undefined ? await startStandIn(STAND_IN) : undefined;
+  const standIn =
+    settings.workerUrl === undefined ? await startStandIn(STAND_IN, ['--slots', `${settings.gpuSlots}`]) : undefined;
   const logger = textLogger((line) => process.stdout.write(line), settings.logLevel);
   const app = await createGateway(settings, settings.workerUrl ?? standIn?.url ?? '', logger);
   await app.listen({ host: settings.host, port: settings.port });
@@ -21,6 +22,7 @@ async function main(): Promise<void> {
     JWT_SECRET: 'generated for this run',
     TRUSTED_HOSTS: settings.trustedHosts.join(', ') || 'any',
     WORKER_URL: 'the CPU stand-in, started by this process',
+    GPU_SECONDS_PER_DAY: 'not limited',
   });
   warnOfHosts(settings);
   console.log('\nTry it, in another terminal:\n');

@@ -5,6 +5,7 @@ import {
   checked,
   choice,
   type DescribedSetting,
+  type Duration,
   integer,
   list,
   port,
@@ -18,10 +19,11 @@ import { jwtIssuer } from 'gatewarden/jwt';
 import { baseUrl } from '../base-url.js';
 import { redisUrl } from '../counters.js';
 import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
+import { type GpuSettings, gpuVariables } from '../gpu.js';
 import { LEVELS, type Level } from '../text-logger.js';
 import { trustedProxies } from '../trusted-proxies.js';
 
-export interface Settings {
+export interface Settings extends GpuSettings {
   readonly apiKeys: readonly ApiKeyRecord[];
   /** The key that was generated for this run, if any. */
   readonly generatedKey: string | undefined;
@@ -35,8 +37,8 @@ export interface Settings {
   /** The Redis that counts requests of all processes. If undefined, this process counts its own. It may hold a password. */
   readonly redisUrl: string | undefined;
   readonly maxFileBytes: number;
-  /** How long the worker may take for one request, in milliseconds. */
-  readonly maxGpuMs: number;
+  /** How long the worker may take for one request. */
+  readonly maxGpuTime: Duration;
   readonly usageTracking: boolean;
   readonly logLevel: Level;
   readonly trustedProxies: readonly string[];
@@ -66,6 +68,7 @@ export function readSettings(environment: Variables): Settings {
       MAX_FILE_SIZE_MB: size({ bare: 'mb', default: '50mb' }),
       // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
+      ...gpuVariables,
       ENABLE_USAGE_TRACKING: boolean({ default: true }),
       LOG_LEVEL: choice(LEVELS, { default: 'INFO' }),
       TRUSTED_PROXIES: trustedProxies(),
@@ -89,7 +92,9 @@ export function readSettings(environment: Variables): Settings {
     authenticatedRateLimit: values.AUTHENTICATED_RATE_LIMIT,
     redisUrl: values.REDIS_URL,
     maxFileBytes: values.MAX_FILE_SIZE_MB,
-    maxGpuMs: values.MAX_GPU_TIME_SECONDS * 1000,
+    maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
+    gpuSlots: values.GPU_SLOTS,
+    gpuSecondsPerDay: values.GPU_SECONDS_PER_DAY,
     usageTracking: values.ENABLE_USAGE_TRACKING,
     logLevel: values.LOG_LEVEL,
     trustedProxies: values.TRUSTED_PROXIES,

@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
+import { combine } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import type { NodeRequest } from './node-message.js';
 import { sendReply } from './node-reply.js';
@@ -37,7 +37,6 @@ export type ExpressMiddleware = (
  * @throws OptionError without a guard, and for an argument that is not a guard
  */
 export function guard(...guards: readonly Guard[]): ExpressMiddleware {
-  if (hasMember(guards[0], 'headers')) throw uncalledGuard();
   const run = combine(guards);
   return function gatewarden(request, response, next) {
     const exchange = exchangeOf(request, response);

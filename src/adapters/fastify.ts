@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyPluginAsync } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
+import { callerOf } from '../core/caller.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { OptionError } from '../core/option.js';
@@ -13,7 +14,7 @@ import { INTERNAL_ERROR, sequence } from '../core/sequence.js';
 import { guardFrameworkErrors } from './fastify-errors.js';
 import { CORRECT_HOOK, checkHooks, GUARD_AS_PLUGIN, rememberHook, wrongHook } from './fastify-hooks.js';
 import { skipReadBodies } from './fastify-upload.js';
-import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
+import { combine, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { sendReply } from './node-reply.js';
 
@@ -71,14 +72,15 @@ export function guard(...guards: readonly Guard[]): FastifyGuardHook {
   return hookOf(combine(guards));
 }
 
-/** Recognises the arguments of a plugin or of a hook in place of guards. */
-function misuseOf([first, second]: readonly unknown[]): OptionError | undefined {
-  if (hasMember(first, 'addHook')) return new OptionError(GUARD_AS_PLUGIN);
-  if (!hasMember(first, 'raw') || !hasMember(second, 'raw')) return undefined;
+/** Recognizes the arguments of a plugin or of a hook in place of guards. */
+function misuseOf(args: readonly unknown[]): OptionError | undefined {
+  const caller = callerOf(args[0]);
+  if (caller === 'a Fastify plugin') return new OptionError(GUARD_AS_PLUGIN);
+  if (caller !== 'a Fastify hook') return undefined;
   const error = uncalledGuard(CORRECT_HOOK);
-  const [request, response] = [first.raw as IncomingMessage, second.raw as ServerResponse];
+  const [request, reply] = args as [{ raw: IncomingMessage }, { raw?: ServerResponse }];
   // After the response, Fastify would not report the error.
-  if (response.writableEnded) exchangeOf(request, response).fault(error);
+  if (reply.raw?.writableEnded) exchangeOf(request.raw, reply.raw).fault(error);
   return error;
 }
 
@@ -140,7 +142,7 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
 // Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin
 // throws.
 const plugin: FastifyPluginAsync<GatewardenOptions> = async (app, options) => {
-  if (!hasMember(app, 'addHook') || !Array.isArray(options?.guards)) {
+  if (callerOf(app) !== 'a Fastify plugin' || !Array.isArray(options?.guards)) {
     throw new OptionError(
       'gatewarden: the Fastify plugin takes a list of guards; write app.register(gatewarden, { guards: [...] })',
     );

@@ -10,7 +10,7 @@ import { callback, checkOptionNames, OptionError, type OptionNames } from '../co
 import { renderReply } from '../core/render-reply.js';
 import type { Reply } from '../core/reply.js';
 import { warn } from '../core/warning.js';
-import { combine, hasMember, uncalledGuard } from './guard-arguments.js';
+import { combine } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import { mergedVary } from './vary.js';
 import { WebMessage } from './web.js';
@@ -68,39 +68,42 @@ function middleware(
   guards: readonly Guard[],
   getConnInfo: CreateGuardOptions['getConnInfo'] | undefined,
 ): MiddlewareHandler {
-  if (hasMember(guards[0], 'req')) throw uncalledGuard();
   const run = combine(guards);
-  return async function gatewarden(context, next) {
-    // The first guard call of a request creates the exchange, and completes the response after all others.
-    if (context.var.exchange instanceof Exchange) return answerOrContinue(run, context.var.exchange, next);
+  return function gatewarden(context, next) {
+    // The first guard call of a request creates the exchange.
+    const known: unknown = context.get('exchange');
+    if (known instanceof Exchange) return answerOrContinue(run, known, context, next);
     const { incoming, outgoing } = (context.env ?? {}) as NodeBindings;
-    if (incoming !== undefined && outgoing !== undefined) {
-      const exchange = exchangeOf(incoming, outgoing);
-      context.set('exchange', exchange);
-      respond(context, await answerOrContinue(run, exchange, next));
-      mergeVary(context, outgoing);
-      return undefined;
+    if (incoming === undefined || outgoing === undefined) {
+      const address = () => (getConnInfo === undefined ? socketAddress(incoming) : getConnInfo(context).remote.address);
+      return onWebRequest(run, new WebMessage(context.req.raw, address), context, next);
     }
-    const message = new WebMessage(context.req.raw, () => {
-      if (getConnInfo !== undefined) return getConnInfo(context).remote.address;
-      if (incoming === undefined) warnOfMissingAddress();
-      return incoming?.socket.remoteAddress;
-    });
-    const exchange = new Exchange(message, message);
+    const exchange = exchangeOf(incoming, outgoing);
     context.set('exchange', exchange);
-    const { signal } = context.req.raw;
-    if (signal.aborted) exchange.abort();
-    else signal.addEventListener('abort', () => exchange.abort(), { once: true });
-    try {
-      respond(context, await answerOrContinue(run, exchange, next));
-      for (const [name, value] of message.headers()) addHeader(context, name, value);
-      exchange.end({ kind: 'completed', status: context.res.status });
-    } catch (error) {
-      exchange.end({ kind: 'completed', status: 500 });
-      throw error;
-    }
-    return undefined;
+    return answerOrContinue(run, exchange, context, next);
   };
+}
+
+/** Off Node, nothing reports the end of a response. The exchange ends when the handler has returned it. */
+async function onWebRequest(run: Guard, message: WebMessage, context: Context, next: Next): Promise<void> {
+  const exchange = new Exchange(message, message);
+  context.set('exchange', exchange);
+  const { signal } = context.req.raw;
+  if (signal.aborted) exchange.abort();
+  else signal.addEventListener('abort', () => exchange.abort(), { once: true });
+  try {
+    await answerOrContinue(run, exchange, context, next);
+    for (const [name, value] of message.headers()) addHeader(context, name, value);
+    exchange.end({ kind: 'completed', status: context.res.status });
+  } catch (error) {
+    exchange.end({ kind: 'completed', status: 500 });
+    throw error;
+  }
+}
+
+function socketAddress(incoming: IncomingMessage | undefined): string | undefined {
+  if (incoming === undefined) warnOfMissingAddress();
+  return incoming?.socket.remoteAddress;
 }
 
 let hasWarned = false;
@@ -120,25 +123,23 @@ interface NodeBindings {
   readonly outgoing?: ServerResponse;
 }
 
-async function answerOrContinue(run: Guard, exchange: Exchange, next: Next): Promise<Response | undefined> {
+async function answerOrContinue(run: Guard, exchange: Exchange, context: Context, next: Next): Promise<void> {
   // The client has left, or the request is answered already: the handler must not start.
-  if (exchange.outcome !== undefined) return unreadResponse();
+  if (exchange.outcome !== undefined) {
+    context.res = unreadResponse();
+    return;
+  }
   const result = run(exchange);
   const reply = result instanceof Promise ? await result : result;
-  if (reply !== undefined) return responseOf(exchange, reply);
+  if (reply !== undefined) context.res = responseOf(exchange, reply);
   // The client may have left while a guard was waiting.
-  if (exchange.outcome !== undefined) return unreadResponse();
-  await next();
-  return undefined;
+  else if (exchange.outcome !== undefined) context.res = unreadResponse();
+  else await next();
 }
 
 /** Hono needs a response even after the client has left. */
 function unreadResponse(): Response {
   return new Response(null, { status: 503 });
-}
-
-function respond(context: Context, response: Response | undefined): void {
-  if (response !== undefined) context.res = response;
 }
 
 function responseOf(exchange: Exchange, reply: Reply): Response {
@@ -148,14 +149,6 @@ function responseOf(exchange: Exchange, reply: Reply): Response {
   for (const [name, value] of headers) response.headers.set(name, value);
   exchange.end(outcome);
   return response;
-}
-
-/**
- * On Node, guards set their headers on the response of Node. Those of Hono replace them, but `Vary` needs both values.
- */
-function mergeVary(context: Context, outgoing: ServerResponse): void {
-  if (outgoing.headersSent || !outgoing.hasHeader('Vary')) return;
-  addHeader(context, 'Vary', String(outgoing.getHeader('Vary')));
 }
 
 /** Adds the header of a guard, unless the handler has set it. `Vary` needs both values. */

@@ -7,8 +7,8 @@ import { NodeHttpMessage, type NodeRequest } from './node-message.js';
 const OPEN_EXCHANGES = Symbol('gatewarden.openExchanges');
 
 interface GuardedSocket extends Socket {
-  /** Exchanges of this connection whose response has not ended. */
-  [OPEN_EXCHANGES]?: Set<Exchange>;
+  /** Exchanges of this connection whose response has not ended. More than one only if the client sends without waiting. */
+  [OPEN_EXCHANGES]?: Exchange[];
 }
 
 /** The exchange of a request. The first call creates it, later calls return the same one. */
@@ -36,30 +36,39 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
     return;
   }
   const open = openExchanges(socket);
-  open.add(exchange);
+  open.push(exchange);
   // Node also emits 'finish' if the socket closed before the body was sent. This listener must run before Node's own,
   // which detaches the socket.
   response.prependListener('finish', () => {
-    open.delete(exchange);
+    remove(open, exchange);
     // If the client had ended its side before, a failed write has not destroyed the socket yet.
     if (socket.destroyed || socket.errored) exchange.abort();
     else exchange.end({ kind: 'completed', status: response.statusCode });
   });
   response.on('close', () => {
-    open.delete(exchange);
+    remove(open, exchange);
     exchange.abort();
   });
 }
 
 /** If a handler takes over the socket, the response never ends. Then the end of the socket ends the exchange. */
-function openExchanges(socket: GuardedSocket): Set<Exchange> {
+function openExchanges(socket: GuardedSocket): Exchange[] {
   if (socket[OPEN_EXCHANGES] !== undefined) return socket[OPEN_EXCHANGES];
-  const open = new Set<Exchange>();
+  const open: Exchange[] = [];
   socket[OPEN_EXCHANGES] = open;
   // On serverless platforms, the socket may be a plain object.
   if (typeof socket.once !== 'function') return open;
   socket.once('close', () => {
-    for (const exchange of open) exchange.abort();
+    for (const exchange of [...open]) exchange.abort();
   });
   return open;
+}
+
+/** Without an allocation, unlike a `Set`, which builds itself anew after a few changes. */
+function remove(open: Exchange[], exchange: Exchange): void {
+  const i = open.indexOf(exchange);
+  const last = open.at(-1);
+  if (i === -1 || last === undefined) return;
+  open[i] = last;
+  open.pop();
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Exchange } from '../core/exchange.js';
 import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-view.js';
+import { lowerCaseName } from './header-name.js';
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
-import { mergedVary } from './vary.js';
-import { beforeHead, withVary } from './write-head.js';
+import { beforeHead, keepVary } from './write-head.js';
 
 /** A request of node:http, with what Express and the adapters add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -23,7 +23,6 @@ const DEFAULT_MAX_RAW_HEADERS = 2000;
 export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readonly #request: NodeRequest;
   readonly #response: ServerResponse;
-  #vary: string | undefined;
   /** Known before the body is discarded, and when it was read and put back. Node cannot tell then. */
   #bodyWasRead: boolean | undefined;
 
@@ -133,33 +132,22 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   get(name: string): string | undefined {
-    const value = this.#response.getHeader(name);
+    const value = this.#response.getHeader(lowerCaseName(name));
     if (value === undefined || typeof value === 'string') return value;
     return Array.isArray(value) ? value.join(', ') : String(value);
   }
 
   set(name: string, value: string): void {
     if (this.#response.headersSent) return;
-    this.#response.setHeader(name, value);
-    if (name.length === 4 && name.toLowerCase() === 'vary') this.#keepVary(value);
+    this.#response.setHeader(lowerCaseName(name), value);
+    if (name.length === 4 && name.toLowerCase() === 'vary') keepVary(this.#response, value);
   }
 
   remove(name: string): void {
-    if (!this.#response.headersSent) this.#response.removeHeader(name);
-  }
-
-  /** Merges the `Vary` of guards into that of a handler. If it were replaced, a cache would mix up responses. */
-  #keepVary(value: string): void {
-    const isFirst = this.#vary === undefined;
-    this.#vary = this.#vary === undefined ? value : mergedVary(this.#vary, value);
-    if (!isFirst) return;
-    beforeHead(this.#response, (args) => withVary(this.#response, args, this.#vary ?? ''));
+    if (!this.#response.headersSent) this.#response.removeHeader(lowerCaseName(name));
   }
 
   onHead(hook: () => void): void {
-    beforeHead(this.#response, (args) => {
-      hook();
-      return args;
-    });
+    beforeHead(this.#response, hook);
   }
 }

@@ -85,9 +85,9 @@ export class WebMessage implements RequestView, ResponseHeaders {
     this.#hooks.push(hook);
   }
 
-  /** Runs the `onHead` hooks and returns all headers that guards have set. */
+  /** Runs the `onHead` hooks, the last first as on Node, and returns all headers that guards have set. */
   headers(): Iterable<readonly [name: string, value: string]> {
-    for (const hook of this.#hooks) hook();
+    for (let i = this.#hooks.length - 1; i >= 0; i--) this.#hooks[i]?.();
     return this.#headers.values();
   }
 }

@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { type Address, prefixMask } from '../core/address.js';
-import { parseHost } from '../core/ip-literal.js';
+import { addressBytes, addressText, isMappedIpv4 } from '../core/ip-literal.js';
 import { badOption } from '../core/option.js';
 import { CLOUDFLARE_RANGES } from './cloudflare.js';
 
@@ -50,18 +49,15 @@ function parseRange(factory: string, entry: unknown): Range {
       "must hold addresses, ranges such as '10.0.0.0/8', or the names loopback, linklocal, uniquelocal, cloudflare",
     );
   }
-  const parsed = parseHost(host);
-  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
-    throw refuse('must write IPv4 as IPv4, not as IPv4-mapped IPv6');
-  }
-  const bytes = parsed.toByteArray();
+  const bytes = addressBytes(host);
+  if (isMappedIpv4(bytes)) throw refuse('must write IPv4 as IPv4, not as IPv4-mapped IPv6');
   const size = bytes.length * 8;
   const prefix = match[2] === undefined ? size : Number(match[2]);
   if (prefix === 0) throw refuse('must not trust every address');
   if (prefix > size) throw refuse(`must not have a prefix longer than ${size} bits`);
   const network = bytes.map((byte, i) => byte & prefixMask(prefix, i));
   if (bytes.some((byte, i) => byte !== network[i])) {
-    const meant = `${ipaddr.fromByteArray(network).toString()}/${prefix}`;
+    const meant = `${addressText(network)}/${prefix}`;
     throw refuse('must not have bits set after the prefix', `did you mean '${meant}' or '${host}'?`);
   }
   return { bytes, prefix };

@@ -1,8 +1,7 @@
 import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
-import { LRUCache } from 'lru-cache';
-import { parseHost } from './ip-literal.js';
+import { addressBytes, addressText, isMappedIpv4 } from './ip-literal.js';
 import { badOption } from './option.js';
+import { cachedByText } from './text-cache.js';
 
 /** An IP address in canonical form. */
 export interface Address {
@@ -31,11 +30,10 @@ export function parseAddress(text: string): Address | undefined {
   const host = zone === -1 ? bare : bare.slice(0, zone);
   const family = isIP(host);
   if (family === 0 || (zone !== -1 && (family === 4 || isIP(bare) === 0))) return undefined;
-  let parsed = parseHost(host);
-  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) parsed = parsed.toIPv4Address();
-  const bytes = parsed.toByteArray();
+  const literal = addressBytes(host);
+  const bytes = isMappedIpv4(literal) ? literal.slice(12) : literal;
   if (bytes.every((byte) => byte === 0)) return undefined;
-  return { ip: parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString(), bytes };
+  return { ip: addressText(bytes), bytes };
 }
 
 function withoutPort(text: string): string | undefined {
@@ -59,7 +57,7 @@ function isPort(text: string): boolean {
 export function keyOf(address: Address, ipv6Prefix: number): string {
   if (address.bytes.length === 4 || ipv6Prefix === 128) return address.ip;
   const bytes = address.bytes.map((byte, i) => byte & prefixMask(ipv6Prefix, i));
-  return `${new ipaddr.IPv6(bytes).toRFC5952String()}/${ipv6Prefix}`;
+  return `${addressText(bytes)}/${ipv6Prefix}`;
 }
 
 /** Which bits of byte `i` belong to a prefix of `length` bits. */
@@ -75,22 +73,9 @@ export function checkIpv6Prefix(factory: string, ipv6Prefix: number): void {
   }
 }
 
-/** Addresses that are remembered at a time. Bounded, because anybody can send new ones. */
-const MAX_ENTRIES = 8192;
-
-/** Caches `read` for the most recently used texts. Its result for a text must never change. */
+/** Caches what `read` finds out about an address, for the addresses that were used last. */
 export function remembered<T extends object>(read: (text: string) => T): (text: string) => T {
-  const cache = new LRUCache<string, T>({ max: MAX_ENTRIES });
-  return (text) => {
-    if (text.length > MAX_LENGTH) return read(text);
-    let value = cache.get(text);
-    if (value === undefined) {
-      value = read(text);
-      // A copy: V8 keeps a long header in memory as long as a slice of it is alive.
-      cache.set(Buffer.from(text).toString(), value);
-    }
-    return value;
-  };
+  return cachedByText(MAX_LENGTH, read);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { callerOf, correctUse } from './caller.js';
 import { OptionError } from './option.js';
 
 /**
@@ -12,15 +13,7 @@ export function checkExchange(name: string, exchange: unknown): void {
 
 function usedAsMiddleware(name: string, argument: unknown): OptionError {
   const made = name === 'sequence' ? 'guards' : `${name}(...)`;
-  return new OptionError(`gatewarden: ${name}(...) is a guard, not middleware; ${remedy(made, argument)}`);
-}
-
-/** What to write, by the object that the framework has passed. */
-function remedy(made: string, argument: unknown): string {
-  const has = (member: string) => typeof argument === 'object' && argument !== null && member in argument;
-  if (has('addHook')) return `write app.register(gatewarden, { guards: [${made}] }), from gatewarden/fastify`;
-  if (has('raw')) return `write app.addHook('onRequest', guard(${made})), with guard from gatewarden/fastify`;
-  if (has('req')) return `write app.use(guard(${made})), with guard from gatewarden/hono`;
-  if (has('headers')) return `write app.use(guard(${made})), with guard from gatewarden/express`;
-  return `pass it to guard(...) or sequence(...)`;
+  const caller = callerOf(argument);
+  const remedy = caller === undefined ? 'pass it to guard(...) or sequence(...)' : `write ${correctUse(caller, made)}`;
+  return new OptionError(`gatewarden: ${name}(...) is a guard, not middleware; ${remedy}`);
 }

@@ -1,6 +1,7 @@
 import type { Admission } from './admission.js';
 import type { AuthenticationDecision } from './authentication-decision.js';
 import type { ClientIp } from './client-ip.js';
+import type { Deadline } from './deadline.js';
 import type { Outcome } from './outcome.js';
 import { watchPreflight } from './preflight.js';
 import type { Principal } from './principal.js';
@@ -57,6 +58,8 @@ export class Exchange {
   upload: Upload | undefined = undefined;
   /** Set by `limit`. If a route has several, this is the last one's. */
   admission: Admission | undefined = undefined;
+  /** Set by `deadline`: when the exchange's job must be done. */
+  deadline: Deadline | undefined = undefined;
 
   /**
    * Set by `clientIp`: whether the other end of the socket is a trusted proxy.
@@ -155,7 +158,10 @@ export class Exchange {
     this.#headers.set(name, before === undefined ? value : `${before}, ${value}`);
   }
 
-  /** Runs `hook` just before the response's head is sent. This is the last moment at which a header can be set. */
+  /**
+   * Runs `hook` just before the response's head is sent. This is the last moment at which a header can be set. Hooks run in
+   * reverse order of registration.
+   */
   onHead(hook: () => void): void {
     this.#headers.onHead(() => {
       try {

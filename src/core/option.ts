@@ -1,4 +1,6 @@
 import { inspect } from 'node:util';
+import { callerOf, correctUse } from './caller.js';
+import { isThenable } from './thenable.js';
 
 /** Thrown by a factory whose options cannot be used. Its message names the factory and the option. */
 export class OptionError extends TypeError {
@@ -44,21 +46,23 @@ export function hidesValue(error: OptionError): boolean {
 /** The names of a factory's options. The compiler reports a name that is missing, and one that the options do not have. */
 export type OptionNames<Options> = Readonly<Record<keyof Options, true>>;
 
-/** Refuses a value that is not an object, and any name that the factory does not know: a misspelt option must not be lost. */
-export function checkOptionNames(
-  factory: string,
-  options: unknown,
-  known: readonly string[] | Readonly<Record<string, true>>,
-): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+/**
+ * Refuses a value that is not an object of options, and any name that is not in `known`: an option must not be lost because
+ * it is misspelt, in a promise or in a `Map`.
+ */
+export function checkOptionNames(factory: string, options: unknown, known: Readonly<Record<string, unknown>>): void {
+  if (typeof options !== 'object' || options === null || Symbol.iterator in options || isThenable(options)) {
     // A factory such as `upload "decode"` is an option that is an object itself.
     const example = factory.includes('"') ? '' : `: ${factory}({ ... })`;
-    throw new OptionError(`gatewarden: ${factory} takes an object of options${example}`);
+    const got = isThenable(options) ? ', got a promise; wait for it' : '';
+    throw new OptionError(`gatewarden: ${factory} takes an object of options${example}${got}`);
   }
-  if ('onEnd' in options && 'request' in options) {
-    throw new OptionError(`gatewarden: ${factory} was passed without being called; write ${factory}(...)`);
+  const caller = callerOf(options);
+  if (caller !== undefined) {
+    const remedy = correctUse(caller, `${factory}(...)`);
+    throw new OptionError(`gatewarden: ${factory} was passed without being called; write ${remedy}`);
   }
-  const names = Array.isArray(known) ? known : Object.keys(known);
+  const names = Object.keys(known);
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;
     const meant = closest(name, names);

@@ -3,7 +3,8 @@ import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
 import { checkOptionNames, OptionError } from './option.js';
 import type { OwnProblem } from './own-problem.js';
-import { PROBLEM_CODES, type Problem, type ProblemFormats, type WireProblem } from './problem.js';
+import type { Problem, ProblemFormats, WireProblem } from './problem.js';
+import { PROBLEMS } from './problem-kinds.js';
 import type { Reply } from './reply.js';
 import { ignoreRejection } from './thenable.js';
 
@@ -21,7 +22,7 @@ import { ignoreRejection } from './thenable.js';
  * @throws OptionError for a code that does not exist or a format that is no function
  */
 export function problemFormat(formats: ProblemFormats): Guard {
-  checkOptionNames('problemFormat', formats, [...PROBLEM_CODES, 'default']);
+  checkOptionNames('problemFormat', formats, { ...PROBLEMS, default: true });
   for (const [code, format] of Object.entries(formats)) {
     if (format !== undefined && typeof format !== 'function')
       throw new OptionError(`gatewarden: problemFormat "${code}" must be a function`);

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { parseHost } from '../core/ip-literal.js';
+import { addressBytes, addressText } from '../core/ip-literal.js';
 
 /** A host and its port in canonical form. */
 export interface Authority {
@@ -23,5 +23,5 @@ export function parseAuthority(text: string, defaultPort: number | undefined): A
   const number = port === undefined ? defaultPort : Number(port);
   if (number !== undefined && (number < 1 || number > 65_535)) return undefined;
   if (ipv6 === undefined) return { name: (name ?? '').toLowerCase(), port: number };
-  return isIPv6(ipv6) ? { name: `[${parseHost(ipv6).toString()}]`, port: number } : undefined;
+  return isIPv6(ipv6) ? { name: `[${addressText(addressBytes(ipv6))}]`, port: number } : undefined;
 }

@@ -50,7 +50,7 @@ export type CspDirectives = {
 const FACTORY = 'securityHeaders';
 const OPTION = 'contentSecurityPolicy';
 /** The name of each directive, by each way to write it. */
-const NAMES: ReadonlyMap<string, string> = new Map(
+const NAMES: Readonly<Record<string, string>> = Object.fromEntries(
   DIRECTIVES.flatMap((name) => [
     [name, name],
     [name.replace(/-([a-z])/g, (_dash, letter: string) => letter.toUpperCase()), name],
@@ -70,12 +70,12 @@ const OTHER_WORDS: readonly string[] = ['sandbox', 'report-to', 'report-uri', 't
  * without its quotes, or no directive at all
  */
 export function contentSecurityPolicy(policy: { readonly directives: CspDirectives }): string {
-  checkOptionNames(`${FACTORY} "${OPTION}"`, policy, ['directives']);
+  checkOptionNames(`${FACTORY} "${OPTION}"`, policy, { directives: true });
   const option = `${OPTION}.directives`;
-  checkOptionNames(`${FACTORY} "${option}"`, policy.directives, [...NAMES.keys()]);
+  checkOptionNames(`${FACTORY} "${option}"`, policy.directives, NAMES);
   const parts = new Map<string, string>();
   for (const [written, value] of Object.entries(policy.directives)) {
-    const name = NAMES.get(written);
+    const name = NAMES[written];
     if (name === undefined || value === undefined || value === false) continue;
     if (parts.has(name)) throw new OptionError(`gatewarden: ${FACTORY} "${option}" has the directive ${name} twice`);
     const sources = value === true ? [] : sourcesOf(`${option}.${written}`, name, value);

@@ -120,24 +120,30 @@ export function cors(options: CorsOptions): Guard {
   const preflightVary = privateNetwork ? `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network` : PREFLIGHT_VARY;
 
   /**
-   * Calls `answer` with the value of `Access-Control-Allow-Origin`, or with undefined if the origin is not allowed. Returns
-   * a promise only if the function of the service does.
+   * The value of `Access-Control-Allow-Origin`, or undefined if the origin is not allowed. A promise only if the function of
+   * the service returns one.
    */
-  function decide<R>(exchange: Exchange, answer: (allowed: string | undefined) => R): R | Promise<R> {
+  function allowedOrigin(exchange: Exchange): string | undefined | Promise<string | undefined> {
     // Sent with any `Origin` and without one, so that the response does not vary by it (Fetch standard, "CORS protocol
     // and HTTP caches").
-    if (matches === undefined) return answer('*');
+    if (matches === undefined) return '*';
     const lines = exchange.request.fieldLines('origin');
     const [origin] = lines;
-    if (lines.length !== 1 || origin === undefined) return answer(undefined);
+    if (lines.length !== 1 || origin === undefined) return undefined;
     const allowed = matches(origin, exchange);
-    if (typeof allowed === 'boolean') return answer(allowed ? origin : undefined);
-    return allowed.then((isAllowed) => answer(isAllowed ? origin : undefined));
+    if (typeof allowed === 'boolean') return allowed ? origin : undefined;
+    return allowed.then((isAllowed) => (isAllowed ? origin : undefined));
   }
 
   function allow(exchange: Exchange, allowed: string): void {
     exchange.set('Access-Control-Allow-Origin', allowed);
     if (credentials) exchange.set('Access-Control-Allow-Credentials', 'true');
+  }
+
+  function answerRequest(exchange: Exchange, allowed: string | undefined): undefined {
+    if (allowed === undefined) return;
+    allow(exchange, allowed);
+    if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
   }
 
   function preflight(exchange: Exchange): Reply | Promise<Reply> {
@@ -148,18 +154,23 @@ export function cors(options: CorsOptions): Guard {
     if (requestMethods.length !== 1 || !methods.includes(method)) return REFUSED;
     const requestHeaders = allowedNamesIn(request.fieldLines('access-control-request-headers'), allowedNames);
     if (requestHeaders === undefined) return REFUSED;
-    return decide(exchange, (allowed) => {
-      if (allowed === undefined) return REFUSED;
-      allow(exchange, allowed);
-      exchange.set('Access-Control-Allow-Methods', allowedMethods);
-      const allowHeaders = configuredHeaders ?? requestHeaders.join(', ');
-      if (allowHeaders !== '') exchange.set('Access-Control-Allow-Headers', allowHeaders);
-      exchange.set('Access-Control-Max-Age', maxAge);
-      if (privateNetwork && request.fieldLines('access-control-request-private-network')[0] === 'true') {
-        exchange.set('Access-Control-Allow-Private-Network', 'true');
-      }
-      return PREFLIGHT_ANSWER;
-    });
+    const allowHeaders = configuredHeaders ?? requestHeaders.join(', ');
+    const allowed = allowedOrigin(exchange);
+    return allowed instanceof Promise
+      ? allowed.then((late) => answerPreflight(exchange, late, allowHeaders))
+      : answerPreflight(exchange, allowed, allowHeaders);
+  }
+
+  function answerPreflight(exchange: Exchange, allowed: string | undefined, allowHeaders: string): Reply {
+    if (allowed === undefined) return REFUSED;
+    allow(exchange, allowed);
+    exchange.set('Access-Control-Allow-Methods', allowedMethods);
+    if (allowHeaders !== '') exchange.set('Access-Control-Allow-Headers', allowHeaders);
+    exchange.set('Access-Control-Max-Age', maxAge);
+    if (privateNetwork && exchange.request.fieldLines('access-control-request-private-network')[0] === 'true') {
+      exchange.set('Access-Control-Allow-Private-Network', 'true');
+    }
+    return PREFLIGHT_ANSWER;
   }
 
   return inOrder(
@@ -170,12 +181,9 @@ export function cors(options: CorsOptions): Guard {
       if (isPreflight(exchange.request)) return preflight(exchange);
       // Also for an origin that is not allowed: otherwise a cache could serve that response to an allowed one.
       if (!allowsAll) exchange.append('Vary', 'Origin');
-      return decide(exchange, (allowed) => {
-        if (allowed === undefined) return undefined;
-        allow(exchange, allowed);
-        if (exposed !== '') exchange.set('Access-Control-Expose-Headers', exposed);
-        return undefined;
-      });
+      const allowed = allowedOrigin(exchange);
+      if (allowed instanceof Promise) return allowed.then((late) => answerRequest(exchange, late));
+      return answerRequest(exchange, allowed);
     },
     { name: 'cors', before: COMES_BEFORE },
   );

@@ -42,6 +42,10 @@ type Answer = Reply | undefined | Promise<Reply | undefined>;
 
 const OPTIONS: OptionNames<FailedAuthLimitOptions> = { limit: true, window: true, store: true, by: true, name: true };
 
+/** Units of the only policy. */
+const ONE: readonly number[] = Object.freeze([1]);
+const NONE: readonly number[] = Object.freeze([0]);
+
 /**
  * Slows down the guessing of credentials, for `authenticate({ failedAuthLimit })`. Once `limit` credentials from one
  * address were refused within the window, further ones from that address get 429 `authentication-throttled` with
@@ -91,7 +95,7 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
     // If the store does not know what remains, the admission below decides.
     if (remaining !== undefined && remaining > 0) return undefined;
     // Only a refusal says, by the store's own clock, when to retry.
-    const decision = store.admit(policies, keys, 1);
+    const decision = store.admit(policies, keys, ONE);
     return isThenable(decision)
       ? Promise.resolve(decision).then((late) => refuseOrRefund(exchange, late))
       : refuseOrRefund(exchange, decision);
@@ -99,14 +103,14 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
 
   function refuseOrRefund(exchange: Exchange, decision: Decision): Answer {
     if (decision.kind === 'refused') return throttled(decision);
-    const settled = store.settle(decision.receipt, 0);
+    const settled = store.settle(decision.receipt, NONE);
     if (isThenable(settled)) Promise.resolve(settled).catch((error: unknown) => exchange.fault(error));
     return undefined;
   }
 
   function failed(exchange: Exchange): Answer {
     try {
-      const decision = store.admit(policies, [partitionKey(by, exchange)], 1);
+      const decision = store.admit(policies, [partitionKey(by, exchange)], ONE);
       if (!isThenable(decision)) return decision.kind === 'refused' ? throttled(decision) : undefined;
       return Promise.resolve(decision)
         .then((late) => (late.kind === 'refused' ? throttled(late) : undefined))

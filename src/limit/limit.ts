@@ -2,62 +2,26 @@ import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import { badOption, boolean, callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
+import { badOption, OptionError } from '../core/option.js';
 import type { QuotaState } from '../core/quota-state.js';
 import type { Reply } from '../core/reply.js';
 import { ignoreRejection, isThenable } from '../core/thenable.js';
-import { type BoundPolicies, type BoundPolicy, bindPolicies, policySource } from './bound-policies.js';
+import { type BoundPolicies, type BoundPolicy, bindPolicies, unitsOf } from './bound-policies.js';
+import { AT_ONCE } from './cost.js';
 import { addRateLimit, setLegacyRateLimit } from './headers.js';
-import { memoryStore } from './memory/memory-store.js';
+import { report } from './limit-decision.js';
+import { checkLimitOptions, type LimitOptions } from './limit-options.js';
 import { partitionKeys, storedKey } from './partition.js';
-import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
+import type { PartitionBy, QuotaPolicy } from './policy.js';
 import { longestViolation, quotaRefusal } from './quota-refusal.js';
-import { type RefundCause, refundCause, refundCauses } from './refund.js';
 import { warnOfSecondCharge, warnOfSharedPolicies } from './shared-counts.js';
-import type { Decision, LimitStore } from './store.js';
-import { StoreAdmission } from './store-admission.js';
-import { checkStore, storeFailure } from './store-failure.js';
+import type { Decision } from './store.js';
+import { type AdmittingGuard, StoreAdmission } from './store-admission.js';
+import { storeFailure } from './store-failure.js';
 
+export type { LimitDecision } from './limit-decision.js';
+export type { LimitOptions } from './limit-options.js';
 export type { RefundCause } from './refund.js';
-
-/** Options of `limit`. */
-export interface LimitOptions {
-  /**
-   * What to count by; `client-ip` is the usual choice. Required unless every policy has its own `by`. `client-ip` counts
-   * by what `clientIp` found. Without a `clientIp` guard it counts by the socket's address, which behind a proxy is the
-   * proxy's. `principal` needs an `authenticate` before the guard.
-   */
-  readonly by?: PartitionBy | undefined;
-  /**
-   * One policy or a list. A request is charged to all of them or to none, so their names must differ. A function returns
-   * the policies of each exchange, such as the limits of its principal; a list that it returns again is not checked again.
-   */
-  readonly policies:
-    | readonly QuotaPolicy[]
-    | QuotaPolicy
-    | ((exchange: Exchange) => QuotaPolicy | readonly QuotaPolicy[]);
-  /**
-   * Where to count. Default: a memory store of the guard's own. Guards that share counts need one store, and so do several
-   * processes.
-   */
-  readonly store?: LimitStore | undefined;
-  /** Quota units that a request costs: a positive integer, or a function that returns one. Default 1. */
-  readonly cost?: number | ((exchange: Exchange) => number) | undefined;
-  /**
-   * Which requests are not charged, such as those of a monitor. They pass without a header. Default none. It must return a
-   * boolean at once: a promise is a fault, and the request does not pass.
-   */
-  readonly skip?: ((exchange: Exchange) => boolean | undefined) | undefined;
-  /**
-   * When the charge is refunded: a later guard refused before a byte of the body was read (`refused`) or after it
-   * (`refused-after-body`), the handler answered with a 5xx (`server-error`), or the client left (`aborted`). Default
-   * `refused` and `server-error`. Use `[]` for a limit before `authenticate` that slows down guessing. The refunds of one
-   * window never exceed the limit.
-   */
-  readonly refundOn?: readonly RefundCause[] | undefined;
-  /** Also sets `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds). Default false. */
-  readonly legacyHeaders?: boolean | undefined;
-}
 
 /** A `limit` guard with access to its counters. */
 export interface LimitGuard extends Guard {
@@ -71,27 +35,19 @@ export interface LimitGuard extends Guard {
     policies?: QuotaPolicy | readonly QuotaPolicy[],
   ): readonly QuotaState[] | Promise<readonly QuotaState[]>;
   /**
-   * Forgets what was charged to a partition key. Covers the same policies as `peek`.
+   * Forgets what was charged to a partition key. What is held stays held. Covers the same policies as `peek`.
    * @throws TypeError for an empty key, or if the policies are not known
    */
   reset(key: string, policies?: QuotaPolicy | readonly QuotaPolicy[]): void | Promise<void>;
 }
 
-const OPTIONS: OptionNames<LimitOptions> = {
-  by: true,
-  policies: true,
-  store: true,
-  cost: true,
-  skip: true,
-  refundOn: true,
-  legacyHeaders: true,
-};
-
 /**
  * Limits how much a client may use. If every policy has room for the request's cost, all of them are charged in one atomic
- * step. Otherwise none is charged, and the reply is 429 `quota-exceeded`. Its `Retry-After` is never too early, and is
- * absent if the cost is above a limit. If the store fails, the reply is 503 `store-unavailable`. If there is no key to
- * count by, such as `by: 'principal'` without a principal, that is a fault, never a pass.
+ * step. Otherwise none is charged, and the reply names every policy in the way: 429 `quota-exceeded` if one of them counts
+ * what was used, 429 `concurrency-exceeded` if only slots of the caller are missing, 503 `capacity-exceeded` if those of all
+ * callers are. Its `Retry-After` is never too early, and is absent if the cost is above a limit. If the store fails, the
+ * reply is 503 `store-unavailable`. If there is no key to count by, such as `by: 'principal'` without a principal, that is
+ * a fault, never a pass.
  *
  * Writes `exchange.admission`, and the headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
  * A guard that runs twice for one request charges it twice, and reports a fault once.
@@ -102,37 +58,31 @@ const OPTIONS: OptionNames<LimitOptions> = {
  * @throws OptionError
  */
 export function limit(options: LimitOptions): LimitGuard {
-  checkOptionNames('limit', options, OPTIONS);
-  const { cost = 1, legacyHeaders = false } = options;
-  if (typeof cost !== 'function') checkCost(cost);
-  boolean('limit', 'legacyHeaders', legacyHeaders);
-  const skip = callback('limit', 'skip', options.skip);
-  const refundOn = refundCauses(options.refundOn);
-  const guardBy = partitionBy('limit', options.by);
-  const source = policySource(options.policies, guardBy);
-  const store = options.store === undefined ? memoryStore() : checkStore('limit', options.store);
+  const settings = checkLimitOptions(options);
+  const { guardBy, source, store, cost, skip, refundOn, headers, legacyHeaders, enforce, onDecision } = settings;
   const partitionKey = partitionKeys({ factory: 'limit', before: 'limit' });
   if (source.fixed !== undefined) warnOfSharedPolicies(store, source.fixed.policies);
   /** Identifies this guard in the admissions that it makes. */
-  const identity = {};
+  const identity: AdmittingGuard = { store, refundOn };
   let reportedSecondCharge = false;
 
   function charge(exchange: Exchange): ReturnType<Guard> {
     if (skip !== undefined && skips(skip(exchange))) return undefined;
-    const units = typeof cost === 'number' ? cost : checkCost(cost(exchange));
     const bound = source.of(exchange);
-    const keys = bound.partitions.map((by) => partitionKey(by, exchange));
+    const keys: string[] = [];
+    for (const by of bound.partitions) keys.push(partitionKey(by, exchange));
+    const units = bound.fixedUnits ?? unitsOf(bound, cost, exchange, keys);
     if (exchange.admission !== undefined) reportSecondCharge(exchange, exchange.admission, bound, keys);
     let decision: Decision | Promise<Decision>;
     try {
       decision = store.admit(bound.policies, keys, units);
     } catch (error) {
-      return storeFailure(exchange, error);
+      return failed(exchange, error);
     }
     if (!isThenable(decision)) return apply(exchange, bound, keys, decision);
     return Promise.resolve(decision).then(
       (late) => apply(exchange, bound, keys, late),
-      (error: unknown) => storeFailure(exchange, error),
+      (error: unknown) => failed(exchange, error),
     );
   }
 
@@ -152,26 +102,58 @@ export function limit(options: LimitOptions): LimitGuard {
 
   function apply(
     exchange: Exchange,
-    { header, policies }: BoundPolicies,
+    bound: BoundPolicies,
     keys: readonly string[],
     decision: Decision,
   ): Reply | undefined {
-    // A store may admit without knowing the state of the quotas.
-    if (decision.states.length > 0) addRateLimit(exchange, header, decision.states, decision.at);
-    if (legacyHeaders) {
-      const decisive = decision.kind === 'refused' ? [longestViolation(decision.violations).state] : decision.states;
-      setLegacyRateLimit(exchange, decisive, decision.kind === 'refused');
-    }
-    if (decision.kind === 'refused') return quotaRefusal(decision.violations, decision.at);
+    if (decision.kind === 'refused') return refused(exchange, bound, decision);
     if (decision.kind !== 'admitted') throw new TypeError(NO_DECISION);
-    const charged = { guard: identity, store, policies, keys };
-    const admission = new StoreAdmission(charged, decision.receipt, decision.states, exchange.admission);
+    // A store may admit without knowing the state of the quotas.
+    if (headers && decision.states.length > 0) addRateLimit(exchange, bound, decision.states, decision.at);
+    if (legacyHeaders) setLegacyRateLimit(exchange, bound, decision.states, undefined);
+    const admission = new StoreAdmission(identity, exchange, bound, keys, decision);
     exchange.admission = admission;
-    exchange.onEnd((outcome) => {
-      const cause = refundCause(outcome, exchange);
-      return cause !== undefined && refundOn.includes(cause) ? admission.settle(0) : undefined;
-    });
+    if (bound.mayHold || refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
+    if (onDecision !== undefined) {
+      const { kind, at, states } = decision;
+      report(onDecision, { kind, at, quotas: states, enforced: enforce }, exchange);
+    }
     return undefined;
+  }
+
+  function refused(
+    exchange: Exchange,
+    bound: BoundPolicies,
+    { kind, at, states, violations }: Extract<Decision, { kind: 'refused' }>,
+  ): Reply | undefined {
+    if (headers) addRateLimit(exchange, bound, states, at, violations);
+    if (legacyHeaders) setLegacyRateLimit(exchange, bound, states, longestViolation(violations).state.name);
+    const reply = quotaRefusal(violations, bound, at, settings.capacityStatus);
+    if (onDecision !== undefined) {
+      report(onDecision, { kind, at, quotas: states, violations, reply, enforced: enforce }, exchange);
+    }
+    return enforce ? reply : undefined;
+  }
+
+  /** The store did not decide. */
+  function failed(exchange: Exchange, error: unknown): Reply | undefined {
+    const reply = storeFailure(exchange, error);
+    if (onDecision !== undefined) report(onDecision, { kind: 'failed', error, enforced: enforce }, exchange);
+    return enforce ? reply : undefined;
+  }
+
+  /** A limit that is not enforced lets the request pass, whatever is wrong with the limit. */
+  function tryOut(exchange: Exchange): ReturnType<Guard> {
+    const pass = (error: unknown): undefined => {
+      exchange.fault(error);
+      if (onDecision !== undefined) report(onDecision, { kind: 'failed', error, enforced: false }, exchange);
+    };
+    try {
+      const result = charge(exchange);
+      return isThenable(result) ? Promise.resolve(result).catch(pass) : result;
+    } catch (error) {
+      return pass(error);
+    }
   }
 
   /** The policies that `peek` and `reset` cover, and a key for each. */
@@ -179,17 +161,18 @@ export function limit(options: LimitOptions): LimitGuard {
     key: string,
     policies: QuotaPolicy | readonly QuotaPolicy[] | undefined,
   ): [policies: readonly BoundPolicy[], keys: readonly string[]] {
-    const bound = policies === undefined ? source.fixed : bindPolicies(policies, guardBy);
+    const bound = policies === undefined ? source.fixed : bindPolicies(policies, guardBy, cost);
     if (bound === undefined) throw new TypeError(UNKNOWN_POLICIES);
     const counted = bound.policies.filter(({ by }) => by === guardBy);
     const stored = storedKey(key);
     return [counted, counted.map(() => stored)];
   }
 
+  const run = enforce ? charge : tryOut;
   const guard = Object.assign(
     function limit(exchange: Exchange) {
       checkExchange('limit', exchange);
-      return charge(exchange);
+      return run(exchange);
     },
     {
       peek(key: string, policies?: QuotaPolicy | readonly QuotaPolicy[]) {
@@ -222,15 +205,6 @@ const NO_DECISION =
 const UNKNOWN_POLICIES =
   'gatewarden: limit cannot know which policies this key has, since "policies" is a function; pass them as the second argument';
 
-function checkCost(cost: number): number {
-  if (isThenable(cost)) {
-    ignoreRejection(cost);
-    throw new OptionError(`gatewarden: limit "cost" must be a positive integer, got a promise; ${AT_ONCE}`);
-  }
-  if (!Number.isSafeInteger(cost) || cost < 1) throw badOption('limit', 'cost', 'must be a positive integer', cost);
-  return cost;
-}
-
 /** Anything but a boolean is a fault: a promise would count as true, and let every request pass. */
 function skips(skip: boolean | undefined): boolean {
   if (typeof skip === 'boolean' || skip === undefined) return skip === true;
@@ -240,5 +214,3 @@ function skips(skip: boolean | undefined): boolean {
   }
   throw badOption('limit', 'skip', 'must return true or false', skip);
 }
-
-const AT_ONCE = 'it must return at once, so wait for the value in a guard before limit';

@@ -1,3 +1,4 @@
+import type { Admission } from '../core/admission.js';
 import { warn } from '../core/warning.js';
 import type { BoundPolicy } from './bound-policies.js';
 import type { LimitStore } from './store.js';
@@ -36,7 +37,7 @@ export function warnOfSharedPolicies(store: LimitStore, policies: readonly Bound
 
 /** Warns if an earlier limit of the exchange has charged the same counter for the same request. */
 export function warnOfSecondCharge(
-  last: unknown,
+  last: Admission,
   store: LimitStore,
   policies: readonly BoundPolicy[],
   keys: readonly string[],

@@ -4,7 +4,7 @@ import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import type { LimitStore } from './store.js';
 
-const STORE_METHODS = ['admit', 'settle', 'peek', 'reset'] as const;
+const STORE_METHODS = ['admit', 'settle', 'renew', 'release', 'peek', 'reset'] as const;
 const RETRY_SECONDS = '5';
 const STORE_UNAVAILABLE = refuse(problem('store-unavailable'), [['Retry-After', RETRY_SECONDS]]);
 

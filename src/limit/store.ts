@@ -4,6 +4,14 @@ import type { QuotaPolicy } from './policy.js';
 /** Identifies one admission to the store that made it. */
 export type Receipt = object;
 
+/** What an admission holds of one policy, under a lease that ends unless it is renewed. */
+export interface Hold {
+  /** The smallest whole number from 0 that no other live hold of the counter has. */
+  readonly slot: number;
+  /** Rises with each hold of the counter: `max(last token + 1, the store's wall clock in ms)`. A safe integer. */
+  readonly token: number;
+}
+
 /** A policy that had no room for a request. */
 export interface Violation {
   readonly state: QuotaState;
@@ -19,7 +27,9 @@ export type Decision =
       readonly at: number;
       /** The state of each policy after the charge. Empty if the store admitted without knowing it. */
       readonly states: readonly QuotaState[];
-      /** For `settle`. */
+      /** What the admission holds of each policy; undefined for one without a lease. Empty if no policy has one. */
+      readonly holds: readonly (Hold | undefined)[];
+      /** For `settle`, `renew` and `release`. */
       readonly receipt: Receipt;
     }
   | {
@@ -36,21 +46,38 @@ export type Decision =
  * Counts quotas. Policy `i` is counted under `keys[i]`. A counter is named by `policy.id` and its key, and no call may
  * name one twice. A policy's `limit` may change from call to call. A store that cannot decide throws or rejects, and never
  * admits. Every method may return a promise.
+ *
+ * A counter is a log of units that were charged, and holds of units that are under way. A sliding window or a daily quota
+ * has only the log. `concurrency` has only holds. `gpuTime` has both: an admission holds its estimate, and `settle` ends the
+ * hold and logs what was used, at the time of settling. A hold that is not renewed within its lease ends by itself, without
+ * a charge. Then, and after `settle` or `release`, a late call for it changes nothing.
  */
 export interface LimitStore {
-  /** Charges `units` to every policy, or to none if one of them has no room, in one atomic step. */
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision | Promise<Decision>;
+  /** Charges `units[i]` to policy `i`: all policies are charged, or none if one of them has no room, in one atomic step. */
+  admit(
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    units: readonly number[],
+  ): Decision | Promise<Decision>;
   /**
-   * Corrects the charge of an admission to `units`. Only the first call for a receipt counts. The result is never below
-   * zero, and only the window or day of the admission changes.
+   * Corrects the charge of policy `i` to `units[i]`, and leaves it as it is for `undefined`. Only the first correction of
+   * each policy counts. The result is never below zero, and only the window or day of the admission changes. A hold ends,
+   * and what was used is logged from now on, even beyond the limit.
    */
-  settle(receipt: Receipt, units: number): void | Promise<void>;
+  settle(receipt: Receipt, units: readonly (number | undefined)[]): void | Promise<void>;
+  /**
+   * Extends every hold of an admission that was neither settled nor released to one lease from now. Returns whether all of
+   * them were still held. Rejects if the store does not answer; try again.
+   */
+  renew(receipt: Receipt): boolean | Promise<boolean>;
+  /** Ends every hold of an admission, without a charge. Logs stay as they are. */
+  release(receipt: Receipt): void | Promise<void>;
   /** Returns the state of each policy, without charging it. */
   peek(
     policies: readonly QuotaPolicy[],
     keys: readonly string[],
   ): readonly QuotaState[] | Promise<readonly QuotaState[]>;
-  /** Forgets what was charged. */
+  /** Forgets what was charged. Holds stay: what runs still runs. */
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void | Promise<void>;
 }
 

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { checkExchange } from '../core/check-exchange.js';
 import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
+import { randomUuids } from './random-uuid.js';
 
 /** The options of `requestId`. */
 export interface RequestIdOptions {
@@ -25,23 +25,22 @@ const FORM = /^[A-Za-z0-9._=-]{1,128}$/;
  */
 export function requestId(options: RequestIdOptions = {}): Guard {
   checkOptionNames('requestId', options, OPTIONS);
-  const { generate = randomUUID } = options;
-  callback('requestId', 'generate', generate);
-
-  function generatedId(): string {
-    const id = generate();
-    if (typeof id === 'string' && FORM.test(id)) return id;
-    ignoreRejection(id);
-    throw new TypeError('gatewarden: requestId "generate" must return 1 to 128 characters of A-Za-z0-9._=-');
-  }
+  const generate = callback('requestId', 'generate', options.generate);
+  const newId = generate === undefined ? randomUuids() : () => checkedId(generate());
 
   return function requestId(exchange) {
     checkExchange('requestId', exchange);
     const lines = exchange.request.fieldLines('x-request-id');
     const [received] = lines;
-    const id = lines.length === 1 && received !== undefined && FORM.test(received) ? received : generatedId();
+    const id = lines.length === 1 && received !== undefined && FORM.test(received) ? received : newId();
     exchange.requestId = id;
     exchange.set('X-Request-ID', id);
     return undefined;
   };
+}
+
+function checkedId(id: unknown): string {
+  if (typeof id === 'string' && FORM.test(id)) return id;
+  ignoreRejection(id);
+  throw new TypeError('gatewarden: requestId "generate" must return 1 to 128 characters of A-Za-z0-9._=-');
 }

@@ -10,9 +10,10 @@ const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
  * boundary and never sees the header, because two readers could disagree about it.
  */
 export function boundaryOf(lines: readonly string[]): string | UploadError {
-  const [line] = lines;
-  const type = line === undefined ? null : MULTIPART.exec(line);
-  if (lines.length !== 1 || line === undefined || type === null) return malformed('notMultipart');
+  const [line = ''] = lines;
+  const type = MULTIPART.exec(line);
+  if (type === null) return malformed('notMultipart');
+  if (lines.length > 1) return malformed('malformedContentType');
   const parameters = parametersOf(line, type[0].length);
   if (parameters === undefined) return malformed('malformedContentType');
   const boundaries = parameters.filter(([name]) => name === 'boundary');

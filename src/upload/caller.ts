@@ -3,7 +3,7 @@ import type { Exchange } from '../core/exchange.js';
 
 /** Who waits for an image to be decoded. */
 export interface Caller {
-  /** Ends the wait in the queue. */
+  /** Ends the wait in the queue, and the decoder if it has a process of its own. */
   readonly signal: AbortSignal | undefined;
   /** Clients take turns. Callers without a client count as one. */
   readonly client: string | undefined;

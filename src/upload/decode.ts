@@ -10,7 +10,7 @@ import { DecodeQueue } from './decode-queue.js';
 import { decodeInProcess } from './decoder-process.js';
 import { IMAGE_FORMATS, type ImageType, isImageType } from './image-header.js';
 import type { SharpFunction } from './sharp-function.js';
-import { tooLarge, undecodable } from './upload-error.js';
+import { aborted, tooLarge, undecodable } from './upload-error.js';
 
 /** How images are decoded. */
 export interface DecodeOptions {
@@ -32,7 +32,7 @@ export interface DecodeOptions {
   readonly memoryBytes?: Size | undefined;
   /**
    * Decodes in processes of their own, `concurrency` at most, which are ended after 30 idle seconds. Such a process can
-   * be stopped when its time or memory is used up, and hostile data does not reach the service. Default true if sharp
+   * be stopped when its time or memory is used up or the client leaves, and hostile data does not reach the service. Default true if sharp
    * was loaded from a module of its own. False decodes in this process: an image that sharp cannot interrupt then uses
    * a thread beyond `timeout`.
    */
@@ -72,7 +72,7 @@ export interface DecodeLimits {
 
 /**
  * Decodes an image to its last row. Returns the new content if `reencode` is set.
- * @throws UploadError if the image does not decode, takes too much, or `signal` aborts while it waits in the queue
+ * @throws UploadError if the image does not decode, takes too much, or `signal` aborts
  * @throws Error if sharp cannot read any image of the type, which is a fault of the server
  */
 export type Decoder = (input: string | Buffer, limits: DecodeLimits) => Promise<Buffer | undefined>;
@@ -115,7 +115,10 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
         throw error;
       },
     );
-  const decode = sharpPath === undefined ? decodeHere : (job: DecodeJob) => decodeInProcess(sharpPath, job, ms);
+  const decode =
+    sharpPath === undefined
+      ? decodeHere
+      : (job: DecodeJob, signal: AbortSignal | undefined) => decodeInProcess(sharpPath, job, ms, signal);
 
   return async (input, { type, maxPixels, animated, heldBytes, caller }) => {
     if (heldBytes + PIPELINE_BYTES > maxBytes) throw tooLarge('decoded', maxBytes);
@@ -125,7 +128,9 @@ export function imageDecoder(options: DecodeOptions, types: readonly string[]): 
     await queue.acquire(caller);
     try {
       const job = { input, format, loader, sample, maxPixels, animated, reencode, timeoutSeconds, maxBytes };
-      return newContent(await decode(job), type, maxBytes);
+      const result = await decode(job, caller.signal);
+      if (result === 'aborted') throw aborted(caller.signal?.reason);
+      return newContent(result, type, maxBytes);
     } finally {
       queue.release(caller);
     }

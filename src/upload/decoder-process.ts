@@ -11,24 +11,29 @@ const ENVIRONMENT =
   /^(PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_.*|TZ|SystemRoot|(DY)?LD_.*|MALLOC_.*|VIPS_.*|UV_THREADPOOL_SIZE)$/;
 
 /** How a decoder process ended before it had a result. */
-type Ended = 'timeout' | 'memory' | 'crash';
+type Ended = 'timeout' | 'memory' | 'crash' | 'aborted';
 
 /** Idle processes, by the path of their sharp. */
 const idle = new Map<string, DecoderProcess[]>();
 
 /**
  * Decodes an image in a process of its own. That is the only way to stop a decoder which is busy in one long call, and
- * its memory goes back to the system. The process is used again for the next image.
+ * its memory goes back to the system. The process is used again for the next image. If `signal` aborts, it is ended.
  * @throws Error if no process can be started
  */
-export async function decodeInProcess(sharpPath: string, job: DecodeJob, ms: number): Promise<DecodeResult | Ended> {
+export async function decodeInProcess(
+  sharpPath: string,
+  job: DecodeJob,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<DecodeResult | Ended> {
   const sent = typeof job.input === 'string' ? { ...job, input: resolve(job.input) } : job;
   const start = performance.now();
-  const result = await idle.get(sharpPath)?.pop()?.decode(sent, ms);
-  if (result === undefined) return (await DecoderProcess.start(sharpPath)).decode(sent, ms);
+  const result = await idle.get(sharpPath)?.pop()?.decode(sent, ms, signal);
+  if (result === undefined) return (await DecoderProcess.start(sharpPath)).decode(sent, ms, signal);
   if (result !== 'crash') return result;
   // Something else may have ended it while it was idle.
-  return (await DecoderProcess.start(sharpPath)).decode(sent, Math.max(1, ms - (performance.now() - start)));
+  return (await DecoderProcess.start(sharpPath)).decode(sent, Math.max(1, ms - (performance.now() - start)), signal);
 }
 
 class DecoderProcess {
@@ -68,18 +73,23 @@ class DecoderProcess {
       .on('exit', () => this.#onEnd());
   }
 
-  async decode(job: DecodeJob, ms: number): Promise<DecodeResult | Ended> {
+  async decode(job: DecodeJob, ms: number, signal?: AbortSignal): Promise<DecodeResult | Ended> {
     clearTimeout(this.#idleTimer);
     this.#child.ref();
     this.#child.channel?.ref();
     let timer: NodeJS.Timeout | undefined;
+    let abort = () => {};
     const result = await new Promise<DecoderMessage | Ended>((resolve) => {
+      if (signal?.aborted === true) return resolve('aborted');
+      abort = () => resolve('aborted');
+      signal?.addEventListener('abort', abort);
       this.#onMessage = resolve;
       this.#onEnd = () => resolve('crash');
       timer = setTimeout(() => resolve('timeout'), ms);
       this.#child.send(job, (error) => error !== null && this.#onEnd(error));
     });
     clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
     if (typeof result === 'string' || result.kind === 'memory' || result.kind === 'ready') {
       this.#stop();
       if (typeof result === 'string') return result;

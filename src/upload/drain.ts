@@ -4,7 +4,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_MS = 2000;
 
 /** Closes the connection after a moment, so that a client that is still sending can read the answer first. */
-export function closeSoon(body: Readable): void {
+function closeSoon(body: Readable): void {
   if (body.readableEnded || body.destroyed) return;
   const timer = setTimeout(() => body.destroy(), MAX_MS).unref();
   for (const end of ['end', 'close', 'error']) body.once(end, () => clearTimeout(timer));

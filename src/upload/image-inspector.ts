@@ -46,9 +46,9 @@ export type ImageInspection =
  * Inspects one image. It accepts bytes, a stream of bytes (such as a request body, or a file from a parser), a `Blob`
  * or `File`, and base64 text (RFC 4648, with line breaks as in RFC 2045), with or without a `data:image/...;base64,`
  * prefix. Any other value is refused as `upload-malformed`, so that a member of a JSON body can be passed in unchecked.
- * Pass the exchange as the second argument, so that its client takes turns with others at the decoder and does not wait
- * longer than it is connected. A signal alone ends only the wait.
- * @throws the error of the stream if the stream fails, and an `UploadError` if the client disconnects while it waits
+ * Pass the exchange as the second argument, so that its client takes turns with others at the decoder, and decoding ends
+ * when it disconnects. Pass a signal to end it without turns.
+ * @throws the error of the stream if the stream fails, and an `UploadError` if the client disconnects before the end
  */
 export type ImageInspector = (
   image: unknown,

@@ -3,20 +3,21 @@ import { WINDOW_BYTES } from './byte-source.js';
 import type { SpooledFile } from './spooled-file.js';
 
 /**
- * Reads a file that is still being written, at the pace of its reader. A slow reader delays neither the client nor the
- * checks: what it has not read yet stays in the spooled file.
+ * Reads a file that is still being written, at the pace of its reader. A reader that keeps up gets the chunks as they
+ * arrive. A slow reader delays neither the client nor the checks: what it has not read yet stays in the spooled file.
  */
 export class IncomingStream extends Readable {
   readonly #file: SpooledFile;
   #offset = 0;
-  /** How many bytes the reader waits for; 0 while a read of the file is under way or nothing was requested. */
-  #requested = 0;
+  /** Whether the reader waits for more. */
+  #wanted = false;
+  #isReading = false;
   #complete = false;
 
   constructor(file: SpooledFile) {
     super({ highWaterMark: WINDOW_BYTES });
     this.#file = file;
-    file.onGrown = () => this.#continue();
+    file.onGrown = (chunk) => this.#add(chunk);
     // The stream can fail before a reader listens or after it has stopped. That must not end the process.
     this.on('error', () => undefined);
   }
@@ -27,33 +28,54 @@ export class IncomingStream extends Readable {
     this.#continue();
   }
 
-  override _read(size: number): void {
-    this.#requested = size;
+  override _read(): void {
+    this.#wanted = true;
     this.#continue();
   }
 
-  #continue(): void {
-    const requested = this.#requested;
-    if (requested === 0 || this.destroyed) return;
-    if (this.#offset === this.#file.size) {
-      if (!this.#complete) return;
-      this.#requested = 0;
-      this.push(null);
-      return;
+  #add(chunk: Buffer): void {
+    if (!this.#wanted || this.#isReading || this.destroyed) return;
+    // The file has a copy of the chunk, so the reader may modify it.
+    if (this.#offset + chunk.length === this.#file.size) {
+      this.#deliver(chunk);
+    } else {
+      this.#continue();
     }
-    this.#requested = 0;
-    this.#file
-      .source()
-      .read(this.#offset, requested)
-      .then(
-        (bytes) => {
-          // The file has been removed. The stream is about to be destroyed with the reason.
-          if (bytes.length === 0) return;
-          this.#offset += bytes.length;
-          // A copy, since the reader may modify it.
-          this.push(Buffer.from(bytes));
-        },
-        (error: Error) => this.destroy(error),
-      );
+  }
+
+  #continue(): void {
+    while (this.#wanted && !this.#isReading && !this.destroyed) {
+      if (this.#offset === this.#file.size) {
+        if (this.#complete) {
+          this.#wanted = false;
+          this.push(null);
+        }
+        return;
+      }
+      const bytes = this.#file.read(this.#offset, WINDOW_BYTES);
+      if (Buffer.isBuffer(bytes)) {
+        // The file has been removed. The stream is about to be destroyed with the reason.
+        if (bytes.length === 0) return;
+        this.#deliver(bytes);
+      } else {
+        this.#isReading = true;
+        bytes.then(
+          (read) => {
+            this.#isReading = false;
+            if (read.length === 0) return;
+            this.#deliver(read);
+            this.#continue();
+          },
+          (error: Error) => this.destroy(error),
+        );
+      }
+    }
+  }
+
+  #deliver(bytes: Buffer): void {
+    this.#offset += bytes.length;
+    this.#wanted = false;
+    // A reader can ask for more while it is given this.
+    if (this.push(bytes)) this.#wanted = true;
   }
 }

@@ -7,17 +7,28 @@ const TAB = 9;
 const SPACE = 32;
 const DASH = 45;
 const MAX_PADDING = 64;
+/** A file may hold lines that are nearly delimiters. A body of nothing else would be slow to scan. */
+const MAX_NEAR_DELIMITERS = 1000;
 const HEADER_BYTES = 8192;
-const DISPOSITION = /^content-disposition/im;
+const DISPOSITION = /^content-disposition/i;
+const LINE_WITH_DISPOSITION = /[\r\n]content-disposition/i;
+/** As many characters as that expression needs to match across chunks. */
+const DISPOSITION_LENGTH = 20;
+
+/** A part of a body: the delimiter and the headers with which a part begins, or bytes of its content. */
+export type Piece =
+  | { readonly kind: 'part'; readonly head: Buffer; readonly isFile: boolean }
+  | { readonly kind: 'content'; readonly bytes: Buffer };
 
 /**
- * Checks the structure of a multipart body in front of the parser. The parser skips malformed parts, and cuts a file at
- * a line that only starts with the boundary; it reports neither. Contents are not copied: of each chunk only a few
- * bytes are remembered.
+ * Finds the parts of a multipart body and checks its structure. The parser that reads the headers skips malformed parts,
+ * and cuts a file at a line that only starts with the boundary; it reports neither. Contents are not copied: of each
+ * chunk only a few bytes are remembered.
  */
 export class MultipartScanner {
   /** The boundary at the start of a line. LF is nowhere else in it, so a match can only begin at an LF. */
   readonly #needle: Buffer;
+  readonly #delimiter: Buffer;
   readonly #dashBoundary: string;
   #state: 'preamble' | 'headers' | 'content' | 'epilogue' = 'preamble';
   /** How many bytes of `#needle` match the latest bytes. A body can begin with its first delimiter, without CRLF. */
@@ -29,18 +40,22 @@ export class MultipartScanner {
   #dashes = 0;
   #padding = 0;
   #cr = false;
+  #nearDelimiters = 0;
   #lastByte = LF;
-  /** The end of the preamble. */
-  #text = '';
+  /** The end of the preamble, which begins like a line. */
+  #text = '\n';
   #headers = '';
   #lostPart = false;
-  /** The start of what the parser has not received yet of the current chunk. */
+  /** The start of the content in the current chunk that has not been returned yet. */
   #from = 0;
+  /** How many bytes of earlier chunks have not been returned, because they can be the start of a delimiter. */
+  #held = 0;
   #parts = 0;
 
   constructor(boundary: string) {
     this.#dashBoundary = `--${boundary}`;
-    this.#needle = Buffer.from(`\n--${boundary}`, 'latin1');
+    this.#delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1');
+    this.#needle = this.#delimiter.subarray(1);
   }
 
   /** How many parts have begun. */
@@ -49,24 +64,23 @@ export class MultipartScanner {
   }
 
   /**
-   * Checks the next chunk and returns what the parser may read of it: all but the padding of delimiters, which the
-   * parser takes for a header.
+   * Checks the next chunk, and returns the parts and the contents in it.
    * @throws UploadError
    */
-  scan(chunk: Buffer): readonly Buffer[] {
-    const pieces: Buffer[] = [];
+  scan(chunk: Buffer): readonly Piece[] {
+    const pieces: Piece[] = [];
     this.#from = 0;
     for (let at = 0; at < chunk.length; ) {
-      if (this.#state === 'headers') at = this.#readHeaders(chunk, at);
-      else if (this.#matched < this.#needle.length) at = this.#seekBoundary(chunk, at);
-      else at = this.#readLineEnd(chunk, at, pieces);
+      if (this.#state === 'headers') at = this.#readHeaders(chunk, at, pieces);
+      else if (this.#matched < this.#needle.length) at = this.#seekBoundary(chunk, at, pieces);
+      else at = this.#readLineEnd(chunk, at);
     }
+    if (this.#state === 'content') this.#returnContent(chunk, pieces);
     this.#lastByte = chunk.at(-1) ?? this.#lastByte;
-    if (this.#from < chunk.length && this.#state !== 'epilogue') pieces.push(chunk.subarray(this.#from));
     return pieces;
   }
 
-  /** Checks that the body may end here. @throws UploadError */
+  /** Checks that the body may end here, and so its last part. @throws UploadError */
   end(): void {
     const inLine = this.#matched === this.#needle.length && this.#afterCr;
     const closed = this.#state === 'epilogue' || (inLine && this.#dashes === 2 && this.#accept());
@@ -76,16 +90,16 @@ export class MultipartScanner {
   }
 
   /** Returns the offset after the boundary, or after the chunk. */
-  #seekBoundary(chunk: Buffer, start: number): number {
-    const end = this.#findBoundary(chunk, start);
+  #seekBoundary(chunk: Buffer, start: number, pieces: Piece[]): number {
+    const end = this.#findBoundary(chunk, start, pieces);
     if (this.#state === 'preamble') {
-      this.#text = this.#text.slice(-40) + chunk.toString('latin1', start, end);
-      this.#lostPart ||= DISPOSITION.test(this.#text);
+      this.#text = this.#text.slice(1 - DISPOSITION_LENGTH) + chunk.toString('latin1', start, end);
+      this.#lostPart ||= LINE_WITH_DISPOSITION.test(this.#text);
     }
     return end;
   }
 
-  #findBoundary(chunk: Buffer, start: number): number {
+  #findBoundary(chunk: Buffer, start: number, pieces: Piece[]): number {
     const needle = this.#needle;
     let at = start;
     if (this.#matched > 0) {
@@ -93,17 +107,61 @@ export class MultipartScanner {
         this.#matched++;
         at++;
       }
-      if (this.#matched === needle.length) return this.#match(at, needle.length, this.#afterCr);
+      if (this.#matched === needle.length) {
+        if (this.#afterCr) this.#endContent(chunk, 0, pieces);
+        return this.#match(at, needle.length, this.#afterCr);
+      }
       if (at === chunk.length) return at;
+      this.#returnHeld(pieces);
       this.#matched = 0;
       this.#noContent = false;
     }
     const found = chunk.indexOf(needle, at);
-    if (found !== -1) return this.#match(found + needle.length, needle.length, this.#isCr(chunk, found - 1));
-    const lineBreak = chunk.lastIndexOf(LF);
-    const rest = chunk.length - lineBreak;
-    const begun = lineBreak >= at && rest < needle.length && chunk.compare(needle, 0, rest, lineBreak) === 0;
-    return begun ? this.#match(chunk.length, rest, this.#isCr(chunk, lineBreak - 1)) : chunk.length;
+    if (found !== -1) {
+      const afterCr = this.#isCr(chunk, found - 1);
+      if (!afterCr || found > 0) this.#returnHeld(pieces);
+      if (afterCr) this.#endContent(chunk, found - 1, pieces);
+      return this.#match(found + needle.length, needle.length, afterCr);
+    }
+    const tail = chunk.subarray(Math.max(at, chunk.length - needle.length + 1));
+    const lineBreak = tail.lastIndexOf(LF);
+    const rest = tail.length - lineBreak;
+    const begun = lineBreak !== -1 && tail.compare(needle, 0, rest, lineBreak) === 0;
+    const afterCr = begun && this.#isCr(chunk, chunk.length - rest - 1);
+    if (!afterCr || rest < chunk.length) this.#returnHeld(pieces);
+    return begun ? this.#match(chunk.length, rest, afterCr) : chunk.length;
+  }
+
+  /** Returns what was held: it is no delimiter. */
+  #returnHeld(pieces: Piece[]): void {
+    if (this.#held === 0) return;
+    // If the line break belongs to the headers, it is not content.
+    const start = this.#noContent ? 2 : 0;
+    // A copy, since a reader may modify it.
+    pieces.push({ kind: 'content', bytes: Buffer.from(this.#delimiter.subarray(start, start + this.#held)) });
+    this.#held = 0;
+  }
+
+  /** Returns the last content of a part, and drops what was held: it belongs to the delimiter. */
+  #endContent(chunk: Buffer, end: number, pieces: Piece[]): void {
+    if (this.#state === 'content' && this.#from < end) {
+      pieces.push({ kind: 'content', bytes: chunk.subarray(this.#from, end) });
+    }
+    this.#from = chunk.length;
+    this.#held = 0;
+  }
+
+  /** Returns the content at the end of a chunk, and holds what can be the start of a delimiter. */
+  #returnContent(chunk: Buffer, pieces: Piece[]): void {
+    let held = 0;
+    if (this.#matched > 0 && this.#afterCr) {
+      if (this.#matched === this.#needle.length) return;
+      held = this.#matched + (this.#noContent ? -1 : 1);
+    } else if (this.#matched === 0 && chunk.at(-1) === CR) held = 1;
+    const [from, end] = [this.#from, chunk.length - (held - this.#held)];
+    this.#held = held;
+    if (from === end) return;
+    pieces.push({ kind: 'content', bytes: end - from === chunk.length ? chunk : chunk.subarray(from, end) });
   }
 
   #isCr(chunk: Buffer, at: number): boolean {
@@ -120,34 +178,35 @@ export class MultipartScanner {
   }
 
   /** Reads one byte after the boundary. */
-  #readLineEnd(chunk: Buffer, at: number, pieces: Buffer[]): number {
+  #readLineEnd(chunk: Buffer, at: number): number {
     const byte = chunk[at];
     if (this.#dashes !== 1) {
-      if (byte === LF) return this.#endLine(chunk, at, pieces);
+      if (byte === LF) return this.#endLine(at);
       if (byte === CR && !this.#cr) {
         this.#cr = true;
         return at + 1;
       }
-      if ((byte === SPACE || byte === TAB) && !this.#cr && ++this.#padding <= MAX_PADDING) {
-        if (!this.#afterCr) return at + 1;
-        if (this.#from < at) pieces.push(chunk.subarray(this.#from, at));
-        this.#from = at + 1;
-        return at + 1;
+      if ((byte === SPACE || byte === TAB) && !this.#cr) {
+        if (++this.#padding <= MAX_PADDING) return at + 1;
+        throw malformed(this.#state === 'epilogue' ? 'partAfterEnd' : 'notDelimiter');
       }
     }
     if (byte === DASH && this.#dashes < 2 && !this.#cr && this.#padding === 0) {
       this.#dashes++;
       return at + 1;
     }
-    if (this.#afterCr && this.#state !== 'epilogue') throw malformed('notDelimiter');
+    const inContent = !this.#afterCr || this.#state === 'epilogue';
+    if (!inContent || ++this.#nearDelimiters > MAX_NEAR_DELIMITERS) throw malformed('notDelimiter');
     this.#matched = 0;
+    // The preamble goes on, at the start of a line if this was a CR.
+    this.#text = this.#cr ? '\r' : '';
     return at;
   }
 
-  #endLine(chunk: Buffer, at: number, pieces: Buffer[]): number {
+  #endLine(at: number): number {
     // Some readers accept bare line breaks, so this line would be content for one and a delimiter for another.
     if (!this.#afterCr || !this.#cr) throw malformed('delimiterLineBreak');
-    if (this.#accept() && this.#from <= at) pieces.push(chunk.subarray(this.#from, at + 1));
+    this.#accept();
     return at + 1;
   }
 
@@ -166,7 +225,7 @@ export class MultipartScanner {
   }
 
   /** Returns the offset after the headers, or after the chunk. */
-  #readHeaders(chunk: Buffer, at: number): number {
+  #readHeaders(chunk: Buffer, at: number, pieces: Piece[]): number {
     const before = this.#headers.length;
     const headers = this.#headers + chunk.toString('latin1', at, at + HEADER_BYTES + 4 - before);
     const end = headers.indexOf('\r\n\r\n', Math.max(0, before - 3));
@@ -176,8 +235,11 @@ export class MultipartScanner {
       const inName = DISPOSITION.test(headers.slice(headers.lastIndexOf('\n') + 1));
       throw malformed(inName ? 'nameTooLong' : 'headersTooLong');
     }
-    checkPartHeaders(headers.slice(2, Math.max(2, end)), this.#dashBoundary);
+    const isFile = checkPartHeaders(headers.slice(2, Math.max(2, end)), this.#dashBoundary);
+    const head = Buffer.from(`\r\n${this.#dashBoundary}${headers.slice(0, end + 4)}`, 'latin1');
+    pieces.push({ kind: 'part', head, isFile });
     this.#state = 'content';
+    this.#from = at + end + 4 - before;
     this.#matched = 1;
     this.#afterCr = true;
     this.#noContent = true;

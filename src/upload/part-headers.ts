@@ -14,14 +14,16 @@ const DISPOSITION_PARAMETER = /^(?:name|filename\*?|size|(?:creation|modificatio
  */
 const EXTENDED = /^(?:utf-8|iso-8859-1)'[0-9a-z-]*'(?:[^%\\"\s;]|%(?!7f)[2-9a-f][0-9a-f])*$/i;
 const UNENCODED = /^[ \t]*(?:7bit|8bit|binary)[ \t]*$/i;
+/** Without a file name, this type makes a part a file for the parser. */
+const OCTET_STREAM = /^[ \t]*application\/octet-stream[ \t]*(?=;|$)/i;
 const CHARSET = /^(?:utf-?8|us-ascii|iso-8859-1)$/i;
 
 /**
  * Checks the headers of one part, without the empty line after them. The parser skips a part, a header or a parameter
- * that it cannot read and reports nothing, so what it might skip is refused here.
+ * that it cannot read and reports nothing, so what it might skip is refused here. Returns whether the part is a file.
  * @throws UploadError
  */
-export function checkPartHeaders(block: string, dashBoundary: string): void {
+export function checkPartHeaders(block: string, dashBoundary: string): boolean {
   const lines = block === '' ? [] : block.split('\r\n');
   if (lines.some((line) => line.startsWith(dashBoundary))) throw malformed('headersIncomplete');
   if (lines.length > MAX_HEADERS) throw malformed('tooManyHeaders');
@@ -33,10 +35,12 @@ export function checkPartHeaders(block: string, dashBoundary: string): void {
     if (CONTENT_HEADER.test(key) && headers.has(key)) throw malformed('repeatedHeader');
     headers.set(key, value);
   }
-  const isFile = checkDisposition(headers.get('content-disposition') ?? '');
-  checkType(headers.get('content-type') ?? '', isFile);
+  const type = headers.get('content-type') ?? '';
+  const isFile = checkDisposition(headers.get('content-disposition') ?? '') || OCTET_STREAM.test(type);
+  checkType(type, isFile);
   // RFC 7578 section 4.7 deprecates encodings, and the parser does not decode them.
   if (!UNENCODED.test(headers.get('content-transfer-encoding') ?? '8bit')) throw malformed('transferEncoding');
+  return isFile;
 }
 
 /** Returns whether the part has a file name. */

@@ -1,11 +1,12 @@
-import type { Readable } from 'node:stream';
-import { Busboy, type BusboyFileStream, type BusboyHeaders } from '@fastify/busboy';
+import { finished, type Readable } from 'node:stream';
 import { problem } from '../core/problem.js';
-import { contentType, HEAD_BYTES } from './content-type.js';
+import { contentType } from './content-type.js';
 import { displayFilename } from './display-filename.js';
-import { closeSoon, drain } from './drain.js';
+import { drain } from './drain.js';
+import { FilePart } from './file-part.js';
 import type { Limits } from './limits.js';
-import { MultipartScanner } from './multipart-scanner.js';
+import { MultipartScanner, type Piece } from './multipart-scanner.js';
+import { type FileNames, PartParser } from './part-parser.js';
 import type { SpooledFile } from './spooled-file.js';
 import { aborted, malformed, refused, tooLarge } from './upload-error.js';
 
@@ -26,8 +27,11 @@ export interface ReceivedUpload {
 /** Called when the type of a file is accepted, before any of its bytes are spooled. */
 export type OnFileStart = (file: ReceivedFile, fields: ReceivedUpload['fields']) => void;
 
-/** Of field names and file names. No real form has longer ones. */
-const MAX_NAME_LENGTH = 1024;
+/** A file that is being received. */
+interface CurrentFile extends FileNames {
+  readonly content: FilePart;
+  received: ReceivedFile | undefined;
+}
 
 /**
  * Receives a multipart body (RFC 7578) and checks it at the same time. Sizes are counted as bytes arrive, and a file is
@@ -58,18 +62,14 @@ class Receiver {
   readonly #newFile: () => SpooledFile;
   readonly #onFileStart: OnFileStart | undefined;
   readonly #scanner: MultipartScanner;
-  readonly #parser: InstanceType<typeof Busboy>;
-  readonly #fields = new Map<string, string[]>();
+  readonly #parser: PartParser;
   readonly #spooled: SpooledFile[] = [];
-  readonly #streams: BusboyFileStream[] = [];
-  readonly #files: Promise<ReceivedFile | undefined>[] = [];
-  /** Rejects with the first violation. */
-  readonly #failure: Promise<never>;
-  #fail: (error: Error) => void = () => undefined;
-  /** Ends the wait for a parser whose buffer is full. */
-  #stopWaiting: () => void = () => undefined;
+  readonly #files: ReceivedFile[] = [];
+  /** Undefined in a text field. */
+  #file: CurrentFile | undefined;
+  /** What the body waits for. */
+  #step: Promise<void> | undefined;
   #stopped = false;
-  #partCount = 0;
   #fileCount = 0;
 
   constructor(
@@ -83,160 +83,126 @@ class Receiver {
     this.#limits = limits;
     this.#newFile = newFile;
     this.#onFileStart = onFileStart;
-    this.#failure = new Promise((_, reject) => {
-      this.#fail = (error) => {
-        this.#stopped = true;
-        reject(error);
-        this.#stopWaiting();
-      };
-    });
-    this.#failure.catch(() => undefined);
     this.#scanner = new MultipartScanner(boundary);
-    const { fieldBytes, fileBytes, maxFields, maxFiles } = limits;
-    this.#parser = new Busboy({
-      headers: { 'content-type': `multipart/form-data; boundary="${boundary}"` } as BusboyHeaders,
-      limits: {
-        fieldSize: fieldBytes,
-        fileSize: fileBytes,
-        fields: maxFields,
-        // `files` is not set: inputs left empty do not count. One part more, so that one file too many gets its own
-        // reason.
-        parts: maxFields + maxFiles + 1,
-      },
-    });
+    this.#parser = new PartParser(boundary, limits);
   }
 
   async receive(): Promise<ReceivedUpload> {
-    const parsed = new Promise<void>((resolve) => this.#parser.once('finish', resolve));
-    this.#listen();
-    const piped = this.#pipeBody();
-    piped.catch((error: Error) => this.#fail(error));
-    await Promise.race([this.#failure, piped.then(() => parsed)]);
-    const parts = await Promise.race([this.#failure, Promise.all(this.#files)]);
+    await this.#readBody();
     // The scanner should have refused whatever the parser skips. If it has not, nothing may be lost in silence.
-    if (this.#partCount !== this.#scanner.parts) throw malformed('malformedHeader');
-    const files = parts.filter((file) => file !== undefined);
+    if (this.#parser.parts !== this.#scanner.parts) throw malformed('malformedHeader');
+    const files = this.#files;
     if (files.length < this.#limits.minFiles) throw malformed(files.length === 0 ? 'noFile' : 'tooFewFiles');
-    return { fields: this.#fields, files };
+    return { fields: this.#parser.fields, files };
   }
 
-  /** Stops, and removes every file. */
+  /** Removes every file. */
   async discard(): Promise<void> {
     this.#stopped = true;
-    for (const stream of this.#streams) stream.destroy();
-    // `drain` runs only when the next chunk arrives, and the client may never send one.
-    closeSoon(this.#body);
-    this.#parser.on('error', () => undefined);
     await Promise.allSettled(this.#spooled.map((file) => file.remove()));
   }
 
-  #listen(): void {
-    const { maxFields, maxFiles, fieldBytes } = this.#limits;
-    this.#parser
-      .on('file', (field, stream, filename) => {
-        this.#partCount++;
-        this.#streams.push(stream);
-        const file = this.#receiveFile(field, stream, filename);
-        file.catch((error: Error) => this.#fail(error));
-        this.#files.push(file);
-      })
-      .on('field', (name, value, _nameTruncated, valueTruncated) => {
-        this.#partCount++;
-        if (valueTruncated) this.#fail(tooLarge('field', fieldBytes));
-        else if (name === undefined) this.#fail(malformed('unnamedPart'));
-        else if (name.length > MAX_NAME_LENGTH) this.#fail(malformed('nameTooLong'));
-        else this.#fields.set(name, [...(this.#fields.get(name) ?? []), value]);
-      })
-      .on('partsLimit', () => this.#fail(tooLarge('parts', maxFields + maxFiles)))
-      .on('fieldsLimit', () => this.#fail(tooLarge('parts', maxFields)))
-      // The parser has no other error than an unexpected end.
-      .on('error', () => this.#fail(malformed('incomplete')));
-  }
-
-  /** Writes the body into the parser until the body ends or a check fails. */
-  async #pipeBody(): Promise<void> {
+  /** Reads the body to its end, or until a check fails: the rest is then discarded. */
+  #readBody(): Promise<void> {
+    const body = this.#body;
+    const { bodyBytes } = this.#limits;
     let size = 0;
-    try {
-      for await (const chunk of this.#body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        size += chunk.length;
-        if (size > this.#limits.bodyBytes) this.#fail(tooLarge('body', this.#limits.bodyBytes));
-        for (const piece of this.#scanned(chunk)) {
-          if (!this.#stopped && !this.#parser.write(piece)) await this.#drained();
+    return new Promise((resolve, reject) => {
+      const stop = () => {
+        stopWatching();
+        body.off('data', onData);
+      };
+      const fail = (error: unknown) => {
+        if (this.#stopped) return;
+        this.#stopped = true;
+        stop();
+        drain(body);
+        reject(error);
+      };
+      const onData = (chunk: Buffer) => {
+        try {
+          size += chunk.length;
+          if (size > bodyBytes) throw tooLarge('body', bodyBytes);
+          const step = this.#takeAll(this.#scanner.scan(chunk), 0);
+          if (step === undefined) return;
+          body.pause();
+          this.#step = step.then(() => {
+            if (!this.#stopped) body.resume();
+          });
+          this.#step.catch(fail);
+        } catch (error) {
+          fail(error);
         }
-        if (this.#stopped) break;
-      }
-    } catch (error) {
-      throw aborted(error);
-    }
-    if (this.#stopped) drain(this.#body);
-    else this.#end();
-  }
-
-  #scanned(chunk: Buffer): readonly Buffer[] {
-    if (this.#stopped) return [];
-    try {
-      return this.#scanner.scan(chunk);
-    } catch (error) {
-      this.#fail(error as Error);
-      return [];
-    }
-  }
-
-  #end(): void {
-    try {
-      this.#scanner.end();
-      this.#parser.end();
-    } catch (error) {
-      // An HTTP/2 stream that was reset ends first and reports the reset later in the same turn.
-      setImmediate(() => this.#fail(error as Error));
-    }
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#stopWaiting = resolve;
-      this.#parser.once('drain', resolve);
+      };
+      const stopWatching = finished(body, { writable: false }, (error) => {
+        if (error) {
+          fail(aborted(error));
+          return;
+        }
+        stop();
+        // An HTTP/2 stream that was reset ends first and reports the reset later in the same turn.
+        this.#end().then(resolve, (reason) => setImmediate(fail, reason));
+      });
+      body.on('data', onData);
     });
   }
 
-  /** Returns undefined for a file input that was left empty. */
-  async #receiveFile(
-    field: string | undefined,
-    stream: BusboyFileStream,
-    filename: string | undefined,
-  ): Promise<ReceivedFile | undefined> {
+  /** Returns a promise if the next chunk has to wait. */
+  #takeAll(pieces: readonly Piece[], start: number): Promise<void> | undefined {
+    for (let i = start; i < pieces.length; i++) {
+      const step = this.#take(pieces[i] as Piece);
+      if (step !== undefined) return i + 1 < pieces.length ? step.then(() => this.#takeAll(pieces, i + 1)) : step;
+    }
+    return undefined;
+  }
+
+  #take(piece: Piece): Promise<void> | undefined {
+    if (this.#stopped) return undefined;
+    if (piece.kind === 'content') {
+      if (this.#file !== undefined) return this.#file.content.write(piece.bytes);
+      this.#parser.write(piece.bytes);
+      return undefined;
+    }
+    if (this.#file !== undefined) return this.#endFile(this.#file).then(() => this.#begin(piece.head, piece.isFile));
+    this.#begin(piece.head, piece.isFile);
+    return undefined;
+  }
+
+  #begin(head: Buffer, isFile: boolean): void {
+    const names = this.#parser.begin(head, isFile);
+    this.#file = names && this.#beginFile(names);
+  }
+
+  #beginFile(names: FileNames): CurrentFile {
     const { fileFields, fileBytes, maxFiles } = this.#limits;
-    if (field === undefined) throw malformed('unnamedPart');
-    if (field.length > MAX_NAME_LENGTH || (filename ?? '').length > MAX_NAME_LENGTH) throw malformed('nameTooLong');
-    if (fileFields?.has(field) === false) throw malformed('unexpectedFile');
-    stream.once('limit', () => this.#fail(tooLarge('file', fileBytes)));
+    if (fileFields?.has(names.field) === false) throw malformed('unexpectedFile');
     const spooled = this.#newFile();
     this.#spooled.push(spooled);
-    const start = async (head: readonly Buffer[]): Promise<ReceivedFile> => {
+    const content = new FilePart(spooled, fileBytes, async (head) => {
       if (++this.#fileCount > maxFiles) throw malformed('tooManyFiles');
-      const bytes = Buffer.concat(head);
-      const file = { field, filename: displayFilename(filename), type: await this.#acceptedType(bytes), spooled };
+      const { field, filename } = names;
+      file.received = { field, filename: displayFilename(filename), type: await this.#acceptedType(head), spooled };
       if (this.#stopped) throw aborted();
-      this.#onFileStart?.(file, this.#fields);
-      await spooled.write(bytes);
-      return file;
-    };
-    const head: Buffer[] = [];
-    let headBytes = 0;
-    let received: ReceivedFile | undefined;
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (received !== undefined) {
-        await spooled.write(chunk);
-        continue;
-      }
-      head.push(chunk);
-      headBytes += chunk.length;
-      if (headBytes >= HEAD_BYTES) received = await start(head);
-    }
-    if (headBytes > 0) return received ?? start(head);
+      this.#onFileStart?.(file.received, this.#parser.fields);
+    });
+    const file: CurrentFile = { ...names, content, received: undefined };
+    return file;
+  }
+
+  async #endFile(file: CurrentFile): Promise<void> {
+    await file.content.end();
+    if (file.received !== undefined) this.#files.push(file.received);
     // For a file input that was left empty, browsers send a part with an empty name and no content.
-    if (filename === undefined || filename === '') return undefined;
-    throw malformed('emptyFile');
+    else if ((file.filename ?? '') !== '') throw malformed('emptyFile');
+  }
+
+  /** Ends the last part, at the end of the body. */
+  async #end(): Promise<void> {
+    await this.#step;
+    if (this.#stopped) return;
+    this.#scanner.end();
+    if (this.#file !== undefined) await this.#endFile(this.#file);
+    await this.#parser.end();
   }
 
   /** Detects the type from the content. The name and the type that the client sends are ignored. */

@@ -151,6 +151,7 @@ async function checkFile(
   if (reencoded === undefined) return { ...uploadedFile(file, spooled), ...header };
   const replacement = newFile();
   await replacement.write(reencoded);
+  await replacement.finish();
   await spooled.remove();
   return { ...uploadedFile(file, replacement), ...header };
 }

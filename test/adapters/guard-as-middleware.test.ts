@@ -126,3 +126,67 @@ it('a plugin of Fastify is not a guard', () => {
     'write app.register(gatewarden, { guards: [authenticate(...)] }), from gatewarden/fastify',
   );
 });
+
+/** Functions that make guards, passed on without a call. Called with an object of a framework, each says what to write. */
+describe('a function that makes guards, without a call,', () => {
+  const FACTORIES: readonly (readonly [name: string, factory: unknown])[] = [
+    ['accessLog', accessLog],
+    ['audit', audit],
+    ['clientIp', clientIp],
+    ['cors', cors],
+    ['limit', limit],
+    ['problemFormat', problemFormat],
+    ['processTime', processTime],
+    ['protectedResource', protectedResource],
+    ['requestId', requestId],
+    ['securityHeaders', securityHeaders],
+    ['trustedHosts', trustedHosts],
+    ['upload', upload],
+  ];
+
+  it.each(FACTORIES)('answers 500 in Express after app.use(%s)', async (name, factory) => {
+    const errors: unknown[] = [];
+    let handled = 0;
+    const app = EXPRESS_5[1]();
+    app.use(factory as RequestHandler);
+    app.use((_request: Request, response: Response) => void response.end(`${++handled}`));
+    app.use((error: unknown, _request: Request, response: Response, _next: unknown) => {
+      errors.push(error);
+      response.status(500).end();
+    });
+    const { status } = await fetch(await url(app), { signal: AbortSignal.timeout(5000) });
+    const remedy = `write app.use(guard(${name}(...))), with guard from gatewarden/express`;
+    expectRefused(status, errors, `${name} was passed without being called; ${remedy}`, handled);
+  });
+
+  it.each(FACTORIES)('answers 500 in Hono after app.use(%s)', async (name, factory) => {
+    const errors: unknown[] = [];
+    let handled = 0;
+    const app = new Hono();
+    app.onError((error, context) => {
+      errors.push(error);
+      return context.text('', 500);
+    });
+    app.use(factory as MiddlewareHandler);
+    app.get('/', (context) => context.text(`${++handled}`));
+    const { status } = await app.request('/');
+    const remedy = `write app.use(guard(${name}(...))), with guard from gatewarden/hono`;
+    expectRefused(status, errors, `${name} was passed without being called; ${remedy}`, handled);
+  });
+
+  it.each(FACTORIES)("answers 500 in Fastify after app.addHook('onRequest', %s)", async (name, factory) => {
+    const errors: unknown[] = [];
+    let handled = 0;
+    const app = fastify();
+    onTestFinished(() => app.close());
+    app.setErrorHandler((error, _request, reply) => {
+      errors.push(error);
+      return reply.code(500).send('');
+    });
+    app.addHook('onRequest', factory as onRequestHookHandler);
+    app.get('/', () => ({ handled: ++handled }));
+    const { statusCode } = await app.inject('/');
+    const remedy = `write app.addHook('onRequest', guard(${name}(...))), with guard from gatewarden/fastify`;
+    expectRefused(statusCode, errors, `${name} was passed without being called; ${remedy}`, handled);
+  });
+});

@@ -142,6 +142,31 @@ describe.each(WAYS)('Hono, %s', (_way, ask) => {
     expect([headers.get('X-Guarded'), headers.get('Vary')]).toEqual(['otherwise', 'Origin, Accept-Encoding']);
   });
 
+  it('runs the hooks before the head in reverse order', async () => {
+    const app = new Hono<Env>();
+    const hooking =
+      (name: string): Guard =>
+      (exchange) => {
+        exchange.onHead(() => exchange.append('X-Order', name));
+        return undefined;
+      };
+    app.use(guard(hooking('first'), hooking('second')), guard(hooking('third')));
+    app.get('/', (context) => context.json({}));
+    expect((await ask(app)).headers.get('X-Order')).toBe('third, second, first');
+  });
+
+  it('refuses in place of a response that was set before', async () => {
+    const app = new Hono<Env>();
+    app.use(guard(marking));
+    app.use(async (context, next) => {
+      context.res = context.json({ secret: true });
+      await next();
+    });
+    app.get('/', guard(refusing), (context) => context.json({}));
+    const response = await ask(app);
+    expect([response.status, await response.json()]).toMatchObject([401, { code: 'credentials-missing' }]);
+  });
+
   it('adds the headers of guards to a 404, to an error and to a refusal', async () => {
     const app = new Hono<Env>();
     app.onError((_error, context) => context.json({}, 500));

@@ -56,6 +56,16 @@ async function start(...guards: readonly Guard[]) {
     await new Promise<void>((go) => release.push(go));
     return { ok: true };
   });
+  app.get('/pairs', (_request, reply) => {
+    reply.hijack();
+    // Node accepts a list of pairs over HTTP/2.
+    reply.raw
+      .writeHead(200, [
+        ['x-own', 'vary'],
+        ['Vary', 'Cookie'],
+      ] as never)
+      .end('{}');
+  });
   app.get('/closed', { onRequest: guard(authenticate(sharedSecret({ secrets: [SECRET] }))) }, () => ({}));
   app.post(
     '/upload',
@@ -288,5 +298,14 @@ describe('over HTTP/2', () => {
     expect(await status({ ':authority': 'example.com', host: 'example.com' })).toBe(200);
     expect(await status({ ':authority': 'example.com', host: 'evil.test' })).toBe(400);
     expect(await status({ ':authority': 'evil.test', host: 'example.com' })).toBe(400);
+  });
+
+  it('merges the Vary of guards into that of a list of pairs', async () => {
+    const { session } = await start((exchange) => {
+      exchange.append('Vary', 'Origin');
+      return undefined;
+    });
+    const { headers } = await get(session(), '/pairs');
+    expect(headers).toMatchObject({ vary: 'Origin, Cookie', 'x-own': 'vary', 'x-frame-options': 'DENY' });
   });
 });

@@ -105,7 +105,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
     });
 
     async function admit(policy: QuotaPolicy, units = 1, key = 'key'): Promise<Decision> {
-      return store.admit([policy], [key], units);
+      return store.admit([policy], [key], [units]);
     }
 
     async function admitted(policy: QuotaPolicy, units = 1, key = 'key'): Promise<Admitted> {
@@ -218,7 +218,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       it('for every policy of a refusal, unchanged', async () => {
         await admitted(perSecond(2));
-        const decision = await store.admit([perSecond(2), perMinute(9)], ['key', 'key'], 2);
+        const decision = await store.admit([perSecond(2), perMinute(9)], ['key', 'key'], [2, 2]);
         expect(decision).toMatchObject({
           kind: 'refused',
           at: NOON,
@@ -233,7 +233,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(9));
         clock.advance(500);
         const { receipt } = await admitted(perSecond(9));
-        await store.settle(receipt, 9);
+        await store.settle(receipt, [9]);
         expect(await state(perSecond(9))).toMatchObject({ remaining: 0, resetAt: NOON + 500 + SECOND });
         clock.set(NOON + SECOND);
         expect(await remaining(perSecond(9))).toBe(0);
@@ -251,7 +251,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
     describe('over several policies and keys', () => {
       it('charges all of them', async () => {
-        await store.admit([perSecond(5), perMinute(5), perDay(5)], ['a', 'b', 'c'], 2);
+        await store.admit([perSecond(5), perMinute(5), perDay(5)], ['a', 'b', 'c'], [2, 2, 2]);
         expect(await store.peek([perSecond(5), perMinute(5), perDay(5)], ['a', 'b', 'c'])).toMatchObject([
           { remaining: 3 },
           { remaining: 3 },
@@ -266,7 +266,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         if (policy === undefined) throw new Error('no such policy');
         await admitted(policy, 2);
         for (let i = 0; i < 100; i++) {
-          const decision = await store.admit(three(), ['key', 'key', 'key'], 1);
+          const decision = await store.admit(three(), ['key', 'key', 'key'], [1, 1, 1]);
           if (decision.kind !== 'refused') throw new Error('admitted');
           expect(decision.violations.map(({ state }) => state.name)).toEqual([policy.name]);
         }
@@ -279,7 +279,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         clock.advance(10);
         await admitted(perDay(1));
         await admitted(perMinute(1));
-        const decision = await store.admit([perMinute(1), perSecond(1), perDay(1)], ['key', 'key', 'key'], 1);
+        const decision = await store.admit([perMinute(1), perSecond(1), perDay(1)], ['key', 'key', 'key'], [1, 1, 1]);
         if (decision.kind !== 'refused') throw new Error('admitted');
         expect(violationsOf(decision)).toEqual([
           ['minute', NOON + 10 + 60 * SECOND],
@@ -296,7 +296,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       it('counts two keys of one policy separately, even in one call', async () => {
         await admitted(perSecond(2), 2, 'a');
         expect(await remaining(perSecond(2), 'b')).toBe(2);
-        await store.admit([perMinute(2), perMinute(2)], ['a', 'b'], 1);
+        await store.admit([perMinute(2), perMinute(2)], ['a', 'b'], [1, 1]);
         expect(await store.peek([perMinute(2), perMinute(2), perMinute(2)], ['a', 'b', 'c'])).toMatchObject([
           { remaining: 1 },
           { remaining: 1 },
@@ -306,7 +306,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       it('charges neither of two keys of one policy if one of them has no room', async () => {
         await admitted(perSecond(1), 1, 'b');
-        expect((await store.admit([perSecond(1), perSecond(1)], ['a', 'b'], 1)).kind).toBe('refused');
+        expect((await store.admit([perSecond(1), perSecond(1)], ['a', 'b'], [1, 1])).kind).toBe('refused');
         await admitted(perSecond(1), 1, 'a');
       });
     });
@@ -359,7 +359,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       it('returns a time only for those policies that can admit later', async () => {
         await admitted(perSecond(3), 3);
-        const decision = await store.admit([perSecond(3), perMinute(2)], ['key', 'key'], 3);
+        const decision = await store.admit([perSecond(3), perMinute(2)], ['key', 'key'], [3, 3]);
         if (decision.kind !== 'refused') throw new Error('admitted');
         expect(violationsOf(decision)).toEqual([
           ['second', NOON + SECOND],
@@ -368,9 +368,60 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       });
 
       it.each(BAD_UNITS)('does not admit %d units', async (units) => {
-        await expect((async () => store.admit([perSecond(3), perDay(3)], ['key', 'key'], units))()).rejects.toThrow();
+        await expect(
+          (async () => store.admit([perSecond(3), perDay(3)], ['key', 'key'], [units, units]))(),
+        ).rejects.toThrow();
         expect(await remaining(perSecond(3))).toBe(3);
         expect(await remaining(perDay(3))).toBe(3);
+      });
+    });
+
+    describe('charges each policy units of its own', () => {
+      const three = () => [perSecond(9), perMinute(9), perDay(9)] as const;
+      const keys = ['key', 'key', 'key'];
+      const left = async () => (await store.peek(three(), keys)).map(({ remaining }) => remaining);
+
+      it('and reports each', async () => {
+        const decision = await store.admit(three(), keys, [1, 5, 9]);
+        expect(decision).toMatchObject({
+          kind: 'admitted',
+          states: [{ remaining: 8 }, { remaining: 4 }, { remaining: 0 }],
+        });
+        expect(await left()).toEqual([8, 4, 0]);
+      });
+
+      it('and none if one has no room for its own', async () => {
+        await store.admit(three(), keys, [1, 5, 9]);
+        const decision = await store.admit(three(), keys, [8, 5, 1]);
+        if (decision.kind !== 'refused') throw new Error('admitted');
+        expect(violationsOf(decision)).toEqual([
+          ['minute', NOON + 60 * SECOND],
+          ['daily', MIDNIGHT],
+        ]);
+        expect(await left()).toEqual([8, 4, 0]);
+      });
+
+      it('and settles each to its own', async () => {
+        const decision = await store.admit(three(), keys, [1, 5, 9]);
+        if (decision.kind !== 'admitted') throw new Error('refused');
+        await store.settle(decision.receipt, [0, 7, 3]);
+        expect(await left()).toEqual([9, 2, 6]);
+      });
+
+      it('and leaves a policy as it is that is settled to undefined, until it is settled later', async () => {
+        const decision = await store.admit(three(), keys, [1, 5, 9]);
+        if (decision.kind !== 'admitted') throw new Error('refused');
+        await store.settle(decision.receipt, [undefined, 2, undefined]);
+        expect(await left()).toEqual([8, 7, 0]);
+        await store.settle(decision.receipt, [0, 9, undefined]);
+        expect(await left()).toEqual([9, 7, 0]);
+        await store.settle(decision.receipt, [5, 9, 4]);
+        expect(await left()).toEqual([9, 7, 5]);
+      });
+
+      it('and refuses to charge a policy without units', async () => {
+        await expect((async () => store.admit(three(), keys, [1, 1]))()).rejects.toThrow(RangeError);
+        expect(await left()).toEqual([9, 9, 9]);
       });
     });
 
@@ -379,7 +430,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       const left = async () => (await store.peek(both(), ['key', 'key'])).map(({ remaining }) => remaining);
 
       async function admittedByBoth(units: number): Promise<Admitted> {
-        const decision = await store.admit(both(), ['key', 'key'], units);
+        const decision = await store.admit(both(), ['key', 'key'], [units, units]);
         if (decision.kind !== 'admitted') throw new Error('refused');
         return decision;
       }
@@ -393,40 +444,40 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       ] as const)('to %s', async (_, actual, expected) => {
         const { receipt } = await admittedByBoth(4);
         clock.advance(10);
-        await store.settle(receipt, actual);
+        await store.settle(receipt, [actual, actual]);
         expect(await left()).toEqual(expected);
       });
 
       it('so that refunded units are available and added units are not', async () => {
         const first = await admitted(perSecond(10), 10);
-        await store.settle(first.receipt, 6);
+        await store.settle(first.receipt, [6]);
         const second = await admitted(perSecond(10), 1);
-        await store.settle(second.receipt, 4);
+        await store.settle(second.receipt, [4]);
         expect(violationsOf(await refused(perSecond(10)))).toEqual([['second', NOON + SECOND]]);
       });
 
       it('exactly once', async () => {
         const { receipt } = await admittedByBoth(4);
         await admittedByBoth(4);
-        await store.settle(receipt, 3);
-        await store.settle(receipt, 0);
-        await store.settle(receipt, 9);
+        await store.settle(receipt, [3, 3]);
+        await store.settle(receipt, [0, 0]);
+        await store.settle(receipt, [9, 9]);
         expect(await left()).toEqual([3, 3]);
       });
 
       it('once if two calls arrive at the same time', async () => {
         const { receipt } = await admittedByBoth(4);
         await admittedByBoth(4);
-        await Promise.all([store.settle(receipt, 0), store.settle(receipt, 0)]);
+        await Promise.all([store.settle(receipt, [0, 0]), store.settle(receipt, [0, 0])]);
         expect(await left()).toEqual([6, 6]);
       });
 
       it('by its own receipt if two were made in one tick', async () => {
         const first = await admittedByBoth(3);
         const second = await admittedByBoth(4);
-        await store.settle(first.receipt, 1);
+        await store.settle(first.receipt, [1, 1]);
         expect(await left()).toEqual([5, 5]);
-        await store.settle(second.receipt, 0);
+        await store.settle(second.receipt, [0, 0]);
         expect(await left()).toEqual([9, 9]);
       });
 
@@ -434,15 +485,15 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         const { receipt } = await admittedByBoth(4);
         await store.reset(both(), ['key', 'key']);
         await admittedByBoth(1);
-        await store.settle(receipt, 0);
+        await store.settle(receipt, [0, 0]);
         expect(await left()).toEqual([9, 9]);
       });
 
       it.each(BAD_SETTLED_UNITS)('but not to %d units, and can then settle it correctly', async (units) => {
         const { receipt } = await admittedByBoth(4);
-        await expect((async () => store.settle(receipt, units))()).rejects.toThrow();
+        await expect((async () => store.settle(receipt, [units, units]))()).rejects.toThrow();
         expect(await left()).toEqual([6, 6]);
-        await store.settle(receipt, 1);
+        await store.settle(receipt, [1, 1]);
         expect(await left()).toEqual([9, 9]);
       });
 
@@ -450,7 +501,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         const { receipt } = await admitted(perSecond(10), 4);
         clock.advance(SECOND);
         await admitted(perSecond(10), 5);
-        await store.settle(receipt, actual);
+        await store.settle(receipt, [actual]);
         expect(await remaining(perSecond(10))).toBe(5);
         clock.advance(SECOND);
         expect(await remaining(perSecond(10))).toBe(10);
@@ -459,7 +510,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       it.each([0, 9])('to %i without changing the next window, with no call in between', async (actual) => {
         const { receipt } = await admitted(perSecond(10), 4);
         clock.advance(SECOND);
-        await store.settle(receipt, actual);
+        await store.settle(receipt, [actual]);
         expect(await remaining(perSecond(10))).toBe(10);
       });
 
@@ -469,7 +520,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         const before = await admittedByBoth(4);
         clock.set(MIDNIGHT);
         await admittedByBoth(3);
-        await store.settle(before.receipt, actual);
+        await store.settle(before.receipt, [actual, actual]);
         // The sliding window of both admissions is still open. The day of the first is over.
         expect(await left()).toEqual([Math.max(0, 7 - actual), 7]);
       });
@@ -478,21 +529,21 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         clock.set(MIDNIGHT - 1);
         const { receipt } = await admitted(perDay(10), 4);
         clock.set(MIDNIGHT);
-        await store.settle(receipt, 9);
+        await store.settle(receipt, [9]);
         expect(await remaining(perDay(10))).toBe(10);
       });
 
       it('up to the last millisecond of its window', async () => {
         const { receipt } = await admitted(perSecond(10), 10);
         clock.advance(SECOND - 1);
-        await store.settle(receipt, 3);
+        await store.settle(receipt, [3]);
         await admitted(perSecond(10), 7);
       });
 
       it('without changing when the rest leaves', async () => {
         const { receipt } = await admitted(perSecond(10), 10);
         clock.advance(500);
-        await store.settle(receipt, 5);
+        await store.settle(receipt, [5]);
         expect(await state(perSecond(10))).toMatchObject({ remaining: 5, resetAt: NOON + SECOND });
         clock.set(NOON + SECOND);
         expect(await remaining(perSecond(10))).toBe(10);
@@ -504,7 +555,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
           clock.set(NOON + i);
           const { receipt } = await admitted(perSecond(500));
           if (i % 7 === 0 || i % 3 === 0) remainingTimes.push(i);
-          else await store.settle(receipt, 0);
+          else await store.settle(receipt, [0]);
         }
         for (const [gone, at] of remainingTimes.entries()) {
           clock.set(NOON + SECOND + at - 1);
@@ -520,7 +571,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         for (let i = 0; i < 400; i++) {
           clock.advance(1);
           const { receipt } = await admitted(perSecond(500));
-          await store.settle(receipt, 0);
+          await store.settle(receipt, [0]);
         }
         expect(await state(perSecond(500))).toMatchObject({ remaining: 499, resetAt: NOON + SECOND });
       });
@@ -530,7 +581,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       /** Charges units and gives them back. */
       async function giveBack(policy: QuotaPolicy, units = 1, key = 'key'): Promise<void> {
         const { receipt } = await admitted(policy, units, key);
-        await store.settle(receipt, 0);
+        await store.settle(receipt, [0]);
       }
 
       it.each([
@@ -555,7 +606,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
           [4, 0, 0],
         ] as const) {
           const { receipt } = await admitted(perSecond(10), charged);
-          await store.settle(receipt, settled);
+          await store.settle(receipt, [settled]);
           expect(await remaining(perSecond(10))).toBe(left);
         }
       });
@@ -565,8 +616,8 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         clock.advance(900);
         const second = await admitted(perSecond(2));
         clock.advance(50);
-        await store.settle(first.receipt, 0);
-        await store.settle(second.receipt, 0);
+        await store.settle(first.receipt, [0]);
+        await store.settle(second.receipt, [0]);
         await giveBack(perSecond(2));
         expect(await remaining(perSecond(2))).toBe(1);
         clock.set(NOON + SECOND);
@@ -586,9 +637,9 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       it('for each policy and key by its own measure', async () => {
         for (let i = 0; i < 2; i++) await giveBack(perSecond(2), 1, 'a');
-        const decision = await store.admit([perSecond(2), perSecond(2), perMinute(2)], ['a', 'b', 'a'], 1);
+        const decision = await store.admit([perSecond(2), perSecond(2), perMinute(2)], ['a', 'b', 'a'], [1, 1, 1]);
         if (decision.kind !== 'admitted') throw new Error('refused');
-        await store.settle(decision.receipt, 0);
+        await store.settle(decision.receipt, [0, 0, 0]);
         const left = await store.peek([perSecond(2), perSecond(2), perMinute(2)], ['a', 'b', 'a']);
         expect(left.map(({ remaining }) => remaining)).toEqual([1, 2, 2]);
       });
@@ -604,7 +655,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
       it('nothing of a charge that has left its window, and does not count that', async () => {
         const { receipt } = await admitted(perSecond(2), 2);
         clock.advance(SECOND);
-        await store.settle(receipt, 0);
+        await store.settle(receipt, [0]);
         for (let i = 0; i < 2; i++) await giveBack(perSecond(2));
         expect(await remaining(perSecond(2))).toBe(2);
       });
@@ -620,7 +671,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         for (let i = 0; i < 3; i++) await giveBack(perSecond(2));
         clock.advance(SECOND);
         const { receipt } = await admitted(perSecond(2));
-        await store.settle(receipt, 9);
+        await store.settle(receipt, [9]);
         expect(await remaining(perSecond(2))).toBe(0);
       });
 
@@ -631,7 +682,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
           const decision = await admit(perSecond(5));
           if (decision.kind === 'refused') continue;
           times.push(clock.now());
-          await store.settle(decision.receipt, 0);
+          await store.settle(decision.receipt, [0]);
         }
         const inWindow = times.map((start) => times.filter((time) => time >= start && time < start + SECOND).length);
         expect(Math.max(...inWindow)).toBe(10);
@@ -640,7 +691,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
     describe('resets', () => {
       it('what was charged, and only for that key and policy', async () => {
-        await store.admit([perSecond(2), perMinute(2), perDay(2)], ['a', 'a', 'a'], 2);
+        await store.admit([perSecond(2), perMinute(2), perDay(2)], ['a', 'a', 'a'], [2, 2, 2]);
         await admitted(perSecond(2), 2, 'b');
         await store.reset([perSecond(2), perDay(2)], ['a', 'a']);
         expect(await store.peek([perSecond(2), perMinute(2), perDay(2)], ['a', 'a', 'a'])).toMatchObject([
@@ -735,7 +786,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         await admitted(perSecond(3));
         clock.set(NOON - 500);
         const { receipt } = await admitted(perSecond(3), 2);
-        await store.settle(receipt, 1);
+        await store.settle(receipt, [1]);
         expect(await remaining(perSecond(3))).toBe(1);
       });
 
@@ -770,12 +821,12 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
       it('bounds what is given back after a false hour as well', async () => {
         clock.set(NOON + HOUR);
-        for (let i = 0; i < 3; i++) await store.settle((await admitted(perSecond(3))).receipt, 0);
+        for (let i = 0; i < 3; i++) await store.settle((await admitted(perSecond(3))).receipt, [0]);
         clock.set(NOON);
-        await store.settle((await admitted(perSecond(3))).receipt, 0);
+        await store.settle((await admitted(perSecond(3))).receipt, [0]);
         expect(await remaining(perSecond(3))).toBe(2);
         clock.set(NOON + SECOND);
-        await store.settle((await admitted(perSecond(3))).receipt, 0);
+        await store.settle((await admitted(perSecond(3))).receipt, [0]);
         expect(await remaining(perSecond(3))).toBe(3);
       });
 
@@ -843,9 +894,9 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         const first = await admitted(policy, 300);
         clock.set(NOON + 2);
         const second = await admitted(policy, 400);
-        await store.settle(first.receipt, 100);
+        await store.settle(first.receipt, [100]);
         expect(await remaining(policy)).toBe(500);
-        await store.settle(second.receipt, 0);
+        await store.settle(second.receipt, [0]);
         expect(await remaining(policy)).toBe(900);
       });
 
@@ -854,7 +905,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
         const { receipt } = await admitted(policy, 1000);
         clock.advance(65_000);
         await admitted(policy, 400);
-        await store.settle(receipt, 0);
+        await store.settle(receipt, [0]);
         expect(await remaining(policy)).toBe(600);
       });
     });
@@ -894,7 +945,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
 
     describe('keys', () => {
       it.each(STRANGE_KEYS)('counts for %s', async (_, key) => {
-        await store.admit([perSecond(2), perDay(2)], [key, key], 2);
+        await store.admit([perSecond(2), perDay(2)], [key, key], [2, 2]);
         expect(await store.peek([perSecond(2), perDay(2)], [key, key])).toMatchObject([
           { remaining: 0 },
           { remaining: 0 },
@@ -914,7 +965,7 @@ export function limitStoreContract(name: string, setup: () => LimitStoreSetup | 
     describe('many at once', () => {
       it('admits exactly the limit of 200 parallel requests', async () => {
         const decisions = await Promise.all(
-          Array.from({ length: 200 }, async () => store.admit([perSecond(5), perDay(100)], ['key', 'key'], 1)),
+          Array.from({ length: 200 }, async () => store.admit([perSecond(5), perDay(100)], ['key', 'key'], [1, 1])),
         );
         expect(decisions.filter(({ kind }) => kind === 'admitted')).toHaveLength(5);
         expect(await remaining(perDay(100))).toBe(95);

@@ -5,9 +5,10 @@ import type { Guard } from '../../src/core/guard.js';
 import { problem } from '../../src/core/problem.js';
 import { refuse } from '../../src/core/reply.js';
 import { reportFaults } from '../../src/core/report-faults.js';
+import { leaseKeeperOf } from '../../src/limit/lease-keeper.js';
 import { type LimitOptions, limit } from '../../src/limit/limit.js';
 import { memoryStore } from '../../src/limit/memory/memory-store.js';
-import { dailyQuota, slidingWindow } from '../../src/limit/policy.js';
+import { concurrency, dailyQuota, gpuTime, slidingWindow } from '../../src/limit/policy.js';
 import { upload } from '../../src/upload/upload.js';
 import { Client } from '../raw-client.js';
 import { MULTIPART, multipart } from '../upload/multipart.js';
@@ -68,6 +69,7 @@ export function refundCases(name: string, serve: Serve): void {
     let admitted: { readonly exchange: Exchange; readonly at: number }[];
     let ended: Promise<unknown>;
     let entered: () => void;
+    let onAdmitted: (exchange: Exchange) => void;
 
     function limited(units: number, options: Partial<LimitOptions> = {}): void {
       clock.set(NOON);
@@ -95,6 +97,7 @@ export function refundCases(name: string, serve: Serve): void {
                 },
                 (exchange) => {
                   admitted.push({ exchange, at: clock.now() });
+                  onAdmitted(exchange);
                   return undefined;
                 },
                 ...behind,
@@ -108,6 +111,7 @@ export function refundCases(name: string, serve: Serve): void {
       port = serving.port;
       ended = Promise.resolve();
       entered = () => undefined;
+      onAdmitted = () => undefined;
       limited(5);
       onTestFinished(serving.close);
     });
@@ -203,6 +207,37 @@ export function refundCases(name: string, serve: Serve): void {
       { path: '/upload', body: GOOD, leavesAfter: 100, by: 'reset' },
       { path: '/upload-error', body: GOOD },
     ];
+
+    it('leave no slot held and no lease renewed, whatever the client does', async () => {
+      const store = memoryStore();
+      const slot = concurrency({ limit: 1, lease: '24h' });
+      limited(5, { store, policies: [slot, gpuTime({ limit: '1h', window: '24h', estimate: '20m', lease: '24h' })] });
+      for (const misdeed of MISDEEDS) {
+        const before = admitted.length;
+        await send(misdeed);
+        expect(admitted.length, misdeed.path).toBe(before + 1);
+        expect(leaseKeeperOf(store).size, misdeed.path).toBe(0);
+        expect(await left(), misdeed.path).toBe(1);
+      }
+      // Nothing was estimated at 20 minutes any more, and little was used.
+      expect((await guard.peek('127.0.0.1'))[1]?.remaining).toBeGreaterThan(3_500_000);
+    });
+
+    it.each(['end', 'reset'] as const)(
+      'leave a slot held until the work has ended, if the client leaves by %s',
+      async (by) => {
+        const store = memoryStore();
+        limited(5, { store, policies: concurrency({ limit: 1 }) });
+        let finish: () => void = () => undefined;
+        onAdmitted = ({ admission }) => admission?.holdUntil(new Promise<void>((done) => (finish = done)));
+        expect(await send({ path: '/hang', by })).toBe('left its handler');
+        expect([await left(), leaseKeeperOf(store).size]).toEqual([0, 1]);
+        expect(await send({ path: '/ok' })).toBe(429);
+        finish();
+        await expect.poll(left, { interval: 2 }).toBe(1);
+        expect(leaseKeeperOf(store).size).toBe(0);
+      },
+    );
 
     it(
       'never let a client start more than twice its limit in any window, whatever it does',

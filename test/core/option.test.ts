@@ -96,6 +96,19 @@ describe('checkOptionNames', () => {
       expect(() => checkOptionNames('limit', options, NAMES)).toThrow('gatewarden: limit takes an object of options');
     },
   );
+
+  it.each([[new Map([['store', 1]])], [new Set(['store'])], [new Headers({ store: '1' })]])(
+    'refuses %o, whose members are no options and would be lost',
+    (options) => {
+      expect(() => checkOptionNames('limit', options, NAMES)).toThrow('gatewarden: limit takes an object of options');
+    },
+  );
+
+  it('refuses a promise of options, which would be lost', () => {
+    expect(() => checkOptionNames('limit', Promise.resolve({ store: 1 }), NAMES)).toThrow(
+      new OptionError('gatewarden: limit takes an object of options: limit({ ... }), got a promise; wait for it'),
+    );
+  });
 });
 
 describe('the checks of single options', () => {

@@ -15,6 +15,13 @@ const QUOTA = {
   retryAt: 1_760_054_400_000,
 };
 
+const FULL = {
+  'violated-policies': ['concurrency'],
+  policies: [{ name: 'concurrency', limit: 1, remaining: 0, resetAt: 1_760_054_400_000 }],
+  limit: 1,
+  remaining: 0,
+};
+
 const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('credentials-missing'), 401],
   [problem('credentials-malformed'), 400],
@@ -33,7 +40,14 @@ const PROBLEMS: readonly (readonly [problem: Problem, status: number])[] = [
   [problem('upload-type-unsupported', { found: 'text/html', allowed: ['image/png'] }), 415],
   [problem('upload-undecodable', { reason: 'cut short' }), 422],
   [problem('quota-exceeded', QUOTA), 429],
+  [problem('concurrency-exceeded', FULL), 429],
+  [problem('capacity-exceeded', FULL), 503],
   [problem('store-unavailable'), 503],
+  [problem('not-ready'), 503],
+  [problem('deadline-malformed'), 400],
+  [problem('deadline-exceeded'), 504],
+  [problem('worker-failed'), 502],
+  [problem('worker-unavailable'), 503],
   [problem('internal-error'), 500],
 ];
 

@@ -38,6 +38,11 @@ const database = { findOrigin: async (origin) => undefined };
 const { record } = generateApiKey({ clientId: 'acme' });
 const records = [record];
 `,
+  /** The package is not installed here. Its pool is the one that Node's `fetch` uses. */
+  undici: `
+const undici = /** @type {any} */ ({ Agent: class {}, fetch: globalThis.fetch });
+const { Agent, fetch } = undici;
+`,
   express: `${EXPRESS}${GUARDS}`,
   fastify: `${FASTIFY}${GUARDS}`,
   hono: `${HONO}${GUARDS}`,

@@ -7,6 +7,7 @@ import { buffer } from 'node:stream/consumers';
 import type { Express } from 'express';
 import sharp from 'sharp';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
+import { createStandIn } from '../../examples/workers/point-e-stand-in.js';
 import { guard } from '../../src/adapters/express.js';
 import type {
   ApiKeySet,
@@ -334,6 +335,37 @@ describe('a program of the documentation keeps its promise:', () => {
     expect([down.status, await down.json()]).toEqual(failed);
   });
 
+  program('gpu-service', async ({ createApp }) => {
+    const LATER = { timeout: 10_000, interval: 50 };
+    const worker = createStandIn({ log: () => undefined }).listen(0, '127.0.0.1');
+    const origin = await originOf(createApp(await originOf(worker)).listen(0, '127.0.0.1'));
+    const generate = (prompt: string, headers: Record<string, string> = {}, signal?: AbortSignal) =>
+      fetch(`${origin}/generate`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${ENVIRONMENT.SECRET_KEY}`, 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify({ prompt, grid_size: 32 }),
+        signal: signal ?? null,
+      });
+    const coded = async (response: Response) => [response.status, ((await response.json()) as { code: string }).code];
+    const mesh = await generate('a red car');
+    expect([mesh.status, (await mesh.text()).slice(0, 4)]).toEqual([200, 'ply\n']);
+    expect(await coded(await generate('[fail]'))).toEqual([502, 'worker-failed']);
+    expect(await coded(await generate('a car', { 'X-Deadline-Ms': 'soon' }))).toEqual([400, 'deadline-malformed']);
+    expect(await coded(await generate('[slow]', { 'X-Deadline-Ms': '300' }))).toEqual([504, 'deadline-exceeded']);
+    const client = new AbortController();
+    const slow = generate('[slow]', {}, client.signal);
+    await vi.waitFor(
+      async () => expect(await coded(await generate('a car'))).toEqual([503, 'capacity-exceeded']),
+      LATER,
+    );
+    client.abort();
+    await expect(slow).rejects.toThrow();
+    await vi.waitFor(async () => expect((await generate('a car')).status).toBe(200), LATER);
+    worker.closeAllConnections();
+    await new Promise((closed) => worker.close(closed));
+    await vi.waitFor(async () => expect(await coded(await generate('a car'))).toEqual([503, 'not-ready']), LATER);
+  });
+
   program('early-worker', async ({ createApp }) => {
     const worker = createServer(async (request, response) => {
       const bytes = await buffer(request).then(
@@ -443,13 +475,13 @@ describe('a program of the documentation keeps its promise:', () => {
     it('shuts down without Redis, and reports the corrections that are lost', async () => {
       const { store, shutDown, redis, logged } = await start();
       const policies = [slidingWindow({ limit: 100, window: '1m', by: 'global' })];
-      const { receipt } = (await store.admit(policies, ['global'], 30)) as { receipt: Receipt };
+      const { receipt } = (await store.admit(policies, ['global'], [30])) as { receipt: Receipt };
       await redis.kill();
       await vi.waitFor(async () => {
-        await expect(store.admit(policies, ['global'], 1)).rejects.toThrow();
+        await expect(store.admit(policies, ['global'], [1])).rejects.toThrow();
         expect(logged).toHaveBeenCalledWith('limits:', 'unavailable');
       });
-      await store.settle(receipt, 0);
+      await store.settle(receipt, [0]);
       await shutDown();
       expect(logged).toHaveBeenCalledWith('limits:', 'correction-lost');
       await redis.restart();

@@ -5,6 +5,7 @@ import * as jwt from '../../src/auth/jwt/index.js';
 import * as core from '../../src/index.js';
 import * as redis from '../../src/redis.js';
 import * as upload from '../../src/upload/index.js';
+import * as worker from '../../src/worker/index.js';
 import { CONTEXTS } from './contexts.js';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -72,6 +73,7 @@ const EXPORTS: readonly (readonly [specifier: string, names: readonly string[]])
   ['gatewarden/jwt', Object.keys(jwt)],
   ['gatewarden/redis', Object.keys(redis)],
   ['gatewarden/upload', Object.keys(upload)],
+  ['gatewarden/worker', Object.keys(worker)],
 ];
 
 /**

@@ -5,12 +5,13 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
+import { createStandIn } from '../../examples/workers/point-e-stand-in.js';
+import type { WorkerOptions } from '../../examples/workers/worker-server.js';
 
 const WORKER = 'point-e stand-in (CPU, no model)';
 
 async function start(
-  options: StandInOptions = {},
+  options: WorkerOptions = {},
 ): Promise<{ url: string; server: Server; nextLine: () => Promise<string> }> {
   const lines = new EventEmitter();
   const server = createStandIn({ log: (line) => lines.emit('line', line), ...options });
@@ -26,10 +27,24 @@ async function start(
   return { url: `http://127.0.0.1:${address.port}`, server, nextLine };
 }
 
-function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+let token = Date.now();
+
+/** The headers that every job has, in a slot of its own. */
+async function jobHeaders(url: string, slot = 0): Promise<Record<string, string>> {
+  token = Math.max(token + 1, Date.now());
+  return {
+    'x-job-id': `job-${token}`,
+    'x-slot': String(slot),
+    'x-fencing-token': String(token),
+    'x-worker-instance': (await fetch(`${url}/jobs`)).headers.get('x-worker-instance') ?? '',
+    'x-deadline-ms': '60000',
+  };
+}
+
+async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(`${url}/generate/text`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
+    headers: { ...(await jobHeaders(url)), 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
   });
 }
@@ -41,7 +56,8 @@ describe('GET /ready', () => {
     const { url } = await start();
     const response = await fetch(`${url}/ready?probe=1`);
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({ ready: true, worker: WORKER });
+    const instance = response.headers.get('x-worker-instance');
+    expect(await response.json()).toEqual({ ready: true, worker: WORKER, instance, slots: 1 });
   });
 
   it('responds with 503 and the remaining seconds while it loads, as does a generation', async () => {
@@ -50,7 +66,7 @@ describe('GET /ready', () => {
     for (const response of [await fetch(`${url}/ready`), await post(url, job('a cow'))]) {
       expect(response.status).toBe(503);
       expect(response.headers.get('retry-after')).toBe('3');
-      expect(await response.json()).toEqual({ ready: false, worker: WORKER, error: 'loading' });
+      expect(await response.json()).toEqual({ ready: false, worker: WORKER, error: 'loading', reason: 'loading' });
     }
     time += 2500;
     expect((await fetch(`${url}/ready`)).status).toBe(200);
@@ -126,7 +142,8 @@ describe('POST /generate/text', () => {
 
   it('responds with 413 above 64 KB, before the body has ended', async () => {
     const { url } = await start();
-    const upload = request(`${url}/generate/text`, { method: 'POST', headers: { 'content-type': 'application/json' } });
+    const headers = { ...(await jobHeaders(url)), 'content-type': 'application/json' };
+    const upload = request(`${url}/generate/text`, { method: 'POST', headers });
     upload.on('error', () => undefined);
     upload.write(Buffer.alloc(64 * 1024 + 1, ' '));
     const [response] = await once(upload, 'response');
@@ -158,10 +175,10 @@ describe('POST /generate/text', () => {
   });
 
   it('responds to other requests while it computes', async () => {
-    const { url } = await start();
+    const { url } = await start({ slots: 6 });
     let unfinished = 6;
     const jobs = Array.from({ length: unfinished }, async (_, i) => {
-      await post(url, job(`cow ${i}`, 128));
+      await post(url, job(`cow ${i}`, 128), { 'x-slot': String(i) });
       unfinished -= 1;
     });
     await fetch(`${url}/ready`);
@@ -175,9 +192,9 @@ describe('a caller that stops waiting', () => {
     const { url, server, nextLine } = await start();
     const line = nextLine();
     const leave = new AbortController();
-    server.once('request', (req) => req.once('end', () => leave.abort()));
     const body = JSON.stringify(job('[slow] a cow', 64));
-    const headers = { 'content-type': 'application/json', 'x-request-id': 'gone' };
+    const headers = { ...(await jobHeaders(url)), 'content-type': 'application/json', 'x-request-id': 'gone' };
+    server.once('request', (req) => req.once('end', () => leave.abort()));
     const init = { method: 'POST', headers, body, signal: leave.signal };
     await expect(fetch(`${url}/generate/text`, init)).rejects.toThrow('aborted');
     const [, rings] =
@@ -188,7 +205,7 @@ describe('a caller that stops waiting', () => {
   it('stops when the client disconnects in the middle of the body', async () => {
     const { url, server, nextLine } = await start();
     const line = nextLine();
-    const upload = request(`${url}/generate/text`, { method: 'POST' });
+    const upload = request(`${url}/generate/text`, { method: 'POST', headers: await jobHeaders(url) });
     upload.on('error', () => undefined);
     server.once('request', () => upload.destroy());
     upload.write('{"prompt":');
@@ -206,7 +223,8 @@ describe('a caller that stops waiting', () => {
 
   it('responds with 504 when the deadline passes before the body is complete', async () => {
     const { url } = await start();
-    const upload = request(`${url}/generate/text`, { method: 'POST', headers: { 'x-deadline-ms': '20' } });
+    const headers = { ...(await jobHeaders(url)), 'x-deadline-ms': '20' };
+    const upload = request(`${url}/generate/text`, { method: 'POST', headers });
     upload.on('error', () => undefined);
     upload.write('{"prompt":');
     const [response] = await once(upload, 'response');
@@ -229,8 +247,12 @@ describe('a caller that stops waiting', () => {
 
 describe('the process', { timeout: 20_000 }, () => {
   const file = fileURLToPath(new URL('../../examples/workers/point-e-stand-in.ts', import.meta.url));
-  const run = (port: string) => {
-    const child = fork(file, { execArgv: ['--import', 'tsx'], env: { ...process.env, PORT: port }, silent: true });
+  const run = (port: string, ...args: string[]) => {
+    const child = fork(file, args, {
+      execArgv: ['--import', 'tsx'],
+      env: { ...process.env, PORT: port },
+      silent: true,
+    });
     onTestFinished(() => {
       child.kill('SIGKILL');
     });
@@ -243,12 +265,34 @@ describe('the process', { timeout: 20_000 }, () => {
     const [message] = await once(child, 'message');
     expect(message).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) });
     const slow = post(message.url, job('[slow] a cow')).catch(() => 'cut off');
-    expect((await fetch(`${message.url}/ready`)).status).toBe(200);
+    await expect
+      .poll(async () => ((await (await fetch(`${message.url}/jobs`)).json()) as { jobs: unknown[] }).jobs.length)
+      .toBe(1);
     if (end === 'disconnect') child.disconnect();
     else child.kill(end);
     expect(await exited).toEqual([0, null]);
     expect(await slow).toBe('cut off');
     expect(await stdout).toBe(`point-e stand-in listening on ${message.url}\n`);
+  });
+
+  it('takes its slots, the seconds of a slow GPU and the time to load from its arguments', async () => {
+    const { child } = run('0', '--slots', '3', '--seconds', '1', '--stop-seconds', '1', '--ready-after', '0.1');
+    const [{ url }] = await once(child, 'message');
+    await expect.poll(async () => (await fetch(`${url}/ready`)).status).toBe(200);
+    expect(await (await fetch(`${url}/ready`)).json()).toMatchObject({ slots: 3 });
+    const started = performance.now();
+    expect((await post(url, job('a cow'))).status).toBe(200);
+    expect(performance.now() - started).toBeGreaterThan(950);
+  });
+
+  it.each([
+    [['--slots', '0'], '"slots" must be an integer from 1 to 1000'],
+    [['--seconds', 'soon'], '"seconds" must be a number of at least 0'],
+    [['--slot', '1'], "Unknown option '--slot'"],
+  ])('refuses the arguments %j', async (args, message) => {
+    const { exited, stderr } = run('0', ...args);
+    expect((await exited)[0]).toBe(1);
+    expect(await stderr).toContain(message);
   });
 
   it('does not start if its parent has already exited', async () => {
@@ -271,7 +315,7 @@ describe('POST /generate/image', () => {
     return fetch(`${url}/generate/image`, {
       method: 'POST',
       body,
-      headers: { 'content-type': 'image/png', 'x-grid-size': '16', ...headers },
+      headers: { ...(await jobHeaders(url)), 'content-type': 'image/png', 'x-grid-size': '16', ...headers },
     });
   };
 

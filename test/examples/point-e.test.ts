@@ -3,14 +3,16 @@ import { createServer, request, type Server, type ServerResponse } from 'node:ht
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openCounters } from '../../examples/counters.js';
-import { createGateway, type Timeouts } from '../../examples/point-e/gateway.js';
+import { createGateway } from '../../examples/point-e/gateway.js';
 import { ModelFiles } from '../../examples/point-e/model-files.js';
 import { readSettings } from '../../examples/point-e/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
-import { createStandIn, type StandInOptions } from '../../examples/workers/point-e-stand-in.js';
+import { createStandIn } from '../../examples/workers/point-e-stand-in.js';
+import type { WorkerOptions } from '../../examples/workers/worker-server.js';
 import { OptionError } from '../../src/index.js';
 import { describeRedis } from '../redis/describe.js';
 import { startRedis } from '../redis/server.js';
+import { contractWorker } from './contract-worker.js';
 import { rawRequest } from './raw-host.js';
 
 const SECRET = 'c4n4ry-secret-of-the-main-server-0123456789';
@@ -49,7 +51,7 @@ async function json(response: Response): Promise<Body> {
 }
 
 /** Starts the gateway in front of the stand-in, both on free ports, as `npm start` does. */
-async function start(environment: Record<string, string> = {}, standIn: StandInOptions = {}, timeouts?: Timeouts) {
+async function start(environment: Record<string, string> = {}, standIn: WorkerOptions = {}) {
   const jobs: string[] = [];
   let onJobLogged: (() => void) | undefined;
   const workerUrl = await listen(
@@ -71,7 +73,7 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
   const counters = openCounters(settings.redisUrl, 'point-e:', logger);
   closers.push(() => counters.close());
   const url = await listen(
-    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, counters.store, logger, timeouts)),
+    createServer(createGateway(settings, settings.workerUrl ?? workerUrl, files, counters.store, logger)),
   );
   const authorization = { Authorization: `Bearer ${SECRET}` };
 
@@ -86,7 +88,11 @@ async function start(environment: Record<string, string> = {}, standIn: StandInO
     new Promise<void>((resolve) => {
       onJobLogged = resolve;
     });
-  return { url, authorization, generate, usage, jobs, jobLogged, printed: () => printed };
+  const runningJobs = async () => {
+    const { jobs } = (await (await fetch(`${workerUrl}/jobs`)).json()) as { jobs: unknown[] };
+    return jobs.length;
+  };
+  return { url, authorization, generate, usage, jobs, jobLogged, runningJobs, printed: () => printed };
 }
 
 describe('the Point-E gateway', () => {
@@ -215,12 +221,12 @@ describe('the Point-E gateway', () => {
     const { url, generate, usage } = await start({}, { readyAfterMs: 30_000, now: () => now });
     expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'loading', models_ready: false });
     const ready = await fetch(`${url}/ready`);
-    expect([ready.status, ready.headers.get('Retry-After')]).toEqual([503, '5']);
+    expect([ready.status, ready.headers.get('Retry-After')]).toEqual([503, '30']);
     const response = await generate({ prompt: 'x', grid_size: 8 });
     expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '30']);
     expect(await usage()).toMatchObject({ used: 0 });
     now = 30_000;
-    expect((await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
+    await expect.poll(async () => (await generate({ prompt: 'x', grid_size: 8 })).status).toBe(200);
   });
 
   it('is healthy and ready, without credentials, once the worker is', async () => {
@@ -243,15 +249,15 @@ describe('the Point-E gateway', () => {
     ['never responds', () => {}],
     ['starts a model but never ends it', (response) => void response.writeHead(200).write('ply\n')],
   ])('responds with 504 if the worker %s, and refunds the charge', async (_what, answer) => {
-    const workerUrl = await listen(createServer((_request, response) => answer(response)));
-    const { generate, usage } = await start({ WORKER_URL: workerUrl }, {}, { worker: '100ms', answer: '200ms' });
+    const workerUrl = await listen(contractWorker((_request, response) => answer(response)));
+    const { generate, usage } = await start({ WORKER_URL: workerUrl, MAX_GPU_TIME_SECONDS: '1' });
     const late = await generate({ prompt: 'a car', grid_size: 8 });
     expect([late.status, await late.json()]).toEqual([504, { detail: 'The generation took too long.' }]);
     expect(await usage()).toMatchObject({ used: 0 });
   });
 
   it('stops the worker when the client disconnects, and keeps the charge', async () => {
-    const { url, authorization, usage, jobs, jobLogged } = await start();
+    const { url, authorization, usage, jobs, jobLogged, runningJobs } = await start();
     const logged = jobLogged();
     const client = request(`${url}/generate/text`, {
       method: 'POST',
@@ -259,11 +265,56 @@ describe('the Point-E gateway', () => {
     });
     client.on('error', () => undefined);
     client.end(JSON.stringify({ prompt: 'a car [slow]', grid_size: 128 }));
-    while ((await usage()).used === 0);
+    await expect.poll(runningJobs).toBe(1);
     client.destroy();
     await logged;
-    expect(jobs[0]).toContain('client disconnected');
+    expect(jobs[0]).toMatch(/client disconnected|cancelled/);
+    await expect.poll(runningJobs).toBe(0);
     expect(await usage()).toMatchObject({ used: 1 });
+  });
+
+  it('starts the next generation when the worker has stopped the one whose client left', async () => {
+    const { url, authorization, generate, usage, runningJobs } = await start({}, { stopSeconds: 1 });
+    const client = request(`${url}/generate/text`, {
+      method: 'POST',
+      headers: { ...authorization, 'Content-Type': 'application/json', 'X-Forwarded-For': '5.6.7.8' },
+    });
+    client.on('error', () => undefined);
+    client.end(JSON.stringify({ prompt: 'a car [slow]', grid_size: 128 }));
+    await expect.poll(runningJobs).toBe(1);
+    client.destroy();
+    const left = performance.now();
+    const busy = await generate({ prompt: 'x', grid_size: 8 });
+    expect([busy.status, busy.headers.get('Retry-After'), await busy.json()]).toEqual([
+      503,
+      '1',
+      { detail: 'All GPUs are in use. Try again later.' },
+    ]);
+    expect(await usage()).toMatchObject({ used: 0 });
+    await expect
+      .poll(async () => (await generate({ prompt: 'x', grid_size: 8 })).status, { interval: 50, timeout: 5000 })
+      .toBe(200);
+    expect(performance.now() - left).toBeGreaterThan(900);
+  });
+
+  it('runs as many generations at the same time as the worker has slots', async () => {
+    const { generate } = await start({ GPU_SLOTS: '2' }, { slots: 2, seconds: 1 });
+    const answers = await Promise.all([1, 2, 3].map(() => generate({ prompt: 'x', grid_size: 8 })));
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503]);
+  });
+
+  it('limits the GPU seconds of a user in a day', async () => {
+    const { generate, usage } = await start({ GPU_SECONDS_PER_DAY: '3' }, { seconds: 1 });
+    const statuses: number[] = [];
+    for (let i = 0; i < 3; i++) statuses.push((await generate({ prompt: 'x', grid_size: 8 })).status);
+    expect(statuses).toEqual([200, 200, 429]);
+    const refused = await json(await generate({ prompt: 'x', grid_size: 8 }));
+    expect(refused.detail).toMatchObject({
+      error: 'rate_limit_exceeded',
+      message: expect.stringContaining('GPU time'),
+    });
+    expect(await usage()).toMatchObject({ used: 2, limit: 5 });
+    expect((await generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': '5.6.7.8' })).status).toBe(200);
   });
 
   it('uses a sliding window unless the window is a day', async () => {
@@ -516,7 +567,8 @@ describe('the settings', () => {
 
   it.each(['', '  '])('treat variables that are %j as not set', (empty) => {
     const names = ['POINT_E_SECRET_KEY', 'POINT_E_PREVIOUS_SECRET_KEY', 'RATE_LIMIT_PER_IP', 'RATE_LIMIT_WINDOW'];
-    const more = ['REDIS_URL', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'PUBLIC_URL', 'WORKER_URL', 'HOST', 'PORT'];
+    const gpu = ['MAX_GPU_TIME_SECONDS', 'GPU_SLOTS', 'GPU_SECONDS_PER_DAY'];
+    const more = [...gpu, 'REDIS_URL', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'PUBLIC_URL', 'WORKER_URL', 'HOST', 'PORT'];
     const all = [...names, ...more, 'NODE_ENV', 'ENVIRONMENT'];
     expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({
       ...readSettings({}),

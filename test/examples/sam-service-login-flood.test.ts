@@ -1,14 +1,23 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { createGateway } from '../../examples/sam-service/gateway.js';
 import { readSettings } from '../../examples/sam-service/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
 import { wasIssued } from '../canary.js';
+import { contractWorker } from './contract-worker.js';
 
 const KEY = 'c4n4ry-key-of-client-one';
 /** More than the counters that a small service would hold. The store's own tests flood ten times as many as fit. */
 const ADDRESSES = 20_000;
 
 it('costs paying clients nothing if strangers flood the login', async () => {
+  const worker = contractWorker(() => undefined).listen(0, '127.0.0.1');
+  await once(worker, 'listening');
+  onTestFinished(() => {
+    worker.close();
+    worker.closeAllConnections();
+  });
   const app = await createGateway(
     readSettings({
       API_KEYS: `${KEY}:client1:5`,
@@ -17,7 +26,7 @@ it('costs paying clients nothing if strangers flood the login', async () => {
       TRUSTED_PROXIES: 'loopback',
       LOG_LEVEL: 'ERROR',
     }),
-    'http://127.0.0.1:9',
+    `http://127.0.0.1:${(worker.address() as AddressInfo).port}`,
     textLogger(() => undefined),
   );
   onTestFinished(() => app.close());

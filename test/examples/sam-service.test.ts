@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { components, otsu } from '../../examples/workers/segmentation.js';
 import { wasIssued } from '../canary.js';
 import { describeRedis } from '../redis/describe.js';
 import { startRedis } from '../redis/server.js';
+import { contractWorker } from './contract-worker.js';
 import { rawRequest } from './raw-host.js';
 
 const KEY = 'c4n4ry-key-of-client-one';
@@ -47,7 +48,7 @@ afterEach(async () => {
 
 async function start(
   env: Readonly<Record<string, string>> = {},
-  worker: Server = createSamStandIn(),
+  worker: Server = createSamStandIn({ log: () => undefined }),
   now?: () => number,
 ) {
   let printed = '';
@@ -250,7 +251,7 @@ describe('/segment_file', () => {
   it('responds with 503 while the worker fails, and refunds the charge', async () => {
     const { file } = await start(
       {},
-      createServer((_request, response) => void response.writeHead(500).end()),
+      contractWorker((_request, response) => void response.writeHead(500).end()),
     );
     const answer = await file(photograph);
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '5']);
@@ -263,7 +264,7 @@ describe('/segment_file', () => {
   ])('responds with 503 if the worker %s within its time', async (_what, answer) => {
     const { file } = await start(
       { MAX_GPU_TIME_SECONDS: '1' },
-      createServer((_request, response) => answer(response)),
+      contractWorker((_request, response) => answer(response)),
     );
     const late = await file(photograph);
     expect([late.headers.get('retry-after'), ...(await read(late))]).toEqual([
@@ -271,6 +272,16 @@ describe('/segment_file', () => {
       503,
       { error: 'Segmentation is not available' },
     ]);
+  });
+
+  it('limits the GPU seconds of a client in a day, and the jobs at the same time', async () => {
+    const { file } = await start({ GPU_SECONDS_PER_DAY: '3' }, createSamStandIn({ seconds: 1, log: () => undefined }));
+    const [first, busy] = await Promise.all([file(photograph), file(photograph)]);
+    expect([first?.status, busy?.status].sort()).toEqual([200, 503]);
+    expect((await file(photograph)).status).toBe(200);
+    const spent = await file(photograph);
+    expect(await read(spent)).toEqual([429, { error: 'Rate limit exceeded: 3 GPU seconds per day' }]);
+    expect((await file(photograph, {}, { 'X-API-Key': 'c4n4ry-key-of-client-two' })).status).toBe(200);
   });
 });
 
@@ -316,7 +327,7 @@ describe('/admin', () => {
     let time = 0;
     // Each request takes some time, and every second response is a failure.
     let answers = 0;
-    const worker = createServer((request, response) => {
+    const worker = contractWorker((request, response) => {
       request.resume().once('end', () => {
         time += 1250.25;
         answers++;
@@ -365,8 +376,8 @@ describe('/admin', () => {
     let time = 0;
     const waiting: ServerResponse[] = [];
     const { file, admin } = await start(
-      {},
-      createServer((_request, response) => void waiting.push(response)),
+      { GPU_SLOTS: '3' },
+      contractWorker((_request, response) => void waiting.push(response)),
       () => time,
     );
     const idle = { active_connections: 0, gpu_utilization: null, request_rate: 0, error_rate: 0, top_users: [] };
@@ -395,7 +406,7 @@ describe('/admin', () => {
     const waiting: ServerResponse[] = [];
     const { origin, admin } = await start(
       {},
-      createServer((_request, response) => void waiting.push(response)),
+      contractWorker((_request, response) => void waiting.push(response)),
     );
     const leaving = new AbortController();
     const gone = fetch(`${origin}/segment`, {
@@ -522,7 +533,13 @@ describe('the rest of the SAM service', () => {
   it('reads the settings of its guide', () => {
     const settings = readSettings({ ...ENV, MAX_FILE_SIZE_MB: '50', DEFAULT_RATE_LIMIT: '10' });
     expect(settings).toMatchObject({ maxFileBytes: 52_428_800, defaultRateLimit: 10, host: '127.0.0.1', port: 5000 });
-    expect(settings).toMatchObject({ usageTracking: true, logLevel: 'INFO', maxGpuMs: 300_000 });
+    expect(settings).toMatchObject({
+      usageTracking: true,
+      logLevel: 'INFO',
+      maxGpuTime: '300s',
+      gpuSlots: 1,
+      gpuSecondsPerDay: undefined,
+    });
     expect(settings.apiKeys.map(({ clientId, limits }) => [clientId, limits])).toEqual([
       ['client1', { perHour: 100 }],
       ['client2', { perHour: 2 }],
@@ -536,7 +553,7 @@ describe('the rest of the SAM service', () => {
     expect(() => readSettings({ ENVIRONMENT: 'production' })).toThrow(/API_KEYS.*JWT_SECRET/s);
     expect(readSettings({ LOG_LEVEL: 'warning', MAX_GPU_TIME_SECONDS: '20' })).toMatchObject({
       logLevel: 'WARNING',
-      maxGpuMs: 20_000,
+      maxGpuTime: '20s',
     });
     expect(() =>
       readSettings({ LOG_LEVEL: 'loud', MAX_GPU_TIME_SECONDS: '301', ENABLE_USAGE_TRACKING: 'maybe' }),
@@ -585,7 +602,8 @@ describe('the rest of the SAM service', () => {
 
   it.each(['', '  '])('treats variables that are %j as not set', (empty) => {
     const names = ['API_KEYS', 'ADMIN_API_KEY', 'JWT_SECRET', 'AUTH_USERS', 'ALLOW_ANONYMOUS', 'DEFAULT_RATE_LIMIT'];
-    const more = ['AUTHENTICATED_RATE_LIMIT', 'REDIS_URL', 'MAX_FILE_SIZE_MB', 'MAX_GPU_TIME_SECONDS', 'LOG_LEVEL'];
+    const gpu = ['MAX_GPU_TIME_SECONDS', 'GPU_SLOTS', 'GPU_SECONDS_PER_DAY'];
+    const more = ['AUTHENTICATED_RATE_LIMIT', 'REDIS_URL', 'MAX_FILE_SIZE_MB', 'LOG_LEVEL', ...gpu];
     const rest = ['ENABLE_USAGE_TRACKING', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'WORKER_URL', 'HOST', 'PORT'];
     const all = [...names, ...more, ...rest, 'NODE_ENV', 'ENVIRONMENT'];
     expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({

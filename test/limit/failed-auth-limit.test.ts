@@ -36,6 +36,8 @@ function promised(store: LimitStore): LimitStore {
   return {
     admit: async (...args) => store.admit(...args),
     settle: async (...args) => store.settle(...args),
+    renew: async (...args) => store.renew(...args),
+    release: async (...args) => store.release(...args),
     peek: async (...args) => store.peek(...args),
     reset: async (...args) => store.reset(...args),
   };
@@ -145,7 +147,7 @@ describe('a store that fails', () => {
     ['rejects for a fault', () => Promise.reject(broken), [broken]],
   ])('that %s answers 503 and verifies nothing', async (_how, fail, reported) => {
     const { authenticator, verified } = scheme(false);
-    const store: LimitStore = { admit: fail, settle: fail, peek: fail, reset: fail };
+    const store: LimitStore = { admit: fail, settle: fail, renew: fail, release: fail, peek: fail, reset: fail };
     const limit = failedAuthLimit({ store, limit: 3, window: '1m', by: 'global' });
     const { status, faults, replyHeaders } = await ask(authenticate(authenticator, { failedAuthLimit: limit }), {
       headers: [bearer(GOOD)],
@@ -165,8 +167,9 @@ describe('a store that fails', () => {
   ])('that %s when a failure is counted answers 503', async (_how, fail) => {
     const { authenticator } = scheme(false);
     const store: LimitStore = {
-      ...memoryStore(),
       admit: fail,
+      renew: () => true,
+      release: () => undefined,
       peek: (policies) => policies.map((p) => ({ name: p.name, limit: 3, remaining: 3, resetAt: 0 })),
       settle: () => undefined,
       reset: () => undefined,
@@ -180,7 +183,7 @@ describe('a store that fails', () => {
 describe('failedAuthLimit, if the store changes between peek and charge,', () => {
   const state = { name: 'failed-auth', limit: 3, remaining: 0, resetAt: 0 };
   const REFUSED = { kind: 'refused', at: 0, states: [state], violations: [{ state, retryAt: 7000 }] } as const;
-  const ADMITTED = { kind: 'admitted', at: 0, states: [state], receipt: {} } as const;
+  const ADMITTED = { kind: 'admitted', at: 0, states: [state], holds: [], receipt: {} } as const;
 
   function guarded(store: LimitStore, later = false) {
     const { authenticator, verified } = scheme(later);
@@ -193,6 +196,8 @@ describe('failedAuthLimit, if the store changes between peek and charge,', () =>
     admit: () => ADMITTED,
     settle: () => undefined,
     peek: () => [state],
+    renew: () => true,
+    release: () => undefined,
     reset: () => undefined,
     ...overrides,
   });
@@ -204,7 +209,7 @@ describe('failedAuthLimit, if the store changes between peek and charge,', () =>
     const settled: unknown[] = [];
     const { call } = guarded(wrap(store({ settle: (...args) => void settled.push(args) })));
     expect((await call(GOOD)).passed).toBe(true);
-    expect(settled).toEqual([[ADMITTED.receipt, 0]]);
+    expect(settled).toEqual([[ADMITTED.receipt, [0]]]);
   });
 
   it('reports a refund that fails', async () => {

@@ -67,6 +67,8 @@ function late(store: LimitStore): LimitStore {
   return {
     admit: async (...args) => store.admit(...args),
     settle: async (...args) => store.settle(...args),
+    renew: async (...args) => store.renew(...args),
+    release: async (...args) => store.release(...args),
     peek: async (...args) => store.peek(...args),
     reset: async (...args) => store.reset(...args),
   };
@@ -886,15 +888,16 @@ describe('limit refuses the options', () => {
   const BY_RULE = "must be 'client-ip', 'principal', 'global' or a function that returns a key";
   const BY_REMEDY = "use 'client-ip' (the usual choice), 'principal', 'global' or a function that returns a key";
   const LIST_RULE = '"policies" must be a policy or a list of at least one';
-  const POLICY_REMEDY = 'make one with slidingWindow(...) or dailyQuota(...)';
-  const POLICY_RULE = '"policies" must be made by slidingWindow(...) or dailyQuota(...)';
+  const POLICY_REMEDY = 'make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)';
+  const POLICY_RULE =
+    '"policies" must be made by slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)';
 
   it.each<[options: unknown, message: string]>([
     [undefined, 'takes an object of options: limit({ ... })'],
     [[], 'takes an object of options: limit({ ... })'],
     [
       { store, by: 'global', policies, costs: 1 },
-      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, skip, refundOn, legacyHeaders',
+      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, skip, refundOn, headers, legacyHeaders, capacityStatus, enforce, onDecision',
     ],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
     [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got [Object]'],
@@ -971,7 +974,7 @@ describe('limit, called with values that its types forbid,', () => {
 
   it('admits nothing in a memory store under a limit of NaN', () => {
     const store = memoryStore();
-    expect(store.admit([{ ...window, limit: Number.NaN }], ['key'], 1).kind).toBe('refused');
+    expect(store.admit([{ ...window, limit: Number.NaN }], ['key'], [1]).kind).toBe('refused');
   });
 
   it('does not show the content of an object passed as a store', () => {

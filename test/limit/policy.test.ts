@@ -73,7 +73,7 @@ describe('slidingWindow', () => {
     [{ limit: 1, window: '1s', name: 5 }, `"name" ${NAME_RULE}, got 5`],
     [{ limit: 1, window: '1s', by: 'ip' }, `"by" ${BY_RULE}, got 'ip'`],
     [{ limit: 1, window: '1s', by: null }, `"by" ${BY_RULE}, got null`],
-    [{ limit: 1, window: '1s', burst: 2 }, 'has no option "burst". It takes limit, window, name, by'],
+    [{ limit: 1, window: '1s', burst: 2 }, 'has no option "burst". It takes limit, window, name, by, cost'],
     [undefined, 'takes an object of options: slidingWindow({ ... })'],
     [[], 'takes an object of options: slidingWindow({ ... })'],
   ])('refuses the options %o', (options, message) => {
@@ -107,7 +107,7 @@ describe('dailyQuota', () => {
     [{ limit: 1, by: 'ip' }, `"by" ${BY_RULE}, got 'ip'`],
     [
       { limit: 1, timezone: 'UTC' },
-      'has no option "timezone". Did you mean "timeZone"? It takes limit, timeZone, name, by',
+      'has no option "timezone". Did you mean "timeZone"? It takes limit, timeZone, name, by, cost',
     ],
     [7, 'takes an object of options: dailyQuota({ ... })'],
   ])('refuses the options %o', (options, message) => {

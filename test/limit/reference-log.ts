@@ -1,5 +1,5 @@
 import type { QuotaState } from '../../src/core/quota-state.js';
-import type { QuotaPolicy } from '../../src/limit/policy.js';
+import type { LogPolicy } from '../../src/limit/policy.js';
 
 /** One admission in one counter. */
 export interface Charge {
@@ -24,6 +24,16 @@ export function unitsAfter(charges: readonly Charge[], time: number): number {
   return charges.reduce((sum, charge) => (charge.at > time ? sum + charge.units : sum), 0);
 }
 
+/** Units for a list of policies: each policy has units of its own. */
+export function ownUnits(policies: readonly unknown[], units: number): readonly number[] {
+  return policies.map((_, i) => units + i);
+}
+
+/** What an admission is settled to: all policies, or by `which` only some. */
+export function settledUnits(units: number, which: number): readonly (number | undefined)[] {
+  return [0, 1, 2, 3].map((i) => (which % 3 === 0 || which % 3 === (i % 2) + 1 ? units + i * (units % 2) : undefined));
+}
+
 /** An item of a list by any number from zero, modulo its length. */
 export function at<T>(list: readonly T[], i: number): T {
   const item = list[i % list.length];
@@ -38,10 +48,16 @@ interface Counter {
   readonly returned: Charge[];
 }
 
-interface Receipt {
+interface ChargedPolicy {
+  readonly counter: Counter;
+  readonly at: number;
+  readonly policy: LogPolicy;
   readonly units: number;
-  readonly charged: readonly { readonly counter: Counter; readonly at: number; readonly policy: QuotaPolicy }[];
   settled: boolean;
+}
+
+interface Receipt {
+  readonly charged: readonly ChargedPolicy[];
 }
 
 export interface ReferenceDecision {
@@ -63,19 +79,25 @@ export class ReferenceLog {
   /** Every time at which a charge has left or will leave. */
   readonly departures: number[] = [];
 
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number, now: number): ReferenceDecision {
+  admit(
+    policies: readonly LogPolicy[],
+    keys: readonly string[],
+    units: readonly number[],
+    now: number,
+  ): ReferenceDecision {
     const counters = policies.map((policy, i) => this.#current(policy, keys[i] ?? '', now));
     const violations = policies.flatMap((policy, i) => {
       const { charged } = at(counters, i);
-      if (sum(charged) + units <= policy.limit) return [];
-      return [{ state: this.#state(policy, charged, now), retryAt: this.#retryAt(policy, charged, units) }];
+      const more = at(units, i);
+      if (sum(charged) + more <= policy.limit) return [];
+      return [{ state: this.#state(policy, charged, now), retryAt: this.#retryAt(policy, charged, more) }];
     });
-    const charged: Receipt['charged'][number][] = [];
+    const charged: ChargedPolicy[] = [];
     if (violations.length === 0) {
       policies.forEach((policy, i) => {
         const counter = at(counters, i);
-        const time = add(counter.charged, policy.kind === 'sliding-window' ? now : policy.dayOf(now).end, units);
-        charged.push({ counter, at: time, policy });
+        const time = add(counter.charged, policy.kind === 'sliding-window' ? now : policy.dayOf(now).end, at(units, i));
+        charged.push({ counter, at: time, policy, units: at(units, i), settled: false });
         this.departures.push(time + lifetime(policy));
       });
     }
@@ -84,16 +106,18 @@ export class ReferenceLog {
       at: now,
       states: policies.map((policy, i) => this.#state(policy, at(counters, i).charged, now)),
       violations,
-      receipt: { units, charged, settled: false },
+      receipt: { charged },
     };
   }
 
-  settle(receipt: Receipt, units: number, now: number): void {
-    if (receipt.settled) return;
-    receipt.settled = true;
-    for (const { counter, at, policy } of receipt.charged) {
+  settle(receipt: Receipt, units: readonly (number | undefined)[], now: number): void {
+    for (const [i, charged] of receipt.charged.entries()) {
+      const settled = units[i];
+      if (settled === undefined || charged.settled) continue;
+      charged.settled = true;
+      const { counter, at, policy } = charged;
       if (at + lifetime(policy) <= now) continue;
-      const back = receipt.units - units;
+      const back = charged.units - settled;
       if (back > 0) refresh(counter.returned, policy, now, this.departures);
       const charge = counter.charged.find((charge) => charge.at === at);
       if (charge === undefined) continue;
@@ -106,17 +130,29 @@ export class ReferenceLog {
     }
   }
 
-  peek(policies: readonly QuotaPolicy[], keys: readonly string[], now: number): readonly QuotaState[] {
+  peek(policies: readonly LogPolicy[], keys: readonly string[], now: number): readonly QuotaState[] {
     return policies.map((policy, i) => this.#state(policy, this.#current(policy, keys[i] ?? '', now).charged, now));
   }
 
-  reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void {
+  reset(policies: readonly LogPolicy[], keys: readonly string[]): void {
     policies.forEach((policy, i) => {
       this.#counters.delete(`${policy.id} ${keys[i]}`);
     });
   }
 
-  #current(policy: QuotaPolicy, key: string, now: number): Counter {
+  /** When these units could be admitted; null if never. */
+  retryAt(policy: LogPolicy, key: string, units: number, now: number): number | null {
+    return this.#retryAt(policy, this.#current(policy, key, now).charged, units);
+  }
+
+  /** Units in use and units given back. */
+  held(policy: LogPolicy, key: string, now: number): number {
+    const counter = this.#current(policy, key, now);
+    refresh(counter.returned, policy, now, this.departures);
+    return sum(counter.charged) + sum(counter.returned);
+  }
+
+  #current(policy: LogPolicy, key: string, now: number): Counter {
     const name = `${policy.id} ${key}`;
     const counter = this.#counters.get(name) ?? { charged: [], returned: [] };
     this.#counters.set(name, counter);
@@ -124,20 +160,20 @@ export class ReferenceLog {
     return counter;
   }
 
-  #state(policy: QuotaPolicy, counter: readonly Charge[], now: number): QuotaState {
+  #state(policy: LogPolicy, counter: readonly Charge[], now: number): QuotaState {
     const { name, limit } = policy;
     const remaining = Math.max(0, limit - sum(counter));
     return { name, limit, remaining, resetAt: this.#resetAt(policy, counter, remaining, now) };
   }
 
   /** When more remains than now. */
-  #resetAt(policy: QuotaPolicy, counter: readonly Charge[], remaining: number, now: number): number {
+  #resetAt(policy: LogPolicy, counter: readonly Charge[], remaining: number, now: number): number {
     if (policy.kind === 'daily-quota') return counter[0]?.at ?? policy.dayOf(now).end;
     if (sum(counter) === 0) return now;
     return firstDeparture(policy, counter, (left) => policy.limit - left > remaining) ?? Number.NaN;
   }
 
-  #retryAt(policy: QuotaPolicy, counter: readonly Charge[], units: number): number | null {
+  #retryAt(policy: LogPolicy, counter: readonly Charge[], units: number): number | null {
     return firstDeparture(policy, counter, (left) => left + units <= policy.limit) ?? null;
   }
 }
@@ -157,7 +193,7 @@ function add(charges: Charge[], time: number, units: number): number {
  * Removes the first entries if they have expired, or if refunds have emptied them. What is further ahead than a window or day
  * was charged while the clock was wrong, and counts as now.
  */
-function refresh(charges: Charge[], policy: QuotaPolicy, now: number, departures: number[]): void {
+function refresh(charges: Charge[], policy: LogPolicy, now: number, departures: number[]): void {
   const latest = policy.kind === 'sliding-window' ? now + policy.window : policy.dayOf(now).end;
   let ahead = 0;
   while ((charges.at(-1)?.at ?? 0) > latest) ahead += charges.pop()?.units ?? 0;
@@ -171,13 +207,13 @@ function refresh(charges: Charge[], policy: QuotaPolicy, now: number, departures
 }
 
 /** How long after its time a charge counts. */
-function lifetime(policy: QuotaPolicy): number {
+function lifetime(policy: LogPolicy): number {
   return policy.kind === 'sliding-window' ? policy.window : 0;
 }
 
 /** The first departure after which `enough` is true of what is then still in use. */
 function firstDeparture(
-  policy: QuotaPolicy,
+  policy: LogPolicy,
   counter: readonly Charge[],
   enough: (left: number) => boolean,
 ): number | undefined {

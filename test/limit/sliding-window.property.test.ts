@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { memoryStore } from '../../src/limit/memory/memory-store.js';
-import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
+import { dailyQuota, type LogPolicy, slidingWindow } from '../../src/limit/policy.js';
 import type { Receipt } from '../../src/limit/store.js';
 import { ManualClock } from '../contracts/limit-store.js';
-import { at, type Charge, fullestInterval, ReferenceLog, unitsAfter } from './reference-log.js';
+import { at, type Charge, fullestInterval, ownUnits, ReferenceLog, settledUnits, unitsAfter } from './reference-log.js';
 
 /** `PROPERTY_RUNS=100000 npx vitest run test/limit` searches longer. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1_000);
@@ -89,14 +89,14 @@ const anySteps = fc.array(
 
 /** Up to four policies, in two versions with different limits: three sliding windows and a day. */
 function twoTiers(windows: readonly number[], limits: readonly (readonly [number, number])[]) {
-  return ([0, 1] as const).map((tier): readonly QuotaPolicy[] => [
+  return ([0, 1] as const).map((tier): readonly LogPolicy[] => [
     ...windows.map((window, i) => slidingWindow({ name: `w${i}`, window: `${window}ms`, limit: at(limits, i)[tier] })),
     dailyQuota({ limit: at(limits, windows.length)[tier] }),
   ]);
 }
 
 /** The most units in any interval of a window's length, or in any day. */
-function fullest(charges: readonly Charge[], policy: QuotaPolicy): number {
+function fullest(charges: readonly Charge[], policy: LogPolicy): number {
   if (policy.kind === 'sliding-window') return fullestInterval(charges, policy.window);
   const days = new Map<number, number>();
   for (const { at, units } of charges) {
@@ -142,8 +142,9 @@ describe('a sliding window of up to 512 units', () => {
                 const keys = charged.map((_, i) => at(KEYS, at(step.keys, i)));
                 for (let i = 0; i < step.times; i++) {
                   if (i > 0) clock.advance(step.apart);
-                  const expected = log.admit(charged, keys, step.units, clock.now());
-                  const decision = store.admit(charged, keys, step.units);
+                  const units = ownUnits(charged, step.units);
+                  const expected = log.admit(charged, keys, units, clock.now());
+                  const decision = store.admit(charged, keys, units);
                   expect(decision.kind).toBe(expected.kind);
                   expect(decision.at).toBe(expected.at);
                   expect(decision.states).toEqual(expected.states);
@@ -156,7 +157,7 @@ describe('a sliding window of up to 512 units', () => {
                 if (admissions.length === 0) break;
                 // The latest admissions are settled most often.
                 const [receipt, expected] = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
-                const units = step.none ? 0 : step.units;
+                const units = settledUnits(step.none ? 0 : step.units, step.admission);
                 store.settle(receipt, units);
                 log.settle(expected, units, clock.now());
                 break;
@@ -197,7 +198,7 @@ describe('a sliding window of up to 512 units', () => {
             windows,
             limits.map((limit) => [limit, limit] as const),
           );
-          const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[]; gross: Charge[] }>();
+          const counters = new Map<string, { policy: LogPolicy; charges: Charge[]; gross: Charge[] }>();
           const admissions: { receipt: Receipt; charges: readonly Charge[]; settled: boolean }[] = [];
           for (const step of steps) {
             if (step.kind === 'advance') {
@@ -211,7 +212,10 @@ describe('a sliding window of up to 512 units', () => {
               if (admissions.length === 0) continue;
               const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
               const units = step.none ? 0 : step.units;
-              store.settle(admission.receipt, units);
+              store.settle(
+                admission.receipt,
+                admission.charges.map(() => units),
+              );
               if (admission.settled) continue;
               admission.settled = true;
               // Units that a correction added were not admitted.
@@ -221,13 +225,14 @@ describe('a sliding window of up to 512 units', () => {
               const keys = charged.map((_, i) => at(KEYS, at(step.keys, i)));
               for (let i = 0; i < step.times; i++) {
                 if (i > 0) clock.advance(step.apart);
-                const decision = store.admit(charged, keys, step.units);
+                const units = ownUnits(charged, step.units);
+                const decision = store.admit(charged, keys, units);
                 if (decision.kind === 'refused') continue;
                 const charges = charged.map((policy, i) => {
                   const name = `${policy.id} ${keys[i]}`;
                   const counter = counters.get(name) ?? { policy, charges: [], gross: [] };
                   counters.set(name, counter);
-                  const charge = { at: clock.now(), units: step.units };
+                  const charge = { at: clock.now(), units: at(units, i) };
                   counter.charges.push(charge);
                   counter.gross.push({ ...charge });
                   return charge;
@@ -281,7 +286,7 @@ describe('a sliding window of up to 512 units', () => {
               if (![...counters.values()].some((counter) => counter.surely.some((charge) => charge === surely)))
                 continue;
               const units = step.none ? 0 : step.units;
-              store.settle(admission.receipt, units);
+              store.settle(admission.receipt, [units]);
               if (admission.settled) continue;
               admission.settled = true;
               // Not all may be given back, and nothing is added to a charge that was moved.
@@ -302,7 +307,7 @@ describe('a sliding window of up to 512 units', () => {
                 const [state] = store.peek([policy], [key]);
                 expect(state?.remaining).toBeGreaterThanOrEqual(Math.max(0, limit - most));
                 expect(state?.remaining).toBeLessThanOrEqual(Math.max(0, limit - least));
-                const decision = store.admit([policy], [key], step.units);
+                const decision = store.admit([policy], [key], [step.units]);
                 if (decision.kind === 'refused') {
                   expect(most + step.units).toBeGreaterThan(limit);
                   continue;
@@ -364,7 +369,7 @@ describe('a sliding window above 512 units', () => {
               if (admissions.length === 0) continue;
               const admission = at(admissions, Math.max(0, admissions.length - 1 - step.admission));
               const units = step.none ? 0 : step.units;
-              store.settle(admission.receipt, units);
+              store.settle(admission.receipt, [units]);
               if (admission.settled) continue;
               admission.settled = true;
               admission.charge.units = units;
@@ -375,7 +380,7 @@ describe('a sliding window above 512 units', () => {
                 if (i > 0) clock.advance(step.apart);
                 const now = clock.now();
                 const policy = at(policies, step.tier);
-                const decision = store.admit([policy], ['key'], step.units);
+                const decision = store.admit([policy], ['key'], [step.units]);
                 if (decision.kind === 'refused') {
                   expect(unitsAfter(most, now - (window * 65) / 64) + step.units).toBeGreaterThan(policy.limit);
                   const [violation] = decision.violations;

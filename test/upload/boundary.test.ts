@@ -26,7 +26,8 @@ it.each([
 
 it.each<[readonly string[], string]>([
   [[], NOT_MULTIPART],
-  [['multipart/form-data; boundary=a', 'multipart/form-data; boundary=a'], NOT_MULTIPART],
+  [['multipart/form-data; boundary=a', 'multipart/form-data; boundary=a'], MALFORMED_TYPE],
+  [['multipart/form-data; boundary=a', 'text/plain'], MALFORMED_TYPE],
   [['multipart/mixed; boundary=a'], NOT_MULTIPART],
   [['multipart/form-data2; boundary=a'], NOT_MULTIPART],
   [['xmultipart/form-data; boundary=a'], NOT_MULTIPART],

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { Exchange } from '../../src/core/exchange.js';
 import type { DecodeJob } from '../../src/upload/decode-image.js';
 import { decodeInProcess } from '../../src/upload/decoder-process.js';
 import { IMAGE_FORMATS } from '../../src/upload/image-header.js';
@@ -54,6 +55,35 @@ describe.runIf(CAN_OBSERVE)('a decoder process', () => {
       { kind: 'accepted', type: 'image/png' },
     ]);
     expect(performance.now() - start).toBeLessThan(300 + 1000);
+    await expect.poll(() => isRunning(pid)).toBe(false);
+  });
+
+  it('is ended when the client leaves, in the middle of a call, and the next image has its turn', async () => {
+    const client = new AbortController();
+    const left = decodeInProcess(sharpPath, slowJob, 60_000, client.signal);
+    await expect.poll(() => memoryOf(pid), { timeout: 5000 }).toBeGreaterThan(120_000_000);
+    client.abort();
+    expect(await left).toBe('aborted');
+    await expect.poll(() => isRunning(pid)).toBe(false);
+    expect((await patient(png)).kind).toBe('accepted');
+    expect(await decodeInProcess(sharpPath, slowJob, 60_000, client.signal)).toBe('aborted');
+  });
+
+  it('frees its turn when the client leaves', async () => {
+    const request = { fieldLines: () => [], remoteAddress: '192.0.2.1' };
+    const client = new AbortController();
+    const exchange = {
+      signal: client.signal,
+      request,
+      principal: undefined,
+      clientIp: undefined,
+    } as unknown as Exchange;
+    const left = patient(slow, exchange);
+    const next = patient(png);
+    await expect.poll(() => memoryOf(pid), { timeout: 5000 }).toBeGreaterThan(120_000_000);
+    client.abort();
+    await expect(left).rejects.toMatchObject({ code: 'GATEWARDEN_UPLOAD_ABORTED' });
+    expect((await next).kind).toBe('accepted');
     await expect.poll(() => isRunning(pid)).toBe(false);
   });
 

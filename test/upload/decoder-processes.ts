@@ -5,9 +5,17 @@ export const CAN_OBSERVE = process.platform === 'linux';
 
 /** The processes that this one has started and that are still running. */
 export function childProcesses(): readonly number[] {
-  return readdirSync('/proc/self/task').flatMap((task) =>
-    readFileSync(`/proc/self/task/${task}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
-  );
+  return readdirSync('/proc/self/task').flatMap((task) => childrenOf(task).split(' ').filter(Boolean).map(Number));
+}
+
+/** A thread may end after it was listed. Its children are those of another thread then. */
+function childrenOf(task: string): string {
+  try {
+    return readFileSync(`/proc/self/task/${task}/children`, 'latin1');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return '';
+    throw error;
+  }
 }
 
 /** The memory of this process and its children now, in bytes. */

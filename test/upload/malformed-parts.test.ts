@@ -131,6 +131,13 @@ it.each<[string, Buffer, Reason]>([
   ['a delimiter with text after its padding', holding(`\r\n${DELIMITER}  X\r\n`), 'notDelimiter'],
   ['a delimiter that ends in CR', holding(`\r\n${DELIMITER}\rX`), 'notDelimiter'],
   ['a delimiter with endless padding', holding(`\r\n${DELIMITER}${' '.repeat(300)}\r\n`), 'notDelimiter'],
+  ['a boundary after LF with endless padding', holding(`\n${DELIMITER}${' '.repeat(65)}\r\n${FILE}`), 'notDelimiter'],
+  ['1,001 lines that start with the boundary after LF', holding(`\n${DELIMITER}Q`.repeat(1001)), 'notDelimiter'],
+  [
+    '1,001 lines that start with the boundary, after the closing delimiter',
+    Buffer.concat([multipart([filePart()]), text(`\r\n${DELIMITER}Q`.repeat(1001))]),
+    'notDelimiter',
+  ],
   ['a first line that starts with the boundary', text(`${DELIMITER}QQQ\r\n${multipart([filePart()])}`), 'notDelimiter'],
   ['a delimiter that ends in LF', holding(`\r\n${DELIMITER}\n${FILE}\n\nx`), 'delimiterLineBreak'],
   ['a delimiter after LF', holding(`\n${DELIMITER}\r\n${FILE}\r\n\r\nx`), 'delimiterLineBreak'],
@@ -146,10 +153,20 @@ it.each<[string, Buffer, Reason]>([
     Buffer.concat([good.subarray(1), multipart([filePart()])]),
     'partBeforeDelimiter',
   ],
+  [
+    'a part before its first delimiter, after a bare CR',
+    Buffer.concat([text(`\n${DELIMITER} \r${FILE}\r\n\r\nx\r\n`), multipart([filePart()])]),
+    'partBeforeDelimiter',
+  ],
   ['a part after the closing delimiter', Buffer.concat([multipart([filePart()]), text(LATER)]), 'partAfterEnd'],
   [
     'a part after the closing delimiter, and another closing delimiter',
     Buffer.concat([multipart([filePart()]), text(LATER), multipart([])]),
+    'partAfterEnd',
+  ],
+  [
+    'a part after the closing delimiter, whose delimiter has endless padding',
+    Buffer.concat([multipart([filePart()]), text(LATER.replace('\r\n', `${' '.repeat(65)}\r\n`))]),
     'partAfterEnd',
   ],
 ])('refuses %s', async (_what, body, reason) => {
@@ -223,12 +240,16 @@ it('decodes a text field in the charsets that it accepts', async () => {
   expect(upload?.fields.get('a')).toEqual(['é€', 'é', 'e']);
 });
 
+const MENTION = 'Parts have a content-disposition, and X-Content-Disposition or CONTENT-DISPOSITION: is not one.';
+
 it.each([
   ['padding after its delimiters', (body: string) => body.replaceAll(`${DELIMITER}\r\n`, `${DELIMITER} \t \r\n`)],
   ['padding after its closing delimiter', (body: string) => `${body.trimEnd()} \t\r\n`],
   ['no line break after its closing delimiter', (body: string) => body.trimEnd()],
   ['a line break before its first delimiter', (body: string) => `\r\n${body}`],
   ['a preamble', (body: string) => `This is a multi-part message in MIME format.\r\n\r\n${body}`],
+  ['the name of a header within a line of its preamble', (body: string) => `${MENTION}\r\n${MENTION}\r\n${body}`],
+  ['a boundary in most lines of its preamble', (body: string) => `${`\n${DELIMITER}Q`.repeat(1000)}\r\n${body}`],
   ['an epilogue', (body: string) => `${body}Goodbye.\r\n\r\n--\r\nme`],
 ])('accepts a body with %s', async (_what, change) => {
   const body = text(

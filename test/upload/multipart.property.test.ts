@@ -5,6 +5,7 @@ import { uploadLimits } from '../../src/upload/limits.js';
 import { type ReceivedUpload, receive } from '../../src/upload/receive.js';
 import { SpooledFile } from '../../src/upload/spooled-file.js';
 import { UploadError } from '../../src/upload/upload-error.js';
+import { referenceParts } from './reference-parser.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1000);
 const LIMITS = uploadLimits({ types: ['image/jpeg'], maxBytes: '1mb', maxCount: 20, minCount: 0 }, { maxCount: 20 });
@@ -206,4 +207,47 @@ it('refuses a body with one byte less or one more in its structure, or receives 
     }),
     { numRuns: RUNS },
   );
+}, 120_000);
+
+/** What remains of bytes when they are read as UTF-8. */
+const asText = (latin1: string) => Buffer.from(Buffer.from(latin1, 'latin1').toString()).toString('latin1');
+
+it('receives from a damaged body what a plain reader of whole bodies finds in it, or refuses it as that one does', async () => {
+  const damage = fc.record({
+    at: fc.nat(),
+    removed: fc.integer({ min: 0, max: 30 }),
+    inserted: fc.constantFrom('', '\r', '\n', '\r\n', '-', ' ', ':', ';', '"', 'X', '\0', 'BOUNDARY', '\r\n--BOUNDARY'),
+  });
+  const damages = fc.array(damage, { minLength: 1, maxLength: 3 });
+  const counts = { received: 0, refused: 0 };
+  await fc.assert(
+    fc.asyncProperty(body, damages, cuts, fc.boolean(), async ({ parts, boundary }, several, some, everywhere) => {
+      const pieces = parts.map((part) => `--${boundary}\r\n${line(part)}\r\n\r\n${part.content}\r\n`);
+      let damaged = `${pieces.join('')}--${boundary}--\r\n`;
+      for (const { at, removed, inserted } of several) {
+        const from = at % damaged.length;
+        const text = inserted.replace('BOUNDARY', boundary);
+        damaged = damaged.slice(0, from) + text + damaged.slice(from + removed);
+      }
+      const expected = referenceParts(damaged, boundary);
+      const found = await received(damaged, boundary, everywhere ? eachByte : some);
+      if (typeof found === 'string') {
+        counts.refused++;
+        // Files that are empty, of another type or too many are refused for what they are.
+        const isForFiles = expected?.some(
+          ({ filename, content }) => filename !== undefined && !content.startsWith(JPEG),
+        );
+        expect([expected === undefined || isForFiles === true, found]).toEqual([true, found]);
+      } else {
+        counts.received++;
+        const wanted = (expected ?? [])
+          .filter(({ filename, content }) => filename === undefined || content !== '')
+          .map((part) => (part.filename === undefined ? { ...part, content: asText(part.content) } : part));
+        expect(contents(found)).toEqual(contents(fieldsFirst(wanted)));
+      }
+    }),
+    { numRuns: RUNS },
+  );
+  console.log(`damaged bodies: ${JSON.stringify(counts)}`);
+  expect(Math.min(counts.received, counts.refused)).toBeGreaterThan(RUNS / 20);
 }, 120_000);

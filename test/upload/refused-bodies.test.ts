@@ -42,6 +42,14 @@ describe('a refused body', () => {
     },
   );
 
+  it('is refused as soon as a text field is too large, before the field ends', async () => {
+    const { exchange, body } = client();
+    const answered = upload({ files: FILES, fields: { maxBytes: 1000 } })(exchange);
+    body.push(multipart([{ name: 'a', body: 'x'.repeat(1001) }], '').subarray(0, -2));
+    expect(await answered).toMatchObject({ status: 413, problem: { part: 'field', limit: 1000 } });
+    body.destroy();
+  });
+
   it('is discarded as it arrives, and not cut off at once', async () => {
     const { exchange, body } = client();
     const answered = upload({ files: FILES })(exchange);

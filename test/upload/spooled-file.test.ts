@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { readdir } from 'node:fs/promises';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { IncomingStream } from '../../src/upload/incoming-stream.js';
 import { type UploadOptions, upload } from '../../src/upload/index.js';
 import { SpooledFile } from '../../src/upload/spooled-file.js';
 import { UploadError } from '../../src/upload/upload-error.js';
@@ -43,7 +44,11 @@ it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(
         spooled.remove().then(resolve, reject);
       };
     });
-    await spooled.write(Buffer.from('an image')).catch(() => undefined);
+    const writeAndFinish = async () => {
+      await spooled.write(Buffer.from('an image'));
+      await spooled.finish();
+    };
+    await writeAndFinish().catch(() => undefined);
     await removed;
     expect(opened).toHaveLength(1);
     expect(await readdir(directory)).toEqual([]);
@@ -83,9 +88,46 @@ describe('a spooled file', () => {
   });
 });
 
+describe('a file larger than its blocks', () => {
+  const content = Buffer.alloc(3_000_000).map((_, i) => (i * i * 31) % 251);
+
+  it.each([
+    [1000, 0],
+    [65_536, 0],
+    [65_536, 300_000],
+    [300_000, 1_048_576],
+    [content.length, 0],
+  ])('is read whole while it is written in chunks of %d bytes, with %d in memory', async (chunkBytes, memoryBytes) => {
+    for (const pauseMs of [0, 1]) {
+      const spooled = new SpooledFile(directory, memoryBytes);
+      const stream = new IncomingStream(spooled);
+      const read = (async () => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of stream) {
+          chunks.push(Buffer.from(chunk as Buffer));
+          // The reader owns what it was given.
+          (chunk as Buffer).fill(0);
+          if (pauseMs > 0) await new Promise((later) => setTimeout(later, pauseMs));
+        }
+        return Buffer.concat(chunks);
+      })();
+      for (const chunk of split(Buffer.from(content), chunkBytes)) {
+        await spooled.write(chunk);
+        await new Promise((turn) => setImmediate(turn));
+      }
+      await spooled.finish();
+      stream.complete();
+      expect((await read).equals(content)).toBe(true);
+      expect((await spooled.buffer()).equals(content)).toBe(true);
+      await spooled.remove();
+    }
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
+
 describe('the disk', () => {
   it('throws a fault if it is full, and leaves no handle and no file', async () => {
-    onOpened = (file) => vi.spyOn(file, 'writeFile').mockRejectedValue(new Error('ENOSPC'));
+    onOpened = (file) => vi.spyOn(file, 'write').mockRejectedValue(new Error('ENOSPC'));
     const { exchange } = exchangeWith(split(multipart([filePart(padded(20_000))]), 1000));
     const guard = upload({ files: FILES, spool: { directory, memoryBytes: 8000 } });
     await expect(guard(exchange)).rejects.toThrow('ENOSPC');
@@ -105,7 +147,10 @@ describe('the disk', () => {
   it('slows the client down if it is slow', async () => {
     const written: (() => void)[] = [];
     onOpened = (file) => {
-      vi.spyOn(file, 'writeFile').mockImplementation(() => new Promise((resolve) => written.push(resolve)));
+      vi.spyOn(file, 'write').mockImplementation(
+        (...[bytes]) =>
+          new Promise((resolve) => written.push(() => resolve({ bytesWritten: bytes.length, buffer: bytes }))),
+      );
     };
     let pulled = 0;
     const pieces = function* () {

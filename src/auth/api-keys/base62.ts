@@ -26,3 +26,13 @@ export function base62(value: number, length: number): string {
   }
   return text;
 }
+
+/** Whether a text ends in `base62(value, length)`, without making that text. */
+export function endsInBase62(text: string, value: number, length: number): boolean {
+  let rest = value;
+  for (let i = text.length - 1; i >= text.length - length; i--) {
+    if (text.charCodeAt(i) !== BASE62.charCodeAt(rest % 62)) return false;
+    rest = Math.floor(rest / 62);
+  }
+  return true;
+}

@@ -1,5 +1,5 @@
 import { badOption } from '../../core/option.js';
-import { base62, randomBase62 } from './base62.js';
+import { base62, endsInBase62, randomBase62 } from './base62.js';
 import { crc32 } from './crc32.js';
 
 /** The beginning of every generated key by default, which scanners for leaked secrets look for. */
@@ -51,6 +51,6 @@ export function keyForm(token: string, prefix: string): 'generated' | 'broken' |
   if (!token.startsWith(prefix)) return 'opaque';
   const bodyLength = prefix.length + ID_LENGTH + SECRET_LENGTH;
   const isComplete =
-    token.length === bodyLength + CHECKSUM_LENGTH && token.endsWith(base62(crc32(token, bodyLength), CHECKSUM_LENGTH));
+    token.length === bodyLength + CHECKSUM_LENGTH && endsInBase62(token, crc32(token, bodyLength), CHECKSUM_LENGTH);
   return isComplete ? 'generated' : 'broken';
 }

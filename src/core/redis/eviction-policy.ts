@@ -15,7 +15,7 @@ export async function warnOfEviction(
   evicted: string,
   onRisk: (maxmemoryPolicy: string) => void = () => undefined,
 ): Promise<void> {
-  const info = await client.info('memory').catch(() => '');
+  const info = await infoOf(client);
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
   const isUnbounded = /^maxmemory:0\s*$/m.test(info);
   if (policy === undefined || policy === 'noeviction' || isUnbounded) return;
@@ -23,4 +23,12 @@ export async function warnOfEviction(
   warn(`${factory}: maxmemory-policy ${policy} may evict ${evicted}; set it to noeviction`, {
     code: 'GATEWARDEN_EVICTION_RISK',
   });
+}
+
+async function infoOf(client: InfoClient): Promise<string> {
+  try {
+    return await client.info('memory');
+  } catch {
+    return '';
+  }
 }

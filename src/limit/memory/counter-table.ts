@@ -1,11 +1,12 @@
-import type { QuotaPolicy } from '../policy.js';
+import { holds, type QuotaPolicy } from '../policy.js';
 import { Counters } from './counters.js';
 import type { EntrySlab } from './entry-slab.js';
 import type { KeyHash } from './key-hash.js';
 import { KeyIndex } from './key-index.js';
 import { SharedCounters } from './shared-counters.js';
-import { SlotKeys } from './slot-keys.js';
+import { KeyCopier, SlotKeys } from './slot-keys.js';
 import { SlotStack } from './slot-stack.js';
+import type { StoreClock } from './store-clock.js';
 
 export const NONE = -1;
 /** Slots that each admission checks for an expired counter: more than it can add, so that all are freed, without a pause. */
@@ -17,38 +18,50 @@ const SAMPLE = 16;
 /** Slots that it looks at then, if all of those are at half their limit or more. */
 const LOOK_ON = 64;
 
-/** A counter that an admission uses. */
+/** A counter that an admission uses, and the next one that it uses. */
 interface CounterInUse {
   readonly counters: Counters;
   readonly slot: number;
+  readonly next: CounterInUse | undefined;
 }
-
-const NONE_IN_USE: readonly CounterInUse[] = [];
 
 /** The counters of one policy, each with its key. It holds a bounded number. When it is full, the least used are forgotten first. */
 export class CounterTable {
   readonly counters: Counters;
+  /** Whether admissions hold units of the policy, under a lease. */
+  readonly holds: boolean;
   /** Exist only while the table is full of counters that must not be forgotten, and a window longer. */
   shared: SharedCounters | undefined = undefined;
   readonly #policy: QuotaPolicy;
   readonly #slab: EntrySlab;
+  readonly #clock: StoreClock;
   readonly #maxEntries: number;
   readonly #hash: KeyHash;
   readonly #keys = new SlotKeys();
+  readonly #copier = new KeyCopier();
   readonly #index: KeyIndex;
   /** Slots below `#started` that are free. */
   readonly #free = new SlotStack();
   #started = 0;
   /** The next slot to be checked for an expired counter. */
   #hand = 0;
+  /** Whether the hand has found no expired counter since it was at the first slot, and when the first of them expires. */
+  #allLive = true;
+  #firstExpiry = Number.POSITIVE_INFINITY;
+  #startedAgainAt = 0;
+  /** Nothing can have expired between these times. */
+  #restsSince = 0;
+  #restsUntil = 0;
 
-  constructor(policy: QuotaPolicy, slab: EntrySlab, hash: KeyHash, maxEntries: number) {
+  constructor(policy: QuotaPolicy, slab: EntrySlab, clock: StoreClock, hash: KeyHash, maxEntries: number) {
     this.#policy = policy;
+    this.holds = holds(policy);
     this.#slab = slab;
+    this.#clock = clock;
     this.#hash = hash;
     this.#maxEntries = maxEntries;
     this.#index = new KeyIndex(this.#keys, maxEntries);
-    this.counters = new Counters(policy, slab);
+    this.counters = new Counters(policy, slab, clock, undefined);
   }
 
   /** Counters in use. */
@@ -67,10 +80,10 @@ export class CounterTable {
    * A slot for a new counter, or NONE if the table is full of counters that must not be forgotten. The slot may hold another
    * key's counter until `take`. Never one of `others`, which the same admission uses.
    */
-  claim(now: number, others: readonly CounterInUse[]): number {
+  claim(others: CounterInUse): number {
     if (this.#started < this.#maxEntries) return this.#free.size > 0 ? this.#free.pop() : this.#started++;
-    for (let i = 0; i < FULL_SWEEP && this.#free.size === 0; i++) this.#checkNext(now, others);
-    return this.#free.size > 0 ? this.#free.pop() : this.#leastUsed(now, others);
+    for (let i = 0; i < FULL_SWEEP && this.#free.size === 0; i++) this.#checkNext(others);
+    return this.#free.size > 0 ? this.#free.pop() : this.#leastUsed(others);
   }
 
   /** Returns a claimed slot that is not needed. */
@@ -83,10 +96,10 @@ export class CounterTable {
     return this.#keys.get(slot);
   }
 
-  /** Gives a claimed slot to a key, which must have memory of its own. What the slot held is forgotten. */
-  take(slot: number, hash: number, key: string): void {
+  /** Gives a claimed slot to a key. What the slot held is forgotten. `copy` is the key in memory of its own, if there is one. */
+  take(slot: number, hash: number, key: string, copy: string | undefined): void {
     if (this.counters.isTaken(slot)) this.#empty(slot);
-    this.#keys.set(slot, key);
+    this.#keys.set(slot, copy ?? this.#copier.copy(key));
     this.#index.add(hash, slot);
   }
 
@@ -98,32 +111,55 @@ export class CounterTable {
   }
 
   /** Forgets a few expired counters. */
-  sweep(now: number): void {
-    if (this.#started > 0) for (let i = 0; i < SWEEP; i++) this.#checkNext(now, NONE_IN_USE);
-    if (this.shared !== undefined && !this.shared.isLive(now)) this.shared = undefined;
+  sweep(): void {
+    const { now } = this.counters;
+    if ((now < this.#restsSince || now >= this.#restsUntil) && this.#started > 0) {
+      for (let i = 0; i < SWEEP; i++) this.#checkNext(undefined);
+    }
+    if (this.shared !== undefined && !this.shared.isLive()) this.shared = undefined;
   }
 
   /** The shared counters. Made at their first use. */
   sharedCounters(): SharedCounters {
-    this.shared ??= new SharedCounters(this.#policy, this.#slab, this.#maxEntries);
+    this.shared ??= new SharedCounters(this.#policy, this.#slab, this.#clock, this.#maxEntries);
     return this.shared;
   }
 
-  #checkNext(now: number, others: readonly CounterInUse[]): void {
-    const slot = this.#hand < this.#started ? this.#hand : 0;
+  #checkNext(others: CounterInUse | undefined): void {
+    const slot = this.#hand < this.#started ? this.#hand : this.#startAgain();
     this.#hand = slot + 1;
     // Most are live.
-    if (this.counters.isLive(slot, now) || !this.counters.isTaken(slot) || this.#isOneOf(others, slot)) return;
-    this.forget(slot);
+    if (this.counters.isLive(slot)) {
+      this.#firstExpiry = Math.min(this.#firstExpiry, this.counters.liveUntil(slot));
+    } else if (this.counters.isTaken(slot) && !this.#isOneOf(others, slot)) {
+      this.#allLive = false;
+      this.forget(slot);
+    }
+  }
+
+  /**
+   * The hand is back at the first slot. If every counter was live, it rests until the first of them expires: those that were
+   * charged since then live longer. Holds may end at any time.
+   */
+  #startAgain(): number {
+    const { now } = this.counters;
+    if (this.#allLive && !this.holds && this.#hand > 0) {
+      this.#restsSince = now;
+      this.#restsUntil = Math.min(this.#firstExpiry, this.#startedAgainAt + this.#policy.window);
+    }
+    this.#startedAgainAt = now;
+    this.#allLive = true;
+    this.#firstExpiry = Number.POSITIVE_INFINITY;
+    return 0;
   }
 
   /** Of a few random slots, the one that holds the least of its limit. Never one at half its limit or more. */
-  #leastUsed(now: number, others: readonly CounterInUse[]): number {
+  #leastUsed(others: CounterInUse): number {
     let least = 0.5;
     let oldest = Number.POSITIVE_INFINITY;
     let found = NONE;
     const consider = (slot: number): void => {
-      const fraction = this.counters.fraction(slot, now);
+      const fraction = this.counters.fraction(slot);
       if (!(fraction <= least) || fraction >= 0.5 || this.#isOneOf(others, slot)) return;
       const liveUntil = this.counters.liveUntil(slot);
       if (fraction === least && liveUntil >= oldest) return;
@@ -137,8 +173,11 @@ export class CounterTable {
     return found;
   }
 
-  #isOneOf(charges: readonly CounterInUse[], slot: number): boolean {
-    return charges.some((charge) => charge.slot === slot && charge.counters === this.counters);
+  #isOneOf(first: CounterInUse | undefined, slot: number): boolean {
+    for (let other = first; other !== undefined; other = other.next) {
+      if (other.slot === slot && other.counters === this.counters) return true;
+    }
+    return false;
   }
 
   #empty(slot: number): void {

@@ -1,69 +1,167 @@
-import type { QuotaPolicy } from '../policy.js';
-import { DayLog } from './day-log.js';
+import { holds, type QuotaPolicy } from '../policy.js';
+import { DayLog, endOfDay } from './day-log.js';
 import type { EntrySlab } from './entry-slab.js';
+import { Holds, type MemoryHold } from './holds.js';
 import { placeOf, SEGMENT, Segments } from './segments.js';
-import type { UnitLog } from './unit-log.js';
+import type { StoreClock } from './store-clock.js';
+import type { LogCharge, UnitLog } from './unit-log.js';
 import { WindowLog } from './window-log.js';
+
+/** What an admission charges in a counter, and what it finds out. */
+interface Charge extends LogCharge {
+  readonly offset: number;
+  generation: number;
+  hold: MemoryHold | undefined;
+}
+
+/** Keeps counters that keys share until the time that it was last told. */
+export interface Keeper {
+  keepUntil(time: number): void;
+}
 
 const DAY = 86_400_000;
 
-class CounterColumns {
-  /** The limit under which a slot was last charged. Zero for a slot without a counter. */
-  readonly limit = new Uint32Array(SEGMENT);
-  readonly generation = new Uint32Array(SEGMENT);
-}
+// What is known of each counter besides its log and its holds: two numbers.
+const NUMBERS = 2;
+/** The limit under which a slot was last charged. Zero for a slot without a counter. */
+const LIMIT = 0;
+const GENERATION = 1;
 
-/** The counters of one policy, by slot: a log of what was charged, and a tally of what was given back of it. */
+/**
+ * The counters of one policy, by slot: a log of what was charged, a tally of what was given back of it, and what is held.
+ * A policy has a log or holds, or both. All times that it returns are times of day.
+ */
 export class Counters {
   readonly #policy: QuotaPolicy;
   readonly #slab: EntrySlab;
-  readonly #charged: UnitLog;
+  readonly #clock: StoreClock;
+  /** Whether the log counts days, by the time of day. */
+  readonly #byDay: boolean;
+  readonly #log: UnitLog | undefined;
+  readonly #holds: Holds | undefined;
   /** Made with the first unit that is given back. */
   #returned: UnitLog | undefined = undefined;
   /** What counts for longer was charged while the clock was wrong. Less may be a small correction of the clock. */
   readonly #farAhead: number;
-  readonly #segments = new Segments(() => new CounterColumns());
+  readonly #segments = new Segments(() => new Uint32Array(NUMBERS * SEGMENT));
 
-  constructor(policy: QuotaPolicy, slab: EntrySlab) {
+  /** `keeper` is told how long counters that keys share are needed. */
+  constructor(
+    policy: QuotaPolicy,
+    slab: EntrySlab,
+    clock: StoreClock,
+    readonly keeper: Keeper | undefined,
+  ) {
     this.#policy = policy;
     this.#slab = slab;
-    this.#charged = unitLog(policy, slab);
+    this.#clock = clock;
+    this.#byDay = 'dayOf' in policy && policy.dayOf !== undefined;
+    this.#log = policy.kind === 'concurrency' ? undefined : this.#newLog();
+    this.#holds = holds(policy) ? new Holds() : undefined;
     this.#farAhead = 2 * policy.window + DAY;
   }
 
-  /** Units in use now. */
-  used(policy: QuotaPolicy, slot: number, now: number): number {
-    return this.#charged.used(policy, slot, now);
+  /** The time by the clock of the log. */
+  get now(): number {
+    return this.#byDay ? this.#clock.wall : this.#clock.steady;
   }
 
-  /** Charges units. Returns the time under which they are kept, for `settle`. */
-  charge(policy: QuotaPolicy, slot: number, units: number, now: number): number {
-    this.#segments.of(slot).limit[placeOf(slot)] = policy.limit;
-    return this.#charged.add(policy, slot, units, now);
+  /** From the time by that clock to the time of day. */
+  get offset(): number {
+    return this.#byDay ? 0 : this.#clock.wall - this.#clock.steady;
+  }
+
+  /** Units in use now, and held. */
+  used(policy: QuotaPolicy, slot: number): number {
+    const log = this.#log;
+    const used = log === undefined ? 0 : log.used(policy, slot, this.now);
+    return this.#holds === undefined ? used : used + this.#holds.held(slot, this.#clock.steady);
+  }
+
+  /** Whether a counter can take no further hold, however little it would hold. */
+  isFull(slot: number): boolean {
+    return this.#holds?.isFull(slot) ?? false;
+  }
+
+  /** Charges or holds the units of an admission, after `used`. */
+  charge(charge: Charge): void {
+    const { policy, slot } = charge;
+    const numbers = this.#segments.of(slot);
+    const d = placeOf(slot) * NUMBERS;
+    numbers[d + LIMIT] = policy.limit;
+    charge.generation = numbers[d + GENERATION] as number;
+    if (this.#holds !== undefined && holds(policy)) {
+      charge.hold = this.#holds.grant(policy, slot, charge.units, this.#clock.steady, this.#clock.wall);
+      charge.wait = this.resetAt(policy, slot) - charge.now - charge.offset;
+    } else {
+      this.#log?.charge(charge);
+    }
   }
 
   /**
-   * Adds `delta` units to a charge. What is given back of the charges of one window never exceeds the limit: the rest stays
-   * charged.
+   * Corrects a charge to `units`. What is given back of the charges of one window never exceeds the limit: the rest stays
+   * charged. A hold ends, and its units are logged as used now, unless it has ended or expired before.
    */
-  settle(policy: QuotaPolicy, slot: number, time: number, delta: number, now: number): void {
-    if (delta >= 0) {
-      this.#charged.correct(slot, time, delta, now);
-      return;
+  settle(charge: Charge, units: number): void {
+    const { policy, slot, hold } = charge;
+    const log = this.#log;
+    const { now } = this;
+    if (hold !== undefined) {
+      if (!this.release(slot, hold) || log === undefined || units === 0) return;
+      log.used(policy, slot, now);
+      log.add(policy, slot, units, now);
+    } else if (log !== undefined) {
+      const time = charge.now + charge.ahead;
+      const delta = units - charge.units;
+      if (delta >= 0) {
+        log.correct(slot, time, delta, now);
+        return;
+      }
+      const left = policy.limit - (this.#returned?.used(policy, slot, now) ?? 0);
+      const given = -log.correct(slot, time, -Math.min(-delta, Math.max(0, left)), now);
+      if (given === 0) return;
+      this.#returned ??= this.#newLog();
+      this.#returned.addAt(slot, time, given);
     }
-    const left = policy.limit - (this.#returned?.used(policy, slot, now) ?? 0);
-    const given = -this.#charged.correct(slot, time, -Math.min(-delta, Math.max(0, left)), now);
-    if (given === 0) return;
-    this.#returned ??= unitLog(this.#policy, this.#slab);
-    this.#returned.addAt(slot, time, given);
   }
 
-  resetAt(policy: QuotaPolicy, slot: number, now: number): number {
-    return this.#charged.resetAt(policy, slot, now);
+  /** Ends a hold. Returns false if it had ended or expired before. */
+  release(slot: number, hold: MemoryHold): boolean {
+    return this.#holds?.end(slot, hold, this.#clock.steady) ?? false;
   }
 
+  /** Extends a hold. Returns false if it had ended or expired before. */
+  renew(slot: number, hold: MemoryHold): boolean {
+    return this.#holds?.renew(slot, hold, this.#clock.steady) ?? false;
+  }
+
+  /** When more units become available, after `used`. */
+  resetAt(policy: QuotaPolicy, slot: number): number {
+    const { wall, steady } = this.#clock;
+    if (this.#log === undefined) return (this.#holds?.firstExpiry(slot, steady) ?? steady) + wall - steady;
+    const held = this.#holds?.held(slot, steady) ?? 0;
+    return this.#wallTime(this.#log.resetAt(policy, policy.limit - held, slot, this.now));
+  }
+
+  /**
+   * The earliest time at which `units` more fit, after `used`; null if they never do. A hold may end at any time, so holds
+   * that have to end first count as ended.
+   */
   retryAt(policy: QuotaPolicy, slot: number, units: number): number | null {
-    return this.#charged.retryAt(policy, slot, units);
+    const { limit } = policy;
+    if (units > limit) return null;
+    const log = this.#log;
+    if (log === undefined) return this.#clock.wall;
+    const held = this.#holds?.held(slot, this.#clock.steady) ?? 0;
+    const room = held + units <= limit ? limit - held : limit;
+    if (held > 0 && log.used(policy, slot, this.now) + units <= room) return this.#clock.wall;
+    const freeAt = log.freeAt(room, slot, units);
+    return freeAt === null ? null : this.#wallTime(freeAt);
+  }
+
+  /** Whether these are counters of the store with this clock. */
+  isOf(clock: StoreClock): boolean {
+    return this.#clock === clock;
   }
 
   /** Whether a slot has a counter. */
@@ -71,48 +169,78 @@ export class Counters {
     return this.#limit(slot) !== 0;
   }
 
-  /** Whether a counter still holds something: units in use, or the tally of those given back. */
-  isLive(slot: number, now: number): boolean {
-    const left = this.#charged.liveUntil(slot) - now;
-    if (left > 0 && left <= this.#farAhead) return true;
-    const leftOfAll = this.liveUntil(slot) - now;
-    return leftOfAll <= this.#farAhead ? leftOfAll > 0 : this.#refreshed(slot, now) > 0;
+  /** Whether something is held in a counter. */
+  isHeld(slot: number): boolean {
+    return this.#holds !== undefined && this.#holds.held(slot, this.#clock.steady) > 0;
   }
 
-  /** When a counter holds nothing any more. */
+  /** Whether a counter still holds something: units in use, the tally of those given back, or a hold. */
+  isLive(slot: number): boolean {
+    const now = this.now;
+    if (this.#log !== undefined) {
+      const left = this.#log.liveUntil(slot) - now;
+      if (left > 0 && left <= this.#farAhead) return true;
+      const leftOfReturned = (this.#returned?.liveUntil(slot) ?? 0) - now;
+      if (Math.max(left, leftOfReturned) > this.#farAhead ? this.#refreshed(slot) > 0 : leftOfReturned > 0) return true;
+    }
+    if (this.#holds === undefined) return false;
+    // The next token has to be higher than the last.
+    return this.#holds.lastToken(slot) >= this.#clock.wall || this.isHeld(slot);
+  }
+
+  /** When a counter holds nothing any more, by the clock of its log. */
   liveUntil(slot: number): number {
-    return Math.max(this.#charged.liveUntil(slot), this.#returned?.liveUntil(slot) ?? 0);
+    // No lease is longer than a day.
+    if (this.isHeld(slot)) return this.now + this.#farAhead;
+    return Math.max(this.#log?.liveUntil(slot) ?? 0, this.#returned?.liveUntil(slot) ?? 0);
   }
 
-  /** How much of its limit a counter holds, units given back included. */
-  fraction(slot: number, now: number): number {
-    return this.#refreshed(slot, now) / this.#limit(slot);
+  /** How much of its limit a counter holds, units given back included. What has a live hold counts as all of it. */
+  fraction(slot: number): number {
+    return this.isHeld(slot) ? 1 : this.#refreshed(slot) / this.#limit(slot);
   }
 
   /** Changes with each `clear`, so that a receipt of the former counter can be recognized. */
   generation(slot: number): number {
-    return this.#segments.get(slot)?.generation[placeOf(slot)] ?? 0;
+    return this.#segments.get(slot)?.[placeOf(slot) * NUMBERS + GENERATION] ?? 0;
   }
 
-  clear(slot: number): void {
-    this.#charged.clear(slot);
+  /** Forgets what was charged. What is held stays. */
+  clearLog(slot: number): void {
+    this.#log?.clear(slot);
     this.#returned?.clear(slot);
-    const { limit, generation } = this.#segments.of(slot);
-    const i = placeOf(slot);
-    limit[i] = 0;
-    generation[i] = (generation[i] as number) + 1;
+  }
+
+  /** Forgets a counter. */
+  clear(slot: number): void {
+    this.clearLog(slot);
+    this.#holds?.clear(slot);
+    const numbers = this.#segments.of(slot);
+    const d = placeOf(slot) * NUMBERS;
+    numbers[d + LIMIT] = 0;
+    numbers[d + GENERATION] = (numbers[d + GENERATION] as number) + 1;
+  }
+
+  #wallTime(time: number): number {
+    return time + this.offset;
+  }
+
+  #newLog(): UnitLog {
+    return this.#byDay ? new DayLog() : new WindowLog(this.#policy.window, this.#slab);
   }
 
   #limit(slot: number): number {
-    return this.#segments.get(slot)?.limit[placeOf(slot)] ?? 0;
+    return this.#segments.get(slot)?.[placeOf(slot) * NUMBERS + LIMIT] ?? 0;
   }
 
   /** What a counter holds after forgetting what no longer counts. */
-  #refreshed(slot: number, now: number): number {
-    return this.#charged.used(this.#policy, slot, now) + (this.#returned?.used(this.#policy, slot, now) ?? 0);
+  #refreshed(slot: number): number {
+    const now = this.now;
+    return (this.#log?.used(this.#policy, slot, now) ?? 0) + (this.#returned?.used(this.#policy, slot, now) ?? 0);
   }
 }
 
-function unitLog(policy: QuotaPolicy, slab: EntrySlab): UnitLog {
-  return policy.kind === 'daily-quota' ? new DayLog() : new WindowLog(policy.window, slab);
+/** `resetAt` of a counter that does not exist. */
+export function unusedResetAt(policy: QuotaPolicy, { wall }: StoreClock): number {
+  return 'dayOf' in policy && policy.dayOf !== undefined ? endOfDay(policy, wall) : wall;
 }

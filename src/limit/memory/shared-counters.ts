@@ -1,8 +1,11 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { QuotaPolicy } from '../policy.js';
+import { holds, type QuotaPolicy } from '../policy.js';
 import { Counters } from './counters.js';
 import type { EntrySlab } from './entry-slab.js';
+import type { StoreClock } from './store-clock.js';
 
+/** No lease is longer. */
+const DAY = 86_400_000;
 const FEWEST = 4096;
 const MOST = 65_536;
 
@@ -14,29 +17,31 @@ export class SharedCounters {
   readonly counters: Counters;
   readonly #secret = randomBytes(16).toString('hex');
   readonly #mask: number;
-  readonly #window: number;
+  /** The longest that a charge or a lease lasts. */
+  readonly #longest: number;
   #liveUntil = 0;
 
-  constructor(policy: QuotaPolicy, slab: EntrySlab, maxEntries: number) {
+  constructor(policy: QuotaPolicy, slab: EntrySlab, clock: StoreClock, maxEntries: number) {
     const count = Math.min(MOST, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(maxEntries / 16))));
     this.#mask = count - 1;
-    this.#window = policy.window;
-    this.counters = new Counters(policy, slab);
+    this.#longest = 2 * policy.window + (holds(policy) ? DAY : 0);
+    this.counters = new Counters(policy, slab, clock, this);
   }
 
   slotOf(key: string): number {
     return hash('sha256', this.#secret + key, 'buffer').readUInt32LE(0) & this.#mask;
   }
 
-  /** To be called after a charge. */
+  /** To be called after a charge, and when a lease was extended. */
   keepUntil(time: number): void {
     this.#liveUntil = Math.max(this.#liveUntil, time);
   }
 
   /** Whether any of them may still hold something. */
-  isLive(now: number): boolean {
+  isLive(): boolean {
+    const { now } = this.counters;
     // Charges that are further ahead were made while the clock was wrong.
-    this.#liveUntil = Math.min(this.#liveUntil, now + 2 * this.#window);
+    this.#liveUntil = Math.min(this.#liveUntil, now + this.#longest);
     return this.#liveUntil > now;
   }
 }

@@ -12,7 +12,7 @@ export interface StoreClock {
 const SYSTEM_DATE_NOW = Date.now;
 /** How long the time of day runs with the steady clock before it is looked up again. */
 const LOOK_UP = 1000;
-/** A smaller difference of the two system clocks is noise of reading them. */
+/** A smaller change between the two system clocks is noise of reading them. The time of day does not step back by it. */
 const NOISE = 20;
 /** The last millisecond that a `Date` can hold. */
 const LATEST = 8.64e15;
@@ -24,6 +24,8 @@ const LATEST = 8.64e15;
 export class SystemClock implements StoreClock {
   steady = 0;
   wall = 0;
+  /** When the steady clock was at zero. */
+  #origin = Number.NaN;
   #offset = 0;
   #lookedUp = Number.NEGATIVE_INFINITY;
 
@@ -34,11 +36,18 @@ export class SystemClock implements StoreClock {
       return;
     }
     const { performance } = globalThis;
-    const steady = Math.floor(performance.timeOrigin + performance.now());
+    let steady = Math.floor(this.#origin + performance.now());
+    // Also before the first look.
     if (!(Math.abs(steady - this.#lookedUp) < LOOK_UP)) {
+      this.#origin = performance.timeOrigin;
+      steady = Math.floor(this.#origin + performance.now());
       const offset = Date.now() - steady;
-      this.#offset = Math.abs(offset) < NOISE ? 0 : offset;
-      this.#lookedUp = steady;
+      // A process that was stopped between the two readings looks again at the next call.
+      const took = this.#origin + performance.now() - steady;
+      if (took < NOISE) {
+        if (Math.abs(offset - this.#offset) >= NOISE) this.#offset = offset;
+        this.#lookedUp = steady;
+      }
     }
     this.steady = steady;
     this.wall = steady + this.#offset;

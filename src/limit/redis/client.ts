@@ -9,8 +9,20 @@ export interface RedisClient extends RedisConnection {
   eval(script: string, keyCount: number, ...args: (string | number | Buffer)[]): Promise<unknown>;
   on(event: 'ready', listener: () => void): unknown;
   off(event: 'ready', listener: () => void): unknown;
+  /** The servers of each slot of a `Cluster`, its primary first. */
+  readonly slots?: readonly (readonly string[])[];
   /** The connections of a `Cluster`. */
   nodes?(): readonly RedisConnection[];
+}
+
+/** ioredis has each command also with an answer in bytes. Its types leave these two out. */
+export interface ByteCommands {
+  evalshaBuffer(sha: string, keyCount: number, ...args: (string | number | Buffer)[]): Promise<unknown>;
+  evalBuffer(script: string, keyCount: number, ...args: (string | number | Buffer)[]): Promise<unknown>;
+}
+
+export function hasByteCommands(client: object): client is ByteCommands {
+  return ['evalshaBuffer', 'evalBuffer'].every((name) => typeof Reflect.get(client, name) === 'function');
 }
 
 /** A client's connection to one server. */

@@ -7,6 +7,8 @@ const MIN_PATIENCE = 1000;
 const PATIENCE = 4;
 /** While a new connection is silent too, the next one is replaced later and later, up to this, in milliseconds. */
 const MAX_PATIENCE = 30_000;
+/** A client that rejects sooner than this has not waited for an answer, in milliseconds. */
+const LEAST_WAIT = 20;
 /** How long a client may take to close a connection and open another, in milliseconds. ioredis waits for two seconds. */
 const REPLACING = 3000;
 
@@ -76,11 +78,26 @@ function isOpen({ status }: RedisConnection): boolean {
   return status === undefined || status === 'ready' || status === 'connect';
 }
 
-/** Whether a connection answers within `patience` milliseconds. An error is an answer too. */
+/** Whether a connection answers within `patience` milliseconds. An error reply is an answer too. */
 async function answers(connection: RedisConnection, patience: number): Promise<boolean> {
-  const silent = new Error('silent');
-  return withTimeout(connection.info('server'), patience, () => silent).then(
-    () => true,
-    (error: unknown) => error !== silent,
-  );
+  const end = performance.now() + patience;
+  for (;;) {
+    const asked = performance.now();
+    try {
+      await withTimeout(connection.info('server'), end - asked, () => new Silence(), { background: true });
+      return true;
+    } catch (error) {
+      if (error instanceof Silence) return false;
+      // A client that gives up by itself, after its `commandTimeout`, has heard nothing: it is asked again. One that does
+      // not even wait is not connected, or has no INFO.
+      if (isReply(error) || performance.now() - asked < LEAST_WAIT) return true;
+      if (performance.now() >= end) return false;
+    }
+  }
+}
+
+class Silence extends Error {}
+
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }

@@ -12,12 +12,21 @@ interface LastSeen {
 }
 
 /** An admission that has not been charged in Redis yet. */
+interface Pending {
+  readonly policies: readonly QuotaPolicy[];
+  readonly keys: readonly string[];
+  readonly at: number;
+  readonly units: readonly number[];
+}
+
+/** What Redis has to charge of an admission. */
 export interface Unreported {
   readonly receipt: Receipt;
   readonly policies: readonly QuotaPolicy[];
   readonly keys: readonly string[];
-  readonly at: number;
-  units: number;
+  readonly units: readonly number[];
+  /** The places of these policies among all of the admission. */
+  readonly places: readonly number[];
 }
 
 const MAX_SEEN = 100_000;
@@ -33,7 +42,8 @@ export class LocalShare {
   readonly #now: () => number;
   readonly #store;
   readonly #lastSeen = new LRUCache<string, LastSeen>({ max: MAX_SEEN });
-  readonly #unreported = new Map<Receipt, Unreported>();
+  readonly #unreported = new Map<Receipt, Pending>();
+  #forgotten = 0;
 
   constructor(instances: number, now: () => number) {
     this.#instances = instances;
@@ -51,14 +61,15 @@ export class LocalShare {
     });
   }
 
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Decision {
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Decision {
     const decision = this.#store.admit(this.#sharesOf(policies, keys), keys, units);
     if (decision.kind === 'admitted') {
       const { receipt, at } = decision;
-      this.#unreported.set(receipt, { receipt, policies, keys, at, units });
+      this.#unreported.set(receipt, { policies, keys, at, units });
       if (this.#unreported.size > MAX_UNREPORTED) {
         const [oldest] = this.#unreported.keys();
         if (oldest !== undefined) this.#unreported.delete(oldest);
+        this.#forgotten++;
       }
     }
     return decision;
@@ -69,22 +80,43 @@ export class LocalShare {
     return this.#store.peek(this.#sharesOf(policies, keys), keys);
   }
 
-  settle(receipt: Receipt, units: number): void {
-    const unreported = this.#unreported.get(receipt);
-    if (unreported !== undefined) unreported.units = units;
+  /**
+   * Each policy is settled once: `units` names those that were not settled before. Redis is told of the whole charge, and
+   * corrects it then: it also bounds what is given back.
+   */
+  settle(receipt: Receipt, units: readonly (number | undefined)[]): void {
     this.#store.settle(receipt, units);
+  }
+
+  get hasUnreported(): boolean {
+    return this.#unreported.size > 0;
+  }
+
+  /** How many admissions were forgotten since the last call, because too many waited for Redis. */
+  takeForgotten(): number {
+    const forgotten = this.#forgotten;
+    this.#forgotten = 0;
+    return forgotten;
   }
 
   /** Returns each admission that Redis has to charge, once. */
   takeUnreported(): readonly Unreported[] {
-    const unreported = [...this.#unreported.values()].filter(({ units }) => units > 0);
-    this.#unreported.clear();
-    return unreported.map((admission) => {
+    const unreported: Unreported[] = [];
+    for (const [receipt, { policies, keys, units, at }] of this.#unreported) {
       // A charge that has left its window or day no longer counts.
-      const counts = admission.policies.map((policy) => this.#now() < endOf(policy, admission.at));
+      const counts = policies.map((policy) => this.#now() < endOf(policy, at));
+      if (!counts.includes(true)) continue;
       const counting = <T>(list: readonly T[]) => list.filter((_, i) => counts[i]);
-      return { ...admission, policies: counting(admission.policies), keys: counting(admission.keys) };
-    });
+      unreported.push({
+        receipt,
+        policies: counting(policies),
+        keys: counting(keys),
+        units: counting(units),
+        places: counting([...policies.keys()]),
+      });
+    }
+    this.#unreported.clear();
+    return unreported;
   }
 
   #sharesOf(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaPolicy[] {

@@ -1,23 +1,32 @@
-import type { Answer, Operation } from './operation.js';
+import { type Answer, type Operation, operationFailure } from './operation.js';
 import { LateCallError } from './script-call.js';
 import type { LateAnswers, ScriptClient } from './script-client.js';
 
-/** Operations in one call of the script. While the script runs, the server runs nothing else. */
+/** Operations in one call of the script, at most. While the script runs, the server runs nothing else. */
 const MAX_OPERATIONS = 200;
+/** Up to this many operations go out in one call. While the server runs one call, this process prepares the next. */
+const FEW_OPERATIONS = 25;
+/** Calls for the operations of one turn, if these hold them: the server remembers the replies to the latest calls only. */
+const MANY_CALLS = 64;
 
 interface Job {
   readonly operation: Operation;
-  readonly resolve: (answer: Answer) => void;
+  /** Whether it runs again, as the server's day was not the one that this process had assumed. */
+  isRepeated: boolean;
+  /** What its promise resolves to. */
+  readonly finish: (answer: Answer) => unknown;
+  readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Sends operations to Redis in batches: all operations of one turn of the event loop go out in one call of the script,
- * in a Cluster in one call for each slot.
+ * Sends operations to Redis in batches: the operations of one turn of the event loop go out in a few calls of the script,
+ * in a Cluster in calls for each slot.
  */
 export class OperationBatcher {
   readonly #script: ScriptClient;
   readonly #onLate: LateAnswers;
+  readonly #flush = () => this.#sendSome();
   #jobs: Job[] = [];
 
   /** `onLate` receives answers that came after their operations were rejected. */
@@ -26,18 +35,32 @@ export class OperationBatcher {
     this.#onLate = onLate;
   }
 
-  /** Runs one operation. Rejects with a `StoreError` if Redis does not answer within the timeout. */
-  run(operation: Operation): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ operation, resolve, reject });
-      if (this.#jobs.length === 1) setImmediate(() => this.#flush());
-    });
+  /**
+   * Runs one operation, and resolves if it was admitted or refused, to what `finish` makes of the answer. Rejects with a
+   * `StoreError` if Redis does not answer within the timeout, or the counters cannot be used.
+   */
+  run(operation: Operation): Promise<Answer>;
+  run<T>(operation: Operation, finish: (answer: Answer) => T): Promise<T>;
+  run(operation: Operation, finish: (answer: Answer) => unknown = asItIs): Promise<unknown> {
+    return new Promise((resolve, reject) => this.#add({ operation, isRepeated: false, finish, resolve, reject }));
   }
 
-  #flush(): void {
+  #add(job: Job): void {
+    if (this.#jobs.push(job) === 1) setImmediate(this.#flush);
+  }
+
+  /**
+   * Sends a part of the jobs, and the rest in the next turn of the event loop. A server that finds two calls at once answers
+   * them together: it would be idle while this process reads the answers, and this process while the server runs.
+   */
+  #sendSome(): void {
     const jobs = this.#jobs;
-    this.#jobs = [];
-    for (const batch of batchesOf(this.#script, jobs)) void this.#send(batch, true);
+    const parts = this.#script.isCluster ? 1 : Math.min(MANY_CALLS, Math.ceil(jobs.length / FEW_OPERATIONS));
+    const size = Math.ceil(jobs.length / parts);
+    this.#jobs = parts === 1 ? [] : jobs.slice(size);
+    if (this.#jobs.length > 0) setImmediate(this.#flush);
+    const some = parts === 1 ? jobs : jobs.slice(0, size);
+    for (const batch of batchesOf(this.#script, some)) void this.#send(batch, true);
   }
 
   async #send(jobs: readonly Job[], mayRepeat: boolean): Promise<void> {
@@ -47,36 +70,53 @@ export class OperationBatcher {
       const call = this.#script.prepare(operations, {
         rememberFor: timeout * 2,
         ownMarker: false,
-        expiresAfter: timeout,
+        // In a Cluster, the estimate may come from a server with another clock. A late charge is then given back.
+        expiresAfter: mayRepeat || !this.#script.isCluster ? timeout : undefined,
       });
       const answers = await this.#script.send(call, this.#onLate);
-      jobs.forEach((job, i) => {
-        job.resolve(answers[i] as Answer);
-      });
+      for (let i = 0; i < jobs.length; i++) this.#end(jobs[i] as Job, answers[i] as Answer);
     } catch (error) {
       // The server's clock may have moved against ours. Its reply has just corrected our estimate.
       if (mayRepeat && error instanceof LateCallError) return this.#send(jobs, false);
       for (const { reject } of jobs) reject(error);
     }
   }
+
+  #end(job: Job, answer: Answer): void {
+    const { status } = answer;
+    if (status === 'admitted' || status === 'refused') job.resolve(job.finish(answer) as never);
+    else if (status === 'other-day' && !job.isRepeated) {
+      job.isRepeated = true;
+      this.#add(job);
+    } else job.reject(operationFailure(job.operation.keys, status));
+  }
 }
 
-/** Divides operations into calls: at most 200 in a call, and all of one slot. */
+const asItIs = (answer: Answer): Answer => answer;
+
+/** Divides operations into calls: all operations of a call are of one slot, and those of a slot make calls of equal size. */
 export function batchesOf<T extends { readonly operation: Operation }>(
   script: ScriptClient,
   items: readonly T[],
+  most = MAX_OPERATIONS,
 ): readonly (readonly T[])[] {
-  const batches: T[][] = [];
-  const openBatches = new Map<number, T[]>();
+  if (!script.isCluster) return equalParts(items, most);
+  const bySlot = new Map<number, T[]>();
   for (const item of items) {
     const slot = script.slotOf(item.operation);
-    let batch = openBatches.get(slot);
-    if (batch === undefined || batch.length === MAX_OPERATIONS) {
-      batch = [];
-      batches.push(batch);
-      openBatches.set(slot, batch);
-    }
-    batch.push(item);
+    const ofSlot = bySlot.get(slot);
+    if (ofSlot === undefined) bySlot.set(slot, [item]);
+    else ofSlot.push(item);
   }
-  return batches;
+  return [...bySlot.values()].flatMap((ofSlot) => equalParts(ofSlot, most));
+}
+
+/** As few parts as possible of at most `most` items. */
+function equalParts<T>(items: readonly T[], most: number): readonly (readonly T[])[] {
+  if (items.length === 0) return [];
+  if (items.length <= most) return [items];
+  const size = Math.ceil(items.length / Math.ceil(items.length / most));
+  const parts: (readonly T[])[] = [];
+  for (let at = 0; at < items.length; at += size) parts.push(items.slice(at, at + size));
+  return parts;
 }

@@ -1,8 +1,8 @@
 import type { QuotaState } from '../../core/quota-state.js';
-import type { QuotaPolicy } from '../policy.js';
+import { holds, type QuotaPolicy } from '../policy.js';
 import type { Decision, Receipt, StoreError } from '../store.js';
 import { LocalShare } from './local-share.js';
-import { RedisReceipt } from './receipt.js';
+import { NO_HOLDS, RedisReceipt } from './receipt.js';
 import type { RedisCounters } from './redis-counters.js';
 
 /** What a store decides while Redis does not answer. */
@@ -28,24 +28,28 @@ export class OutageMode {
     this.#localShare?.learn(policies, keys, states, at);
   }
 
-  /** Decides for `store`. @throws StoreError `error`, if the mode is `refuse` */
+  /**
+   * Decides for `store`.
+   * @throws StoreError `error`, if the mode is `refuse`, or a policy has leases: a hold that others cannot see is none
+   */
   admit(
     store: object,
     policies: readonly QuotaPolicy[],
     keys: readonly string[],
-    units: number,
+    units: readonly number[],
     error: StoreError,
   ): Decision {
+    if (policies.some(holds)) throw error;
     if (this.#localShare !== undefined) {
       const decision = this.#localShare.admit(policies, keys, units);
       if (decision.kind === 'refused') return decision;
       const receipt = new RedisReceipt(store, units, [], decision.receipt);
       this.#receipts.set(decision.receipt, receipt);
-      return { ...decision, receipt };
+      return { kind: 'admitted', at: decision.at, states: decision.states, holds: NO_HOLDS, receipt };
     }
     if (this.#mode === 'refuse') throw error;
     const receipt = new RedisReceipt(store, units, [], undefined);
-    return { kind: 'admitted', at: this.#now(), states: [], receipt };
+    return { kind: 'admitted', at: this.#now(), states: [], holds: NO_HOLDS, receipt };
   }
 
   /** @throws StoreError `error`, if the mode is `refuse` */
@@ -56,18 +60,37 @@ export class OutageMode {
     return policies.map(({ name, limit }) => ({ name, limit, remaining: limit, resetAt }));
   }
 
-  settle({ localReceipt }: RedisReceipt, units: number): void {
+  settle({ localReceipt }: RedisReceipt, units: readonly (number | undefined)[]): void {
     if (localReceipt !== undefined) this.#localShare?.settle(localReceipt, units);
+  }
+
+  /** Whether `report` has something to do. */
+  get hasUnreported(): boolean {
+    return this.#localShare?.hasUnreported === true;
+  }
+
+  /** How many admissions cannot be charged in Redis any more, since too many waited or the store is closed. */
+  takeLost(isClosed: boolean): number {
+    const forgotten = this.#localShare?.takeForgotten() ?? 0;
+    return isClosed ? forgotten + (this.#localShare?.takeUnreported().length ?? 0) : forgotten;
   }
 
   /** Charges in Redis what was admitted locally. What was settled before the answer comes is corrected then. */
   report(counters: RedisCounters): void {
-    for (const { receipt: localReceipt, policies, keys, units } of this.#localShare?.takeUnreported() ?? []) {
+    for (const { receipt: localReceipt, policies, keys, units, places } of this.#localShare?.takeUnreported() ?? []) {
       const receipt = this.#receipts.get(localReceipt);
       counters.charge(policies, keys, units, (charges) => {
         if (receipt === undefined) return;
-        if (receipt.settledUnits === undefined) receipt.charges.push(charges);
-        else void counters.settle([charges], receipt.settledUnits - units);
+        const deltas: (number | undefined)[] = [];
+        for (const place of charges.places) {
+          const inAdmission = places[place] as number;
+          const settled = receipt.settledUnits[inAdmission];
+          if (settled !== undefined) deltas[inAdmission] = settled - (units[place] as number);
+        }
+        const charged = { ...charges, places: charges.places.map((place) => places[place] as number) };
+        // What is settled from now on is corrected in these charges.
+        receipt.charges.push(charged);
+        void counters.settle([charged], deltas);
       });
     }
   }

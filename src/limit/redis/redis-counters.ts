@@ -1,5 +1,5 @@
 import type { QuotaState } from '../../core/quota-state.js';
-import type { QuotaPolicy } from '../policy.js';
+import { holds, type QuotaPolicy } from '../policy.js';
 import type { Violation } from '../store.js';
 import {
   type Answer,
@@ -7,36 +7,16 @@ import {
   type Charged,
   correction,
   type Operation,
-  operationFailure,
   peek,
+  renewal,
   reset,
+  undoing,
 } from './operation.js';
 import { OperationBatcher } from './operation-batcher.js';
-import type { SlotCharges } from './receipt.js';
+import type { RedisDecision, SlotCharges, UnitsOrNot } from './receipt.js';
 import type { ScriptClient } from './script-client.js';
 import type { SettleQueue } from './settle-queue.js';
-
-/** What Redis decided about one admission. */
-export type RedisDecision =
-  | {
-      readonly kind: 'admitted';
-      readonly at: number;
-      readonly states: readonly QuotaState[];
-      readonly charges: SlotCharges[];
-    }
-  | {
-      readonly kind: 'refused';
-      readonly at: number;
-      readonly states: readonly QuotaState[];
-      readonly violations: readonly Violation[];
-    };
-
-/** The policies and keys of a request that are in one slot, and their places in the request. */
-interface SlotPart {
-  readonly places: readonly number[];
-  readonly policies: readonly QuotaPolicy[];
-  readonly keys: readonly string[];
-}
+import { type SlotPart, slotPartsOf } from './slot-parts.js';
 
 /** The counters of requests in Redis. In a Cluster, keys in several slots are charged one slot after another. */
 export class RedisCounters {
@@ -59,107 +39,130 @@ export class RedisCounters {
   }
 
   /** Charges every policy or none. If a later slot refuses, what earlier slots have charged is given back. */
-  async admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Promise<RedisDecision> {
-    const states: QuotaState[] = new Array(policies.length);
-    const violations: (Violation | undefined)[] = new Array(policies.length);
-    const charges: SlotCharges[] = [];
-    let at = 0;
-    let refused = false;
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<RedisDecision> {
     const parts = this.#partsOf(policies, keys);
+    const [part] = parts;
+    return part !== undefined && parts.length === 1
+      ? this.#admitInOneSlot(part, units)
+      : this.#admitInTurn(parts, units);
+  }
+
+  #admitInOneSlot(part: SlotPart, units: readonly number[]): Promise<RedisDecision> {
+    const { places, policies, keys } = part;
+    return this.#batcher.run(admission(policies, keys, units), ({ status, at, charged }) => {
+      const states: QuotaState[] = new Array(policies.length);
+      for (let i = 0; i < states.length; i++) states[i] = stateOf(policies[i] as QuotaPolicy, charged[i] as Charged);
+      return status === 'admitted'
+        ? { kind: 'admitted', at, states, charges: [{ places, policies, keys, charged }] }
+        : { kind: 'refused', at, states, violations: violationsOf(states, charged) };
+    });
+  }
+
+  async #admitInTurn(parts: readonly SlotPart[], units: readonly number[]): Promise<RedisDecision> {
+    const states: QuotaState[] = new Array(units.length);
+    const charges: SlotCharges[] = [];
+    let violations: readonly Violation[] | undefined;
+    let at = 0;
     try {
-      for (const part of parts) {
-        const operation = refused ? peek(part.policies, part.keys) : admission(part.policies, part.keys, units);
-        const { status, charged, ...answer } = await this.#run(operation);
+      for (const { places, policies, keys } of parts) {
+        const operation =
+          violations === undefined ? admission(policies, keys, inPlaces(places, units)) : peek(policies, keys);
+        const answer = await this.#batcher.run(operation);
+        const { charged } = answer;
         at = answer.at;
-        if (!refused && status === 'admitted') charges.push({ policies: part.policies, keys: part.keys, charged });
-        if (status === 'refused') refused = true;
-        forEachPlace(part, charged, (place, policy, figures) => {
-          const state = stateOf(policy, figures);
-          states[place] = state;
-          if (status !== 'refused' || figures.time === 0) return;
-          violations[place] = { state, retryAt: figures.time < 0 ? null : figures.time };
-        });
+        const ofPart = policies.map((policy, i) => stateOf(policy, charged[i] as Charged));
+        for (const [i, place] of places.entries()) states[place] = ofPart[i] as QuotaState;
+        if (answer.status === 'refused') violations = violationsOf(ofPart, charged);
+        else if (violations === undefined) charges.push({ places, policies, keys, charged });
       }
     } catch (error) {
-      void this.#correct(charges, -units, false);
+      void this.#undo(charges, units);
       throw error;
     }
-    if (!refused) return { kind: 'admitted', at, states, charges };
-    if (charges.length > 0) await this.#correct(charges, -units, false);
-    return { kind: 'refused', at, states, violations: violations.filter((violation) => violation !== undefined) };
+    if (violations === undefined) return { kind: 'admitted', at, states, charges };
+    await this.#undo(charges, units);
+    return { kind: 'refused', at, states, violations };
   }
 
   async peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]> {
     const states: QuotaState[] = new Array(policies.length);
-    for (const part of this.#partsOf(policies, keys)) {
-      const { charged } = await this.#run(peek(part.policies, part.keys));
-      forEachPlace(part, charged, (place, policy, figures) => {
-        states[place] = stateOf(policy, figures);
+    for (const { places, ...part } of this.#partsOf(policies, keys)) {
+      const { charged } = await this.#batcher.run(peek(part.policies, part.keys));
+      places.forEach((place, i) => {
+        states[place] = stateOf(part.policies[i] as QuotaPolicy, charged[i] as Charged);
       });
     }
     return states;
   }
 
   async reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void> {
-    for (const part of this.#partsOf(policies, keys)) await this.#run(reset(part.policies, part.keys));
+    for (const part of this.#partsOf(policies, keys)) await this.#batcher.run(reset(part.policies, part.keys));
   }
 
   /**
-   * Adds `delta` units to the charges of an admitted request; what is given back is bounded. Resolves when Redis has
-   * done so, or when it is postponed because of an outage.
+   * Adds `changes[i]` units to the charge of policy `i` of an admitted request; what is given back is bounded. A hold ends
+   * with these units. Resolves when Redis has done so, or when it is postponed because of an outage.
    */
-  settle(charges: readonly SlotCharges[], delta: number): Promise<void> {
-    return this.#correct(charges, delta, true);
+  settle(charges: readonly SlotCharges[], changes: UnitsOrNot): Promise<void> {
+    return this.#correct(charges, changes, true);
   }
 
-  /** Charges an earlier admission, even beyond the limit. `onCharged` is called for each slot, whenever it answers. */
+  /**
+   * Charges an earlier admission, even beyond the limit. `onCharged` is called for each slot, whenever it answers, with
+   * places among these policies.
+   */
   charge(
     policies: readonly QuotaPolicy[],
     keys: readonly string[],
-    units: number,
+    units: readonly number[],
     onCharged: (charges: SlotCharges) => void,
   ): void {
-    for (const part of this.#partsOf(policies, keys)) {
-      void this.#settles.send(admission(part.policies, part.keys, units, true), ({ charged }) =>
-        onCharged({ policies: part.policies, keys: part.keys, charged }),
+    for (const { places, policies: some, keys: theirs } of this.#partsOf(policies, keys)) {
+      void this.#settles.send(admission(some, theirs, inPlaces(places, units), true), ({ charged }) =>
+        onCharged({ places, policies: some, keys: theirs, charged }),
       );
     }
   }
 
-  async #correct(charges: readonly SlotCharges[], delta: number, bounded: boolean): Promise<void> {
-    if (delta === 0) return;
+  /** Extends holds by one lease. Returns whether all of them were still held. */
+  async renew(held: readonly SlotCharges[]): Promise<boolean> {
+    const answers = await Promise.all(
+      held.map(({ policies, keys, charged }) => this.#batcher.run(renewal(policies, keys, charged))),
+    );
+    return answers.every(({ status }) => status === 'admitted');
+  }
+
+  /** Gives back what a request has charged that is not admitted in the end. */
+  async #undo(charges: readonly SlotCharges[], units: readonly number[]): Promise<void> {
+    const changes: number[] = [];
+    for (const { policies, places } of charges) {
+      for (const [i, change] of undoing(policies, inPlaces(places, units)).entries()) {
+        changes[places[i] as number] = change;
+      }
+    }
+    await this.#correct(charges, changes, false);
+  }
+
+  async #correct(charges: readonly SlotCharges[], changes: UnitsOrNot, bounded: boolean): Promise<void> {
     await Promise.all(
-      charges.map(async ({ policies, keys, charged }) => {
-        await this.#settles.send(correction(policies, keys, charged, delta, bounded));
+      charges.map(async ({ places, policies, keys, charged }) => {
+        // To change a log by nothing is no change, but a hold ends with it.
+        const isChanged = (_: unknown, i: number) => {
+          const change = changes[places[i] as number];
+          return change !== undefined && (change !== 0 || holds(policies[i] as QuotaPolicy));
+        };
+        const units = places.filter(isChanged).map((place) => changes[place] as number);
+        if (units.length === 0) return;
+        await this.#settles.send(
+          correction(policies.filter(isChanged), keys.filter(isChanged), charged.filter(isChanged), units, bounded),
+        );
         this.#onCorrected(keys);
       }),
     );
   }
 
   #partsOf(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly SlotPart[] {
-    const placesBySlot = new Map<number, number[]>();
-    keys.forEach((key, i) => {
-      if (keys.some((other, j) => j < i && other === key && policies[j]?.id === policies[i]?.id)) {
-        throw new RangeError(`gatewarden: policy "${policies[i]?.name}" appears twice in one admission for one key`);
-      }
-      const slot = this.#slotOf(key);
-      const places = placesBySlot.get(slot);
-      if (places === undefined) placesBySlot.set(slot, [i]);
-      else places.push(i);
-    });
-    return [...placesBySlot.values()].map((places) => ({
-      places,
-      policies: places.map((place) => policies[place] as QuotaPolicy),
-      keys: places.map((place) => keys[place] as string),
-    }));
-  }
-
-  /** Runs one operation, and repeats it once if the server's day was not the one that we assumed. */
-  async #run(operation: Operation): Promise<Answer> {
-    let answer = await this.#batcher.run(operation);
-    if (answer.status === 'other-day') answer = await this.#batcher.run(operation);
-    if (answer.status === 'admitted' || answer.status === 'refused') return answer;
-    throw operationFailure(operation.keys, answer.status);
+    return slotPartsOf(policies, keys, this.#slotOf);
   }
 
   /** These requests were refused because the answer was late, so what it charged is given back. */
@@ -171,14 +174,17 @@ export class RedisCounters {
   }
 }
 
-function forEachPlace(
-  { places, policies }: SlotPart,
-  charged: readonly Charged[],
-  each: (place: number, policy: QuotaPolicy, figures: Charged) => void,
-): void {
-  places.forEach((place, i) => {
-    each(place, policies[i] as QuotaPolicy, charged[i] as Charged);
+function inPlaces(places: readonly number[], units: readonly number[]): readonly number[] {
+  return places.map((place) => units[place] as number);
+}
+
+/** The policies that had no room for a request that was refused. */
+function violationsOf(states: readonly QuotaState[], charged: readonly Charged[]): readonly Violation[] {
+  const violations: Violation[] = [];
+  charged.forEach(({ time }, i) => {
+    if (time !== 0) violations.push({ state: states[i] as QuotaState, retryAt: time < 0 ? null : time });
   });
+  return violations;
 }
 
 function stateOf({ name, limit }: QuotaPolicy, { total, resetAt }: Charged): QuotaState {

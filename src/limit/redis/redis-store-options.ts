@@ -8,7 +8,8 @@ import {
   oneOf,
   positiveInteger,
 } from '../../core/option.js';
-import type { RedisClient } from './client.js';
+import { hasByteCommands, type RedisClient } from './client.js';
+import type { AheadSettings } from './hot-counters.js';
 import type { OnStoreFailure } from './outage-mode.js';
 
 /**
@@ -24,6 +25,18 @@ export type RedisStoreEvent =
   | { readonly kind: 'available' }
   | { readonly kind: 'eviction-risk'; readonly maxmemoryPolicy: string }
   | { readonly kind: 'correction-lost'; readonly error: unknown; readonly count: number };
+
+/**
+ * What a process may take ahead of a counter that it charges often. The units are charged in Redis in one call, and the
+ * process then decides from them in memory. What it does not use in time, it gives back. Never more than the limit is
+ * admitted in any window, but the last units may be refused early: see the guide on limits in Redis.
+ */
+export interface AheadOptions {
+  /** The largest part of a limit that one process has ahead, up to 0.1. Default 0.01. */
+  readonly share?: number | undefined;
+  /** For how long it may use them, from `'50ms'` to `'10s'`, and never more than 1/32 of a window. Default `'1s'`. */
+  readonly maxAge?: Duration | undefined;
+}
 
 /** Options of `redisStore`. */
 export interface RedisStoreOptions {
@@ -47,6 +60,10 @@ export interface RedisStoreOptions {
    * could pass, but units that another process gives back may be missed for that long. `false`: never. Default `'1s'`.
    */
   readonly refusalCache?: Duration | false | undefined;
+  /**
+   * Takes units of busy counters ahead, and decides from them in this process. Default: not done.
+   */
+  readonly ahead?: AheadOptions | undefined;
   /** Called at every change of state. */
   readonly onEvent?: ((event: RedisStoreEvent) => void) | undefined;
   /** A clock in epoch milliseconds, for tests. Default: the clock of the Redis server. */
@@ -60,6 +77,7 @@ const OPTIONS: OptionNames<RedisStoreOptions> = {
   onStoreFailure: true,
   instances: true,
   refusalCache: true,
+  ahead: true,
   onEvent: true,
   now: true,
 };
@@ -73,6 +91,8 @@ export interface RedisStoreSettings {
   readonly instances: number;
   /** How long a refusal may be cached; undefined: not at all. */
   readonly maxRefusalAge: number | undefined;
+  /** Undefined: nothing is taken ahead. */
+  readonly ahead: AheadSettings | undefined;
   readonly onEvent: ((event: RedisStoreEvent) => void) | undefined;
   readonly now: (() => number) | undefined;
 }
@@ -81,7 +101,7 @@ export interface RedisStoreSettings {
 export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
   checkOptionNames('redisStore', options, OPTIONS);
   const { client, prefix = 'gw:', refusalCache = '1s' } = options;
-  if (typeof client?.evalsha !== 'function' || typeof client.on !== 'function') {
+  if (typeof client?.on !== 'function' || !hasByteCommands(client)) {
     // Never shown: a value passed here by mistake may be a URL with a password.
     throw badSecret('redisStore', 'client', 'must be an ioredis client');
   }
@@ -96,7 +116,24 @@ export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
     instances: positiveInteger('redisStore', 'instances', options.instances ?? 1, 1_000_000),
     maxRefusalAge:
       refusalCache === false ? undefined : milliseconds('redisStore', 'refusalCache', refusalCache, 60_000),
+    ahead: options.ahead === undefined ? undefined : checkAhead(options.ahead),
     onEvent: callback('redisStore', 'onEvent', options.onEvent),
     now: callback('redisStore', 'now', options.now),
   };
+}
+
+const AHEAD = 'redisStore "ahead"';
+const AHEAD_OPTIONS: OptionNames<AheadOptions> = { share: true, maxAge: true };
+const MAX_SHARE = 0.1;
+const LEAST_AGE = 50;
+
+function checkAhead(options: AheadOptions): AheadSettings {
+  checkOptionNames(AHEAD, options, AHEAD_OPTIONS);
+  const { share = 0.01, maxAge: age = '1s' } = options;
+  if (typeof share !== 'number' || !(share > 0 && share <= MAX_SHARE)) {
+    throw badOption(AHEAD, 'share', `must be a number above 0, at most ${MAX_SHARE}`, share);
+  }
+  const maxAge = milliseconds(AHEAD, 'maxAge', age, 10_000);
+  if (maxAge < LEAST_AGE) throw badOption(AHEAD, 'maxAge', `must be at least '${LEAST_AGE}ms'`, age);
+  return { share, maxAge };
 }

@@ -2,11 +2,15 @@ import type { QuotaState } from '../../core/quota-state.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import type { QuotaPolicy } from '../policy.js';
 import { type Decision, type LimitStore, type Receipt, StoreError, unavailable } from '../store.js';
-import { CircuitBreaker } from './breaker.js';
+import { checkSettledUnits, checkUnits } from '../units.js';
+import { Circuits } from './circuits.js';
 import { slotOf } from './cluster-slot.js';
-import { redisKey } from './layout.js';
+import { HotCounters } from './hot-counters.js';
+import type { DecideOtherwise } from './hot-decisions.js';
+import { redisKeysOf } from './layout.js';
+import { correction } from './operation.js';
 import { OutageMode } from './outage-mode.js';
-import { RedisReceipt } from './receipt.js';
+import { admitted, PartsReceipt, receiptOf, type SlotCharges } from './receipt.js';
 import { RedisCounters } from './redis-counters.js';
 import {
   checkOptions,
@@ -17,11 +21,14 @@ import {
 import { RefusalCache, requestText } from './refusal-cache.js';
 import { ScriptClient } from './script-client.js';
 import { SettleQueue } from './settle-queue.js';
+import { eventReporter } from './store-events.js';
 
 /** A limit store in Redis. */
 export interface RedisStore extends LimitStore {
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Promise<Decision>;
-  settle(receipt: Receipt, units: number): Promise<void>;
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision>;
+  settle(receipt: Receipt, units: readonly (number | undefined)[]): Promise<void>;
+  renew(receipt: Receipt): Promise<boolean>;
+  release(receipt: Receipt): Promise<void>;
   peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]>;
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void>;
   /** Stops its timers and its use of the client. The client stays open. */
@@ -46,35 +53,47 @@ export function redisStore(options: RedisStoreOptions): RedisStore {
 class RedisStoreImplementation implements RedisStore {
   readonly #settings: RedisStoreSettings;
   readonly #script: ScriptClient;
-  readonly #breaker: CircuitBreaker;
+  readonly #circuits: Circuits;
   readonly #refusals: RefusalCache | undefined;
   readonly #outage: OutageMode;
   readonly #settles: SettleQueue;
   readonly #counters: RedisCounters;
   readonly #onReady = () => {
     this.#script.connected();
-    this.#breaker.probeNow();
+    this.#circuits.probeNow();
   };
+  readonly #hot: HotCounters | undefined;
+  readonly #otherwise: DecideOtherwise = async (policies, keys, units, error) =>
+    isOutage(error)
+      ? this.#outage.admit(this, policies, this.#redisKeys(keys), units, error)
+      : this.#admit(policies, keys, units);
+  readonly #emit: (event: RedisStoreEvent) => void;
   #checkedEviction = false;
 
   constructor(settings: RedisStoreSettings) {
     this.#settings = settings;
-    const { client, prefix, timeout, now, instances, maxRefusalAge, mode } = settings;
-    this.#breaker = new CircuitBreaker(
-      () => this.#script.probe(),
+    this.#emit = eventReporter(settings.onEvent);
+    const { client, prefix, timeout, now, instances, maxRefusalAge, mode, ahead } = settings;
+    this.#circuits = new Circuits(
+      client,
+      (slot) => this.#script.probe(slot),
       (open, error) => this.#stateChanged(open, error),
+      () => this.#report(),
     );
     this.#script = new ScriptClient({
       client,
       prefix,
       timeout,
       now,
-      onSuccess: () => this.#breaker.succeeded(),
-      onFailure: (error) => this.#breaker.failed(error),
+      onSuccess: (slot) => {
+        this.#circuits.succeeded(slot);
+        // Also after a single failure, which does not open the breaker.
+        if (this.#outage.hasUnreported) this.#report();
+      },
+      onFailure: (slot, error) => this.#circuits.failed(slot, error),
+      isAway: (slot) => this.#circuits.isOpen(slot),
     });
-    this.#settles = new SettleQueue(this.#script, (error, count) =>
-      this.#emit({ kind: 'correction-lost', error, count }),
-    );
+    this.#settles = new SettleQueue(this.#script, (error, count) => this.#lost(error, count));
     this.#refusals = maxRefusalAge === undefined ? undefined : new RefusalCache(maxRefusalAge);
     this.#outage = new OutageMode(mode, instances, () => this.#script.clock.now());
     this.#counters = new RedisCounters(
@@ -83,18 +102,33 @@ class RedisStoreImplementation implements RedisStore {
       (key) => slotOf(client, key),
       (keys) => this.#refusals?.changed(keys),
     );
+    this.#hot =
+      ahead === undefined
+        ? undefined
+        : new HotCounters(
+            ahead,
+            this.#counters,
+            this.#script.clock,
+            (key) => this.#isAway([key]),
+            (charges, units) => this.#giveBack(charges, units),
+            (receipt, count) => this.settle(receipt, new Array(count).fill(0)),
+          );
     client.on('ready', this.#onReady);
   }
 
-  async admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): Promise<Decision> {
-    if (!Number.isInteger(units) || units < 1) {
-      throw new RangeError(`gatewarden: quota units must be a positive integer, got ${units}`);
-    }
+  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision> {
+    const hot = this.#hot;
+    if (hot === undefined) return this.#admit(policies, keys, units);
+    return hot.decisions.admit(this, policies, keys, units, this.#otherwise);
+  }
+
+  async #admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision> {
+    checkUnits(policies, units);
     const redisKeys = this.#redisKeys(keys);
-    const request = requestText(policies, redisKeys, units);
+    const request = this.#refusals === undefined ? '' : requestText(policies, redisKeys, units);
     const cached = this.#refusals?.get(request, redisKeys, this.#script.clock.now());
     if (cached !== undefined) return cached;
-    if (this.#breaker.open) return this.#outage.admit(this, policies, redisKeys, units, noAnswer());
+    if (this.#isAway(redisKeys)) return this.#outage.admit(this, policies, redisKeys, units, noAnswer());
     this.#checkEviction();
     try {
       const decision = await this.#counters.admit(policies, redisKeys, units);
@@ -104,30 +138,38 @@ class RedisStoreImplementation implements RedisStore {
         return decision;
       }
       this.#refusals?.changed(redisKeys);
-      const { kind, at, states, charges } = decision;
-      return { kind, at, states, receipt: new RedisReceipt(this, units, charges, undefined) };
+      this.#hot?.charged(policies, keys, redisKeys, units);
+      return admitted(this, policies, units, decision);
     } catch (error) {
       if (!isOutage(error)) throw error;
       return this.#outage.admit(this, policies, redisKeys, units, error);
     }
   }
 
-  async settle(receipt: Receipt, units: number): Promise<void> {
-    if (!(receipt instanceof RedisReceipt) || receipt.store !== this) {
-      throw new TypeError('gatewarden: redisStore did not make this receipt');
-    }
-    if (!Number.isInteger(units) || units < 0) {
-      throw new RangeError(`gatewarden: settled quota units must be zero or a positive integer, got ${units}`);
-    }
-    if (receipt.settledUnits !== undefined) return;
-    receipt.settledUnits = units;
-    this.#outage.settle(receipt, units);
-    await this.#counters.settle(receipt.charges, units - receipt.units);
+  async settle(receipt: Receipt, units: readonly (number | undefined)[]): Promise<void> {
+    const own = receiptOf(this, receipt);
+    checkSettledUnits(units);
+    if (receipt instanceof PartsReceipt) return receipt.settle(units, (part, its) => this.settle(part, its));
+    const settled = own.settle(units);
+    this.#outage.settle(own, settled);
+    await this.#counters.settle(own.charges, own.changesFor(settled));
+  }
+
+  async renew(receipt: Receipt): Promise<boolean> {
+    const held = receiptOf(this, receipt).held();
+    if (held.length === 0) return true;
+    if (held.some(({ keys }) => this.#isAway(keys))) throw noAnswer();
+    return this.#counters.renew(held);
+  }
+
+  async release(receipt: Receipt): Promise<void> {
+    const own = receiptOf(this, receipt);
+    await this.#counters.settle(own.charges, own.release());
   }
 
   async peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]> {
     const redisKeys = this.#redisKeys(keys);
-    if (this.#breaker.open) return this.#outage.peek(policies, redisKeys, noAnswer());
+    if (this.#isAway(redisKeys)) return this.#outage.peek(policies, redisKeys, noAnswer());
     try {
       return await this.#counters.peek(policies, redisKeys);
     } catch (error) {
@@ -138,29 +180,54 @@ class RedisStoreImplementation implements RedisStore {
 
   async reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void> {
     const redisKeys = this.#redisKeys(keys);
-    if (this.#breaker.open) throw noAnswer();
+    if (this.#isAway(redisKeys)) throw noAnswer();
     await this.#counters.reset(policies, redisKeys);
+    this.#hot?.forget(policies, keys);
     this.#refusals?.changed(redisKeys);
   }
 
   close(): void {
     this.#settings.client.off('ready', this.#onReady);
-    this.#breaker.stop();
+    this.#hot?.stop();
+    this.#circuits.stop();
     this.#script.stop();
     this.#settles.stop();
+    const count = this.#outage.takeLost(true);
+    if (count > 0) this.#lost(unavailable('the store was closed before Redis was back'), count);
   }
 
   #redisKeys(keys: readonly string[]): readonly string[] {
-    return keys.map((key) => redisKey(this.#settings.prefix, key));
+    return redisKeysOf(this.#settings.prefix, keys);
+  }
+
+  /** Whether a server does not answer that has one of these keys. */
+  #isAway(redisKeys: readonly string[]): boolean {
+    return (
+      this.#circuits.isAnyOpen && redisKeys.some((key) => this.#circuits.isOpen(slotOf(this.#settings.client, key)))
+    );
   }
 
   #stateChanged(open: boolean, error: unknown): void {
-    if (open) this.#settles.pause();
-    else {
-      this.#outage.report(this.#counters);
-      this.#settles.retry();
-    }
+    // In a Cluster, the other servers go on.
+    if (!open) this.#settles.retry();
+    else if (!this.#script.isCluster) this.#settles.pause();
     this.#emit(open ? { kind: 'unavailable', error } : { kind: 'available' });
+  }
+
+  /** These units were never admitted, so they do not count against what clients may give back. */
+  #giveBack({ policies, keys, charged }: SlotCharges, units: number): void {
+    const given = correction(policies, keys, charged, [-units]);
+    void this.#settles.send(given).then(() => this.#refusals?.changed(keys));
+  }
+
+  #report(): void {
+    this.#outage.report(this.#counters);
+    const count = this.#outage.takeLost(false);
+    if (count > 0) this.#lost(unavailable('more local admissions waited for Redis than can be remembered'), count);
+  }
+
+  #lost(error: unknown, count: number): void {
+    this.#emit({ kind: 'correction-lost', error, count });
   }
 
   /** Once for each store. */
@@ -170,15 +237,6 @@ class RedisStoreImplementation implements RedisStore {
     void warnOfEviction(this.#settings.client, 'redisStore', 'quota counters', (maxmemoryPolicy) =>
       this.#emit({ kind: 'eviction-risk', maxmemoryPolicy }),
     );
-  }
-
-  #emit(event: RedisStoreEvent): void {
-    try {
-      this.#settings.onEvent?.(event);
-    } catch (error) {
-      // A fault of the callback must not decide about requests.
-      console.error('gatewarden: the onEvent callback of redisStore threw:', error);
-    }
   }
 }
 

@@ -60,10 +60,16 @@ export class RefusalCache {
 }
 
 /** A text that is the same for requests that share their policies, limits, keys and units. */
-export function requestText(policies: readonly QuotaPolicy[], keys: readonly string[], units: number): string {
-  let text = String(units);
+export function requestText(
+  policies: readonly QuotaPolicy[],
+  keys: readonly string[],
+  units: readonly number[],
+): string {
+  let text = '';
   policies.forEach(({ id, limit }, i) => {
-    text += ` ${id} ${limit} ${keys[i]}`;
+    const key = keys[i] as string;
+    // With its length, no key can contain what looks like the next policy.
+    text += ` ${id} ${limit} ${units[i]} ${key.length} ${key}`;
   });
   return text;
 }

@@ -1,13 +1,15 @@
+import type { QuotaPolicy } from '../policy.js';
 import { StoreError, unavailable } from '../store.js';
-import { packPolicy } from './layout.js';
-import { type Answer, type Operation, type Places, STATUSES } from './operation.js';
+import { POLICY_BYTES, packPolicy } from './layout.js';
+import type { Operation, Places } from './operation.js';
+import { type Answer, Reply, STATUSES } from './operation-answer.js';
 
 /** One call of the script. To repeat it, send the same call again: the server answers it without running it twice. */
 export interface ScriptCall {
   readonly operations: readonly Operation[];
   readonly keyCount: number;
-  /** The keys, then the arguments, as script.lua describes them. */
-  readonly args: readonly (string | number | Buffer)[];
+  /** The keys, then the argument, as script.lua describes them. */
+  readonly args: readonly (string | Buffer)[];
   /** By `performance.now()`. The server ran the call later than this, however often it was sent. */
   readonly preparedAt: number;
 }
@@ -21,10 +23,10 @@ export interface CallHeader {
   readonly rememberFor: number;
   /** The caller's estimate of the server's time. It decides which day a daily quota means. */
   readonly serverNow: number;
-  /** The time that the script uses, or the empty string for the server's own. */
-  readonly now: number | '';
-  /** The latest server time at which the call may still decide, or the empty string for no bound. */
-  readonly latest: number | '';
+  /** The time that the script uses, or -1 for the server's own. */
+  readonly now: number;
+  /** The latest server time at which the call may still decide, or -1 for no bound. */
+  readonly latest: number;
   /** How much longer than their counters keys live. */
   readonly slack: number;
 }
@@ -36,51 +38,65 @@ export class LateCallError extends StoreError {
   }
 }
 
+/** So that all numbers of calls have 16 digits. */
+const FIRST_NUMBER = 1e15;
+const NUMBER_DIGITS = 16;
+const HEADER_BYTES = NUMBER_DIGITS + 4 * 8 + 2;
+
 /** Packs operations into one call. All their keys must be in one slot. */
 export function packCall(operations: readonly Operation[], header: CallHeader): ScriptCall {
-  const keys = new Map<string, number>();
-  const policyPlaces = new Map<string, number>();
-  const policies: Buffer[] = [];
-  const places: Places = {
-    key(key) {
-      let place = keys.get(key);
-      if (place === undefined) {
-        // Lua counts from one, and KEYS[1] is the marker.
-        place = keys.size + 2;
-        keys.set(key, place);
-      }
-      return place;
-    },
-    policy(policy) {
-      const name = `${policy.id} ${policy.limit}`;
-      let place = policyPlaces.get(name);
-      if (place === undefined) {
-        place = policies.push(packPolicy(policy, header.serverNow));
-        policyPlaces.set(name, place);
-      }
-      return place;
-    },
-  };
-  const packed = operations.map((operation) => operation.pack(places));
-  const [firstKey] = keys.keys();
-  const { now, latest, rememberFor, slack, number } = header;
+  const places = new CallPlaces(header.serverNow);
+  // Operations name their keys and policies first: the policies precede them in the call.
+  let size = 0;
+  for (const operation of operations) size += operation.size;
+  const packed = Buffer.allocUnsafe(size);
+  let end = 0;
+  for (const operation of operations) end = operation.pack(packed, end, places);
   return {
     operations,
     preparedAt: performance.now(),
-    keyCount: keys.size + 1,
-    args: [
-      header.marker(firstKey),
-      ...keys.keys(),
-      now,
-      latest,
-      rememberFor,
-      slack,
-      number,
-      policies.length,
-      ...policies,
-      ...packed,
-    ],
+    keyCount: places.keys.length + 1,
+    args: [header.marker(places.keys[0]), ...places.keys, withHeader(header, places.policies, packed)],
   };
+}
+
+function withHeader(header: CallHeader, policies: readonly Buffer[], operations: Buffer): Buffer {
+  const packed = Buffer.allocUnsafe(HEADER_BYTES + policies.length * POLICY_BYTES + operations.length);
+  let at = packed.write(String(FIRST_NUMBER + header.number), 0, NUMBER_DIGITS, 'latin1');
+  at = packed.writeDoubleBE(header.now, at);
+  at = packed.writeDoubleBE(header.latest, at);
+  at = packed.writeDoubleBE(header.rememberFor, at);
+  at = packed.writeDoubleBE(header.slack, at);
+  at = packed.writeUInt16BE(policies.length, at);
+  for (const policy of policies) at += policy.copy(packed, at);
+  operations.copy(packed, at);
+  return packed;
+}
+
+/** The keys and policies of one call. Lua counts from one. */
+class CallPlaces implements Places {
+  readonly keys: string[] = [];
+  readonly policies: Buffer[] = [];
+  readonly #now: number;
+  readonly #known: QuotaPolicy[] = [];
+
+  constructor(now: number) {
+    this.#now = now;
+  }
+
+  /** The same key may have several places. Most operations have one of their own. */
+  key(key: string): number {
+    const { keys } = this;
+    // KEYS[1] is the marker.
+    return keys[keys.length - 1] === key ? keys.length + 1 : keys.push(key) + 1;
+  }
+
+  policy(policy: QuotaPolicy): number {
+    const place = this.#known.indexOf(policy);
+    if (place >= 0) return place + 1;
+    this.#known.push(policy);
+    return this.policies.push(packPolicy(policy, this.#now));
+  }
 }
 
 /**
@@ -89,22 +105,27 @@ export function packCall(operations: readonly Operation[], header: CallHeader): 
  */
 export function readReply(
   { operations, preparedAt }: ScriptCall,
-  reply: unknown,
+  bytes: unknown,
   onTime: (at: number, preparedAt: number) => void,
 ): readonly Answer[] {
-  if (!Array.isArray(reply) || reply.length < 2) throw unknownReply();
-  let cursor = 0;
-  const next = (): number => Number(reply[cursor++]);
-  const outcome = STATUSES[next()];
-  const at = next();
+  if (!Buffer.isBuffer(bytes) || bytes.length < 9) throw unknownReply();
+  const reply = new Reply(bytes);
+  const outcome = STATUSES[reply.byte()];
+  const at = reply.double();
   onTime(at, preparedAt);
   if (outcome === 'late') throw new LateCallError();
   if (outcome === 'lost') throw unavailable('Redis ran the call, but its reply was lost');
-  return operations.map((operation) => {
-    const status = STATUSES[next()];
-    if (status === undefined || status === 'late' || status === 'lost') throw unknownReply();
-    return operation.read(status, at, next);
-  });
+  const answers: Answer[] = [];
+  try {
+    for (const operation of operations) {
+      const status = STATUSES[reply.byte()];
+      if (status === undefined || status === 'late' || status === 'lost') throw unknownReply();
+      answers.push(operation.read(status, at, reply));
+    }
+  } catch (error) {
+    throw error instanceof RangeError ? unknownReply() : error;
+  }
+  return answers;
 }
 
 /** A client's error as a store error: an outage, or a fault that waiting does not end. */

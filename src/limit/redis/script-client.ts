@@ -1,12 +1,13 @@
 import { hash, randomBytes } from 'node:crypto';
 import { withTimeout } from '../../core/with-timeout.js';
 import { type StoreError, unavailable } from '../store.js';
-import type { RedisClient } from './client.js';
+import { CallTimeouts } from './call-timeouts.js';
+import { type ByteCommands, hasByteCommands, type RedisClient } from './client.js';
 import { hashTagOf, slotOf } from './cluster-slot.js';
 import { ConnectionCheck } from './connection-check.js';
 import type { Answer, Operation } from './operation.js';
-import SCRIPT from './script.lua';
 import { callFailure, packCall, readReply, type ScriptCall } from './script-call.js';
+import { SCRIPT } from './script-text.js';
 import { ServerClock } from './server-clock.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
@@ -26,8 +27,11 @@ export interface ScriptClientOptions {
   readonly timeout: number;
   /** A clock in epoch milliseconds instead of the server's own. */
   readonly now: (() => number) | undefined;
-  readonly onSuccess: () => void;
-  readonly onFailure: (error: unknown) => void;
+  /** Called with the slot of each call that is answered in time. Without a Cluster, there is one slot, 0. */
+  readonly onSuccess: (slot: number) => void;
+  readonly onFailure: (slot: number, error: unknown) => void;
+  /** Whether the server of a slot of a Cluster does not answer. Its calls are not even given to the client. */
+  readonly isAway?: (slot: number) => boolean;
 }
 
 /** How a call is made. */
@@ -60,18 +64,24 @@ export type LateAnswers = (operations: readonly Operation[], answers: readonly A
 export class ScriptClient {
   readonly clock: ServerClock;
   readonly #options: ScriptClientOptions;
+  readonly #commands: ByteCommands;
   readonly #connections: ConnectionCheck;
   /** Keeps the markers of processes apart. */
   readonly #processName = randomBytes(6).toString('base64url');
+  readonly #timeouts: CallTimeouts;
+  readonly #learn = (at: number, preparedAt: number): void => this.clock.learn(at, preparedAt);
   #calls = 0;
   #deliveries = 0;
   #answeredUpTo = 0;
-  /** The probe that the client still has. There is never more than one, or a long outage would collect them. */
-  #earlierProbe: Promise<unknown> | undefined;
+  /** The probe that the client still has, by slot. There is never more than one, or a long outage would collect them. */
+  readonly #earlierProbes = new Map<number, Promise<unknown>>();
 
   constructor(options: ScriptClientOptions) {
     this.#options = options;
+    if (!hasByteCommands(options.client)) throw new TypeError('gatewarden: redisStore needs an ioredis client');
+    this.#commands = options.client;
     this.clock = new ServerClock(options.now);
+    this.#timeouts = new CallTimeouts(options.timeout);
     this.#connections = new ConnectionCheck(options.client, options.timeout);
   }
 
@@ -91,103 +101,121 @@ export class ScriptClient {
     return this.#answeredUpTo;
   }
 
+  /** Whether calls for a slot of a Cluster are not given to the client, as its server does not answer. */
+  isAway(slot: number): boolean {
+    return this.isCluster && this.#options.isAway?.(slot) === true;
+  }
+
   /** The slot of an operation. Operations of one call must be in one slot. */
   slotOf({ keys }: Operation): number {
     return slotOf(this.#options.client, keys[0] ?? '');
   }
 
   /** A call for these operations, which must all be in one slot. It can be sent more than once. */
-  prepare(operations: readonly Operation[], { rememberFor, ownMarker, expiresAfter }: CallOptions): ScriptCall {
+  prepare(
+    operations: readonly Operation[],
+    { rememberFor, ownMarker, expiresAfter }: CallOptions,
+    slot = 0,
+  ): ScriptCall {
     const number = ++this.#calls;
     const serverNow = this.clock.now();
     return packCall(operations, {
       number,
-      marker: (firstKey) => this.#markerOf(number, ownMarker, firstKey),
+      marker: (firstKey) => this.#markerOf(number, ownMarker, firstKey, slot),
       rememberFor,
       serverNow,
-      now: this.clock.isManual ? serverNow : '',
-      latest: expiresAfter !== undefined && this.clock.isKnown ? this.clock.latest() + expiresAfter : '',
+      now: this.clock.isManual ? serverNow : -1,
+      latest: expiresAfter !== undefined && this.clock.isKnown ? this.clock.latest() + expiresAfter : -1,
       slack: this.clock.isManual ? MANUAL_CLOCK_SLACK_MS : KEY_SLACK_MS,
     });
   }
 
   /** Sends a call. Rejects with a `StoreError` if no answer comes within the timeout, or the call arrived too late. */
-  async send(call: ScriptCall, onLate?: LateAnswers): Promise<readonly Answer[]> {
+  send(call: ScriptCall, onLate?: LateAnswers): Promise<readonly Answer[]> {
     const { inTime, eventually } = this.deliver(call);
-    try {
-      return await inTime;
-    } catch (error) {
+    inTime.catch(() => {
       eventually.then((answers) => onLate?.(call.operations, answers)).catch(() => undefined);
-      throw error;
-    }
+    });
+    return inTime;
   }
 
   /** Sends a call, and reports both its answer in time and what becomes of it in the end. */
-  deliver(call: ScriptCall): Delivery {
+  deliver(call: ScriptCall, isProbe = false): Delivery {
     const order = ++this.#deliveries;
-    const reply = this.#evaluate(call);
-    const eventually = reply.then(
-      (value) => {
+    const slot = slotOf(this.#options.client, String(call.args[0]));
+    if (!isProbe && this.isAway(slot)) return undelivered(order);
+    let isAnswered = false;
+    const eventually = this.#evaluate(call).then(
+      (reply) => {
+        isAnswered = true;
         if (!this.isCluster) this.#answeredUpTo = Math.max(this.#answeredUpTo, order);
-        return readReply(call, value, (at, preparedAt) => this.clock.learn(at, preparedAt));
+        return readReply(call, reply, this.#learn);
       },
       (error: unknown) => {
         throw callFailure(call, error);
       },
     );
-    const inTime = this.#inTime(call, reply, eventually);
-    // Each is read by some callers only.
-    for (const promise of [inTime, eventually]) promise.catch(() => undefined);
+    const inTime = new Promise<readonly Answer[]>((resolve, reject) => {
+      const fail = (failure: StoreError): void => {
+        if (failure.code === 'GATEWARDEN_STORE_UNAVAILABLE') this.#options.onFailure(slot, failure);
+        reject(failure);
+      };
+      const wait = this.#timeouts.begin(() => fail(this.#noAnswer()));
+      eventually.then(
+        (answers) => {
+          if (!this.#timeouts.end(wait)) return;
+          this.#answered(slot);
+          resolve(answers);
+        },
+        (error: unknown) => {
+          if (!this.#timeouts.end(wait)) return;
+          // The reply may say that the call came too late.
+          if (isAnswered) this.#answered(slot);
+          fail(callFailure(call, error));
+        },
+      );
+    });
+    // Some callers do not read it.
+    inTime.catch(() => undefined);
     return { inTime, eventually, order };
   }
 
   /**
-   * Resolves if the server answers a call within the timeout. The call writes its marker: a server that answers but
+   * Resolves if the server of a slot answers a call within the timeout. The call writes its marker: a server that answers but
    * cannot write is not back.
    */
-  async probe(): Promise<void> {
+  async probe(slot: number): Promise<void> {
     const { timeout } = this.#options;
+    const probes = this.#earlierProbes;
+    const earlier = probes.get(slot);
     // A connection that was silent and speaks again answers the earlier probe first.
-    if (this.#earlierProbe !== undefined) await withTimeout(this.#earlierProbe, timeout, () => this.#noAnswer());
-    const { inTime, eventually } = this.deliver(
-      this.prepare([], { rememberFor: timeout, ownMarker: false, expiresAfter: undefined }),
-    );
+    if (earlier !== undefined) await withTimeout(earlier, timeout, () => this.#noAnswer(), { background: true });
+    const call = this.prepare([], { rememberFor: timeout, ownMarker: false, expiresAfter: undefined }, slot);
+    const { inTime, eventually } = this.deliver(call, true);
     const probe = eventually
       .catch(() => undefined)
       .then(() => {
-        if (this.#earlierProbe === probe) this.#earlierProbe = undefined;
+        if (probes.get(slot) === probe) probes.delete(slot);
       });
-    this.#earlierProbe = probe;
+    probes.set(slot, probe);
     await inTime;
   }
 
   /** Call it when the client has connected. */
   connected(): void {
     this.#connections.connected();
-    // A client that sends nothing again never answers the earlier probe.
-    this.#earlierProbe = undefined;
+    // A client that sends nothing again never answers the earlier probes.
+    this.#earlierProbes.clear();
   }
 
   stop(): void {
     this.#connections.stop();
   }
 
-  async #inTime(
-    call: ScriptCall,
-    reply: Promise<unknown>,
-    eventually: Promise<readonly Answer[]>,
-  ): Promise<readonly Answer[]> {
-    const { timeout, onSuccess, onFailure } = this.#options;
-    try {
-      await withTimeout(reply, timeout, () => this.#noAnswer());
-      this.#connections.answered();
-      onSuccess();
-      return await eventually;
-    } catch (error) {
-      const failure = callFailure(call, error);
-      if (failure.code === 'GATEWARDEN_STORE_UNAVAILABLE') onFailure(failure);
-      throw failure;
-    }
+  /** The server has answered in time. */
+  #answered(slot: number): void {
+    this.#connections.answered();
+    this.#options.onSuccess(slot);
   }
 
   #noAnswer(): StoreError {
@@ -196,19 +224,25 @@ export class ScriptClient {
   }
 
   async #evaluate({ keyCount, args }: ScriptCall): Promise<unknown> {
-    const { client } = this.#options;
     try {
-      return await client.evalsha(SHA, keyCount, ...args);
+      return await this.#commands.evalshaBuffer(SHA, keyCount, ...args);
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-      return client.eval(SCRIPT, keyCount, ...args);
+      return this.#commands.evalBuffer(SCRIPT, keyCount, ...args);
     }
   }
 
-  #markerOf(number: number, own: boolean, firstKey: string | undefined): string {
+  #markerOf(number: number, own: boolean, firstKey: string | undefined, slot: number): string {
     const { client, prefix } = this.#options;
-    const tag = client.isCluster && firstKey !== undefined ? hashTagOf(slotOf(client, firstKey)) : '';
+    const tag = client.isCluster ? hashTagOf(firstKey === undefined ? slot : slotOf(client, firstKey)) : '';
     const name = own ? number : `r${number % (client.isCluster ? CLUSTER_MARKERS : MARKERS)}`;
     return `${prefix}{${tag}}:${this.#processName}:${name}`;
   }
+}
+
+/** A call that the client was not given. */
+function undelivered(order: number): Delivery {
+  const rejected = Promise.reject<readonly Answer[]>(unavailable('the server of these keys does not answer'));
+  rejected.catch(() => undefined);
+  return { inTime: rejected, eventually: rejected, order };
 }

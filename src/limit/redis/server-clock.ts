@@ -1,9 +1,16 @@
+/** A smaller change between the two clocks of this process is noise of reading them, in milliseconds. */
+const NOISE = 20;
+
 /** The Redis server's time, as known from its replies. Before the first reply, this process' time. */
 export class ServerClock {
   readonly #manual: (() => number) | undefined;
   // The server's clock minus `performance.now()` is between these.
   #lowest = Number.NEGATIVE_INFINITY;
   #highest = Number.POSITIVE_INFINITY;
+  /** The time of day minus `performance.now()`. */
+  #offset = Date.now() - performance.now();
+  /** For how long `performance.now()` has stood still. */
+  #stoodStill = 0;
 
   /** `manual` is a clock to use instead of the server's own, in epoch milliseconds. */
   constructor(manual: (() => number) | undefined) {
@@ -24,6 +31,27 @@ export class ServerClock {
   now(): number {
     if (this.#manual !== undefined) return this.#manual();
     return this.isKnown ? Math.floor(performance.now() + this.#lowest) : Date.now();
+  }
+
+  /**
+   * Milliseconds of a clock that only moves forward, unless a clock was passed in. It also counts the time for which this
+   * machine was suspended, and `performance.now()` with it.
+   */
+  steady(): number {
+    if (this.#manual !== undefined) return this.#manual();
+    const steady = performance.now();
+    const offset = Date.now() - steady;
+    if (Math.abs(offset - this.#offset) >= NOISE) {
+      // The time of day may also have been set forward: then units that were taken ahead end early, never late.
+      this.#stoodStill += Math.max(0, offset - this.#offset);
+      this.#offset = offset;
+    }
+    return steady + this.#stoodStill;
+  }
+
+  /** How many milliseconds `latest` may be ahead of the server's clock. */
+  get uncertainty(): number {
+    return this.isKnown ? Math.ceil(this.#highest - this.#lowest) : 0;
   }
 
   /** The latest time that the server's clock may show now. Only if the time is known. */

@@ -1,14 +1,11 @@
 import { StoreError, unavailable } from '../store.js';
-import { type Batch, type Correction, newBatch } from './correction-batch.js';
+import { type Batch, type Correction, callOf, newBatches } from './correction-batch.js';
 import { type Answer, type Operation, operationFailure } from './operation.js';
-import { batchesOf } from './operation-batcher.js';
 import { LateCallError } from './script-call.js';
 import type { Delivery, ScriptClient } from './script-client.js';
 
 /** How long a correction is held and sent again, in milliseconds: a minute, and time to notice that Redis is back. */
 const GIVE_UP_AFTER_MS = 75_000;
-/** How much longer the server remembers that it has run a call than the call may run. */
-const REMEMBER_LONGER_MS = 15_000;
 const CHECK_INTERVAL_MS = 500;
 /** Corrections held while Redis is away. */
 const MAX_HELD = 10_000;
@@ -75,15 +72,13 @@ export class SettleQueue {
     this.#pump();
   }
 
-  /** Sends what waits for its turn. During an outage, gives up what is held. */
+  /** Sends what waits for its turn. During an outage, gives up what is held, and what the client has if it drops that. */
   stop(): void {
-    const batches = [...this.#batches, ...batchesOf(this.#script, this.#unsent).map(newBatch)];
+    const batches = [...this.#batches, ...newBatches(this.#script, this.#unsent)];
     this.#isStopped = true;
     clearTimeout(this.#timer);
     this.#unsent = [];
     this.#batches = [];
-    this.#unanswered.clear();
-    this.#held = 0;
     if (!this.#isPaused) for (const batch of batches) void this.#deliver(batch);
     else if (batches.length > 0) {
       const count = batches.reduce((sum, { corrections }) => sum + corrections.length, 0);
@@ -96,7 +91,7 @@ export class SettleQueue {
     this.#collected = [];
     // In a Cluster one silent server must not delay the corrections of the others.
     if (this.#isStopped || (this.#script.isCluster && !this.#isPaused)) {
-      for (const corrections of batchesOf(this.#script, collected)) void this.#deliver(newBatch(corrections));
+      for (const batch of newBatches(this.#script, collected)) void this.#deliver(batch);
       return;
     }
     this.#unsent.push(...collected);
@@ -130,42 +125,38 @@ export class SettleQueue {
     const most = this.#script.isCluster ? MAX_PARALLEL_IN_CLUSTER : MAX_PARALLEL;
     while (this.#parallel < most && this.#held > 0) {
       if (this.#batches.length === 0) {
-        this.#batches = batchesOf(this.#script, this.#unsent).map(newBatch);
+        this.#batches = [...newBatches(this.#script, this.#unsent)];
         this.#unsent = [];
       }
-      const batch = this.#batches.shift();
+      const next = this.#batches.findIndex(({ slot }) => !this.#script.isAway(slot));
+      const [batch] = next < 0 ? [] : this.#batches.splice(next, 1);
       if (batch === undefined) return;
       this.#held -= batch.corrections.length;
       this.#parallel++;
-      void this.#deliver(batch).then((isAnswered) => {
+      void this.#deliver(batch).then((isAway) => {
         this.#parallel--;
-        // After a failure, the rest waits for the next check.
-        if (isAnswered) this.#pump();
+        if (isAway) this.#check();
+        else this.#pump();
       });
     }
   }
 
-  /** Sends a batch, and returns whether it was answered in time. */
+  /** Sends a batch, and returns whether Redis is away: then the rest waits for the next check. */
   async #deliver(batch: Batch): Promise<boolean> {
     const isFirst = batch.call === undefined;
-    if (batch.call === undefined) {
-      const operations = batch.corrections.map(({ operation }) => operation);
-      // Nor may the client deliver it later: by then the server has forgotten whether it has run the call.
-      const expiresAfter = this.#giveUpAfter;
-      const rememberFor = expiresAfter + REMEMBER_LONGER_MS;
-      batch.call = this.#script.prepare(operations, { rememberFor, ownMarker: true, expiresAfter });
-      batch.giveUpAt = performance.now() + this.#giveUpAfter;
-    }
-    const delivery = this.#script.deliver(batch.call);
-    batch.order = delivery.order;
+    let delivery: Delivery | undefined;
     try {
+      batch.call ??= callOf(batch, this.#script, this.#giveUpAfter);
+      delivery = this.#script.deliver(batch.call);
+      batch.order = delivery.order;
       this.#answered(batch, await delivery.inTime);
-      return true;
+      return false;
     } catch (error) {
       // The server's clock has moved against our estimate. This call has changed nothing, and the next one is right.
       if (isFirst && error instanceof LateCallError) batch.call = undefined;
-      if (this.#keep(batch, error)) this.#awaitClient(batch, delivery);
-      return false;
+      const isAway = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
+      if (this.#keep(batch, error, isAway) && delivery !== undefined) this.#awaitClient(batch, delivery);
+      return isAway;
     } finally {
       for (const { done } of batch.corrections) done();
     }
@@ -180,8 +171,10 @@ export class SettleQueue {
         this.#held -= batch.corrections.length;
         this.#answered(batch, answers);
       },
-      () => {
-        if (this.#unanswered.delete(batch)) this.#batches.push(batch);
+      (error: unknown) => {
+        if (!this.#unanswered.delete(batch)) return;
+        if (this.#isStopped) this.#onLost(error, batch.corrections.length);
+        else this.#batches.push(batch);
       },
     );
   }
@@ -195,11 +188,10 @@ export class SettleQueue {
   }
 
   /** Whether a batch that failed is held. */
-  #keep({ corrections, giveUpAt }: Batch, error: unknown): boolean {
+  #keep({ corrections, giveUpAt }: Batch, error: unknown, isAway: boolean): boolean {
     const count = corrections.length;
-    const isOutage = error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
     const isFull = this.#held - this.#unsent.length + count > MAX_HELD;
-    if (!isOutage || this.#isStopped || isFull || performance.now() >= giveUpAt) {
+    if (!isAway || isFull || performance.now() >= giveUpAt) {
       this.#onLost(isFull ? tooMany(error) : error, count);
       return false;
     }

@@ -82,4 +82,68 @@ export function responseHeaders(promise: Promised): void {
       ]).toEqual([path, vary]);
     }
   });
+
+  promise('Vary is merged whatever form the headers of writeHead have, and once only', async (stage) => {
+    const marking: Guard = (exchange) => {
+      exchange.append('Vary', 'Origin');
+      exchange.onHead(() => exchange.append('Vary', 'Accept'));
+      return undefined;
+    };
+    const heads: readonly (readonly [path: string, head: unknown])[] = [
+      ['/object', { 'X-Own': 'yes', VARY: 'Cookie' }],
+      ['/inherited', Object.create({ vary: 'none' }, { Vary: { value: 'Cookie', enumerable: true } })],
+      ['/list', ['X-Own', 'Vary', 'vary', 'Cookie']],
+    ];
+    await stage.serve(
+      heads.map(([path, head]) => ({
+        ...get({ does: 'write', write: (_request, response) => void response.writeHead(200, head as never).end() }, [
+          marking,
+        ]),
+        path,
+      })),
+    );
+    const client = await stage.connect();
+    for (const [path] of heads) {
+      client.send(`GET ${path}`);
+      const answer = await client.answer();
+      expect([path, answer.field('vary')]).toEqual([path, 'Origin, Accept, Cookie']);
+    }
+  });
+
+  promise('the hooks before the head run in reverse order, each once', async (stage) => {
+    const order: string[] = [];
+    const hooking =
+      (name: string): Guard =>
+      (exchange) => {
+        exchange.onHead(() => {
+          order.push(name);
+          exchange.append('X-Order', name);
+        });
+        return undefined;
+      };
+    await stage.serve([get(streaming(turns), [hooking('first'), hooking('second')], [hooking('third')])]);
+    const answer = await stage.ask('GET /');
+    expect([answer.field('x-order'), order]).toEqual(['third, second, first', ['third', 'second', 'first']]);
+    await stage.outcomes(1);
+  });
+
+  promise('the names of the headers of guards are sent in lower case', async (stage) => {
+    const setting: Guard = (exchange) => {
+      exchange.set('X-Guard-Says', 'Yes');
+      return undefined;
+    };
+    await stage.serve([
+      get(OK, [setting, securityHeaders()]),
+      { ...get(OK, [setting, securityHeaders(), refusing]), path: '/refused' },
+    ]);
+    for (const [path, names] of [
+      ['/', ['x-guard-says', 'x-frame-options']],
+      ['/refused', ['x-guard-says', 'x-frame-options', 'www-authenticate', 'cache-control', 'content-type']],
+    ] as const) {
+      const client = await stage.connect();
+      client.send(`GET ${path}`, 'Connection: close');
+      const [head = ''] = (await client.rest()).split('\r\n\r\n');
+      for (const name of names) expect(head).toContain(`\r\n${name}: `);
+    }
+  });
 }

@@ -89,6 +89,17 @@ export function oneConnection(promise: Promised): void {
       }
     });
 
+    promise('aborts each of the requests of one packet that has no answer when the client leaves', async (stage) => {
+      const never = Array.from({ length: 5 }, (_, i): Route => ({ ...get(NEVER), path: `/never/${i}` }));
+      await stage.serve([get(OK), ...never]);
+      const client = await stage.connect();
+      client.socket.write(['/', ...never.map(({ path }) => path)].map((path) => requestText(`GET ${path}`)).join(''));
+      expect((await client.answer()).status).toBe(200);
+      await stage.handlers(6);
+      client.socket.destroy();
+      expect(await stage.outcomes(6)).toEqual([completed(200), ...Array(5).fill(ABORTED)]);
+    });
+
     promise('carries a thousand requests and leaves no listener behind', async (stage) => {
       const counts: Record<string, number>[] = [];
       const counting: Handler = {

@@ -1,10 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type MemoryStore, memoryStore } from '../../../src/limit/memory/memory-store.js';
-import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
+import {
+  concurrency,
+  dailyQuota,
+  gpuTime,
+  type LogPolicy,
+  type QuotaPolicy,
+  slidingWindow,
+} from '../../../src/limit/policy.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
-import { at, type Charge, fullestInterval } from '../reference-log.js';
+import { at, type Charge, fullestInterval, ownUnits } from '../reference-log.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const DAY = 86_400_000;
@@ -21,11 +28,11 @@ function setup(maxEntries: number): { readonly store: MemoryStore; readonly cloc
 }
 
 function passes(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): boolean {
-  return store.admit([policy], [key], units).kind === 'admitted';
+  return store.admit([policy], [key], [units]).kind === 'admitted';
 }
 
 function receiptOf(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): Receipt {
-  const decision = store.admit([policy], [key], units);
+  const decision = store.admit([policy], [key], [units]);
   if (decision.kind === 'refused') throw new Error(`${units} of ${policy.name} refused`);
   return decision.receipt;
 }
@@ -37,7 +44,7 @@ const KEYS: readonly [what: string, key: (i: number) => string][] = [
   ['/64s of two /48s', (i) => `2001:db8:${i & 1}:${(i >> 1).toString(16)}::/64`],
   ['opaque keys', (i) => `user-${(i * 2_654_435_761).toString(36)}`],
 ];
-const POLICIES: readonly (readonly [what: string, policy: QuotaPolicy])[] = [
+const POLICIES: readonly (readonly [what: string, policy: LogPolicy])[] = [
   ['3 a minute', perMinute(3)],
   ['60 a minute', perMinute(60)],
   ['100 a day', perDay(100)],
@@ -89,7 +96,7 @@ describe('a full memoryStore', () => {
     for (let i = 0; i < 250; i++) passes(store, perMinute(1000), `much-${i}`, 400);
     for (let i = 0; i < 250; i++) passes(store, perMinute(4), `small limit ${i}`, 1);
     for (let i = 0; i < 200; i++) expect(passes(store, perMinute(100), `new-${i}`, 30)).toBe(true);
-    const kept = (policy: QuotaPolicy, key: (i: number) => string, used: number) =>
+    const kept = (policy: LogPolicy, key: (i: number) => string, used: number) =>
       Array.from({ length: 250 }, (_, i) => remaining(store, policy, key(i))).filter(
         (units) => units === policy.limit - used,
       ).length;
@@ -109,11 +116,11 @@ describe('a full memoryStore', () => {
 
   it('counts what was given back like what is in use', () => {
     const { store } = setup(4);
-    for (let i = 0; i < 4; i++) store.settle(receiptOf(store, perMinute(2), `key-${i}`), 0);
+    for (let i = 0; i < 4; i++) store.settle(receiptOf(store, perMinute(2), `key-${i}`), [0]);
     for (let i = 0; i < 50; i++) passes(store, perMinute(2), `new-${i}`);
     for (let i = 0; i < 4; i++) {
-      store.settle(receiptOf(store, perMinute(2), `key-${i}`), 0);
-      store.settle(receiptOf(store, perMinute(2), `key-${i}`), 0);
+      store.settle(receiptOf(store, perMinute(2), `key-${i}`), [0]);
+      store.settle(receiptOf(store, perMinute(2), `key-${i}`), [0]);
       expect(remaining(store, perMinute(2), `key-${i}`)).toBe(1);
     }
   });
@@ -142,8 +149,8 @@ describe('a full memoryStore', () => {
     passes(store, perDay(1), 'all');
     for (let i = 0; i < 8; i++) passes(store, perMinute(9), `key-${i}`);
     for (let i = 0; i < 100; i++) {
-      expect(store.admit([perMinute(9), perDay(1)], [`new-${i}`, 'all'], 1).kind).toBe('refused');
-      expect(store.admit([perMinute(9)], [`new-${i}`], 10).kind).toBe('refused');
+      expect(store.admit([perMinute(9), perDay(1)], [`new-${i}`, 'all'], [1, 1]).kind).toBe('refused');
+      expect(store.admit([perMinute(9)], [`new-${i}`], [10]).kind).toBe('refused');
     }
     for (let i = 0; i < 8; i++) expect(remaining(store, perMinute(9), `key-${i}`)).toBe(8);
     expect(store.size).toBe(9);
@@ -156,10 +163,22 @@ describe('a full memoryStore', () => {
         const { store } = setup(max);
         const policies = Array.from({ length: max }, () => perMinute(9));
         const keys = policies.map((_, i) => `key-${i}`);
-        expect(store.admit(policies, keys, 1).kind).toBe('admitted');
+        expect(
+          store.admit(
+            policies,
+            keys,
+            policies.map(() => 1),
+          ).kind,
+        ).toBe('admitted');
         expect(keys.map((key) => remaining(store, perMinute(9), key))).toEqual(keys.map(() => 8));
         const others = keys.map((key, i) => (i === 0 ? key : `other-${i}`));
-        expect(store.admit(policies, others, 1).kind).toBe('admitted');
+        expect(
+          store.admit(
+            policies,
+            others,
+            policies.map(() => 1),
+          ).kind,
+        ).toBe('admitted');
         expect(others.map((key) => remaining(store, perMinute(9), key))).toEqual(
           others.map((_, i) => (i === 0 ? 7 : 8)),
         );
@@ -171,14 +190,14 @@ describe('a full memoryStore', () => {
     const { store } = setup(1);
     const receipt = receiptOf(store, perMinute(9), 'a', 4);
     passes(store, perMinute(9), 'b', 4);
-    store.settle(receipt, 0);
+    store.settle(receipt, [0]);
     expect(remaining(store, perMinute(9), 'b')).toBe(5);
   });
 });
 
 describe('a memoryStore that is full of counters at half their limit or more', () => {
   /** Room for 100 counters, all at their limit. */
-  function full(policy: QuotaPolicy) {
+  function full(policy: LogPolicy) {
     const { store, clock } = setup(100);
     for (let i = 0; i < 100; i++) passes(store, policy, `spender-${i}`, policy.limit);
     return { store, clock };
@@ -243,8 +262,8 @@ describe('a memoryStore that is full of counters at half their limit or more', (
 
   it('charges two of those callers in one admission', () => {
     const { store } = full(perMinute(4));
-    expect(store.admit([perMinute(4), perMinute(4)], ['a', 'b'], 2).kind).toBe('admitted');
-    expect(store.admit([perMinute(4), perMinute(4)], ['a', 'b'], 3)).toMatchObject({
+    expect(store.admit([perMinute(4), perMinute(4)], ['a', 'b'], [2, 2]).kind).toBe('admitted');
+    expect(store.admit([perMinute(4), perMinute(4)], ['a', 'b'], [3, 3])).toMatchObject({
       kind: 'refused',
       violations: [{ retryAt: NOON + 60_000 }, { retryAt: NOON + 60_000 }],
     });
@@ -252,10 +271,95 @@ describe('a memoryStore that is full of counters at half their limit or more', (
 
   it('gives back to the shared counter, at most its limit', () => {
     const { store } = full(perMinute(2));
-    for (let i = 0; i < 2; i++) store.settle(receiptOf(store, perMinute(2), 'caller'), 0);
-    store.settle(receiptOf(store, perMinute(2), 'caller'), 0);
+    for (let i = 0; i < 2; i++) store.settle(receiptOf(store, perMinute(2), 'caller'), [0]);
+    store.settle(receiptOf(store, perMinute(2), 'caller'), [0]);
     expect(passes(store, perMinute(2), 'caller')).toBe(true);
     expect(passes(store, perMinute(2), 'caller')).toBe(false);
+  });
+});
+
+describe('a full memoryStore with holds', () => {
+  const slots = (limit: number) => concurrency({ limit, lease: '10s' });
+  const gpu = (limit: number) => gpuTime({ limit: `${limit}ms`, window: '1m', estimate: '1s', lease: '10s' });
+
+  it.each([
+    ['slots', slots(10)],
+    ['GPU time', gpu(100)],
+  ])('forgets no counter of %s while something is held in it, however little', (_, policy) => {
+    const { store } = setup(20);
+    const receipts = Array.from({ length: 20 }, (_, i) => receiptOf(store, policy, `holder-${i}`));
+    for (let i = 0; i < 500; i++) passes(store, policy, `other-${i}`);
+    for (let i = 0; i < 20; i++) expect(remaining(store, policy, `holder-${i}`)).toBe(policy.limit - 1);
+    for (const receipt of receipts) expect(store.renew(receipt)).toBe(true);
+    for (const receipt of receipts) store.release(receipt);
+    for (let i = 0; i < 500; i++) passes(store, policy, `new-${i}`);
+    expect(store.size).toBe(20);
+  });
+
+  it('never lets a key hold more than its limit, also where it shares a counter and there is room again', () => {
+    const { store, clock } = setup(2);
+    const holders = ['a', 'b'].map((key) => receiptOf(store, slots(3), key));
+    const shared = receiptOf(store, slots(3), 'caller');
+    for (const receipt of holders) store.release(receipt);
+    clock.advance(1);
+    // One of three is less than half.
+    expect(passes(store, slots(3), 'caller', 3)).toBe(false);
+    expect(passes(store, slots(3), 'caller', 2)).toBe(true);
+    clock.advance(9_999);
+    expect(passes(store, slots(3), 'caller', 2)).toBe(false);
+    expect(store.renew(shared)).toBe(false);
+    clock.advance(1);
+    expect(passes(store, slots(3), 'caller', 3)).toBe(true);
+  });
+
+  it('keeps a shared counter for as long as a hold in it is renewed', () => {
+    const { store, clock } = setup(1);
+    const [own, shared] = ['a', 'caller'].map((key) => receiptOf(store, slots(1), key)) as [Receipt, Receipt];
+    for (let i = 0; i < 10_000; i++) {
+      clock.advance(9_000);
+      expect([store.renew(own), store.renew(shared)]).toEqual([true, true]);
+      if (i % 100 === 0) expect(passes(store, slots(1), 'caller')).toBe(false);
+    }
+    store.release(own);
+    expect(passes(store, slots(1), 'caller')).toBe(false);
+    store.release(shared);
+    expect(passes(store, slots(1), 'caller')).toBe(true);
+  });
+
+  it('logs what was used in a shared counter, until its window ends', () => {
+    const { store, clock } = setup(1);
+    passes(store, gpu(500), 'a', 500);
+    const receipt = receiptOf(store, gpu(500), 'caller', 300);
+    clock.advance(9_000);
+    store.settle(receipt, [400]);
+    expect(passes(store, gpu(500), 'caller', 101)).toBe(false);
+    clock.advance(59_999);
+    expect(passes(store, gpu(500), 'caller', 101)).toBe(false);
+    clock.advance(1);
+    expect(passes(store, gpu(500), 'caller', 500)).toBe(true);
+  });
+
+  it('gives out tokens that rise, also after it has forgotten a counter', () => {
+    const { store, clock } = setup(1);
+    let last = 0;
+    for (let i = 0; i < 200; i++) {
+      const decision = store.admit([slots(1)], [`key-${i % 3}`], [1]);
+      if (decision.kind === 'refused') throw new Error('refused');
+      const token = decision.holds?.[0]?.token ?? Number.NaN;
+      expect(token).toBeGreaterThan(last);
+      last = token;
+      store.release(decision.receipt);
+      if (i % 50 === 49) clock.set(NOON - 3_600_000);
+      else if (i % 10 === 9) clock.advance(1);
+    }
+  });
+
+  it('frees the counters of holds that have expired', () => {
+    const { store, clock } = setup(1000);
+    for (let i = 0; i < 1000; i++) passes(store, slots(1), `dead-${i}`);
+    clock.advance(10_000);
+    for (let i = 0; i < 500; i++) passes(store, slots(1), 'caller');
+    expect(store.size).toBe(1);
   });
 });
 
@@ -286,12 +390,12 @@ it(
       fc.property(world, ({ maxEntries, limits, steps }) => {
         const clock = new ManualClock(Date.UTC(2025, 5, 16) - 1500);
         const store = memoryStore({ maxEntries, now: clock.now });
-        const policies: readonly QuotaPolicy[] = [
+        const policies: readonly LogPolicy[] = [
           slidingWindow({ limit: limits[0], window: `${windows[0]}ms` }),
           slidingWindow({ limit: limits[1], window: `${windows[1]}ms` }),
           dailyQuota({ limit: limits[2] }),
         ];
-        const counters = new Map<string, { policy: QuotaPolicy; charges: Charge[] }>();
+        const counters = new Map<string, { policy: LogPolicy; charges: Charge[] }>();
         for (const step of steps) {
           if (step.kind === 'advance') clock.advance(step.ms);
           else if (step.kind === 'peek')
@@ -302,13 +406,14 @@ it(
           else {
             const charged = step.policies.map((i) => at(policies, i));
             const keys = charged.map((_, i) => `k${step.keys[i]}`);
-            if (store.admit(charged, keys, step.units).kind === 'refused') continue;
+            const own = ownUnits(charged, step.units);
+            if (store.admit(charged, keys, own).kind === 'refused') continue;
             for (const [i, policy] of charged.entries()) {
               const name = `${policy.id} ${keys[i]}`;
               const counter = counters.get(name) ?? { policy, charges: [] };
               counters.set(name, counter);
               const time = policy.kind === 'sliding-window' ? clock.now() : policy.dayOf(clock.now()).end;
-              counter.charges.push({ at: time, units: step.units });
+              counter.charges.push({ at: time, units: at(own, i) });
             }
           }
           expect(store.size).toBeLessThanOrEqual(maxEntries * policies.length);
@@ -352,11 +457,11 @@ describe('memoryStore with room for many counters', () => {
   it('frees counters of a false year again', () => {
     const { store, clock } = setup(1000);
     clock.set(NOON + 365 * DAY);
-    for (let i = 0; i < 100; i++) store.admit([perMinute(5), perDay(5)], [`key-${i}`, `key-${i}`], 1);
+    for (let i = 0; i < 100; i++) store.admit([perMinute(5), perDay(5)], [`key-${i}`, `key-${i}`], [1, 1]);
     clock.set(NOON);
-    for (let i = 0; i < 100; i++) store.admit([perMinute(500), perDay(500)], ['another', 'another'], 1);
+    for (let i = 0; i < 100; i++) store.admit([perMinute(500), perDay(500)], ['another', 'another'], [1, 1]);
     clock.advance(DAY);
-    for (let i = 0; i < 100; i++) store.admit([perMinute(500), perDay(500)], ['another', 'another'], 1);
+    for (let i = 0; i < 100; i++) store.admit([perMinute(500), perDay(500)], ['another', 'another'], [1, 1]);
     expect(store.size).toBe(2);
   });
 });

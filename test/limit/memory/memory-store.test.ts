@@ -6,6 +6,7 @@ import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../..
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
+import { limitStoreHoldsContract } from '../../contracts/limit-store-holds.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const DAY = 86_400_000;
@@ -20,11 +21,11 @@ function setup(maxEntries: number): { readonly store: MemoryStore; readonly cloc
 }
 
 function passes(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): boolean {
-  return store.admit([policy], [key], units).kind === 'admitted';
+  return store.admit([policy], [key], [units]).kind === 'admitted';
 }
 
 function receiptOf(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): Receipt {
-  const decision = store.admit([policy], [key], units);
+  const decision = store.admit([policy], [key], [units]);
   if (decision.kind === 'refused') throw new Error(`${units} of ${policy.name} refused`);
   return decision.receipt;
 }
@@ -32,6 +33,11 @@ function receiptOf(store: MemoryStore, policy: QuotaPolicy, key: string, units =
 const remaining = (store: MemoryStore, policy: QuotaPolicy, key: string) => store.peek([policy], [key])[0]?.remaining;
 
 limitStoreContract('memoryStore', () => {
+  const clock = new ManualClock(NOON);
+  return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
+});
+
+limitStoreHoldsContract('memoryStore', () => {
   const clock = new ManualClock(NOON);
   return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
 });
@@ -62,7 +68,7 @@ describe('memoryStore frees expired counters', () => {
       store.admit(
         policies,
         policies.map(() => `key-${i}`),
-        1,
+        policies.map(() => 1),
       );
     expect(store.size).toBe(1000 * policies.length);
     clock.advance(61_000);
@@ -71,7 +77,7 @@ describe('memoryStore frees expired counters', () => {
       store.admit(
         policies,
         policies.map(() => 'another'),
-        1,
+        policies.map(() => 1),
       );
       expect(before - store.size).toBeLessThanOrEqual(mostAtOnce);
     }
@@ -135,7 +141,7 @@ describe('memoryStore occupies no counter for a refusal', () => {
     [
       'by another policy',
       (store: MemoryStore, key: string) =>
-        store.admit([perSecond(2), perMinute(1)], [key, 'all'], 1).kind === 'admitted',
+        store.admit([perSecond(2), perMinute(1)], [key, 'all'], [1, 1]).kind === 'admitted',
     ],
   ])('of a new key %s', (_, ask) => {
     const { store } = setup(100);
@@ -146,7 +152,7 @@ describe('memoryStore occupies no counter for a refusal', () => {
 
   it('of a key whose refund has left its window', () => {
     const { store, clock } = setup(100);
-    store.settle(receiptOf(store, perMinute(1), 'key'), 0);
+    store.settle(receiptOf(store, perMinute(1), 'key'), [0]);
     expect(passes(store, perMinute(1), 'key', 2)).toBe(false);
     // What was given back must not be forgotten.
     expect(store.size).toBe(1);
@@ -168,8 +174,8 @@ describe('memoryStore under refunds', () => {
     for (let i = 0; i < 200_000; i++) {
       clock.advance(i % 3);
       // Only so many as may be given back.
-      const decision = store.admit([policy], ['key'], i < 100 ? 1 + (i % 9) : 13);
-      if (decision.kind === 'admitted') store.settle(decision.receipt, 0);
+      const decision = store.admit([policy], ['key'], [i < 100 ? 1 + (i % 9) : 13]);
+      if (decision.kind === 'admitted') store.settle(decision.receipt, [0]);
       else if (i < 100) throw new Error(`refused after ${i} refunds`);
     }
     expect(store.peek([policy], ['key'])).toEqual([{ name: 'long', limit: 512, remaining: 12, resetAt: oldest + DAY }]);
@@ -184,12 +190,57 @@ describe('memoryStore under refunds', () => {
     const receipt = receiptOf(store, perSecond(5), 'a', 5);
     clock.advance(1000);
     const other = receiptOf(store, perSecond(5), 'b', 5);
-    store.settle(receipt, 0);
+    store.settle(receipt, [0]);
     expect(remaining(store, perSecond(5), 'b')).toBe(0);
     store.reset([perSecond(5)], ['b']);
     passes(store, perSecond(5), 'c', 5);
-    store.settle(other, 0);
+    store.settle(other, [0]);
     expect(remaining(store, perSecond(5), 'c')).toBe(0);
+  });
+});
+
+describe('memoryStore counts a key', () => {
+  it('whose slot was meant for the second key of a refused admission', () => {
+    const { store, clock } = setup(100_000);
+    // Keys are kept in pieces of 4096.
+    for (let i = 0; i < 4096; i++) passes(store, perMinute(5), `key-${i}`);
+    expect(store.admit([perMinute(5), perMinute(5)], ['a', 'b'], [6, 6]).kind).toBe('refused');
+    expect(passes(store, perMinute(5), 'c', 5)).toBe(true);
+    expect(remaining(store, perMinute(5), 'c')).toBe(0);
+    expect(passes(store, perMinute(5), 'c')).toBe(false);
+    expect(store.size).toBe(4097);
+    clock.advance(60_000);
+    for (let i = 0; i < 4096; i++) passes(store, perMinute(9999), 'd');
+    expect(store.size).toBe(1);
+  });
+
+  it('that was corrected to more units than an entry holds, also after a false hour', () => {
+    const { store, clock } = setup(10);
+    clock.set(NOON + 3_600_000);
+    const receipts = [0, 1].map(() => {
+      clock.advance(1);
+      return receiptOf(store, perMinute(10), 'key');
+    });
+    for (const receipt of receipts) store.settle(receipt, [2 ** 32]);
+    clock.set(NOON);
+    expect(store.peek([perMinute(10)], ['key'])).toMatchObject([{ remaining: 0, resetAt: NOON + 60_000 }]);
+    clock.set(NOON + 60_000);
+    expect(store.peek([perMinute(10)], ['key'])).toMatchObject([{ remaining: 10 }]);
+    expect(passes(store, perMinute(10), 'key', 10)).toBe(true);
+  });
+
+  it('as it was charged, whatever becomes of the lists of the call', () => {
+    const { store } = setup(10);
+    const policies = [perMinute(9), perDay(9)];
+    const keys = ['a', 'b'];
+    const units = [2, 3];
+    const decision = store.admit(policies, keys, units);
+    if (decision.kind === 'refused') throw new Error('refused');
+    policies.reverse();
+    keys.reverse();
+    units.fill(9);
+    store.settle(decision.receipt, [1, 1]);
+    expect(store.peek([perMinute(9), perDay(9)], ['a', 'b'])).toMatchObject([{ remaining: 8 }, { remaining: 8 }]);
   });
 });
 
@@ -199,7 +250,7 @@ describe('memoryStore throws', () => {
   it.each(BAD_TIMES)('if its clock returns %s', (time) => {
     let now: unknown = time;
     const store = memoryStore({ now: () => now as number });
-    expect(() => store.admit([perSecond(1)], ['key'], 1)).toThrow(
+    expect(() => store.admit([perSecond(1)], ['key'], [1])).toThrow(
       new RangeError(`gatewarden: memoryStore "now" must return epoch milliseconds, got ${time}`),
     );
     expect(() => store.peek([perSecond(1)], ['key'])).toThrow(RangeError);
@@ -216,7 +267,7 @@ describe('memoryStore throws', () => {
   ])('for a receipt %s', (_, foreign) => {
     const { store } = setup(10);
     passes(store, perSecond(1), 'key');
-    expect(() => store.settle(foreign() as Receipt, 0)).toThrow(
+    expect(() => store.settle(foreign() as Receipt, [0])).toThrow(
       new TypeError('gatewarden: this receipt is not from this memoryStore'),
     );
     expect(remaining(store, perSecond(1), 'key')).toBe(0);
@@ -224,7 +275,7 @@ describe('memoryStore throws', () => {
 
   it('if an admission names one policy twice for the same key', () => {
     const { store } = setup(10);
-    expect(() => store.admit([perSecond(1), perSecond(1)], ['key', 'key'], 1)).toThrow(
+    expect(() => store.admit([perSecond(1), perSecond(1)], ['key', 'key'], [1, 1])).toThrow(
       new RangeError('gatewarden: one admission names policy "second" twice for the same key'),
     );
     expect(passes(store, perSecond(1), 'key')).toBe(true);

@@ -16,7 +16,7 @@ afterEach(() => {
 describe('memoryStore without a clock of its own', () => {
   it('reports the time of day', () => {
     const before = Date.now();
-    const { at, states } = memoryStore().admit([perMinute(1)], ['key'], 1);
+    const { at, states } = memoryStore().admit([perMinute(1)], ['key'], [1]);
     // The two clocks of the system are a little apart.
     expect(at).toBeGreaterThanOrEqual(before - 25);
     expect(at).toBeLessThanOrEqual(Date.now() + 25);
@@ -29,7 +29,8 @@ describe('memoryStore without a clock of its own', () => {
     ['only the time', () => vi.setSystemTime(NOON)],
   ])('follows fake timers that replace %s after it was made', (_, fake) => {
     const store = memoryStore();
-    const passes = () => store.admit([perMinute(1), dailyQuota({ limit: 2 })], ['key', 'key'], 1).kind === 'admitted';
+    const passes = () =>
+      store.admit([perMinute(1), dailyQuota({ limit: 2 })], ['key', 'key'], [1, 1]).kind === 'admitted';
     fake();
     vi.setSystemTime(NOON);
     expect([passes(), passes()]).toEqual([true, false]);
@@ -44,7 +45,7 @@ describe('memoryStore without a clock of its own', () => {
   it('follows timers that are advanced', () => {
     const store = memoryStore();
     vi.useFakeTimers();
-    const passes = () => store.admit([perMinute(1)], ['key'], 1).kind === 'admitted';
+    const passes = () => store.admit([perMinute(1)], ['key'], [1]).kind === 'admitted';
     expect([passes(), passes()]).toEqual([true, false]);
     vi.advanceTimersByTime(60_000);
     expect(passes()).toBe(true);
@@ -68,7 +69,7 @@ describe('memoryStore without a clock of its own', () => {
           system.wall += ms;
         },
         system,
-        admit: (policy: QuotaPolicy = perMinute(2)) => store.admit([policy], ['key'], 1),
+        admit: (policy: QuotaPolicy = perMinute(2)) => store.admit([policy], ['key'], [1]),
       };
     }
 
@@ -106,6 +107,36 @@ describe('memoryStore without a clock of its own', () => {
         at: clock.system.wall,
         violations: [{ retryAt: clock.system.wall + 50_000 }],
       });
+    });
+
+    it('by a few milliseconds now and then, reports no time before one that it has reported', async () => {
+      const clock = await onSystem();
+      // As far ahead as a process that has run for weeks, and then read a millisecond early, late, or after a pause.
+      clock.jump(300);
+      let last = 0;
+      for (const jitter of [0, 1, -1, 1, 15, -15, 0, -1, 0]) {
+        clock.jump(jitter);
+        for (const ms of [1, 999]) {
+          clock.pass(ms);
+          const { at } = clock.admit(perMinute(100));
+          expect(at).toBeGreaterThanOrEqual(last);
+          last = at;
+        }
+        clock.jump(-jitter);
+      }
+      expect(last).toBe(NOON + 9300);
+    });
+
+    it('does not take a pause between reading its two clocks for a jump', async () => {
+      const clock = await onSystem();
+      clock.admit();
+      clock.pass(1000);
+      vi.spyOn(Date, 'now').mockImplementationOnce(() => {
+        clock.pass(500);
+        return clock.system.wall;
+      });
+      expect(clock.admit(perMinute(100)).at).toBe(NOON + 1000);
+      expect(clock.admit(perMinute(100)).at).toBe(NOON + 1500);
     });
 
     it('counts days by the time of day', async () => {

@@ -20,9 +20,16 @@ export interface Outcome {
   readonly requests: number;
 }
 
+const ahead = process.env.WORKER_AHEAD === undefined ? undefined : { share: 0.05 };
 const client = new Redis(process.env.WORKER_REDIS_URL ?? '');
-// Every request goes to Redis. The timeout is not tested here, and the machine may be busy with other suites.
-const store = redisStore({ client, prefix: process.env.WORKER_PREFIX ?? '', timeout: '10s', refusalCache: false });
+// Every request goes to Redis, unless units are taken ahead. The timeout is not tested here, and the machine may be busy with other suites.
+const store = redisStore({
+  client,
+  prefix: process.env.WORKER_PREFIX ?? '',
+  timeout: '10s',
+  refusalCache: false,
+  ahead,
+});
 
 async function carryOut({ limit, window, keys, parallel, duration }: Order): Promise<Outcome> {
   const policies = [slidingWindow({ limit, window: `${window}ms` })];
@@ -31,7 +38,7 @@ async function carryOut({ limit, window, keys, parallel, duration }: Order): Pro
   const ask = async (caller: number): Promise<void> => {
     const key = keys[(caller + requests) % keys.length] ?? '';
     requests++;
-    const decision = await store.admit(policies, [key], 1);
+    const decision = await store.admit(policies, [key], [1]);
     if (decision.kind === 'admitted') admitted[key]?.push(decision.at);
   };
   const until = Date.now() + duration;

@@ -7,6 +7,7 @@ import type { Decision } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { ownUnits, settledUnits } from '../reference-log.js';
 
 /** `npm run test:long` asks for more. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 500);
@@ -162,8 +163,8 @@ describeRedis(
               case 'admit': {
                 const policies = step.policies.map((policy) => policyOf(policy, step.limit));
                 const keys = policies.map((_policy, j) => keyOf(step.keys[j] ?? 0));
-                const expected = memory.admit(policies, keys, step.units);
-                const decided = await redis.admit(policies, keys, step.units);
+                const expected = memory.admit(policies, keys, ownUnits(policies, step.units));
+                const decided = await redis.admit(policies, keys, ownUnits(policies, step.units));
                 expect(comparable(decided), `step ${i}`).toEqual(comparable(expected));
                 if (expected.kind === 'admitted' && decided.kind === 'admitted') {
                   admissions.push({ memory: expected.receipt, redis: decided.receipt });
@@ -173,8 +174,9 @@ describeRedis(
               case 'settle': {
                 const admission = admissions[step.which % Math.max(1, admissions.length)];
                 if (admission === undefined) break;
-                memory.settle(admission.memory, step.units);
-                await redis.settle(admission.redis, step.units);
+                const units = settledUnits(step.units, step.which);
+                memory.settle(admission.memory, units);
+                await redis.settle(admission.redis, units);
                 break;
               }
               case 'peek': {

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { describeRedis } from '../../redis/describe.js';
+import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
 
@@ -28,6 +29,16 @@ describeRedis('redisStore in a process that is busy', () => {
 
   async function open(options: Partial<RedisStoreOptions> = {}) {
     await server.cli('FLUSHALL');
+    return openStore(options);
+  }
+
+  /** A store for each mode, with counters and a connection of its own. */
+  async function openAll() {
+    await server.cli('FLUSHALL');
+    return Promise.all(MODES.map((onStoreFailure) => openStore({ onStoreFailure, prefix: `${onStoreFailure}:` })));
+  }
+
+  async function openStore(options: Partial<RedisStoreOptions>) {
     const client = server.client();
     const events: RedisStoreEvent[] = [];
     const store = redisStore({ client, refusalCache: false, onEvent: (event) => events.push(event), ...options });
@@ -39,54 +50,62 @@ describeRedis('redisStore in a process that is busy', () => {
     return { store, events, client };
   }
 
-  describe.each(MODES)('(%s)', (onStoreFailure) => {
-    it.each([
-      [3, 300],
-      [2, 1000],
-    ] as const)('admits exactly the limit over %i stalls of %i ms', async (stalls, stall) => {
-      const { store, events } = await open({ onStoreFailure });
-      const decisions: Promise<{ readonly kind: string }>[] = [];
-      for (let i = 0; i < stalls; i++) {
+  it.each([
+    [3, 300],
+    [2, 1000],
+  ] as const)('admits exactly the limit over %i stalls of %i ms, in every mode', async (stalls, stall) => {
+    const all = await openAll();
+    const decisions = all.map((): Promise<{ readonly kind: string }>[] => []);
+    for (let i = 0; i < stalls; i++) {
+      all.forEach(({ store }, mode) => {
         for (let j = 0; j < 30; j++) {
-          decisions.push(store.admit(policies, ['key'], 1).catch((error: unknown) => ({ kind: String(error) })));
+          decisions[mode]?.push(
+            store.admit(policies, ['key'], [1]).catch((error: unknown) => ({ kind: String(error) })),
+          );
         }
-        // The calls are sent, and the answers come while nobody reads them.
-        await new Promise((next) => setImmediate(next));
-        block(stall);
-        await new Promise((next) => setImmediate(next));
-      }
-      const kinds = (await Promise.all(decisions)).map(({ kind }) => kind);
+      });
+      // The calls are sent, and the answers come while nobody reads them.
+      await new Promise((next) => setImmediate(next));
+      block(stall);
+      await new Promise((next) => setImmediate(next));
+    }
+    for (const [mode, { store, events }] of all.entries()) {
+      const kinds = (await Promise.all(decisions[mode] ?? [])).map(({ kind }) => kind);
       expect(kinds.filter((kind) => kind === 'admitted')).toHaveLength(LIMIT);
       expect(new Set(kinds)).toEqual(new Set(['admitted', 'refused']));
       expect(events).toEqual([]);
       expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 0 }]);
-    });
+    }
+  });
 
-    it('decides if the process is busy for every other moment', async () => {
-      const { store, events } = await open({ onStoreFailure });
-      let admitted = 0;
-      let isOver = false;
-      const callers = Array.from({ length: 10 }, async () => {
+  it('decides if the process is busy for every other moment, in every mode', async () => {
+    const all = await openAll();
+    const admitted = all.map(() => 0);
+    let isOver = false;
+    const callers = all.flatMap(({ store }, mode) =>
+      Array.from({ length: 10 }, async () => {
         while (!isOver) {
-          if ((await store.admit(policies, ['key'], 1)).kind === 'admitted') admitted++;
+          if ((await store.admit(policies, ['key'], [1])).kind === 'admitted')
+            admitted[mode] = (admitted[mode] ?? 0) + 1;
           await delay(5);
         }
-      });
-      for (let i = 0; i < 4; i++) {
-        block(200 + 200 * i);
-        await delay(7 * i);
-      }
-      isOver = true;
-      await Promise.all(callers);
-      expect(admitted).toBe(LIMIT);
-      expect(events).toEqual([]);
-    });
+      }),
+    );
+    for (let i = 0; i < 4; i++) {
+      block(200 + 200 * i);
+      await delay(7 * i);
+    }
+    await until('the limits are used up', () => admitted.every((count) => count >= LIMIT));
+    isOver = true;
+    await Promise.all(callers);
+    expect(admitted).toEqual(all.map(() => LIMIT));
+    for (const { events } of all) expect(events).toEqual([]);
   });
 
   it('decides if the server does not know the script, and its answer to that waits unread', async () => {
     const { store, events } = await open();
     await server.cli('SCRIPT', 'FLUSH');
-    const decision = store.admit(policies, ['key'], 1);
+    const decision = store.admit(policies, ['key'], [1]);
     await new Promise((next) => setImmediate(next));
     block(1000);
     expect((await decision).kind).toBe('admitted');
@@ -95,14 +114,14 @@ describeRedis('redisStore in a process that is busy', () => {
 
   it('settles, peeks and resets', async () => {
     const { store, events } = await open();
-    const decision = await store.admit(policies, ['key'], 5);
+    const decision = await store.admit(policies, ['key'], [5]);
     if (decision.kind !== 'admitted') throw new Error('refused');
     const busy = async <T>(call: Promise<T>): Promise<T> => {
       await new Promise((next) => setImmediate(next));
-      block(700);
+      block(400);
       return call;
     };
-    await busy(store.settle(decision.receipt, 2));
+    await busy(store.settle(decision.receipt, [2]));
     expect(await busy(store.peek(policies, ['key']))).toMatchObject([{ remaining: LIMIT - 2 }]);
     await busy(store.reset(policies, ['key']));
     expect(await busy(store.peek(policies, ['key']))).toMatchObject([{ remaining: LIMIT }]);
@@ -111,10 +130,10 @@ describeRedis('redisStore in a process that is busy', () => {
 
   it('asks the server once for each call, however late the answers were read', async () => {
     const { store } = await open();
-    await store.admit(policies, ['key'], 1);
+    await store.admit(policies, ['key'], [1]);
     await server.cli('CONFIG', 'RESETSTAT');
     for (let i = 0; i < 2; i++) {
-      const decision = store.admit(policies, ['key'], 1);
+      const decision = store.admit(policies, ['key'], [1]);
       await new Promise((next) => setImmediate(next));
       block(500);
       await decision;
@@ -125,19 +144,42 @@ describeRedis('redisStore in a process that is busy', () => {
 
   it('still gives up after the timeout if Redis does not answer, and not much later if it was busy', async () => {
     const { store, events } = await open();
-    await store.admit(policies, ['key'], 1);
+    await store.admit(policies, ['key'], [1]);
     server.pause();
     onTestFinished(() => server.resume());
     const sent = performance.now();
-    await expect(store.admit(policies, ['key'], 1)).rejects.toThrow('Redis did not answer within 250 ms');
+    await expect(store.admit(policies, ['key'], [1])).rejects.toThrow('Redis did not answer within 250 ms');
     expect(performance.now() - sent).toBeLessThan(400);
-    const late = store.admit(policies, ['key'], 1);
+    const late = store.admit(policies, ['key'], [1]);
     await new Promise((next) => setImmediate(next));
     const busy = performance.now();
     block(500);
     await expect(late).rejects.toThrow('Redis did not answer within 250 ms');
     expect(performance.now() - busy).toBeLessThan(500 + 400);
     expect(events.map(({ kind }) => kind)).toEqual(['unavailable']);
+  });
+
+  it('gives up within seconds if Redis does not answer and the process is never idle', async () => {
+    const { store } = await open();
+    await store.admit(policies, ['key'], [1]);
+    server.pause();
+    onTestFinished(() => server.resume());
+    let isOver = false;
+    const work = () => {
+      if (isOver) return;
+      block(70);
+      setImmediate(work);
+    };
+    setImmediate(work);
+    // So that the test ends.
+    const latest = setTimeout(() => {
+      isOver = true;
+    }, 6000);
+    const sent = performance.now();
+    await expect(store.admit(policies, ['key'], [1])).rejects.toThrow('Redis did not answer within 250 ms');
+    expect(performance.now() - sent).toBeLessThan(3000);
+    isOver = true;
+    clearTimeout(latest);
   });
 
   it('is not taken for a connection that has died', async () => {
@@ -152,7 +194,7 @@ describeRedis('redisStore in a process that is busy', () => {
     });
     await client.ping();
     for (let i = 0; i < 2; i++) {
-      const decision = store.admit(policies, ['another'], 1).catch(() => undefined);
+      const decision = store.admit(policies, ['another'], [1]).catch(() => undefined);
       await new Promise((next) => setImmediate(next));
       block(1200);
       await decision;

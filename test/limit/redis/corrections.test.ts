@@ -16,7 +16,7 @@ import { RedisProxy } from '../../redis/proxy.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
 
 /** `npm run test:long` waits for the whole minute that is promised. */
-const OUTAGE = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000 ? 60_000 : 2_000;
+const OUTAGE = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000 ? 60_000 : 1_000;
 const MANY = 10_000;
 const MEBIBYTE = 1024 * 1024;
 
@@ -69,7 +69,7 @@ async function admitted(store: RedisStore, count: number): Promise<readonly Rece
   // In several turns: a busy machine runs a small call within the timeout.
   while (receipts.length < count) {
     const part = Array.from({ length: Math.min(100, count - receipts.length) }, async (_, i) => {
-      const decision = await store.admit(policies, [keyOf(receipts.length + i)], 2);
+      const decision = await store.admit(policies, [keyOf(receipts.length + i)], [2]);
       if (decision.kind !== 'admitted') throw new Error('refused');
       return decision.receipt;
     });
@@ -96,14 +96,14 @@ async function inUseIs(server: RedisServer, units: number): Promise<void> {
 /** Settles each receipt in a turn of its own, as requests end. */
 async function settleAll(store: RedisStore, receipts: readonly Receipt[]): Promise<void> {
   for (const receipt of receipts) {
-    void store.settle(receipt, 1);
+    void store.settle(receipt, [1]);
     await new Promise((next) => setImmediate(next));
   }
 }
 
 async function outageNoticed({ store, events }: Scene): Promise<void> {
   await until('the breaker opens', async () => {
-    await store.admit(policies, ['unrelated'], 1).catch(() => undefined);
+    await store.admit(policies, ['unrelated'], [1]).catch(() => undefined);
     return events.at(-1)?.kind === 'unavailable';
   });
 }
@@ -114,14 +114,16 @@ const lostOf = (events: readonly RedisStoreEvent[]) =>
 
 describeRedis('the corrections of redisStore', () => {
   describe.each([
-    ['falls silent', ({ server }: Scene) => server.pause(), ({ server }: Scene) => server.resume()],
-    ['cannot be reached', ({ proxy }: Scene) => proxy.refuse(), ({ proxy }: Scene) => proxy.accept()],
-  ] as const)('when the server %s', (_what, leave, comeBack) => {
-    it.each([
-      '250ms',
-      // All of them are on their way before the breaker opens.
-      '3s',
-    ] as const)(
+    [
+      'falls silent',
+      ({ server }: Scene) => server.pause(),
+      ({ server }: Scene) => server.resume(),
+      // With the second, all of them wait before the breaker opens.
+      ['250ms', '1500ms'],
+    ],
+    ['cannot be reached', ({ proxy }: Scene) => proxy.refuse(), ({ proxy }: Scene) => proxy.accept(), ['250ms']],
+  ] as const)('when the server %s', (_what, leave, comeBack, timeouts) => {
+    it.each(timeouts)(
       'wait in bounded memory if they were on their way, and all take effect once (%s)',
       async (timeout) => {
         const scene = await open({ timeout });
@@ -135,7 +137,7 @@ describeRedis('the corrections of redisStore', () => {
         await settled;
         const held = heldBy(client);
         let most = held;
-        for (const end = performance.now() + OUTAGE; performance.now() < end; await delay(200)) {
+        for (const end = performance.now() + OUTAGE; performance.now() < end; await delay(100)) {
           most = Math.max(most, heldBy(client));
         }
         // Probes and the questions whether a connection is alive, but no copy of a correction.
@@ -147,7 +149,7 @@ describeRedis('the corrections of redisStore', () => {
         comeBack(scene);
         await until('Redis is back', () => events.at(-1)?.kind === 'available', 20_000);
         await inUseIs(server, MANY);
-        await delay(700);
+        await delay(600);
         expect(await inUse(server)).toBe(MANY);
         expect(kindsOf(events)).not.toContain('correction-lost');
       },
@@ -163,7 +165,8 @@ describeRedis('the corrections of redisStore', () => {
       await outageNoticed(scene);
       const held = heldBy(client);
       await settleAll(store, receipts);
-      await delay(1500);
+      // Twice as long as corrections wait that are sent again.
+      await delay(1000);
       expect(heldBy(client) - held).toBeLessThan(10);
       comeBack(scene);
       await until('Redis is back', () => events.at(-1)?.kind === 'available', 20_000);
@@ -181,7 +184,7 @@ describeRedis('the corrections of redisStore', () => {
     scene.server.pause();
     await outageNoticed(scene);
     const sent = performance.now();
-    await scene.store.settle(receipt as Receipt, 0);
+    await scene.store.settle(receipt as Receipt, [0]);
     expect(performance.now() - sent).toBeLessThan(100);
   });
 
@@ -224,15 +227,15 @@ describeRedis('the corrections of redisStore', () => {
     });
     const settles = new SettleQueue(script, (_error, count) => lost.push(count), 600);
     const store = redisStore({ client, timeout: '10s' });
-    const decision = await store.admit(policies, ['key-0'], 5);
+    const decision = await store.admit(policies, ['key-0'], [5]);
     if (decision.kind !== 'admitted') throw new Error('refused');
     const { charges } = decision.receipt as unknown as {
       readonly charges: readonly { readonly charged: Parameters<typeof correction>[2] }[];
     };
-    await script.probe();
+    await script.probe(0);
     server.pause();
     // It is in the socket, where the server finds it as soon as it is back.
-    void settles.send(correction(policies, ['gw:key-0'], charges[0]?.charged ?? [], -5));
+    void settles.send(correction(policies, ['gw:key-0'], charges[0]?.charged ?? [], [-5]));
     await until('it is given up', () => lost.length > 0);
     server.resume();
     expect(await inUse(server)).toBe(5);
@@ -253,16 +256,16 @@ describeRedis('the corrections of redisStore', () => {
     });
     // As if the process had been suspended for an hour: the estimate of the server's time is an hour old.
     script.clock.latest = () => now - 3_600_000;
-    await script.probe();
+    await script.probe(0);
     const store = redisStore({ client, timeout: '10s' });
-    const decision = await store.admit(policies, ['key-0'], 5);
+    const decision = await store.admit(policies, ['key-0'], [5]);
     if (decision.kind !== 'admitted') throw new Error('refused');
     const { charges } = decision.receipt as unknown as {
       readonly charges: readonly { readonly charged: Parameters<typeof correction>[2] }[];
     };
     const lost: number[] = [];
     const settles = new SettleQueue(script, (_error, count) => lost.push(count));
-    await settles.send(correction(policies, ['gw:key-0'], charges[0]?.charged ?? [], -3));
+    await settles.send(correction(policies, ['gw:key-0'], charges[0]?.charged ?? [], [-3]));
     now += 3_600_000;
     await until('it is corrected', async () => (await inUse(server)) === 2);
     expect(lost).toEqual([]);

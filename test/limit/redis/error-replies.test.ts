@@ -96,7 +96,7 @@ async function openStore(errors: readonly string[], options: Partial<RedisStoreO
     client.disconnect();
     server.stop();
   });
-  const decide = () => store.admit(policies, ['key'], 1);
+  const decide = () => store.admit(policies, ['key'], [1]);
   return { store, server, events, decide };
 }
 

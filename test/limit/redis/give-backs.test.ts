@@ -36,7 +36,7 @@ describeRedis('what redisStore gives back', () => {
     const decision = await store.admit(
       policies,
       policies.map(() => key),
-      units,
+      policies.map(() => units),
     );
     return decision.kind === 'admitted' ? decision.receipt : undefined;
   }
@@ -62,7 +62,7 @@ describeRedis('what redisStore gives back', () => {
         const receipt = await admit(store, [make(3)]);
         if (receipt !== undefined) {
           admissions++;
-          await store.settle(receipt, 0);
+          await store.settle(receipt, [0]);
         }
         clock.advance(7);
       }
@@ -71,44 +71,44 @@ describeRedis('what redisStore gives back', () => {
 
     it('is as much as is left of that, and the rest stays charged', async () => {
       const { store } = open();
-      await store.settle(await admitted(store, [make(10)], 7), 0);
-      await store.settle(await admitted(store, [make(10)], 8), 1);
+      await store.settle(await admitted(store, [make(10)], 7), [0]);
+      await store.settle(await admitted(store, [make(10)], 8), [1]);
       expect(await remaining(store, make(10))).toBe(5);
-      await store.settle(await admitted(store, [make(10)], 4), 0);
+      await store.settle(await admitted(store, [make(10)], 4), [0]);
       expect(await remaining(store, make(10))).toBe(1);
     });
 
     it('is forgotten with its window', async () => {
       const { store, clock } = open();
-      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), 0);
-      await store.settle(await admitted(store, [make(3)]), 0);
+      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), [0]);
+      await store.settle(await admitted(store, [make(3)]), [0]);
       expect(await remaining(store, make(3))).toBe(2);
       clock.advance(86_400_000);
-      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), 0);
+      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), [0]);
       expect(await remaining(store, make(3))).toBe(3);
     });
 
     it('is not limited in the other direction', async () => {
       const { store } = open();
-      await store.settle(await admitted(store, [make(3)]), 0);
-      await store.settle(await admitted(store, [make(3)]), 9);
+      await store.settle(await admitted(store, [make(3)]), [0]);
+      await store.settle(await admitted(store, [make(3)]), [9]);
       expect(await remaining(store, make(20))).toBe(11);
     });
 
     it('is forgotten by a reset', async () => {
       const { store } = open();
-      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), 0);
+      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), [0]);
       await store.reset([make(3)], ['key']);
-      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), 0);
+      for (let i = 0; i < 3; i++) await store.settle(await admitted(store, [make(3)]), [0]);
       expect(await remaining(store, make(3))).toBe(3);
     });
 
     it('is bounded by the limit under which the request was admitted', async () => {
       const { store } = open();
-      await store.settle(await admitted(store, [make(5)], 5), 0);
-      await store.settle(await admitted(store, [make(5)], 5), 0);
+      await store.settle(await admitted(store, [make(5)], 5), [0]);
+      await store.settle(await admitted(store, [make(5)], 5), [0]);
       expect(await remaining(store, make(5))).toBe(0);
-      await store.settle(await admitted(store, [make(9)], 4), 0);
+      await store.settle(await admitted(store, [make(9)], 4), [0]);
       expect(await remaining(store, make(9))).toBe(4);
     });
   });
@@ -116,7 +116,7 @@ describeRedis('what redisStore gives back', () => {
   it('is bounded for each policy apart', async () => {
     const { store } = open();
     const both = [perMinute(2), perDay(5)];
-    for (let i = 0; i < 3; i++) await store.settle(await admitted(store, both), 0);
+    for (let i = 0; i < 3; i++) await store.settle(await admitted(store, both), [0, 0]);
     expect(await store.peek(both, ['key', 'key'])).toMatchObject([{ remaining: 1 }, { remaining: 5 }]);
   });
 
@@ -124,16 +124,16 @@ describeRedis('what redisStore gives back', () => {
     const { store, clock } = open();
     const early = await admitted(store, [perMinute(3)], 2);
     clock.advance(30_000);
-    await store.settle(await admitted(store, [perMinute(3)]), 0);
+    await store.settle(await admitted(store, [perMinute(3)]), [0]);
     clock.advance(30_000);
-    await store.settle(early, 0);
-    await store.settle(await admitted(store, [perMinute(3)], 2), 0);
+    await store.settle(early, [0]);
+    await store.settle(await admitted(store, [perMinute(3)], 2), [0]);
     expect(await remaining(store, perMinute(3))).toBe(3);
   });
 
   it('occupies few bytes, and no key of its own', async () => {
     const { store, prefix } = open();
-    for (let i = 0; i < 20; i++) await store.settle(await admitted(store, [perMinute(60), perDay(100)]), 0);
+    for (let i = 0; i < 20; i++) await store.settle(await admitted(store, [perMinute(60), perDay(100)]), [0, 0]);
     const keys = await server.client().keys(`${prefix}key*`);
     expect(keys).toEqual([`${prefix}key`]);
     expect(Number(await server.cli('STRLEN', `${prefix}key`))).toBeLessThan(60);
@@ -147,8 +147,25 @@ describeRedis('what redisStore gives back', () => {
       slidingWindow({ limit: 1, window: '1h', name: 'b' }),
     ];
     const keys = ['one', 'two'];
-    expect((await store.admit(policies, keys, 1)).kind).toBe('admitted');
-    for (let i = 0; i < 20; i++) expect((await store.admit(policies, keys, 1)).kind).toBe('refused');
+    expect(
+      (
+        await store.admit(
+          policies,
+          keys,
+          policies.map(() => 1),
+        )
+      ).kind,
+    ).toBe('admitted');
+    for (let i = 0; i < 20; i++)
+      expect(
+        (
+          await store.admit(
+            policies,
+            keys,
+            policies.map(() => 1),
+          )
+        ).kind,
+      ).toBe('refused');
     expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 3 }, { remaining: 0 }]);
     store.close();
   }, 60_000);
@@ -161,7 +178,7 @@ describeRedis('what redisStore gives back', () => {
       await client.ping();
       const store = redisStore({ client, prefix, refusalCache: false });
       server.pause();
-      await expect(store.admit([perMinute(2)], ['key'], 2)).rejects.toThrow('did not answer');
+      await expect(store.admit([perMinute(2)], ['key'], [2])).rejects.toThrow('did not answer');
       server.resume();
       await until('the units are back', async () => {
         const [state] = await store.peek([perMinute(2)], ['key']).catch(() => []);
@@ -193,7 +210,7 @@ describeRedis('what redisStore gives back', () => {
         receipts.push(await admitted(store, [many, all], BILLION / 8));
         clock.advance(1000);
       }
-      for (const receipt of receipts) await store.settle(receipt, 4 * BILLION);
+      for (const receipt of receipts) await store.settle(receipt, [4 * BILLION, 4 * BILLION]);
       expect(await remaining(store, many)).toBe(0);
       // Seven of eight have left the window, and one is still four times the limit.
       clock.set(NOON + 70_000 - 1);
@@ -210,7 +227,7 @@ describeRedis('what redisStore gives back', () => {
 
     it('stay small in Redis', async () => {
       const { store, prefix } = open();
-      await store.settle(await admitted(store, [many, all], 1), Number.MAX_SAFE_INTEGER);
+      await store.settle(await admitted(store, [many, all], 1), [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]);
       expect(Number(await server.cli('STRLEN', `${prefix}key`))).toBeLessThan(40);
       expect(await store.peek([many, all], ['key', 'key'])).toMatchObject([{ remaining: 0 }, { remaining: 0 }]);
       expect(await admit(store, [all])).toBeUndefined();

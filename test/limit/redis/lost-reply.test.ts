@@ -83,10 +83,10 @@ describeRedis('redisStore, when a reply is lost after Redis has run the call', (
 
   it('charges once, and returns the answer that was lost', async () => {
     const store = redisStore({ client, timeout: '5s', refusalCache: false });
-    await store.admit(policies, ['key'], 1);
+    await store.admit(policies, ['key'], [1]);
     proxy.dropNext = true;
     // The client sends the call again over its next connection.
-    expect(await store.admit(policies, ['key'], 3)).toMatchObject({ kind: 'admitted', states: [{ remaining: 6 }] });
+    expect(await store.admit(policies, ['key'], [3])).toMatchObject({ kind: 'admitted', states: [{ remaining: 6 }] });
     expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 6 }]);
     store.close();
@@ -94,11 +94,11 @@ describeRedis('redisStore, when a reply is lost after Redis has run the call', (
 
   it('corrects once if the client sends the call again', async () => {
     const store = redisStore({ client, timeout: '5s' });
-    const decision = await store.admit(policies, ['key'], 4);
-    const other = await store.admit(policies, ['key'], 4);
+    const decision = await store.admit(policies, ['key'], [4]);
+    const other = await store.admit(policies, ['key'], [4]);
     if (decision.kind !== 'admitted' || other.kind !== 'admitted') throw new Error('refused');
     proxy.dropNext = true;
-    await store.settle(decision.receipt, 1);
+    await store.settle(decision.receipt, [1]);
     expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 5 }]);
     store.close();
@@ -110,11 +110,11 @@ describeRedis('redisStore, when a reply is lost after Redis has run the call', (
     client.on('error', () => {});
     await client.ping();
     const store = redisStore({ client });
-    const decision = await store.admit(policies, ['key'], 4);
-    await store.admit(policies, ['key'], 4);
+    const decision = await store.admit(policies, ['key'], [4]);
+    await store.admit(policies, ['key'], [4]);
     if (decision.kind !== 'admitted') throw new Error('refused');
     proxy.dropNext = true;
-    await store.settle(decision.receipt, 1);
+    await store.settle(decision.receipt, [1]);
     expect(proxy.dropped).toBe(1);
     expect(await store.peek(policies, ['key'])).toMatchObject([{ remaining: 5 }]);
     store.close();

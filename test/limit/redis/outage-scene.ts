@@ -55,7 +55,7 @@ const unrelatedPolicy = [slidingWindow({ limit: 10, window: '1m' })];
 /** Sends requests until the store reports the outage. */
 export async function outageNoticed({ store, kinds }: OpenStore): Promise<void> {
   await until('the breaker opens', async () => {
-    await store.admit(unrelatedPolicy, ['unrelated'], 1).catch(() => undefined);
+    await store.admit(unrelatedPolicy, ['unrelated'], [1]).catch(() => undefined);
     return kinds.at(-1) === 'unavailable';
   });
 }

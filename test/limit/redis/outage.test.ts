@@ -25,7 +25,7 @@ function load(store: RedisStore, keys: readonly string[]) {
     for (let i = 0; !stopped; i++) {
       const key = keys[(caller + i) % keys.length] ?? '';
       const sent = performance.now();
-      const decision: Decision | undefined = await store.admit(policies, [key], 1).catch(() => {
+      const decision: Decision | undefined = await store.admit(policies, [key], [1]).catch(() => {
         failures++;
         return undefined;
       });
@@ -92,10 +92,10 @@ describeRedis('redisStore, while Redis is away', () => {
     it.concurrent('admits everything, uncounted, if asked to', async (context) => {
       const scene = await OutageScene.start(context);
       const { store, kinds } = await scene.open({ onStoreFailure: 'admit' });
-      await store.admit(policies, ['key'], 1);
+      await store.admit(policies, ['key'], [1]);
       await leave(scene.server);
       const start = performance.now();
-      for (let i = 0; i < 50; i++) expect((await store.admit(policies, ['key'], 1)).kind).toBe('admitted');
+      for (let i = 0; i < 50; i++) expect((await store.admit(policies, ['key'], [1])).kind).toBe('admitted');
       // Two failures take the timeout. The other requests do not wait.
       expect(performance.now() - start).toBeLessThan(3 * TIMEOUT);
       expect(kinds).toEqual(['unavailable']);
@@ -108,13 +108,13 @@ describeRedis('redisStore, while Redis is away', () => {
       const local = { onStoreFailure: 'local', instances: 2 } as const;
       const one = await scene.open(local);
       const two = [one, await scene.open(local)];
-      for (const { store } of two) await store.admit(policies, ['known'], 1);
+      for (const { store } of two) await store.admit(policies, ['known'], [1]);
       await leave(scene.server);
       const admitted = { known: 0, fresh: 0 };
       for (const { store } of two) {
         for (let i = 0; i < 2 * LIMIT; i++) {
           for (const key of ['known', 'fresh'] as const) {
-            if ((await store.admit(policies, [key], 1)).kind === 'admitted') admitted[key]++;
+            if ((await store.admit(policies, [key], [1])).kind === 'admitted') admitted[key]++;
           }
         }
       }
@@ -144,7 +144,7 @@ describeRedis('redisStore, while Redis is away', () => {
         await until('the limits are used up', () => admitted().length === 2 * LIMIT);
         // Both have been refused, and so have seen how much is in use.
         for (const { store } of two) {
-          for (const key of ['a', 'b']) expect((await store.admit(policies, [key], 1)).kind).toBe('refused');
+          for (const key of ['a', 'b']) expect((await store.admit(policies, [key], [1])).kind).toBe('refused');
         }
         await leave(scene.server);
         await until('both breakers open', () => two.every(({ kinds }) => kinds.includes('unavailable')));
@@ -169,9 +169,9 @@ describeRedis('redisStore, while Redis is away', () => {
   it.concurrent('charges nothing for a request that reached Redis too late', async (context) => {
     const scene = await OutageScene.start(context);
     const { store, client } = await scene.open();
-    await store.admit(policies, ['key'], 1);
+    await store.admit(policies, ['key'], [1]);
     scene.server.pause();
-    const late = Array.from({ length: 4 }, () => store.admit(policies, ['key'], 1));
+    const late = Array.from({ length: 4 }, () => store.admit(policies, ['key'], [1]));
     for (const { status } of await Promise.allSettled(late)) expect(status).toBe('rejected');
     scene.server.resume();
     await until('Redis answers', async () => (await client.ping()) === 'PONG');
@@ -182,7 +182,7 @@ describeRedis('redisStore, while Redis is away', () => {
     const scene = await OutageScene.start(context);
     const { store, kinds } = await scene.open();
     scene.server.pause();
-    await expect(store.admit(policies, ['key'], 1)).rejects.toThrow('did not answer within 250 ms');
+    await expect(store.admit(policies, ['key'], [1])).rejects.toThrow('did not answer within 250 ms');
     scene.server.resume();
     await until('the unit is back', async () => {
       const [state] = await store.peek(policies, ['key']).catch(() => []);
@@ -194,10 +194,10 @@ describeRedis('redisStore, while Redis is away', () => {
   it.concurrent('corrects charges after the outage, once', async (context) => {
     const scene = await OutageScene.start(context);
     const { store, kinds } = await scene.open();
-    const receipt = await receiptOf(store.admit(policies, ['key'], 4));
+    const receipt = await receiptOf(store.admit(policies, ['key'], [4]));
     scene.server.pause();
-    const settled = store.settle(receipt, 1);
-    await expect(store.admit(policies, ['key'], 1)).rejects.toThrow();
+    const settled = store.settle(receipt, [1]);
+    await expect(store.admit(policies, ['key'], [1])).rejects.toThrow();
     await until('the breaker opens', () => kinds.includes('unavailable'));
     scene.server.resume();
     await settled;
@@ -213,7 +213,7 @@ describeRedis('redisStore, while Redis is away', () => {
     const many = [slidingWindow({ limit: 400, window: '1h' })];
     let admitted = 0;
     const callers = Array.from({ length: 10 }, async () => {
-      for (let i = 0; i < 60; i++) if ((await store.admit(many, ['key'], 1)).kind === 'admitted') admitted++;
+      for (let i = 0; i < 60; i++) if ((await store.admit(many, ['key'], [1])).kind === 'admitted') admitted++;
     });
     for (let i = 0; i < 3; i++) {
       await new Promise((next) => setTimeout(next, 20));

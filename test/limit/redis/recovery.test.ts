@@ -35,7 +35,7 @@ async function start(context: TestContext) {
 }
 
 function admitted({ store }: Pick<OpenStore, 'store'>, units = 1, of = policies): Promise<Receipt> {
-  return receiptOf(store.admit(of, ['key'], units));
+  return receiptOf(store.admit(of, ['key'], [units]));
 }
 
 /** `timeout` in milliseconds. */
@@ -79,7 +79,7 @@ describeRedis('redisStore, around an outage', () => {
       await server.cli(leave, ...leaveArguments);
       const end = performance.now() + 1000;
       while (performance.now() < end) {
-        const decision = one.store.admit(policies, ['key'], 1);
+        const decision = one.store.admit(policies, ['key'], [1]);
         await expect(decision).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });
         await delay(5);
       }
@@ -123,25 +123,60 @@ describeRedis('redisStore, around an outage', () => {
     // Over the connection on which the report was answered.
     await one.store.peek(policies, ['key']);
     expect(await remaining()).toBe(LIMIT - 5);
-    await one.store.settle(refunded, 0);
+    await one.store.settle(refunded, [0]);
     expect(await remaining()).toBe(LIMIT - 2);
-    await one.store.settle(raised, 4);
+    await one.store.settle(raised, [4]);
     expect(await remaining()).toBe(LIMIT - 4);
-    for (const receipt of [refunded, raised]) await one.store.settle(receipt, 1);
+    for (const receipt of [refunded, raised]) await one.store.settle(receipt, [1]);
     expect(await remaining()).toBe(LIMIT - 4);
   });
 
-  it.concurrent('does not report what was given back before Redis came back', async (context) => {
-    const { server, open } = await start(context);
+  it.concurrent('gives back in Redis what was given back before Redis came back', async (context) => {
+    const { server, open, remaining } = await start(context);
     const one = await open({ onStoreFailure: 'local' });
     server.pause();
     await outageNoticed(one);
     const receipt = await admitted(one, 3);
-    await one.store.settle(receipt, 0);
+    await one.store.settle(receipt, [0]);
+    await admitted(one, 2);
     server.resume();
     await until('it is back', () => one.kinds.includes('available'));
+    await until('Redis has both', async () => (await remaining()) === LIMIT - 2);
+  });
+
+  it.concurrent('gives back no more than the limit in all, before and after an outage', async (context) => {
+    const { server, open, remaining } = await start(context);
+    const one = await open({ onStoreFailure: 'local' });
+    let started = 0;
+    const provokeRefunds = async (requests: number) => {
+      for (let i = 0; i < requests; i++) {
+        const decision = await one.store.admit(policies, ['key'], [1]);
+        if (decision.kind !== 'admitted') continue;
+        started++;
+        await one.store.settle(decision.receipt, [0]);
+      }
+    };
+    server.pause();
+    await outageNoticed(one);
+    await provokeRefunds(3 * LIMIT);
+    expect(started).toBe(2 * LIMIT);
+    server.resume();
+    await until('it is back', () => one.kinds.includes('available'));
+    await until('Redis has all of it', async () => (await remaining()) === 0);
+    await provokeRefunds(3 * LIMIT);
+    expect(started).toBe(2 * LIMIT);
+  });
+
+  it.concurrent('charges in Redis what was admitted after a single failure, which is no outage', async (context) => {
+    const { server, open, remaining } = await start(context);
+    const one = await open({ onStoreFailure: 'local' });
+    await admitted(one);
+    server.pause();
+    await admitted(one, 3);
+    server.resume();
     await one.store.peek(policies, ['key']);
-    expect(await server.cli('EXISTS', 'gw:key')).toBe('0');
+    await until('it is charged', async () => (await remaining()) === LIMIT - 4);
+    expect(one.kinds).toEqual([]);
   });
 
   it.concurrent('reports what was admitted locally once, even if a second outage follows', async (context) => {
@@ -177,11 +212,11 @@ describeRedis('redisStore, around an outage', () => {
     await outageNoticed(one);
     const early = await admitted(one, 2);
     const receipt = await admitted(one, 5);
-    await one.store.settle(early, 1);
+    await one.store.settle(early, [1]);
     server.resume();
     await until('the server is paused again', () => pauses === 1);
     await delay(pause);
-    await one.store.settle(receipt, 2);
+    await one.store.settle(receipt, [2]);
     server.resume();
     await until('Redis has the correction', async () => (await remaining()) === LIMIT - 3);
     await delay(700);
@@ -202,9 +237,9 @@ describeRedis('redisStore, around an outage', () => {
     server.resume();
     const receipt = await filled;
     await until('it is back', () => one.kinds.includes('available'));
-    await two.store.admit(policies, ['key'], 1);
+    await two.store.admit(policies, ['key'], [1]);
     await delay(100);
-    await two.store.settle(receipt, 0);
+    await two.store.settle(receipt, [0]);
     await until('only the reported units are left', async () => (await remaining()) === LIMIT - 4);
   });
 
@@ -229,10 +264,10 @@ describeRedis('redisStore, around an outage', () => {
     const batcher = new OperationBatcher(await connectedScript(server, 10_000), () => undefined);
     const both = [...policies, dailyQuota({ limit: LIMIT })];
     const keys = ['gw:key', 'gw:key'];
-    const { charged } = await batcher.run(admission(both, keys, 2));
-    await batcher.run(correction(both, keys, charged, -3));
+    const { charged } = await batcher.run(admission(both, keys, [2, 2]));
+    await batcher.run(correction(both, keys, charged, [-3, -3]));
     expect((await batcher.run(peek(both, keys))).charged).toMatchObject([{ total: 0 }, { total: 0 }]);
-    expect((await batcher.run(admission(both, keys, LIMIT))).status).toBe('admitted');
+    expect((await batcher.run(admission(both, keys, [LIMIT, LIMIT]))).status).toBe('admitted');
   });
 
   it.concurrent('charges nothing for a call that reaches the server after the timeout', async (context) => {
@@ -240,7 +275,7 @@ describeRedis('redisStore, around an outage', () => {
     const one = await open();
     await admitted(one, 1, warmUp);
     server.pause();
-    const rejected = one.store.admit(policies, ['late'], 1).catch((error: unknown) => error);
+    const rejected = one.store.admit(policies, ['late'], [1]).catch((error: unknown) => error);
     // The call is in the socket, where the server will find it. No client is left to give the charge back.
     await delay(50);
     one.client.disconnect();
@@ -257,7 +292,7 @@ describeRedis('redisStore, around an outage', () => {
     const clock = new ManualClock(Date.UTC(2026, 0, 1));
     const one = await open({ onStoreFailure: 'local', now: clock.now });
     const perMinute = [slidingWindow({ limit: 4, window: '1m' })];
-    const decide = async () => (await one.store.admit(perMinute, ['key'], 1)).kind;
+    const decide = async () => (await one.store.admit(perMinute, ['key'], [1])).kind;
     await decide();
     server.pause();
     await outageNoticed(one);
@@ -270,7 +305,7 @@ describeRedis('redisStore, around an outage', () => {
     expect(admittedLocally).toBe(3 + 4 + 4);
     server.resume();
     await until('it is back', () => one.kinds.includes('available'));
-    expect((await one.store.admit(perMinute, ['key'], 4)).kind).toBe('admitted');
+    expect((await one.store.admit(perMinute, ['key'], [4])).kind).toBe('admitted');
   });
 
   it.concurrent('waits no longer than the timeout for a correction, and makes it later', async (context) => {
@@ -279,7 +314,7 @@ describeRedis('redisStore, around an outage', () => {
     const receipt = await admitted(one, 4);
     server.pause();
     const sent = performance.now();
-    await one.store.settle(receipt, 1);
+    await one.store.settle(receipt, [1]);
     expect(performance.now() - sent).toBeLessThan(450);
     server.resume();
     await until('it is corrected', async () => (await remaining()) === LIMIT - 1);
@@ -294,7 +329,7 @@ describeRedis('redisStore, around an outage', () => {
     for (let i = 0; i < 4; i++) receipts.push(await admitted(one));
     server.pause();
     for (const receipt of receipts) {
-      void one.store.settle(receipt, 0);
+      void one.store.settle(receipt, [0]);
       await delay(5);
     }
     await outageNoticed(one);
@@ -316,7 +351,7 @@ describeRedis('redisStore, around an outage', () => {
     const id = await client.client('ID');
     server.pause();
     for (let i = 0; i < 150; i++) {
-      decisions.push(store.admit(many, ['key'], 1));
+      decisions.push(store.admit(many, ['key'], [1]));
       await new Promise((next) => setImmediate(next));
     }
     await delay(50);
@@ -344,12 +379,13 @@ describeRedis('redisStore, around an outage', () => {
     settles.stop();
   });
 
-  it('remembers at most 10,000 local admissions', () => {
+  it('remembers at most 10,000 local admissions, and counts the others', () => {
     const local = new LocalShare(1, () => 0);
     const many = [slidingWindow({ limit: 20_000, window: '1m' })];
-    for (let i = 0; i < 10_001; i++) local.admit(many, ['gw:key'], 1 + (i % 2));
+    for (let i = 0; i < 10_003; i++) local.admit(many, ['gw:key'], [1 + (i % 2)]);
     const unreported = local.takeUnreported();
-    expect([unreported.length, unreported[0]?.units]).toEqual([10_000, 2]);
+    expect([unreported.length, unreported[0]?.units]).toEqual([10_000, [2]]);
+    expect([local.takeForgotten(), local.takeForgotten()]).toEqual([3, 0]);
   });
 
   it('answers every decision within the timeout, even if all nodes of a Cluster are away', async () => {
@@ -361,11 +397,21 @@ describeRedis('redisStore, around an outage', () => {
     // Connects to every node, without the timeout of the store.
     await Promise.all(client.nodes().map((node) => node.ping()));
     const patient = redisStore({ client, timeout: '10s' });
-    await patient.admit(four, keys, 1);
+    await patient.admit(
+      four,
+      keys,
+      four.map(() => 1),
+    );
     patient.close();
     for (const node of cluster.nodes) node.pause();
     const sent = performance.now();
-    await expect(store.admit(four, keys, 1)).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });
+    await expect(
+      store.admit(
+        four,
+        keys,
+        four.map(() => 1),
+      ),
+    ).rejects.toMatchObject({ code: 'GATEWARDEN_STORE_UNAVAILABLE' });
     expect(performance.now() - sent).toBeLessThan(450);
     store.close();
   }, 60_000);

@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { afterAll, beforeAll } from 'vitest';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
+import { limitStoreHoldsContract } from '../../contracts/limit-store-holds.js';
 import { describeRedis } from '../../redis/describe.js';
 import { openRedis, type RedisCluster, type RedisTarget, startCluster } from '../../redis/server.js';
 
@@ -27,6 +28,7 @@ describeRedis(
     afterAll(() => target.stop());
 
     limitStoreContract('redisStore', () => setup(client));
+    limitStoreHoldsContract('redisStore', () => setup(client));
   },
   { anyServer: true },
 );
@@ -41,4 +43,5 @@ describeRedis('a Redis Cluster', () => {
   afterAll(() => cluster.stop());
 
   limitStoreContract('redisStore', () => setup(client));
+  limitStoreHoldsContract('redisStore', () => setup(client));
 });

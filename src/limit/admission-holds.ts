@@ -1,0 +1,139 @@
+import type { AdmissionHold } from '../core/admission.js';
+import type { Exchange } from '../core/exchange.js';
+import type { BoundPolicies, BoundPolicy } from './bound-policies.js';
+import { learn } from './estimate.js';
+import { type Leased, type LeaseKeeper, leaseKeeperOf } from './lease-keeper.js';
+import { holds } from './policy.js';
+import type { Hold, LimitStore, Receipt } from './store.js';
+
+/** What an admission was charged, and where. */
+export interface Charge {
+  readonly exchange: Exchange;
+  readonly store: LimitStore;
+  readonly bound: BoundPolicies;
+  readonly keys: readonly string[];
+  readonly receipt: Receipt;
+}
+
+const NOTHING: readonly AdmissionHold[] = Object.freeze([]);
+
+/** What one admission holds, from the decision until the exchange and its work have ended. */
+export class AdmissionHolds implements Leased {
+  readonly lease: number;
+  readonly #charge: Charge;
+  readonly #keeper: LeaseKeeper;
+  readonly #startedAt = performance.now();
+  /** What the policies still hold, by their places. */
+  readonly #live = new Map<number, AdmissionHold>();
+  /** What `list` has returned, until it changes. */
+  #list: readonly AdmissionHold[] | undefined = undefined;
+  #lost: AbortController | undefined = undefined;
+  #isLost = false;
+  /** Work that has not settled. */
+  #pending = 0;
+  /** Runs when the exchange and all work have ended. */
+  #onEnd: (() => void) | undefined = undefined;
+
+  constructor(charge: Charge, granted: readonly (Hold | undefined)[]) {
+    this.#charge = charge;
+    this.#keeper = leaseKeeperOf(charge.store);
+    let lease = Number.POSITIVE_INFINITY;
+    charge.bound.policies.forEach((policy, i) => {
+      if (!holds(policy)) return;
+      const hold = granted[i];
+      if (hold === undefined) throw new TypeError(`gatewarden: the store of limit holds nothing of "${policy.name}"`);
+      const { name, kind, by } = policy;
+      this.#live.set(i, { policy: name, kind, isGlobal: by === 'global', ...hold, lease: policy.lease });
+      lease = Math.min(lease, policy.lease);
+    });
+    this.lease = lease;
+    this.#keeper.add(this);
+  }
+
+  /** What has neither ended nor been lost. */
+  get list(): readonly AdmissionHold[] {
+    this.#list ??= this.#isLost ? NOTHING : Object.freeze([...this.#live.values()]);
+    return this.#list;
+  }
+
+  /** Milliseconds since the admission, at least one. */
+  get elapsed(): number {
+    return Math.max(1, Math.ceil(performance.now() - this.#startedAt));
+  }
+
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController();
+      if (this.#isLost) this.#lost.abort(lostHold());
+    }
+    return this.#lost.signal;
+  }
+
+  isLive(place: number): boolean {
+    return this.#live.has(place);
+  }
+
+  /** The holds of these policies end with these units. If those are the work's own, they teach estimates. */
+  settled(units: readonly (number | undefined)[], mayTeach: boolean): void {
+    const { bound, keys, exchange } = this.#charge;
+    units.forEach((used, i) => {
+      if (used === undefined || !this.#live.delete(i)) return;
+      if (mayTeach && used > 0 && exchange.outcome?.kind !== 'aborted') {
+        learn(bound.policies[i] as BoundPolicy, keys[i] as string, exchange, used);
+      }
+    });
+    this.#ended();
+  }
+
+  release(): void | Promise<void> {
+    if (this.#live.size === 0) return undefined;
+    this.#live.clear();
+    this.#ended();
+    return this.#charge.store.release(this.#charge.receipt);
+  }
+
+  holdUntil(work: PromiseLike<unknown>): void {
+    this.#pending++;
+    const settled = (): void => {
+      this.#pending--;
+      this.#endIfDone();
+    };
+    Promise.resolve(work).then(settled, settled);
+  }
+
+  /** The exchange has ended. Calls `end` when all work has settled, which may be at once. */
+  whenDone(end: () => void): void {
+    this.#onEnd = end;
+    this.#endIfDone();
+  }
+
+  renew(): boolean | Promise<boolean> {
+    return this.#charge.store.renew(this.#charge.receipt);
+  }
+
+  lose(): void {
+    this.#isLost = true;
+    this.#list = undefined;
+    this.#lost?.abort(lostHold());
+  }
+
+  fault(error: unknown): void {
+    this.#charge.exchange.fault(error);
+  }
+
+  #endIfDone(): void {
+    const end = this.#onEnd;
+    if (this.#pending > 0 || end === undefined) return;
+    this.#onEnd = undefined;
+    end();
+  }
+
+  #ended(): void {
+    this.#list = undefined;
+    if (this.#live.size === 0) this.#keeper.remove(this);
+  }
+}
+
+function lostHold(): Error {
+  return new Error('gatewarden: a hold was lost, since it could not be renewed in time; its work must stop');
+}
