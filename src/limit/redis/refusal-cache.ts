@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { QuotaState } from '../../core/quota-state.js';
 import type { QuotaPolicy } from '../policy.js';
 import type { Decision } from '../store.js';
 
@@ -36,9 +37,12 @@ export class RefusalCache {
     const { decision, validUntil, order } = cached;
     const isUnchanged = keys.every((key) => (this.#changes.get(key) ?? 0) < order);
     if (now < validUntil && now >= decision.at && isUnchanged) {
-      // The reset time of an unused counter is the present.
-      const states = decision.states.map((state) => (state.resetAt < now ? { ...state, resetAt: now } : state));
-      return { ...decision, states, at: now };
+      return {
+        ...decision,
+        at: now,
+        states: decision.states.map((state) => stateAt(state, now)),
+        violations: decision.violations.map(({ state, retryAt }) => ({ state: stateAt(state, now), retryAt })),
+      };
     }
     this.#refusals.delete(request);
     return undefined;
@@ -57,6 +61,11 @@ export class RefusalCache {
     this.#order++;
     for (const key of keys) this.#changes.set(key, this.#order);
   }
+}
+
+/** The reset time of an unused counter is the present. */
+function stateAt(state: QuotaState, now: number): QuotaState {
+  return state.resetAt < now ? { ...state, resetAt: now } : state;
 }
 
 /** A text that is the same for requests that share their policies, limits, keys and units. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
-import { requestText } from '../../../src/limit/redis/refusal-cache.js';
+import { RefusalCache, requestText } from '../../../src/limit/redis/refusal-cache.js';
 
 describe('the cache of refusals', () => {
   const a = slidingWindow({ limit: 5, window: '1m', name: 'a' });
@@ -28,5 +28,24 @@ describe('the cache of refusals', () => {
 
   it('knows the same request again', () => {
     expect(requestText([a, b], ['x', 'y'], [1, 2])).toBe(requestText([{ ...a }, { ...b }], ['x', 'y'], [1, 2]));
+  });
+
+  it('moves the reset time of an unused counter to the present, in states and violations', () => {
+    const cache = new RefusalCache(1000);
+    // More units than the limit: refused although nothing is used.
+    const unused = { name: 'a', limit: 5, remaining: 5, resetAt: 1_000_000 };
+    cache.add('request', {
+      kind: 'refused',
+      at: 1_000_000,
+      states: [unused],
+      violations: [{ state: unused, retryAt: null }],
+    });
+    const present = { ...unused, resetAt: 1_000_001 };
+    expect(cache.get('request', ['key'], 1_000_001)).toEqual({
+      kind: 'refused',
+      at: 1_000_001,
+      states: [present],
+      violations: [{ state: present, retryAt: null }],
+    });
   });
 });
