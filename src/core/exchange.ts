@@ -6,6 +6,7 @@ import type { Outcome } from './outcome.js';
 import { watchPreflight } from './preflight.js';
 import type { Principal } from './principal.js';
 import type { ProblemFormats } from './problem.js';
+import type { QueuePlace } from './queue-place.js';
 import type { RequestView, ResponseHeaders } from './request-view.js';
 import { ignoreRejection, isThenable } from './thenable.js';
 import type { Upload } from './uploaded-file.js';
@@ -60,6 +61,8 @@ export class Exchange {
   admission: Admission | undefined = undefined;
   /** Set by `deadline`: when the exchange's job must be done. */
   deadline: Deadline | undefined = undefined;
+  /** Set by `limit` while the exchange waits in its queue. */
+  queuePlace: QueuePlace | undefined = undefined;
 
   /**
    * Set by `clientIp`: whether the other end of the socket is a trusted proxy.
@@ -76,6 +79,11 @@ export class Exchange {
    * @internal
    */
   securityHeaders: readonly (readonly [name: string, value: string])[] | undefined = undefined;
+  /**
+   * Set by `jobs`: receives each change of `queuePlace`.
+   * @internal
+   */
+  queueListener: ((place: QueuePlace) => void) | undefined = undefined;
   /**
    * Set by `protectedResource`.
    * @internal

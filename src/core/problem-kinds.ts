@@ -108,6 +108,16 @@ export const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The service is at its capacity. Try again later.',
   },
+  'queue-full': {
+    status: 503 as 429 | 503,
+    title: 'Service Unavailable',
+    detail: 'Too many requests are waiting for this service. Try again later.',
+  },
+  'queue-timeout': {
+    status: 503 as 429 | 503,
+    title: 'Service Unavailable',
+    detail: 'The request waited too long for its turn. Try again later.',
+  },
   'store-unavailable': {
     status: 503,
     title: 'Service Unavailable',

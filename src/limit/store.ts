@@ -1,5 +1,6 @@
 import type { QuotaState } from '../core/quota-state.js';
 import type { QuotaPolicy } from './policy.js';
+import type { QueueSettings, WaitingQueue } from './queue/waiting-queue.js';
 
 /** Identifies one admission to the store that made it. */
 export type Receipt = object;
@@ -79,6 +80,8 @@ export interface LimitStore {
   ): readonly QuotaState[] | Promise<readonly QuotaState[]>;
   /** Forgets what was charged. Holds stay: what runs still runs. */
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void | Promise<void>;
+  /** Opens the queue of requests that wait for the slots of one policy. Absent if the store has no queues. */
+  queue?(settings: QueueSettings): WaitingQueue;
 }
 
 /**
