@@ -11,6 +11,7 @@ import {
   failedAuthLimit,
   type Guard,
   generateApiKey,
+  gpuTime,
   ingestToken,
   limit,
   memoryStore,
@@ -143,6 +144,11 @@ const AT_START: readonly (readonly [mistake: string, act: () => unknown, message
     'gatewarden: limit "policies" must be a policy or a list of at least one, got undefined; make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)',
   ],
   [
+    'GPU time without an estimate',
+    () => gpuTime({ limit: '10m', window: 'day' } as Any),
+    `gatewarden: gpuTime "estimate" must be what a job takes, such as '30s', a function that returns milliseconds, or learnedEstimate(), which learns it, got undefined`,
+  ],
+  [
     'a policy made by hand',
     () => limit({ by: 'client-ip', policies: { limit: 5, window: '1m' } as Any }),
     'gatewarden: limit "policies" must be a policy or a list of at least one, got [Object]; make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)',
@@ -150,12 +156,12 @@ const AT_START: readonly (readonly [mistake: string, act: () => unknown, message
   [
     'no "by"',
     () => limit({ policies: perMinute }),
-    `gatewarden: limit "by" must be given, since policy "60s" has no "by" of its own; use 'client-ip' (the usual choice), 'principal', 'global' or a function that returns a key`,
+    `gatewarden: limit "by" must be given, since policy "60s" has no "by" of its own; use 'client-ip' (the usual choice), 'principal', 'principal-or-client-ip', 'global' or a function that returns a key`,
   ],
   [
     "by: 'ip'",
     () => limit({ by: 'ip' as Any, policies: perMinute }),
-    `gatewarden: limit "by" must be 'client-ip', 'principal', 'global' or a function that returns a key, got 'ip'`,
+    `gatewarden: limit "by" must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key, got 'ip'`,
   ],
   [
     'a limit that is text',
@@ -471,7 +477,7 @@ const AT_A_REQUEST: readonly (readonly [mistake: string, guard: Guard, message: 
   [
     'limit by principal without authenticate',
     limit({ by: 'principal', policies: perMinute }),
-    'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional"',
+    'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional", or count by \'principal-or-client-ip\'',
   ],
   [
     'requireScope without authenticate',

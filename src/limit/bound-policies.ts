@@ -130,7 +130,7 @@ function bind(policy: QuotaPolicy, guardBy: PartitionBy | undefined): BoundPolic
   if (by === undefined) {
     throw new OptionError(
       `gatewarden: limit "by" must be given, since policy "${policy.name}" has no "by" of its own; ` +
-        "use 'client-ip' (the usual choice), 'principal', 'global' or a function that returns a key",
+        "use 'client-ip' (the usual choice), 'principal', 'principal-or-client-ip', 'global' or a function that returns a key",
     );
   }
   const checked = checkedCopy(policy);

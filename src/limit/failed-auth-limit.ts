@@ -23,7 +23,7 @@ export interface FailedAuthLimitOptions {
    * What failures are counted by. Default `client-ip`: what `clientIp` found, or without a `clientIp` guard the socket's
    * address, which behind a proxy is the proxy's. Put `clientIp` before `authenticate`.
    */
-  readonly by?: Exclude<PartitionBy, 'principal'> | undefined;
+  readonly by?: Exclude<PartitionBy, 'principal' | 'principal-or-client-ip'> | undefined;
   /** Default `failed-auth`. Limits with the same name, window and store share their count. */
   readonly name?: string | undefined;
 }
@@ -64,14 +64,8 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
   checkOptionNames('failedAuthLimit', options, OPTIONS);
   const { limit, window, name = 'failed-auth' } = options;
   const by: PartitionBy = partitionBy('failedAuthLimit', options.by) ?? 'client-ip';
-  if (by === 'principal') {
-    throw badOption(
-      'failedAuthLimit',
-      'by',
-      'must not be principal',
-      by,
-      'a request has none before it is authenticated',
-    );
+  if (by === 'principal' || by === 'principal-or-client-ip') {
+    throw badOption('failedAuthLimit', 'by', `must not be ${by}`, by, 'a request has none before it is authenticated');
   }
   const policy = slidingWindow({ limit, window, name });
   const policies = Object.freeze([Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` })]);

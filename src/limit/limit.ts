@@ -192,9 +192,10 @@ export function limit(options: LimitOptions): LimitGuard {
 
 /** The guards that find out what these partitions are counted by. */
 function comesAfter(partitions: readonly (PartitionBy | undefined)[]): Record<string, string> {
+  const has = (by: PartitionBy) => partitions.includes(by) || partitions.includes('principal-or-client-ip');
   return {
-    ...(partitions.includes('principal') ? { authenticate: 'limit counts by the principal' } : {}),
-    ...(partitions.includes('client-ip') ? { clientIp: 'limit counts by the address that clientIp finds' } : {}),
+    ...(has('principal') ? { authenticate: 'limit counts by the principal' } : {}),
+    ...(has('client-ip') ? { clientIp: 'limit counts by the address that clientIp finds' } : {}),
   };
 }
 

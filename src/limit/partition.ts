@@ -18,6 +18,8 @@ export function partitionName(by: PartitionBy): string {
  */
 export function partitionKeys(guard: MissingClientIp): (by: PartitionBy, exchange: Exchange) => string {
   const socketKey = socketKeys(guard);
+  const addressKey = (exchange: Exchange) =>
+    exchange.clientIp === undefined ? socketKey(exchange) : exchange.clientIp.key;
   return (by, exchange) => {
     switch (by) {
       case 'global':
@@ -26,7 +28,12 @@ export function partitionKeys(guard: MissingClientIp): (by: PartitionBy, exchang
         if (exchange.principal === undefined) throw new Error(NO_PRINCIPAL);
         return storedKey(exchange.principal.id);
       case 'client-ip':
-        return exchange.clientIp === undefined ? socketKey(exchange) : exchange.clientIp.key;
+        return addressKey(exchange);
+      case 'principal-or-client-ip':
+        // The prefixes keep a client whose id is an address apart from that address.
+        return exchange.principal === undefined
+          ? `client-ip:${addressKey(exchange)}`
+          : storedKey(`principal:${exchange.principal.id}`);
       default:
         return storedKey(by(exchange));
     }
@@ -34,7 +41,8 @@ export function partitionKeys(guard: MissingClientIp): (by: PartitionBy, exchang
 }
 
 const NO_PRINCIPAL =
-  'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional"';
+  'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional", ' +
+  "or count by 'principal-or-client-ip'";
 
 /** A partition key as stores see it. @throws TypeError if it is not a non-empty string */
 export function storedKey(key: unknown): string {

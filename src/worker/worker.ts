@@ -3,7 +3,16 @@ import { checkExchange } from '../core/check-exchange.js';
 import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
-import { badOption, boolean, callback, checkOptionNames, OptionError, type OptionNames, text } from '../core/option.js';
+import {
+  badOption,
+  boolean,
+  callback,
+  checkOptionNames,
+  OptionError,
+  type OptionNames,
+  shown,
+  text,
+} from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { ignoreRejection, isThenable } from '../core/thenable.js';
@@ -149,6 +158,11 @@ export function worker(options: WorkerOptions): Worker {
     async run(exchange, request) {
       checkOptionNames('run', request, REQUEST);
       const job = checkedJob(request);
+      if (typeof exchange?.onEnd !== 'function') {
+        throw new TypeError(
+          `gatewarden: worker.run needs the exchange of the request, got ${shown(exchange)}; is guard(limit(...)) on this route?`,
+        );
+      }
       if (exchange.outcome !== undefined) {
         if (exchange.outcome.kind === 'aborted') return cancelled();
         throw new TypeError('gatewarden: worker.run was called after its exchange had ended');

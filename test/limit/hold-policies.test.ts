@@ -14,7 +14,7 @@ import {
 
 const WINDOW_RULE = "must be a length of time such as '500ms', '30s', '15m' or '24h'";
 const NAME_RULE = 'must be 1 to 64 letters, digits, dots, dashes or underscores';
-const BY_RULE = "must be 'client-ip', 'principal', 'global' or a function that returns a key";
+const BY_RULE = "must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
 
 describe('concurrency', () => {
   it('holds one slot for 30 seconds by default', () => {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Exchange } from '../../src/core/exchange.js';
 import {
   JobError,
   type JobRequest,
@@ -305,6 +306,14 @@ describe('worker.run', () => {
     exchange.admission = admission();
     const gpu = worker({ url: 'http://127.0.0.1:9', ...options });
     await expect(gpu.run(exchange, { path: '/job' })).rejects.toThrow(message);
+  });
+
+  it('names the guard that is missing if there is no exchange', async () => {
+    const gpu = worker({ url: 'http://127.0.0.1:1' });
+    const exchange = undefined as unknown as Exchange;
+    await expect(gpu.run(exchange, { path: '/job' })).rejects.toThrow(
+      'gatewarden: worker.run needs the exchange of the request, got undefined; is guard(limit(...)) on this route?',
+    );
   });
 
   it('uses the slot of the policy that is named', async () => {

@@ -28,8 +28,10 @@ export interface ApiKeyRecordOptions {
 
 /** Options of `adminApiKey`. */
 export interface AdminApiKeyOptions {
-  /** `principal.id`, and the record's id. Default `admin`. */
+  /** `principal.id`. Default `admin`. */
   readonly clientId?: string | undefined;
+  /** The record's id. Default the client's id. While a key is replaced, give the new one another id. */
+  readonly id?: string | undefined;
   /** The same pepper as in the `apiKeys` that uses the record. Default none. */
   readonly pepper?: string;
 }
@@ -44,7 +46,7 @@ const RECORD_OPTIONS: OptionNames<ApiKeyRecordOptions> = {
   metadata: true,
   pepper: true,
 };
-const ADMIN_OPTIONS: OptionNames<AdminApiKeyOptions> = { clientId: true, pepper: true };
+const ADMIN_OPTIONS: OptionNames<AdminApiKeyOptions> = { clientId: true, id: true, pepper: true };
 const MIN_LENGTH = 16;
 
 /**

@@ -7,6 +7,7 @@ import type { ApiKeyRow } from './record.js';
 const FACTORY = 'apiKeys';
 /** The client of all keys in plain text. */
 const PLAIN_CLIENT = 'api-key';
+const ID_OF_ITS_OWN = 'give each record an "id" of its own; records of one client have the same "clientId"';
 
 /**
  * All keys of a list by their digest.
@@ -41,7 +42,8 @@ export function keySet(
       keys.set(key.digest, key);
     }
     const namesake = indexById.get(record.id);
-    if (namesake !== undefined) throw badSecret(FACTORY, `${option}.id`, `must not be the id of keys[${namesake}]`);
+    if (namesake !== undefined)
+      throw badSecret(FACTORY, `${option}.id`, `must not be the id of keys[${namesake}]; ${ID_OF_ITS_OWN}`);
     indexById.set(record.id, index);
   }
   warnOfWeakKeys(FACTORY, weak);

@@ -98,5 +98,9 @@ export function gpuTime(options: GpuTimeOptions): GpuTime {
 
 function estimateOf(estimate: GpuTimeOptions['estimate']): Estimate {
   if (typeof estimate === 'function' || estimate instanceof LearnedEstimate) return estimate;
+  if (estimate === undefined) throw badOption('gpuTime', 'estimate', ESTIMATE_RULE, estimate);
   return milliseconds('gpuTime', 'estimate', estimate, MAX_LIMIT);
 }
+
+const ESTIMATE_RULE =
+  "must be what a job takes, such as '30s', a function that returns milliseconds, or learnedEstimate(), which learns it";

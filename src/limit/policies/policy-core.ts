@@ -6,10 +6,17 @@ import type { Cost } from '../cost.js';
  * What a quota is counted by.
  * - `client-ip`: the key that `clientIp` found, or without a `clientIp` guard that of the socket's address.
  * - `principal`: the id of the principal. Needs an `authenticate` before.
+ * - `principal-or-client-ip`: the id of the principal if there is one, and otherwise as `client-ip`. For an optional
+ *   `authenticate`.
  * - `global`: all clients together.
  * - a function that returns a partition key: a non-empty string.
  */
-export type PartitionBy = 'client-ip' | 'principal' | 'global' | ((exchange: Exchange) => string);
+export type PartitionBy =
+  | 'client-ip'
+  | 'principal'
+  | 'principal-or-client-ip'
+  | 'global'
+  | ((exchange: Exchange) => string);
 
 /** What every policy has. */
 export interface PolicyCore {
@@ -39,12 +46,11 @@ export function policyName(factory: string, name: string | undefined, defaultNam
   return name;
 }
 
-const BY_RULE = "must be 'client-ip', 'principal', 'global' or a function that returns a key";
+const NAMES: readonly unknown[] = ['client-ip', 'principal', 'principal-or-client-ip', 'global'];
+const BY_RULE = "must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
 
 /** Checks an optional `by`. @throws OptionError */
 export function partitionBy(factory: string, by: PartitionBy | undefined): PartitionBy | undefined {
-  if (by === undefined || typeof by === 'function' || by === 'client-ip' || by === 'principal' || by === 'global') {
-    return by;
-  }
+  if (by === undefined || typeof by === 'function' || NAMES.includes(by)) return by;
   throw badOption(factory, 'by', BY_RULE, by);
 }

@@ -1,0 +1,17 @@
+/**
+ * Jobs that outlive their request: 202 with status, events, result and cancel.
+ * @module gatewarden/jobs
+ */
+export type {
+  AdoptedJob,
+  CreatedJob,
+  JobChange,
+  JobFile,
+  JobProblem,
+  JobProgress,
+  JobRecord,
+  JobState,
+  JobStore,
+  JobTask,
+  NewJob,
+} from './job-store.js';
