@@ -5,10 +5,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import type { Reply } from '../core/reply.js';
 import { combine } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
 import type { NodeRequest } from './node-message.js';
-import { sendReply } from './node-reply.js';
+import { sendReply as send } from './node-reply.js';
 
 declare global {
   namespace Express {
@@ -48,13 +49,26 @@ export function guard(...guards: readonly Guard[]): ExpressMiddleware {
     } else if (reply instanceof Promise) {
       reply
         .then((lateReply) => {
-          if (lateReply !== undefined) sendReply(response, exchange, lateReply);
+          if (lateReply !== undefined) send(response, exchange, lateReply);
           // While a guard was waiting, the client may have left or a timeout may have answered.
           else if (exchange.outcome === undefined && !response.writableEnded) next();
         })
         .catch(next);
     } else {
-      sendReply(response, exchange, reply);
+      send(response, exchange, reply);
     }
   };
+}
+
+/**
+ * Sends a reply from a handler, such as that of `jobs`.
+ *
+ * ```ts
+ * app.post('/generate', guard(authenticate(apiKeys({ keys }))), async (req, res) => {
+ *   sendReply(req, res, await queue.respond(...))
+ * })
+ * ```
+ */
+export function sendReply(request: NodeRequest, response: ServerResponse, reply: Reply): void {
+  send(response, exchangeOf(request, response), reply);
 }

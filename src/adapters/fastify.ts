@@ -16,7 +16,8 @@ import { CORRECT_HOOK, checkHooks, GUARD_AS_PLUGIN, rememberHook, wrongHook } fr
 import { skipReadBodies } from './fastify-upload.js';
 import { combine, uncalledGuard } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
-import { sendReply } from './node-reply.js';
+import type { RoutedRequest } from './node-message.js';
+import { sendReply as sendRaw } from './node-reply.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -39,7 +40,7 @@ export type GatewardenPlugin = (app: object, options: GatewardenOptions) => Prom
 
 /** A hook that runs guards, in an application of any server, logger and type provider. */
 export type FastifyGuardHook = (
-  request: { readonly raw: object; exchange: Exchange },
+  request: { readonly raw: object; readonly params?: unknown; exchange: Exchange },
   reply: {
     readonly raw: object;
     readonly sent: boolean;
@@ -91,6 +92,7 @@ function hookOf(run: Guard): FastifyGuardHook {
     const response = responseOf(reply);
     const exchange = exchangeOf(request.raw as IncomingMessage, response);
     request.exchange = exchange;
+    (request.raw as RoutedRequest).params = request.params;
     // The client has left, or the request is answered already: the handler must not start.
     if (exchange.outcome !== undefined) return void reply.hijack();
     if (response.writableEnded) {
@@ -120,6 +122,20 @@ function hookOf(run: Guard): FastifyGuardHook {
   return hook;
 }
 
+/**
+ * Sends a reply from a handler, such as that of `jobs`. Return what it returns.
+ *
+ * ```ts
+ * app.post('/generate', { onRequest: guard(authenticate(apiKeys({ keys }))) }, async (request, reply) =>
+ *   sendReply(request, reply, await queue.respond(...)),
+ * )
+ * ```
+ */
+export function sendReply<R extends FastifyReply>(request: { readonly exchange: Exchange }, reply: R, answer: Reply): R {
+  send(reply, request.exchange, answer);
+  return reply;
+}
+
 type FastifyReply = Parameters<FastifyGuardHook>[1];
 
 /** Over HTTP/2, request and response have the same members as over HTTP/1, as far as they are used here. */
@@ -136,7 +152,7 @@ function send(reply: FastifyReply, exchange: Exchange, answer: Reply): void {
     }
   }
   reply.hijack();
-  sendReply(response, exchange, answer);
+  sendRaw(response, exchange, answer);
 }
 
 // Asynchronous, so that an invalid option rejects the registration: Fastify does not catch what a callback plugin

@@ -9,11 +9,13 @@ import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
 import { renderReply } from '../core/render-reply.js';
 import type { Reply } from '../core/reply.js';
+import { INTERNAL_ERROR } from '../core/sequence.js';
 import { warn } from '../core/warning.js';
 import { combine } from './guard-arguments.js';
 import { exchangeOf } from './node-http.js';
+import type { RoutedRequest } from './node-message.js';
 import { mergedVary } from './vary.js';
-import { WebMessage } from './web.js';
+import { WebMessage, webBody } from './web.js';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -64,6 +66,19 @@ export function createGuard(options: CreateGuardOptions): HonoGuard {
   return (...guards) => middleware(guards, getConnInfo);
 }
 
+/**
+ * Sends a reply from a handler, such as that of `jobs`.
+ *
+ * ```ts
+ * app.post('/generate', guard(authenticate(apiKeys({ keys }))), async (c) => sendReply(c, await queue.respond(...)))
+ * ```
+ */
+export function sendReply(context: Context, reply: Reply): Response {
+  const exchange: unknown = context.get('exchange');
+  if (!(exchange instanceof Exchange)) throw new TypeError('gatewarden: sendReply needs guard(...) on the route');
+  return exchange.outcome === undefined ? responseOf(exchange, reply) : unreadResponse();
+}
+
 function middleware(
   guards: readonly Guard[],
   getConnInfo: CreateGuardOptions['getConnInfo'] | undefined,
@@ -76,8 +91,10 @@ function middleware(
     const { incoming, outgoing } = (context.env ?? {}) as NodeBindings;
     if (incoming === undefined || outgoing === undefined) {
       const address = () => (getConnInfo === undefined ? socketAddress(incoming) : getConnInfo(context).remote.address);
-      return onWebRequest(run, new WebMessage(context.req.raw, address), context, next);
+      const message = new WebMessage(context.req.raw, address, (name) => context.req.param(name));
+      return onWebRequest(run, message, context, next);
     }
+    (incoming as RoutedRequest).paramSource = context.req;
     const exchange = exchangeOf(incoming, outgoing);
     context.set('exchange', exchange);
     return answerOrContinue(run, exchange, context, next);
@@ -93,6 +110,8 @@ async function onWebRequest(run: Guard, message: WebMessage, context: Context, n
   else signal.addEventListener('abort', () => exchange.abort(), { once: true });
   try {
     await answerOrContinue(run, exchange, context, next);
+    const response = message.captured(context.res);
+    if (response !== context.res) replaceResponse(context, await response);
     for (const [name, value] of message.headers()) addHeader(context, name, value);
     exchange.end({ kind: 'completed', status: context.res.status });
   } catch (error) {
@@ -143,11 +162,19 @@ function unreadResponse(): Response {
 }
 
 function responseOf(exchange: Exchange, reply: Reply): Response {
-  const { status, headers, body, outcome } = renderReply(reply, exchange);
-  const response = new Response(body ?? null, { status });
+  const { status, headers, body, stream, outcome } = renderReply(reply, exchange);
+  let sent: string | ReadableStream<Uint8Array> | null = body ?? null;
+  try {
+    if (stream !== undefined) sent = webBody(stream(), (error) => exchange.fault(error));
+  } catch (error) {
+    exchange.fault(error);
+    return responseOf(exchange, INTERNAL_ERROR);
+  }
+  const response = new Response(sent, { status });
   // One by one, since `Headers` joins repeated names of a list.
   for (const [name, value] of headers) response.headers.set(name, value);
-  exchange.end(outcome);
+  // A stream ends with the response.
+  if (stream === undefined) exchange.end(outcome);
   return response;
 }
 
@@ -162,7 +189,12 @@ function addHeader(context: Context, name: string, value: string): void {
     // The headers of a response that came from `fetch` are immutable.
     const changed = new Response(context.res.body, context.res);
     changed.headers.set(name, wholeValue);
-    context.res = undefined;
-    context.res = changed;
+    replaceResponse(context, changed);
   }
+}
+
+/** Hono merges the headers of the response that it has into a new one. */
+function replaceResponse(context: Context, response: Response): void {
+  context.res = undefined;
+  context.res = response;
 }

@@ -2,7 +2,8 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Exchange } from '../core/exchange.js';
-import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-view.js';
+import type { RequestBody, RequestView, ResponseHeaders, ResponseReceiver } from '../core/request-view.js';
+import { captureResponse } from './capture.js';
 import { lowerCaseName } from './header-name.js';
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
@@ -13,6 +14,14 @@ export interface NodeRequest extends IncomingMessage {
   /** Set by Express: the whole target, since a router shortens `url`. */
   originalUrl?: string;
   exchange?: Exchange;
+}
+
+/** Where the parameters of the route are. */
+export interface RoutedRequest extends NodeRequest {
+  /** Set by Express, whose router replaces it, and by the adapter of Fastify. */
+  params?: unknown;
+  /** Set by the adapter of Hono, which decodes parameters only when they are read. */
+  paramSource?: { param(name: string): string | undefined };
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
@@ -45,6 +54,11 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
 
   get encrypted(): boolean {
     return 'encrypted' in this.#request.socket && this.#request.socket.encrypted === true;
+  }
+
+  param(name: string): string | undefined {
+    const { params, paramSource } = this.#request as RoutedRequest;
+    return paramSource === undefined ? paramOf(params, name) : paramSource.param(name);
   }
 
   /**
@@ -150,4 +164,15 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   onHead(hook: () => void): void {
     beforeHead(this.#response, hook);
   }
+
+  capture(maxBytes: number, done: ResponseReceiver): void {
+    captureResponse(this.#response, maxBytes, done);
+  }
+}
+
+/** A list is a wildcard of Express, and no parameter. */
+function paramOf(params: unknown, name: string): string | undefined {
+  if (typeof params !== 'object' || params === null || !Object.hasOwn(params, name)) return undefined;
+  const value: unknown = (params as Readonly<Record<string, unknown>>)[name];
+  return typeof value === 'string' ? value : undefined;
 }

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
-import type { RequestBody, RequestView, ResponseHeaders } from '../core/request-view.js';
+import type { RequestBody, RequestView, ResponseHeaders, ResponseReceiver } from '../core/request-view.js';
+import { captureWebResponse, type WebCapture } from './web-capture.js';
 
 const NO_LINES: readonly string[] = Object.freeze([]);
 
@@ -11,14 +12,21 @@ const NO_LINES: readonly string[] = Object.freeze([]);
 export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;
   readonly #address: () => string | undefined;
+  readonly #param: (name: string) => string | undefined;
   readonly #hooks: (() => void)[] = [];
   /** Known before the body is discarded, and when a copy of it was read. */
   #bodyWasRead: boolean | undefined;
+  #capture: WebCapture | undefined;
   readonly #headers = new Map<string, readonly [name: string, value: string]>();
 
-  constructor(request: Request, address: () => string | undefined) {
+  constructor(
+    request: Request,
+    address: () => string | undefined,
+    param: (name: string) => string | undefined = () => undefined,
+  ) {
     this.#request = request;
     this.#address = address;
+    this.#param = param;
   }
 
   get method(): string {
@@ -43,6 +51,10 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   get encrypted(): boolean {
     return this.#request.url.startsWith('https:');
+  }
+
+  param(name: string): string | undefined {
+    return this.#param(name);
   }
 
   fieldLines(name: string): readonly string[] {
@@ -83,6 +95,15 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   onHead(hook: () => void): void {
     this.#hooks.push(hook);
+  }
+
+  capture(maxBytes: number, done: ResponseReceiver): void {
+    this.#capture = { maxBytes, done };
+  }
+
+  /** The response to send instead of `response`. */
+  captured(response: Response): Response | Promise<Response> {
+    return this.#capture === undefined ? response : captureWebResponse(response, this.#capture);
   }
 
   /** Runs the `onHead` hooks, the last first as on Node, and returns all headers that guards have set. */
@@ -126,4 +147,27 @@ function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
     offset += chunk.length;
   }
   return whole;
+}
+
+/** A body for a web response, which is read from `source` as fast as the client reads it. */
+export function webBody(source: Readable, onError: (error: unknown) => void): globalThis.ReadableStream<Uint8Array> {
+  const chunks = source[Symbol.asyncIterator]();
+  return new globalThis.ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await chunks.next();
+          if (done) controller.close();
+          else controller.enqueue(typeof value === 'string' ? new TextEncoder().encode(value) : value);
+        } catch (error) {
+          onError(error);
+          controller.error(error);
+        }
+      },
+      cancel() {
+        source.destroy();
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }

@@ -7,7 +7,7 @@ import { watchPreflight } from './preflight.js';
 import type { Principal } from './principal.js';
 import type { ProblemFormats } from './problem.js';
 import type { QueuePlace } from './queue-place.js';
-import type { RequestView, ResponseHeaders } from './request-view.js';
+import type { RequestView, ResponseHeaders, ResponseReceiver } from './request-view.js';
 import { ignoreRejection, isThenable } from './thenable.js';
 import type { Upload } from './uploaded-file.js';
 
@@ -178,6 +178,15 @@ export class Exchange {
         this.fault(error);
       }
     });
+  }
+
+  /**
+   * As `capture` of the response headers. False if the framework cannot do it.
+   * @internal
+   */
+  capture(maxBytes: number, done: ResponseReceiver): boolean {
+    this.#headers.capture?.(maxBytes, done);
+    return this.#headers.capture !== undefined;
   }
 
   /**

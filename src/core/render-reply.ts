@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+import { noteReply } from './answer-watch.js';
 import type { Exchange } from './exchange.js';
 import type { Outcome } from './outcome.js';
 import { type RenderedProblem, renderProblem } from './problem-format.js';
@@ -9,8 +11,10 @@ export interface RenderedReply {
   readonly status: number;
   /** Headers to set on the response. They replace headers of the same name. */
   readonly headers: Reply['headers'];
-  /** JSON text. Undefined for a reply without a body. */
+  /** JSON text. Undefined for a reply without a body, and for one with a stream. */
   readonly body: string | undefined;
+  /** Opens the body, instead of `body`. Undefined for a HEAD request. */
+  readonly stream: (() => Readable) | undefined;
   /** The outcome to end the exchange with. */
   readonly outcome: Outcome;
 }
@@ -24,7 +28,7 @@ const BODILESS: readonly number[] = [204, 205, 304];
 
 /**
  * Renders the reply of a guard. For adapters: set the status and the headers, send the body, and end the exchange with
- * the outcome. The body is a problem (RFC 9457), or what `problemFormat` makes of it, or the guard's own JSON. A reply
+ * the outcome. If there is a `stream`, send it, and end the exchange when the response has ended. The body is a problem (RFC 9457), or what `problemFormat` makes of it, or the guard's own JSON. A reply
  * that HTTP cannot carry is a fault of the guard: it is reported, and the result is a 500.
  *
  * ```ts
@@ -34,6 +38,12 @@ const BODILESS: readonly number[] = [204, 205, 304];
  * ```
  */
 export function renderReply(reply: Reply, exchange: Exchange): RenderedReply {
+  const result = renderedOrFault(reply, exchange);
+  noteReply(exchange, result.outcome);
+  return result;
+}
+
+function renderedOrFault(reply: Reply, exchange: Exchange): RenderedReply {
   try {
     return rendered(reply, exchange);
   } catch (error) {
@@ -46,18 +56,39 @@ function rendered(reply: Reply, exchange: Exchange): RenderedReply {
   for (const [name, value] of reply.headers) checkHeader(name, value);
   const problem = renderProblem(reply, exchange);
   if (problem !== undefined) {
-    if (reply.body !== undefined) throw new TypeError('gatewarden: a guard returned a problem and a body');
+    if (reply.body !== undefined || reply.stream !== undefined) {
+      throw new TypeError('gatewarden: a guard returned a problem and a body');
+    }
     return renderedProblem(problem, reply);
   }
   const { status, headers } = reply;
   // Nothing was refused if a guard served what the client asked for.
-  const isAnswer = reply.body !== undefined && status < 400;
+  const isAnswer = (reply.body !== undefined || reply.stream !== undefined) && status < 400;
   const outcome: Outcome = isAnswer ? { kind: 'completed', status } : { kind: 'refused', status, code: undefined };
-  if (reply.body === undefined) return { status, headers, body: undefined, outcome };
+  if (reply.stream !== undefined) return streamed(reply, reply.stream, exchange, outcome);
+  if (reply.body === undefined) return { status, headers, body: undefined, stream: undefined, outcome };
   const body = JSON.stringify(reply.body);
   if (body === undefined) throw new TypeError('gatewarden: a guard returned a body that is not JSON');
   const defaults = DEFAULTS_OF_BODY.filter(([name]) => !hasHeader(headers, name));
-  return { status, headers: withBody(status, [...headers, ...defaults], body), body, outcome };
+  return { status, headers: withBody(status, [...headers, ...defaults], body), body, stream: undefined, outcome };
+}
+
+function streamed(
+  { status, headers, body }: Reply,
+  open: () => Readable,
+  { request }: Exchange,
+  outcome: Outcome,
+): RenderedReply {
+  if (body !== undefined) throw new TypeError('gatewarden: a guard returned a body and a stream');
+  if (typeof open !== 'function') {
+    throw new TypeError('gatewarden: a guard returned a stream that is not a function that opens it');
+  }
+  checkBodyAllowed(status);
+  const whole: Reply['headers'] = hasHeader(headers, 'Cache-Control')
+    ? headers
+    : [...headers, ['Cache-Control', 'no-store']];
+  const stream = request.method === 'HEAD' ? undefined : open;
+  return { status, headers: whole, body: undefined, stream, outcome };
 }
 
 const DEFAULTS_OF_BODY: Reply['headers'] = [
@@ -76,16 +107,19 @@ function renderedProblem({ status, contentType, body }: RenderedProblem, reply: 
   ];
   const others = reply.headers.filter(([name]) => !hasHeader(headersOfBody, name));
   const headers = withBody(status, [...others, ...headersOfBody], body);
-  return { status, headers, body, outcome: { kind: 'refused', status, code: reply.problem?.code } };
+  return { status, headers, body, stream: undefined, outcome: { kind: 'refused', status, code: reply.problem?.code } };
 }
 
 /** The length is set here because a response to HEAD has it without the body. */
 function withBody(status: number, headers: Reply['headers'], body: string): Reply['headers'] {
-  if (BODILESS.includes(status)) {
-    throw new TypeError(`gatewarden: a guard returned a body with status ${status}, which has no body`);
-  }
+  checkBodyAllowed(status);
   const others = headers.filter(([name]) => name.toLowerCase() !== 'content-length');
   return [...others, ['Content-Length', String(Buffer.byteLength(body))]];
+}
+
+function checkBodyAllowed(status: number): void {
+  if (!BODILESS.includes(status)) return;
+  throw new TypeError(`gatewarden: a guard returned a body with status ${status}, which has no body`);
 }
 
 function checkHeader(name: string, value: string): void {

@@ -1,9 +1,10 @@
+import type { Readable } from 'node:stream';
 import { checkProblem, type OwnProblem } from './own-problem.js';
 import type { Problem } from './problem.js';
 
 /**
- * An answer that a guard gives instead of the handler: a problem, a JSON body, or neither, such as the answer to a CORS
- * preflight.
+ * An answer that a guard gives instead of the handler: a problem, a JSON body, a stream, or none of these, such as the
+ * answer to a CORS preflight.
  */
 export interface Reply {
   readonly status: number;
@@ -11,6 +12,12 @@ export interface Reply {
   readonly problem: Problem | OwnProblem | undefined;
   /** Sent as JSON. Only without a problem. Default no body. */
   readonly body?: unknown;
+  /**
+   * Opens a body that is sent as it is read, with the `Content-Type` of `headers`. Only without a problem and a body. It is
+   * called once at the most, and not for a HEAD request. The stream is destroyed when the client leaves. If it fails, so does
+   * the connection, and the error is reported as a fault.
+   */
+  readonly stream?: (() => Readable) | undefined;
 }
 
 const NO_HEADERS: Reply['headers'] = Object.freeze([]);

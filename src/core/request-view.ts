@@ -14,6 +14,11 @@ export interface RequestView {
    * pass, since what a guard does not find may have been sent. Undefined if it never drops any.
    */
   readonly headersTruncated?: boolean;
+  /**
+   * A parameter of the route, such as `id` of `/jobs/:id`, decoded. Undefined if the route has none of that name, or the
+   * framework has not chosen the route yet.
+   */
+  param?(name: string): string | undefined;
   /** Every field line of one header, by lower-case name, in order. A repeated `Authorization` is two lines. */
   fieldLines(name: string): readonly string[];
   /**
@@ -50,4 +55,21 @@ export interface ResponseHeaders {
   remove(name: string): void;
   /** Calls `hook` just before the head of the response is sent. */
   onHead(hook: () => void): void;
+  /**
+   * Gives `done` the whole response just before its end is sent, and holds that end back until the returned promise has
+   * settled. It is also called if the client has left, when the handler answers. Undefined if the framework cannot do it.
+   */
+  capture?(maxBytes: number, done: ResponseReceiver): void;
+}
+
+/** Receives a captured response. It must not throw or reject. */
+export type ResponseReceiver = (response: CapturedResponse) => void | Promise<void>;
+
+/** A response as the handler made it. */
+export interface CapturedResponse {
+  readonly status: number;
+  /** The headers that were set or changed since the capture began. Repeated lines are joined. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Undefined if it is larger than `maxBytes`. */
+  readonly body: Uint8Array | undefined;
 }

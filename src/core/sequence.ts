@@ -1,3 +1,4 @@
+import { noteSkipped } from './answer-watch.js';
 import { checkExchange } from './check-exchange.js';
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
@@ -62,6 +63,7 @@ function run(guards: readonly Guard[], exchange: Exchange, from: number): Return
       if (!isThenable(result)) return checkReply(result, guard);
       return Promise.resolve(result).then(
         (reply) => {
+          if (exchange.outcome !== undefined) noteSkipped(exchange);
           if (reply !== undefined) return checkLateReply(reply, guard, exchange);
           return exchange.outcome === undefined ? run(guards, exchange, i + 1) : undefined;
         },

@@ -7,6 +7,7 @@ export type {
   CreatedJob,
   JobChange,
   JobFile,
+  JobPlace,
   JobProblem,
   JobProgress,
   JobRecord,

@@ -1,10 +1,16 @@
-import type { QueuePlace } from '../core/queue-place.js';
-
 /**
  * Where a job is in its life. It only goes forward: `queued`, `running`, and then one of `succeeded`, `failed` and
  * `cancelled`. A queued job may end without having run. After its `ttl`, a job that has ended is gone.
  */
 export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+/** Where a job waits for its turn. */
+export interface JobPlace {
+  /** 1 for the one that is next. */
+  readonly position: number;
+  /** When it will probably start, in epoch milliseconds. Undefined if nothing is known yet. */
+  readonly expectedStart: number | undefined;
+}
 
 /** How far a job is. */
 export interface JobProgress {
@@ -24,7 +30,7 @@ export interface JobFile {
 
 /** Why a job failed, as its owner sees it. */
 export interface JobProblem {
-  /** `lost` if the process that ran it stopped, or the code of a problem. */
+  /** `job-lost` if the process that ran it has stopped, or the code of another problem. */
   readonly code: string;
   readonly status: number;
   readonly title: string;
@@ -45,7 +51,7 @@ export interface JobRecord {
   /** When the job is gone: `ttl` after its end. Undefined before its end. */
   readonly expiresAt: number | undefined;
   /** Where it waits. Only while it is `queued`. */
-  readonly place: QueuePlace | undefined;
+  readonly place: JobPlace | undefined;
   readonly progress: JobProgress | undefined;
   /** Whether its owner wants it to end. Only a running job can have this before it is `cancelled`. */
   readonly cancelRequested: boolean;
@@ -89,7 +95,7 @@ export interface AdoptedJob {
 /** A step in the life of a job, made by its holder. */
 export type JobChange =
   /** Only while it is `queued`. */
-  | { readonly kind: 'place'; readonly place: QueuePlace | undefined }
+  | { readonly kind: 'place'; readonly place: JobPlace | undefined }
   /** From `queued` to `running`. `place` is undefined from then on. */
   | { readonly kind: 'start' }
   /** Only while it is `running`. */
@@ -111,7 +117,7 @@ export type JobChange =
  * `expiresAt` is `ttl` later, and `version` is one more. So it does not matter when, or by whom, it is read.
  */
 export const LOST: JobProblem = Object.freeze({
-  code: 'lost',
+  code: 'job-lost',
   status: 500,
   title: 'Internal Server Error',
   detail: 'The process that ran this job has stopped. Submit the job again.',

@@ -141,10 +141,15 @@ export class StoreAdmission implements Admission {
     return this.#bound.policies.find((policy, i) => policy.id === id && this.#keys[i] === key);
   }
 
-  /** `last` and the admissions before it on the same exchange. */
+  /** Whether it was only for a job, which has ended. The exchange may then be admitted again, for another job. */
+  get #isOver(): boolean {
+    return this.#held?.list.length === 0 && this.#bound.policies.every(holds);
+  }
+
+  /** `last` and the admissions before it on the same exchange, except those whose jobs have ended. */
   static *chainOf(last: Admission | undefined): Generator<StoreAdmission> {
     for (let admission = last; admission !== undefined; admission = admission.previous) {
-      if (admission instanceof StoreAdmission) yield admission;
+      if (admission instanceof StoreAdmission && !admission.#isOver) yield admission;
     }
   }
 

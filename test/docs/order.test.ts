@@ -31,6 +31,7 @@ const GUARDS: Readonly<Record<string, () => Guard>> = {
   '`cors`': () => cors({ origin: 'https://app.example.com' }),
   '`limit`': () => limit({ by: 'global', policies }),
   "`limit` by `'client-ip'`": () => limit({ by: 'client-ip', policies }),
+  "`limit` by `'principal'` or `'principal-or-client-ip'`": () => limit({ by: 'principal-or-client-ip', policies }),
   "`limit` by `'principal'`": () => limit({ by: 'principal', policies }),
   '`requireScope`': () => requireScope('generate'),
   '`upload`': () => upload({ files: { types: ['image/png'], maxBytes: '1mb' } }),

@@ -343,6 +343,11 @@ it.each([
   ['a limit of 0', { store: memoryStore(), limit: 0, window: '1m' }, 'limit'],
   ['no window', { store: memoryStore(), limit: 3 }, 'window'],
   ['counting by principal', { store: memoryStore(), limit: 3, window: '1m', by: 'principal' }, 'principal'],
+  [
+    'counting by principal or address',
+    { store: memoryStore(), limit: 3, window: '1m', by: 'principal-or-client-ip' },
+    '"by" must not be principal-or-client-ip',
+  ],
   ['a misspelt option', { store: memoryStore(), limit: 3, window: '1m', max: 3 }, 'max'],
 ])('refuses options with %s', (_what, options, named) => {
   const act = () => failedAuthLimit(options as unknown as FailedAuthLimitOptions);

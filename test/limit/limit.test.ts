@@ -217,6 +217,37 @@ describe('limit counts', () => {
     expect(statuses).toEqual([200, 200, 200, 200]);
   });
 
+  it('a principal, and callers without one by their address', async () => {
+    const { store } = setup();
+    const guard = limit({ store, by: 'principal-or-client-ip', policies: [perMinute(1)] });
+    const alice = { ip: '192.0.2.1', principal: 'alice' };
+    expect([await status(guard, alice), await status(guard, { ...alice, ip: '192.0.2.2' })]).toEqual([200, 429]);
+    expect([await status(guard, { ip: '192.0.2.1' }), await status(guard, { ip: '192.0.2.1' })]).toEqual([200, 429]);
+    expect(await status(guard, { ip: '192.0.2.3' })).toBe(200);
+  });
+
+  it('a principal whose id is an address apart from that address', async () => {
+    const { store } = setup();
+    const guard = limit({ store, by: 'principal-or-client-ip', policies: [perMinute(1)] });
+    const ids = ['192.0.2.1', 'client-ip:192.0.2.1', 'principal:192.0.2.1'];
+    const callers: Caller[] = [{ ip: '192.0.2.1' }, ...ids.map((principal) => ({ ip: '192.0.2.9', principal }))];
+    const statuses: number[] = [];
+    for (const caller of [...callers, ...callers]) statuses.push(await status(guard, caller));
+    expect(statuses).toEqual([200, 200, 200, 200, 429, 429, 429, 429]);
+  });
+
+  it('a principal or an address under the key that peek and reset are given', async () => {
+    const { store } = setup();
+    const guard = limit({ store, by: 'principal-or-client-ip', policies: [perMinute(3)] });
+    await send(guard, { ip: '192.0.2.1', principal: 'alice' });
+    await send(guard, { ip: '192.0.2.1', principal: 'alice' });
+    await send(guard, { ip: '192.0.2.1' });
+    const remaining = async (key: string) => (await guard.peek(key))[0]?.remaining;
+    expect([await remaining('principal:alice'), await remaining('client-ip:192.0.2.1')]).toEqual([1, 2]);
+    await guard.reset('principal:alice');
+    expect([await remaining('principal:alice'), await remaining('client-ip:192.0.2.1')]).toEqual([3, 2]);
+  });
+
   it('two guards together if they share a policy and a store', async () => {
     const { store } = setup();
     const first = limit({ store, by: 'client-ip', policies: [perMinute(2)] });
@@ -296,7 +327,8 @@ describe('limit, run twice for one request,', () => {
 
 describe('limit does not pass a request without a key', () => {
   const PRINCIPAL_FAULT =
-    'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional"';
+    'gatewarden: limit counts by principal, but there is no principal; put authenticate(...) before limit, without "optional", ' +
+    "or count by 'principal-or-client-ip'";
   const ADDRESS_FAULT = 'gatewarden: limit cannot count by the socket\'s address: "localhost" is not an IP address';
 
   it.each([
@@ -885,8 +917,10 @@ describe('limit refuses the options', () => {
   const { store } = setup();
   const policies = [perMinute(5)];
   const COST_RULE = '"cost" must be a positive integer';
-  const BY_RULE = "must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
-  const BY_REMEDY = "use 'client-ip' (the usual choice), 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
+  const BY_RULE =
+    "must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
+  const BY_REMEDY =
+    "use 'client-ip' (the usual choice), 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
   const LIST_RULE = '"policies" must be a policy or a list of at least one';
   const POLICY_REMEDY = 'make one with slidingWindow(...), dailyQuota(...), concurrency(...) or gpuTime(...)';
   const POLICY_RULE =

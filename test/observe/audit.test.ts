@@ -225,6 +225,51 @@ describe('audit', () => {
     expect(await path(`/${'x'.repeat(5000)}`)).toBe(`/${'x'.repeat(2047)}`);
   });
 
+  it('waits for the status of the response if it should, in the order of the decisions', async () => {
+    const guards = [authenticate(sharedSecret({ secrets: [SECRET] })), requireScope('admin')];
+    const request = { url: '/admin?x=1', headers: [bearer(SECRET)] };
+    let time = 5;
+    const { records, answer } = await recordsOf(guards, request, { waitForStatus: true, now: () => time });
+    time = 9;
+    expect(records).toEqual([]);
+    answer.exchange.end({ kind: 'refused', status: answer.status ?? 0, code: 'scope-missing' });
+    answer.exchange.end({ kind: 'completed', status: 200 });
+    expect(records).toMatchObject([
+      { outcome: 'allowed', reason: 'verified', status: 403, at: 5, path: '/admin' },
+      { outcome: 'refused', reason: 'insufficient scope', status: 403, at: 5 },
+    ]);
+    expectNoCredential('audit', inspect(records));
+  });
+
+  it('has no status if the client left before the response was complete', async () => {
+    const { records, answer } = await recordsOf(
+      [authenticate(sharedSecret({ secrets: [SECRET] }))],
+      { headers: [bearer(SECRET)] },
+      { waitForStatus: true },
+    );
+    answer.exchange.abort();
+    expect(records).toMatchObject([{ outcome: 'allowed', status: undefined }]);
+  });
+
+  it('has no status at the decision, which is when it is written by default', async () => {
+    const { records } = await recordsOf([authenticate(scheme(invalid))], { headers: [bearer('T')] });
+    expect(records).toHaveLength(1);
+    expect(records[0]).not.toHaveProperty('status');
+  });
+
+  it('reports a sink that fails when the status is known, and writes the other records', async () => {
+    const written: string[] = [];
+    const sink = ({ reason }: AuditRecord) => {
+      written.push(reason);
+      throw new Error('disk full');
+    };
+    const guards = [authenticate(sharedSecret({ secrets: [SECRET] })), requireScope('admin')];
+    const { answer } = await recordsOf(guards, { headers: [bearer(SECRET)] }, { sink, waitForStatus: true });
+    answer.exchange.end({ kind: 'refused', status: 403, code: undefined });
+    expect(written).toEqual(['verified', 'insufficient scope']);
+    expect(answer.faults.map(String)).toEqual(['Error: disk full', 'Error: disk full']);
+  });
+
   it('can be used twice in a sequence', async () => {
     const outer: AuditRecord[] = [];
     const { records } = await recordsOf(

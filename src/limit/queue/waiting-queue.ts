@@ -19,6 +19,11 @@ export interface JoinRequest {
   readonly weight: number;
   /** The longest that it waits, in milliseconds. */
   readonly maxWait: number;
+  /**
+   * How long the service thinks that its job will take, in milliseconds. Undefined if it says nothing. Only the expected
+   * wait depends on it, never the order.
+   */
+  readonly estimate: number | undefined;
   /** Receives each change of its place. Undefined if nobody wants to know. */
   readonly onPlace: ((place: QueuePlace) => void) | undefined;
 }

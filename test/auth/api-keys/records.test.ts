@@ -319,6 +319,23 @@ describe('apiKeyRecord and adminApiKey', () => {
     expect(adminApiKey(KEY, { clientId: 'ops' })).toMatchObject({ id: 'ops', clientId: 'ops', scopes: ['admin'] });
   });
 
+  it('let an administrator have two keys while one replaces the other', async () => {
+    const scheme = apiKeys({ keys: [adminApiKey(KEY), adminApiKey(OTHER, { id: 'admin-2' })] });
+    const guard = sequence(authenticate(scheme), requireScope('admin'));
+    const principals = [];
+    for (const key of [KEY, OTHER]) principals.push((await ask(guard, { headers: [bearer(key)] })).exchange.principal);
+    expect(principals).toMatchObject([
+      { id: 'admin', credentialId: 'admin' },
+      { id: 'admin', credentialId: 'admin-2' },
+    ]);
+    expect(optionError(() => apiKeys({ keys: [adminApiKey(KEY), adminApiKey(OTHER)] })).message).toBe(
+      'gatewarden: apiKeys "keys[1].id" must not be the id of keys[0]; ' +
+        'give each record an "id" of its own; records of one client have the same "clientId"',
+    );
+    const hidden = optionError(() => adminApiKey(KEY, { id: KEY }));
+    expectNothingOf(KEY, inspect(hidden));
+  });
+
   it('grant the administrator a scope that clients do not have', async () => {
     const scheme = apiKeys({ keys: [record, adminApiKey(OTHER)] });
     const guard = sequence(authenticate(scheme), requireScope('admin'));

@@ -1,0 +1,71 @@
+import type { FairTicket } from './fair-queue.js';
+
+/** A client of a fair queue, and what it was served. */
+export class QueueClient {
+  weight: number;
+  /** Its tickets that wait, first in first out. */
+  readonly waiting: FairTicket[] = [];
+  /** Its tickets whose turn has come, and those that run. */
+  readonly taken = new Set<FairTicket>();
+  /** Until then it is passed over: its turn came, but it could not start. */
+  asideUntil = Number.NEGATIVE_INFINITY;
+  #running = 0;
+  /** Its service at `#since`. */
+  #service: number;
+  #since: number;
+
+  constructor(
+    readonly id: string,
+    weight: number,
+    service: number,
+    now: number,
+  ) {
+    this.weight = weight;
+    this.#service = service;
+    this.#since = now;
+  }
+
+  /** Whether a ticket of it waits or has a slot. */
+  get isActive(): boolean {
+    return this.waiting.length > 0 || this.taken.size > 0;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Worker time that it was served so far, by elapsed time and per weight. */
+  service(now: number): number {
+    return this.#service + (this.#running * (now - this.#since)) / this.weight;
+  }
+
+  /** It comes back, and is not served for the time in which it did not ask. */
+  raise(service: number, now: number): void {
+    this.#service = Math.max(this.#service, service);
+    this.#since = now;
+  }
+
+  /** From now on, so much of its weight counts. */
+  reweigh(weight: number, now: number): void {
+    if (weight === this.weight) return;
+    this.#fold(now);
+    this.weight = weight;
+  }
+
+  /** One more of its jobs runs from now on, or one less. */
+  run(change: 1 | -1, now: number): void {
+    this.#fold(now);
+    this.#running += change;
+  }
+
+  /** Puts a ticket back to its place among those that wait. */
+  putBack(ticket: FairTicket): void {
+    const later = this.waiting.findIndex(({ order }) => order > ticket.order);
+    this.waiting.splice(later === -1 ? this.waiting.length : later, 0, ticket);
+  }
+
+  #fold(now: number): void {
+    this.#service = this.service(now);
+    this.#since = now;
+  }
+}

@@ -1,0 +1,127 @@
+import { type QueueStep, steps } from './queue-call.js';
+
+/** Steps in one call, at most. While the script runs, the server runs nothing else. */
+const MAX_STEPS = 100;
+
+/** The tickets whose steps a link sends. */
+export interface LinkedTickets {
+  /** The numbers of all tickets that are not gone. */
+  numbers(): readonly number[];
+  /** After how many milliseconds Redis must hear of the tickets again. Undefined if there are none. */
+  readonly pollAfter: number | undefined;
+  /** Sends steps, and reads the answer. */
+  call(sent: readonly QueueStep[]): Promise<void>;
+  /** These steps were not answered. */
+  failed(sent: readonly QueueStep[], error: unknown): void;
+}
+
+/**
+ * Sends the steps of one queue's tickets: those of one turn of the event loop together. While there are tickets, it lists
+ * them to Redis at each interval, which renews them. Its timer does not keep the process alive.
+ */
+export class QueueLink {
+  readonly #tickets: LinkedTickets;
+  readonly #flush = () => this.#send();
+  #steps: QueueStep[] = [];
+  #isScheduled = false;
+  #isListing = false;
+  #mustList = false;
+  /** Whether Redis may have missed a step. It is told again which tickets there are. */
+  #isUnsure = false;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #isStopped = false;
+
+  constructor(tickets: LinkedTickets) {
+    this.#tickets = tickets;
+  }
+
+  push(step: QueueStep): void {
+    if (this.#isStopped) return;
+    this.#steps.push(step);
+    this.#schedule();
+  }
+
+  /** Asks Redis for news now. */
+  poll(): void {
+    if (this.#isStopped || this.#isListing) return;
+    this.#mustList = true;
+    this.#schedule();
+  }
+
+  /** Sets the timer for the next poll. */
+  plan(): void {
+    const after = this.#tickets.pollAfter;
+    if (this.#isStopped || after === undefined) return this.#unplan();
+    const dueAt = performance.now() + after;
+    if (dueAt >= this.#dueAt) return;
+    this.#unplan();
+    this.#dueAt = dueAt;
+    this.#timer = setTimeout(() => {
+      this.#unplan();
+      this.poll();
+    }, after);
+    this.#timer.unref();
+  }
+
+  /** Sends what is left, and nothing after that. */
+  stop(): void {
+    if (this.#steps.length > 0) this.#send();
+    this.#isStopped = true;
+    this.#unplan();
+  }
+
+  /** Whether a step may not have reached Redis, so that a list must. */
+  get isUnsure(): boolean {
+    return this.#isUnsure;
+  }
+
+  #unplan(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#dueAt = Number.POSITIVE_INFINITY;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(this.#flush);
+  }
+
+  #send(): void {
+    this.#isScheduled = false;
+    if (this.#isStopped) return;
+    const sent = this.#steps.splice(0, MAX_STEPS);
+    if (this.#steps.length > 0) this.#schedule();
+    // After all steps, since it names the tickets as they are now.
+    else if (this.#mustList && !this.#isListing) {
+      this.#mustList = false;
+      void this.#list(sent);
+      return;
+    }
+    if (sent.length > 0) void this.#call(sent);
+  }
+
+  async #list(sent: readonly QueueStep[]): Promise<void> {
+    this.#isListing = true;
+    const wasUnsure = this.#isUnsure;
+    this.#isUnsure = false;
+    const answered = await this.#call([...sent, steps.list(this.#tickets.numbers())]);
+    this.#isListing = false;
+    if (!answered && wasUnsure) this.#isUnsure = true;
+    this.plan();
+  }
+
+  async #call(sent: readonly QueueStep[]): Promise<boolean> {
+    try {
+      await this.#tickets.call(sent);
+      return true;
+    } catch (error) {
+      this.#isUnsure = true;
+      this.#tickets.failed(sent, error);
+      return false;
+    } finally {
+      this.plan();
+    }
+  }
+}
