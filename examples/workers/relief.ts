@@ -45,9 +45,9 @@ export async function reliefOf(image: Buffer, maxFaces: number): Promise<Mesh | 
 /** The finest grid of about this ratio whose cells have at most `maxFaces` triangles, of at least one cell. */
 function gridOf(ratio: number, maxFaces: number): readonly [columns: number, rows: number] {
   const cells = Math.max(1, Math.floor(maxFaces / 2));
-  const fit = (value: number, most: number) => Math.max(1, Math.min(Math.floor(value), most, MAX_COLUMNS - 1));
-  const across = fit(Math.sqrt(cells * ratio), cells);
-  const down = fit(across / ratio, Math.floor(cells / across));
+  const cellsAlong = (value: number, most: number) => Math.max(1, Math.min(Math.floor(value), most, MAX_COLUMNS - 1));
+  const across = cellsAlong(Math.sqrt(cells * ratio), cells);
+  const down = cellsAlong(across / ratio, Math.floor(cells / across));
   return [across + 1, down + 1];
 }
 

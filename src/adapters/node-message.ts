@@ -7,7 +7,7 @@ import { captureResponse } from './capture.js';
 import { lowerCaseName } from './header-name.js';
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
-import { beforeHead, keepVary } from './write-head.js';
+import { PendingHead } from './write-head.js';
 
 /** A request of node:http, with what Express and the adapters add to it. */
 export interface NodeRequest extends IncomingMessage {
@@ -34,6 +34,8 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   readonly #response: ServerResponse;
   /** Known before the body is discarded, and when it was read and put back. Node cannot tell then. */
   #bodyWasRead: boolean | undefined;
+  /** Made at its first use. */
+  #pendingHead: PendingHead | undefined;
 
   constructor(request: NodeRequest, response: ServerResponse) {
     this.#request = request;
@@ -152,9 +154,14 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   set(name: string, value: string): void {
-    if (this.#response.headersSent) return;
-    this.#response.setHeader(lowerCaseName(name), value);
-    if (name.length === 4 && name.toLowerCase() === 'vary') keepVary(this.#response, value);
+    const lowerCase = lowerCaseName(name);
+    try {
+      this.#response.setHeader(lowerCase, value);
+    } catch (error) {
+      if (this.#response.headersSent) return;
+      throw error;
+    }
+    if (lowerCase === 'vary') this.#head().keepVary(value);
   }
 
   remove(name: string): void {
@@ -162,7 +169,12 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
   }
 
   onHead(hook: () => void): void {
-    beforeHead(this.#response, hook);
+    this.#head().before(hook);
+  }
+
+  #head(): PendingHead {
+    this.#pendingHead ??= new PendingHead(this.#response);
+    return this.#pendingHead;
   }
 
   capture(maxBytes: number, done: ResponseReceiver): void {

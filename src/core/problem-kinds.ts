@@ -148,6 +148,46 @@ export const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The work could not be done right now. Try again later.',
   },
+  'job-not-found': {
+    status: 404,
+    title: 'Not Found',
+    detail: 'There is no such job.',
+  },
+  'job-not-finished': {
+    status: 409,
+    title: 'Conflict',
+    detail: 'The job has not finished yet. Ask for its status, and for the result when it has succeeded.',
+  },
+  'job-cancelled': {
+    status: 410,
+    title: 'Gone',
+    detail: 'The job was cancelled and has no result.',
+  },
+  'job-lost': {
+    status: 500,
+    title: 'Internal Server Error',
+    detail: 'The process that ran this job has stopped. Submit the job again.',
+  },
+  'job-streams-exceeded': {
+    status: 429,
+    title: 'Too Many Requests',
+    detail: 'Too many connections follow this job. Close one of them, or ask for its status instead.',
+  },
+  'jobs-full': {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: 'The service cannot accept more jobs right now. Try again later.',
+  },
+  'jobs-unavailable': {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: 'Jobs cannot be submitted or read right now. Try again later.',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    title: 'Range Not Satisfiable',
+    detail: 'The requested range is not within the file.',
+  },
   'internal-error': {
     status: 500,
     title: 'Internal Server Error',

@@ -1,3 +1,5 @@
+import { problem } from '../core/problem.js';
+
 /**
  * Where a job is in its life. It only goes forward: `queued`, `running`, and then one of `succeeded`, `failed` and
  * `cancelled`. A queued job may end without having run. After its `ttl`, a job that has ended is gone.
@@ -116,12 +118,7 @@ export type JobChange =
  * The problem of a job whose holder has died. Such a job has ended when its lease did: `endedAt` is the end of the lease,
  * `expiresAt` is `ttl` later, and `version` is one more. So it does not matter when, or by whom, it is read.
  */
-export const LOST: JobProblem = Object.freeze({
-  code: 'job-lost',
-  status: 500,
-  title: 'Internal Server Error',
-  detail: 'The process that ran this job has stopped. Submit the job again.',
-});
+export const LOST: JobProblem = Object.freeze(problem('job-lost'));
 
 /**
  * Keeps jobs. Every verb is one atomic step, and decides by the store's own clock. A store that cannot decide throws or

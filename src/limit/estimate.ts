@@ -25,6 +25,8 @@ export function estimateOf(policy: GpuTime, key: string, exchange: Exchange): nu
 /** Tells a learned estimate what a job has taken, in milliseconds. What fails in it is a fault, and ends no hold late. */
 export function learn(policy: QuotaPolicy, key: string, exchange: Exchange, ms: number): void {
   if (policy.kind !== 'gpu-time' || typeof policy.estimate !== 'object') return;
+  // A client that cuts its jobs short must not make its estimate small.
+  if (exchange.deadline?.isShortened && exchange.deadline.remaining() === 0) return;
   try {
     policy.estimate.learn(learningKey(policy.id, policy.estimate, key, exchange), ms);
   } catch (error) {

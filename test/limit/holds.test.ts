@@ -691,8 +691,13 @@ describe('a learned estimate', () => {
     const policies = gpuTime({ limit: '10s', window: '1m', by: 'principal', estimate });
     const { send } = service({ policies });
     /** One job of a client; how long it took by the clock, and by the word of the service. */
-    const run = async (principal: string, ms: number, outcome: Outcome, settled?: number) => {
+    const run = async (principal: string, ms: number, outcome: Outcome, settled?: number, deadline?: number) => {
       const { exchange, admission } = await send(principal);
+      if (deadline !== undefined) {
+        const endsAt = performance.now() + deadline;
+        const remaining = () => Math.max(0, endsAt - performance.now());
+        exchange.deadline = { duration: deadline, isShortened: true, remaining };
+      }
       vi.advanceTimersByTime(ms);
       if (settled !== undefined) await admission.settle({ 'gpu-time': settled });
       exchange.end(outcome);
@@ -708,6 +713,14 @@ describe('a learned estimate', () => {
     const { run, held } = learning('3s');
     for (let i = 0; i < 32; i++) await run(`client-${i % 8}`, 1, REJECTED);
     expect(await held('another')).toBe(3000);
+  });
+
+  it('learns nothing from jobs that were stopped by the deadline of their client', async () => {
+    const { run, held } = learning('3s');
+    for (let i = 0; i < 32; i++) await run(`client-${i % 8}`, 20, COMPLETED, 20, 20);
+    expect(await held('another')).toBe(3000);
+    for (let i = 0; i < 32; i++) await run(`client-${i % 8}`, 20, COMPLETED, 20, 40);
+    expect(await held('a third')).toBe(20);
   });
 
   it('learns what the service settles, whatever the handler answers', async () => {

@@ -1,6 +1,8 @@
 import { type ClientSnapshot, replay } from './expected-wait.js';
+import type { Arrival, Arrived, FairPlace, FairTicket } from './fair-ticket.js';
 import { JobLengths } from './job-lengths.js';
 import { QueueClient } from './queue-client.js';
+import { QueueClients } from './queue-clients.js';
 
 /*
  * Who is served next. All times are milliseconds of one clock, which the caller reads and passes in. It never steps back:
@@ -25,59 +27,17 @@ import { QueueClient } from './queue-client.js';
  *   wait for longer than it may is refused at once. Before the first job has ended nothing is known, and it may wait.
  */
 
-/** Services of inactive clients that are remembered. The least of them is forgotten first. */
-const MAX_REMEMBERED = 1000;
 /** How long a client is passed over whose turn came in vain, unless one of its own jobs ends before. */
 export const SET_ASIDE = 250;
-
-/** A ticket of a `FairQueue`. */
-export interface FairTicket {
-  /** Rises with each ticket. */
-  readonly order: number;
-  readonly client: QueueClient;
-  /** When it gives up, if it still waits then. */
-  readonly deadline: number;
-  readonly estimate: number | undefined;
-  state: 'waiting' | 'turn' | 'running' | 'gone';
-  /** When its job has started. */
-  startedAt: number;
-}
-
-/** What a new ticket brings. */
-export interface Arrival {
-  readonly client: string;
-  readonly weight: number;
-  readonly maxWait: number;
-  readonly estimate: number | undefined;
-}
-
-/** What became of a new ticket. */
-export type Arrived =
-  | {
-      readonly ticket: FairTicket;
-      /** Undefined if nothing is known. 0 if a slot is free and nobody waits. */
-      readonly expectedWait: number | undefined;
-      /** Made room for it, and is gone. */
-      readonly pushedOut: FairTicket | undefined;
-    }
-  | { readonly ticket: undefined; readonly expectedWait: number | undefined };
-
-/** The place of a ticket that waits: 1 for the one that is next. */
-export interface FairPlace {
-  readonly ticket: FairTicket;
-  readonly position: number;
-  readonly expectedWait: number | undefined;
-}
+/** The order of a ticket that is not there yet: after all others. */
+const NEWCOMER = Number.MAX_SAFE_INTEGER;
 
 /** The queue of one counter of slots, without clock, timers or promises. After each change, ask `next` until it has none. */
 export class FairQueue {
-  readonly #clients = new Map<string, QueueClient>();
+  readonly #clients = new QueueClients();
   readonly #lengths = new JobLengths();
   #slots: number;
   #maxWaiting: number;
-  #virtualTime = 0;
-  /** When virtual time was brought up to date. */
-  #now = Number.NEGATIVE_INFINITY;
   #lastOrder = 0;
   #waiting = 0;
   #taken = 0;
@@ -92,7 +52,7 @@ export class FairQueue {
     return this.#waiting;
   }
 
-  /** Tickets whose turn has come or that run. */
+  /** Tickets whose turn has come, or that run. */
   get taken(): number {
     return this.#taken;
   }
@@ -102,6 +62,11 @@ export class FairQueue {
     return this.#clients.size;
   }
 
+  /** Whether a slot is free for one more turn. */
+  get hasSlot(): boolean {
+    return this.#taken < this.#slots;
+  }
+
   /** What the policy says now: its limit may change. */
   resize(slots: number, maxWaiting: number): void {
     this.#slots = slots;
@@ -109,18 +74,18 @@ export class FairQueue {
   }
 
   join(arrival: Arrival, time: number): Arrived {
-    const now = this.#advance(time);
+    const now = this.#clients.advance(time);
     let expectedWait: number | undefined = 0;
     let loser: QueueClient | undefined;
-    if (this.#waiting > 0 || this.#taken >= this.#slots) {
+    if (this.#waiting > 0 || !this.hasSlot) {
       expectedWait = this.expectedWait(arrival, now);
       if (expectedWait !== undefined && expectedWait > arrival.maxWait) return { ticket: undefined, expectedWait };
       if (this.#waiting >= this.#maxWaiting) {
-        loser = this.#loserTo(arrival);
+        loser = this.#clients.loserTo(arrival);
         if (loser === undefined) return { ticket: undefined, expectedWait };
       }
     }
-    const client = this.#activate(arrival, now);
+    const client = this.#clients.activate(arrival);
     const ticket: FairTicket = {
       order: ++this.#lastOrder,
       client,
@@ -138,14 +103,9 @@ export class FairQueue {
 
   /** Gives the next ticket its turn, if a slot is free. Its holder then calls `start`, `setAside` or `leave`. */
   next(time: number): FairTicket | undefined {
-    if (this.#waiting === 0 || this.#taken >= this.#slots) return undefined;
-    const now = Math.max(time, this.#now);
-    let next: QueueClient | undefined;
-    for (const client of this.#clients.values()) {
-      if (client.waiting.length === 0 || client.asideUntil > now) continue;
-      if (next === undefined || isBefore(client, next, now)) next = client;
-    }
-    const ticket = next?.waiting.shift();
+    if (this.#waiting === 0 || !this.hasSlot) return undefined;
+    const now = Math.max(time, this.#clients.now);
+    const ticket = this.#clients.next(now)?.waiting.shift();
     if (ticket === undefined) return undefined;
     ticket.state = 'turn';
     ticket.client.taken.add(ticket);
@@ -157,7 +117,7 @@ export class FairQueue {
   /** The request of a ticket whose turn has come holds a slot. */
   start(ticket: FairTicket, time: number): void {
     if (ticket.state !== 'turn') return;
-    const now = this.#advance(time);
+    const now = this.#clients.advance(time);
     ticket.state = 'running';
     ticket.startedAt = now;
     ticket.client.run(1, now);
@@ -166,7 +126,7 @@ export class FairQueue {
   /** A job has ended, and its slot is free. */
   end(ticket: FairTicket, time: number): void {
     if (ticket.state !== 'running') return;
-    const now = this.#advance(time);
+    const now = this.#clients.advance(time);
     ticket.client.run(-1, now);
     this.#lengths.learn(ticket.client.id, ticket.estimate, now - ticket.startedAt);
     // What held its next ticket back may be this job.
@@ -177,14 +137,14 @@ export class FairQueue {
   /** A ticket goes away without a slot. */
   leave(ticket: FairTicket, time: number): void {
     if (ticket.state !== 'waiting' && ticket.state !== 'turn') return;
-    this.#advance(time);
+    this.#clients.advance(time);
     this.#remove(ticket);
   }
 
   /** A ticket whose turn has come could not start. It waits again in its place, and its client is passed over for a while. */
   setAside(ticket: FairTicket, time: number): void {
     if (ticket.state !== 'turn') return;
-    const now = this.#advance(time);
+    const now = this.#clients.advance(time);
     ticket.client.taken.delete(ticket);
     this.#taken--;
     ticket.state = 'waiting';
@@ -195,18 +155,15 @@ export class FairQueue {
 
   /** Tickets that have waited for as long as they may, in the order of their deadlines. They still have to `leave`. */
   expired(time: number): FairTicket[] {
-    const now = Math.max(time, this.#now);
-    const expired: FairTicket[] = [];
-    for (const { waiting } of this.#clients.values()) {
-      for (const ticket of waiting) if (ticket.deadline <= now) expired.push(ticket);
-    }
+    const now = Math.max(time, this.#clients.now);
+    const expired = [...this.#clients.waiting()].filter(({ deadline }) => deadline <= now);
     return expired.sort((a, b) => a.deadline - b.deadline || a.order - b.order);
   }
 
   /** When the first ticket gives up or is no longer passed over. Infinity if none waits. */
   nextDeadline(time: number): number {
     let first = Number.POSITIVE_INFINITY;
-    for (const { waiting, asideUntil } of this.#clients.values()) {
+    for (const { waiting, asideUntil } of this.#clients) {
       if (waiting.length > 0 && asideUntil > time) first = Math.min(first, asideUntil);
       for (const { deadline } of waiting) first = Math.min(first, deadline);
     }
@@ -215,9 +172,9 @@ export class FairQueue {
 
   /** All tickets that wait, in the order in which they will start. */
   places(time: number): FairPlace[] {
-    const now = Math.max(time, this.#now);
+    const now = Math.max(time, this.#clients.now);
     const tickets = new Map<number, FairTicket>();
-    for (const { waiting } of this.#clients.values()) for (const ticket of waiting) tickets.set(ticket.order, ticket);
+    for (const ticket of this.#clients.waiting()) tickets.set(ticket.order, ticket);
     const places: FairPlace[] = [];
     replay(this.#slots, this.#snapshot(now), (order, at) => {
       const expectedWait = this.#lengths.areKnown ? at : undefined;
@@ -230,7 +187,7 @@ export class FairQueue {
   /** How long a request would wait that came now. Undefined before the first job has ended. */
   expectedWait(arrival: Arrival, time: number): number | undefined {
     if (!this.#lengths.areKnown) return undefined;
-    const now = Math.max(time, this.#now);
+    const now = Math.max(time, this.#clients.now);
     let expected: number | undefined;
     replay(this.#slots, this.#snapshot(now, arrival), (order, at) => {
       if (order !== NEWCOMER) return false;
@@ -240,78 +197,24 @@ export class FairQueue {
     return expected;
   }
 
+  /** All clients at `now`, with a newcomer if there is one. */
   #snapshot(now: number, arrival?: Arrival): ClientSnapshot[] {
-    const snapshot: ClientSnapshot[] = [];
-    for (const client of this.#clients.values()) {
-      if (client.id !== arrival?.client) snapshot.push(this.#lengths.snapshot(client, now));
+    const snapshots: ClientSnapshot[] = [];
+    for (const client of this.#clients) {
+      if (client.id !== arrival?.client) snapshots.push(this.#lengths.snapshot(client, now));
     }
-    if (arrival === undefined) return snapshot;
-    const known = this.#clients.get(arrival.client);
-    const virtualTime = this.#virtualTimeAt(now);
-    const client = known ?? new QueueClient(arrival.client, arrival.weight, virtualTime, now);
-    const { service, waiting, ...same } = this.#lengths.snapshot(client, now);
-    snapshot.push({
-      ...same,
+    if (arrival === undefined) return snapshots;
+    const virtualTime = this.#clients.virtualTime(now);
+    const { client: id, weight } = arrival;
+    const client = this.#clients.get(id) ?? new QueueClient(id, weight, virtualTime, now);
+    const { service, running, waiting } = this.#lengths.snapshot(client, now);
+    snapshots.push({
       service: client.isActive ? service : Math.max(service, virtualTime),
-      weight: arrival.weight,
+      weight,
+      running,
       waiting: [...waiting, { order: NEWCOMER, length: 0 }],
     });
-    return snapshot;
-  }
-
-  /** The client that loses its last ticket to a newcomer: that with most tickets. Undefined if it is the newcomer's own. */
-  #loserTo({ client: id }: Arrival): QueueClient | undefined {
-    let most = (this.#clients.get(id)?.waiting.length ?? 0) + 1;
-    let loser: QueueClient | undefined;
-    for (const client of this.#clients.values()) {
-      const { length } = client.waiting;
-      const isLater = loser !== undefined && length === most && lastOrder(client) > lastOrder(loser);
-      if (client.id === id || (length <= most && !isLater)) continue;
-      most = length;
-      loser = client;
-    }
-    return loser;
-  }
-
-  /** Finds or makes the client of a new ticket. */
-  #activate({ client: id, weight }: Arrival, now: number): QueueClient {
-    let client = this.#clients.get(id);
-    if (client === undefined) {
-      client = new QueueClient(id, weight, this.#virtualTime, now);
-      this.#clients.set(id, client);
-    } else {
-      if (!client.isActive) client.raise(this.#virtualTime, now);
-      client.reweigh(weight, now);
-    }
-    return client;
-  }
-
-  /** Brings virtual time up to date, and forgets what it has passed. */
-  #advance(time: number): number {
-    const now = Math.max(time, this.#now);
-    this.#virtualTime = this.#virtualTimeAt(now);
-    this.#now = now;
-    for (const [id, client] of this.#clients) {
-      if (!client.isActive && client.service(now) <= this.#virtualTime) this.#clients.delete(id);
-    }
-    return now;
-  }
-
-  #virtualTimeAt(now: number): number {
-    let running = 0;
-    let weight = 0;
-    let least = Number.POSITIVE_INFINITY;
-    let most = Number.NEGATIVE_INFINITY;
-    for (const client of this.#clients.values()) {
-      if (!client.isActive) continue;
-      running += client.running;
-      weight += client.weight;
-      const service = client.service(now);
-      least = Math.min(least, service);
-      most = Math.max(most, service);
-    }
-    if (weight === 0) return this.#virtualTime;
-    return Math.min(most, Math.max(least, this.#virtualTime + (running * (now - this.#now)) / weight));
+    return snapshots;
   }
 
   /** Takes a ticket out, and forgets its client if that is no longer needed. */
@@ -325,36 +228,6 @@ export class FairQueue {
       this.#taken--;
     }
     ticket.state = 'gone';
-    if (client.isActive) return;
-    if (this.#waiting + this.#taken === 0) {
-      this.#clients.clear();
-      this.#virtualTime = 0;
-    } else if (this.#clients.size > MAX_REMEMBERED + this.#waiting + this.#taken) {
-      this.#forgetLeast();
-    }
+    this.#clients.rest(client);
   }
-
-  #forgetLeast(): void {
-    let least: QueueClient | undefined;
-    for (const client of this.#clients.values()) {
-      if (client.isActive) continue;
-      if (least === undefined || client.service(this.#now) < least.service(this.#now)) least = client;
-    }
-    if (least !== undefined) this.#clients.delete(least.id);
-  }
-}
-
-/** The order of a ticket that is not there yet: after all others. */
-const NEWCOMER = Number.MAX_SAFE_INTEGER;
-
-function lastOrder({ waiting }: QueueClient): number {
-  return waiting.at(-1)?.order ?? 0;
-}
-
-/** Whether the head of `a` is served before that of `b`. */
-function isBefore(a: QueueClient, b: QueueClient, now: number): boolean {
-  const difference = a.service(now) - b.service(now);
-  if (difference !== 0) return difference < 0;
-  if (a.taken.size !== b.taken.size) return a.taken.size < b.taken.size;
-  return (a.waiting[0]?.order ?? 0) < (b.waiting[0]?.order ?? 0);
 }
