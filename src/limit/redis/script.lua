@@ -17,11 +17,14 @@
 --            the number of the call, in 16 digits
 --            now 8 bytes; -1: the server's time
 --            the latest time at which the call may still decide 8; -1: no bound
---            how long the marker remembers the reply 8
+--            how long the marker remembers the reply: the number of digits 1, the digits
 --            how much longer than their counters keys live 8
 --            the number of policies 2
 --            the policies, each packed by layout.ts
 --            the operations, packed by operation.ts
+--
+-- The marker's value is the number of the call in 16 digits, when the marker expires 8, and the reply. It lives twice as
+-- long as it has to remember a reply, so that not every call has to set that time anew.
 --
 -- All times are milliseconds. The reply is one string: the outcome of the call 1 byte, the time 8, then for each
 -- operation its status 1 and its figures: for each charge the units in use 8, when more become free 8, the time of the
@@ -47,19 +50,22 @@ local NARROW = 1
 local POLICY_BYTES = 51
 local ONE_COUNTER, TWO_COUNTERS = '\129', '\130'
 local MOST_IN_A_DAY = 65535
+-- How an answer is packed: the figures of one charge, those of two, or as the general path has packed it.
+local ONE_FIGURE, TWO_FIGURES, WHOLE = 'BdddI2', 'BdddI2dddI2', 'c0'
 
-local call, pack, unpack, sub, byte = redis.call, struct.pack, struct.unpack, string.sub, string.byte
+local call, pack, unpack, sub, byte, ceil = redis.call, struct.pack, struct.unpack, string.sub, string.byte, math.ceil
 
 local packed = ARGV[1]
-local number, now, latest, remember_for, slack, policies, at = unpack('>c16ddddI2', packed)
-local answered = call('GET', KEYS[1])
+local number, given_now, latest, remember_for, slack, policies, at = unpack('>c16ddBc0dI2', packed)
+local answered, remembered, marker_expires = call('GET', KEYS[1]), nil, 0
 if answered then
-  local remembered = sub(answered, 1, 16)
-  if remembered == number then return sub(answered, 17) end
+  remembered, marker_expires = unpack('>c16d', answered)
+  if remembered == number then return sub(answered, 25) end
   -- Calls arrive in order. This one has run, and the reply of a later call has replaced its own.
-  if tonumber(remembered) > tonumber(number) then return pack('>Bd', LOST, call('TIME')[1] * 1000) end
+  if remembered > number then return pack('>Bd', LOST, call('TIME')[1] * 1000) end
 end
 
+local now = given_now
 if now < 0 then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -74,166 +80,199 @@ local run, save
 local window_place, day_place
 local limit, window, granule, grace, day_limit, day_stop, is_today
 -- How their counters are stored, and the most that an entry, a total and an offset may be.
-local signature, head_at, head_format, entries_at, entry_format
+local signature, head_format, entries_at, entry_format, value_format
 local width, most, most_total, most_offset = 0, 0, 0, 0
+
+-- The reply: its format, and its values. To pack it once takes less time than to pack each answer.
+local formats, parts, reply, size = { '>Bd' }, 1, { ADMITTED, now }, 2
 
 -- Places of policies begin at 1.
 local policies_at = at - POLICY_BYTES
 at = at + policies * POLICY_BYTES
 local length = #packed
-local reply, size = { pack('>Bd', ADMITTED, now) }, 1
 while at <= length do
-  local answer
-  -- Here, `break` leaves the operation to the general path.
-  repeat
-    if byte(packed, at) ~= STRAIGHT then break end
-    if save then save() end
-    local key, for_window, for_day, units, day_units = unpack('>I2I2I2I4I4', packed, at + 1)
-    key = KEYS[key]
+  local first_key, last_key, for_window, for_day, units, day_units = 1, 1, 0, 0, 0, 0
+  local is_straight = byte(packed, at) == STRAIGHT
+  if is_straight then
+    first_key, last_key, for_window, for_day, units, day_units = unpack('>I2I2I2I2I4I4', packed, at + 1)
 
     if for_window ~= window_place or for_day ~= day_place then
       window_place, day_place = for_window, for_day
       local window_tag, day_tag, start = '', '', 0
+      local head, entry = '', ''
       if for_window > 0 then
         window_tag, limit, window, granule = unpack('>c4xxxI4dd', packed, policies_at + for_window * POLICY_BYTES)
         if byte(window_tag, 4) == NARROW then
-          head_format, entries_at = for_day > 0 and '>I4I2I2I4I2' or '>I4I2I2', 8
-          entry_format, width, most, most_total, most_offset = '>I4B', 5, 255, 65535, 4294967295
+          head, entry, entries_at = 'I4I2I2', 'I4B', 9
+          width, most, most_total, most_offset = 5, 255, 65535, 4294967295
         else
-          head_format, entries_at = for_day > 0 and '>I4I4I2I4I2' or '>I4I4I2', 10
-          entry_format, width, most, most_total, most_offset = '>I5I4', 9, 4294967295, 4294967294, 1099511627775
+          head, entry, entries_at = 'I4I4I2', 'I5I4', 11
+          width, most, most_total, most_offset = 9, 4294967295, 4294967294, 1099511627775
         end
         -- Keys are given a little more time than they need, so that not every charge has to change it.
-        grace = math.ceil(window / 16)
+        grace = ceil(window / 16)
       else
-        head_format, entries_at = '>I4I2', 0
+        entries_at = 1
       end
       if for_day > 0 then
         day_tag, day_limit, start, day_stop = unpack('>c4xxxI4dd', packed, policies_at + for_day * POLICY_BYTES)
-        entries_at = entries_at + 6
+        head, entries_at = head .. 'I4I2', entries_at + 6
         is_today = now >= start and now < day_stop
       end
       signature = (for_window > 0 and for_day > 0 and TWO_COUNTERS or ONE_COUNTER) .. window_tag .. day_tag
-      head_at = #signature + 1
-      entries_at = entries_at + head_at
+      entries_at = entries_at + #signature
+      head_format, entry_format = '>c' .. #signature .. head, '>' .. entry
+      -- The whole value: signature, heads, the entries before the new one, and the new one.
+      value_format = for_window > 0 and head_format .. 'c0' .. entry or head_format
     end
-
-    local raw = redis.pcall('GET', key)
-    local origin, total, count, stop, used = 0, 0, 0, 0, 0
-    if raw then
-      if type(raw) == 'table' or #raw < entries_at - 1 or sub(raw, 1, head_at - 1) ~= signature then break end
-      if for_window > 0 then
-        origin, total, count, stop, used = unpack(head_format, raw, head_at)
-        origin = origin * 1000
-      else
-        stop, used = unpack(head_format, raw, head_at)
-      end
-      if #raw ~= entries_at - 1 + count * width then break end
-    end
-
-    -- What is in use, and whether there is room for more.
-    local first, oldest, freed, time, newest, held = entries_at, now, 0, now, 0, 0
-    local is_refused, retry_at, day_retry_at = false, 0, 0
-    if for_window > 0 then
-      -- Rounded up: a unit may be forgotten late, never early.
-      if granule > 1 then time = math.ceil(now / granule) * granule end
-      while count > 0 do
-        oldest, freed = unpack(entry_format, raw, first)
-        oldest = origin + oldest
-        -- The oldest entry decides when units become free, so it must hold some.
-        if oldest > now - window and freed > 0 then break end
-        total, count, first = total - freed, count - 1, first + width
-      end
-      if count > 0 then
-        newest, held = unpack(entry_format, raw, #raw - width + 1)
-        newest = origin + newest
-        -- It was charged while the clock was wrong.
-        if newest > now + window then break end
-        -- If the clock went backwards, the charge counts with the newest entry.
-        if newest > time then time = newest end
-        if time - origin > most_offset then break end
-      end
-      if total + units > limit then
-        is_refused = true
-        -- More than the oldest entry would have to expire.
-        if total > limit or units <= limit and total + units - limit > freed then break end
-        retry_at = units > limit and -1 or oldest + window
-      elseif units > most or total + units > most_total then
-        break
-      end
-    end
-    if for_day > 0 then
-      stop = stop * 1000
-      -- A clock is wrong, or was.
-      if not is_today or stop > day_stop then break end
-      if stop < day_stop then used = 0 end
-      if used + day_units > day_limit then
-        is_refused, day_retry_at = true, day_units > day_limit and -1 or day_stop
-      elseif used + day_units > MOST_IN_A_DAY then
-        break
-      end
-    end
-
-    if is_refused then
-      answer = pack('>B', REFUSED)
-      if for_window > 0 then
-        answer = answer .. pack('>dddI2', total, count > 0 and oldest + window or now, retry_at, 0)
-      end
-      if for_day > 0 then answer = answer .. pack('>dddI2', used, day_stop, day_retry_at, 0) end
-      break
-    end
-
-    -- The new entry, and those before it.
-    local entries, entry, stays, lives = '', '', 0, true
-    if for_window > 0 then
-      local charge = units
-      -- The time until which the key of a window stays. The newest entry has set it.
-      stays = math.ceil(time / grace) * grace + window
-      lives = count > 0 and newest > stays - window - grace
-      if count == 0 then
-        oldest, origin = time, time - time % 1000
-      elseif newest == time and held + units <= most then
-        charge, entries, count = held + units, sub(raw, first, -width - 1), count - 1
-      else
-        entries = sub(raw, first)
-      end
-      entry = pack(entry_format, time - origin, charge)
-      total, count = total + units, count + 1
-    end
-    local head
-    if for_day == 0 then
-      head = pack(head_format, origin / 1000, total, count)
-      answer = pack('>BdddI2', ADMITTED, total, oldest + window, time, 0)
-    else
-      -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
-      if stays <= day_stop then stays, lives = day_stop, used > 0 end
-      used = used + day_units
-      if for_window == 0 then
-        head = pack(head_format, day_stop / 1000, used)
-        answer = pack('>BdddI2', ADMITTED, used, day_stop, day_stop, 0)
-      else
-        head = pack(head_format, origin / 1000, total, count, day_stop / 1000, used)
-        answer = pack('>BdddI2dddI2', ADMITTED, total, oldest + window, time, 0, used, day_stop, day_stop, 0)
-      end
-    end
-    -- To set the time until which a key stays costs as much as to set its value.
-    if lives then
-      call('SET', key, signature .. head .. entries .. entry, 'KEEPTTL')
-    else
-      call('SET', key, signature .. head .. entries .. entry, 'PX', string.format('%d', stays - now + slack))
-    end
-  until true
-  if answer then
-    at = at + 15
-  else
-    if not run then run, save = general(packed, policies_at, now, slack) end
-    answer, at = run(at)
   end
-  size = size + 1
-  reply[size] = answer
+
+  -- Operations that differ in their keys only are sent as one.
+  for place = first_key, last_key do
+    local answer_format
+    -- Here, `break` leaves the operation to the general path.
+    repeat
+      if not is_straight then break end
+      if save then save() end
+      local key = KEYS[place]
+      local raw = redis.pcall('GET', key)
+      local origin, total, count, stop, used = 0, 0, 0, 0, 0
+      if raw then
+        if type(raw) == 'table' or #raw < entries_at - 1 then break end
+        local found
+        if for_window > 0 then
+          found, origin, total, count, stop, used = unpack(head_format, raw)
+          origin = origin * 1000
+        else
+          found, stop, used = unpack(head_format, raw)
+        end
+        if found ~= signature or #raw ~= entries_at - 1 + count * width then break end
+      end
+
+      -- What is in use, and whether there is room for more.
+      local first, oldest, freed, time, newest, held = entries_at, now, 0, now, 0, 0
+      local is_refused, retry_at, day_retry_at = false, 0, 0
+      if for_window > 0 then
+        -- Rounded up: a unit may be forgotten late, never early.
+        if granule > 1 then time = ceil(now / granule) * granule end
+        while count > 0 do
+          oldest, freed = unpack(entry_format, raw, first)
+          oldest = origin + oldest
+          -- The oldest entry decides when units become free, so it must hold some.
+          if oldest > now - window and freed > 0 then break end
+          total, count, first = total - freed, count - 1, first + width
+        end
+        if count > 0 then
+          newest, held = oldest, freed
+          if count > 1 then
+            newest, held = unpack(entry_format, raw, #raw - width + 1)
+            newest = origin + newest
+          end
+          -- It was charged while the clock was wrong.
+          if newest > now + window then break end
+          -- If the clock went backwards, the charge counts with the newest entry.
+          if newest > time then time = newest end
+          if time - origin > most_offset then break end
+        end
+        if total + units > limit then
+          is_refused = true
+          -- More than the oldest entry would have to expire.
+          if total > limit or units <= limit and total + units - limit > freed then break end
+          retry_at = units > limit and -1 or oldest + window
+        elseif units > most or total + units > most_total then
+          break
+        end
+      end
+      if for_day > 0 then
+        stop = stop * 1000
+        -- A clock is wrong, or was.
+        if not is_today or stop > day_stop then break end
+        if stop < day_stop then used = 0 end
+        if used + day_units > day_limit then
+          is_refused, day_retry_at = true, day_units > day_limit and -1 or day_stop
+        elseif used + day_units > MOST_IN_A_DAY then
+          break
+        end
+      end
+
+      answer_format = for_window > 0 and for_day > 0 and TWO_FIGURES or ONE_FIGURE
+      if is_refused then
+        reply[size + 1] = REFUSED
+        size = size + 1
+        if for_window > 0 then
+          reply[size + 1], reply[size + 2] = total, count > 0 and oldest + window or now
+          reply[size + 3], reply[size + 4] = retry_at, 0
+          size = size + 4
+        end
+        if for_day > 0 then
+          reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = used, day_stop, day_retry_at, 0
+          size = size + 4
+        end
+        break
+      end
+
+      reply[size + 1] = ADMITTED
+      size = size + 1
+      local value
+      -- The time until which the key stays, and whether an earlier charge has set it.
+      local stays, lives = 0, true
+      if for_day > 0 then used = used + day_units end
+      if for_window > 0 then
+        local charge, entries = units, ''
+        stays = ceil(time / grace) * grace + window
+        -- The newest entry has set it.
+        lives = count > 0 and newest > stays - window - grace
+        if count == 0 then
+          oldest, origin = time, time - time % 1000
+        elseif newest == time and held + units <= most then
+          charge, count = held + units, count - 1
+          if count > 0 then entries = sub(raw, first, -width - 1) end
+        else
+          entries = sub(raw, first)
+        end
+        total, count = total + units, count + 1
+        reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = total, oldest + window, time, 0
+        size = size + 4
+        if for_day > 0 then
+          value = pack(value_format, signature, origin / 1000, total, count, day_stop / 1000, used,
+            entries, time - origin, charge)
+        else
+          value = pack(value_format, signature, origin / 1000, total, count, entries, time - origin, charge)
+        end
+      else
+        value = pack(value_format, signature, day_stop / 1000, used)
+      end
+      if for_day > 0 then
+        reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = used, day_stop, day_stop, 0
+        size = size + 4
+        -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
+        if stays <= day_stop then stays, lives = day_stop, used > day_units end
+      end
+      -- To set the time until which a key stays costs as much as to set its value.
+      if lives then
+        call('SET', key, value, 'KEEPTTL')
+      else
+        call('SET', key, value, 'PX', string.format('%d', stays - now + slack))
+      end
+    until true
+    if not answer_format then
+      if not run then run, save = general(packed, policies_at, now, slack) end
+      local answer, behind = run(at, place - first_key)
+      reply[size + 1], size, answer_format = answer, size + 1, WHOLE
+      if not is_straight then at = behind end
+    end
+    parts = parts + 1
+    formats[parts] = answer_format
+  end
+  if is_straight then at = at + 17 end
 end
 
 if save then save() end
-local text = table.concat(reply)
-call('SET', KEYS[1], number .. text, 'PX', string.format('%d', remember_for))
+local text = pack(table.concat(formats), unpack_list(reply))
+local time_to_live = remember_for * 2
+if given_now < 0 and answered and now + remember_for <= marker_expires then
+  call('SET', KEYS[1], number .. pack('>d', marker_expires) .. text, 'KEEPTTL')
+else
+  call('SET', KEYS[1], number .. pack('>d', now + time_to_live) .. text, 'PX', string.format('%d', time_to_live))
+end
 return text

@@ -1,0 +1,48 @@
+/** A remembered answer. */
+export interface IdempotencyAnswer {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Undefined if it was too large to be remembered: the request is never run again, and its answer is not repeated. */
+  readonly body: Uint8Array | undefined;
+}
+
+/**
+ * A store's answer to `begin`.
+ * - `new`: the key was free. The caller holds it now, under its lease.
+ * - `running`: another request holds it.
+ * - `answered`: a request with this key was answered.
+ * - `full`: there is no room. The key is not held.
+ */
+export type Begun =
+  | { readonly kind: 'new' }
+  | { readonly kind: 'running'; readonly fingerprint: string }
+  | { readonly kind: 'answered'; readonly fingerprint: string; readonly answer: IdempotencyAnswer }
+  | { readonly kind: 'full' };
+
+/**
+ * Remembers idempotency keys and the answers to their requests. Every verb is one atomic step. Keys and fingerprints are
+ * digests of 43 characters. A store that cannot decide throws or rejects, and the request is refused with 503. It never
+ * forgets an answer before its time to make room.
+ */
+export interface IdempotencyStore {
+  /**
+   * Holds a key that is free for `lease` milliseconds. If `holder` has the key already, the answer is `new` again: a client
+   * library may send a command twice.
+   */
+  begin(key: string, fingerprint: string, holder: string, lease: number): Begun | Promise<Begun>;
+  /** Extends the lease to `lease` milliseconds from now. False if `holder` does not have the key. */
+  renew(key: string, holder: string, lease: number): boolean | Promise<boolean>;
+  /**
+   * Remembers the answer for `ttl` milliseconds, if `holder` has the key, or nobody has it since its lease has ended. False if
+   * another request has it, or has been answered.
+   */
+  finish(
+    key: string,
+    fingerprint: string,
+    holder: string,
+    answer: IdempotencyAnswer,
+    ttl: number,
+  ): boolean | Promise<boolean>;
+  /** Frees a key that `holder` has. The next request with it is new. */
+  release(key: string, holder: string): void | Promise<void>;
+}

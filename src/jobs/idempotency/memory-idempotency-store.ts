@@ -1,0 +1,176 @@
+import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../../core/option.js';
+import { bytes, type Size } from '../../core/size.js';
+import type { Begun, IdempotencyAnswer, IdempotencyStore } from './idempotency-store.js';
+
+/** Options of `memoryIdempotencyStore`. */
+export interface MemoryIdempotencyStoreOptions {
+  /**
+   * The largest number of keys held at a time, about 500 bytes each and their answers. While all are in use, requests with
+   * new keys are refused with 503. Default 100,000, at most 10,000,000.
+   */
+  readonly maxEntries?: number | undefined;
+  /**
+   * The largest size of all answers together. If there are more, the oldest ones are no longer repeated: such a repeat is
+   * refused with 409, and does not run again. Default `'64mb'`.
+   */
+  readonly maxBytes?: Size | undefined;
+  /** The clock, in epoch milliseconds. Default `Date.now`. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** An idempotency store in memory. It answers without a promise. */
+export interface MemoryIdempotencyStore extends IdempotencyStore {
+  begin(key: string, fingerprint: string, holder: string, lease: number): Begun;
+  renew(key: string, holder: string, lease: number): boolean;
+  finish(key: string, fingerprint: string, holder: string, answer: IdempotencyAnswer, ttl: number): boolean;
+  release(key: string, holder: string): void;
+  /** The number of keys held now, for gauges. */
+  readonly size: number;
+  /** The size of the answers held now, in bytes. */
+  readonly bytes: number;
+}
+
+interface Entry {
+  readonly fingerprint: string;
+  /** Undefined once it is answered. */
+  holder: string | undefined;
+  until: number;
+  answer: IdempotencyAnswer | undefined;
+  size: number;
+}
+
+const FACTORY = 'memoryIdempotencyStore';
+const OPTIONS: OptionNames<MemoryIdempotencyStoreOptions> = { maxEntries: true, maxBytes: true, now: true };
+
+/** Expired entries removed in each call: more than a call can add. */
+const REMOVED_PER_CALL = 2;
+/** How often a full store is searched for expired entries, in milliseconds. */
+const SEARCH_INTERVAL = 1000;
+
+/**
+ * Remembers idempotency keys and answers in this process. It is bounded and needs no timer. Use it for one process only: it
+ * is empty after a restart, and processes do not share it.
+ *
+ * ```ts
+ * idempotent({ store: memoryIdempotencyStore({ maxEntries: 10_000 }) })
+ * ```
+ * @throws OptionError
+ */
+export function memoryIdempotencyStore(options: MemoryIdempotencyStoreOptions = {}): MemoryIdempotencyStore {
+  checkOptionNames(FACTORY, options, OPTIONS);
+  const maxEntries = positiveInteger(FACTORY, 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
+  const maxBytes = bytes(FACTORY, 'maxBytes', options.maxBytes ?? '64mb');
+  return new Entries(maxEntries, maxBytes, clock(FACTORY, options.now));
+}
+
+class Entries implements MemoryIdempotencyStore {
+  readonly #maxEntries: number;
+  readonly #maxBytes: number;
+  readonly #now: () => number;
+  /** In the order in which they were begun or answered. */
+  readonly #entries = new Map<string, Entry>();
+  /** The keys whose answers have bytes, the oldest first. */
+  readonly #sized = new Set<string>();
+  #bytes = 0;
+  #searchedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(maxEntries: number, maxBytes: number, now: () => number) {
+    this.#maxEntries = maxEntries;
+    this.#maxBytes = maxBytes;
+    this.#now = now;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  begin(key: string, fingerprint: string, holder: string, lease: number): Begun {
+    const now = this.#now();
+    this.#removeExpired(now);
+    const known = this.#live(key, now);
+    if (known?.answer !== undefined) return { kind: 'answered', fingerprint: known.fingerprint, answer: known.answer };
+    if (known !== undefined && known.holder !== holder) return { kind: 'running', fingerprint: known.fingerprint };
+    if (known === undefined && !this.#hasRoom(now)) return { kind: 'full' };
+    this.#entries.set(key, { fingerprint, holder, until: now + lease, answer: undefined, size: 0 });
+    return { kind: 'new' };
+  }
+
+  renew(key: string, holder: string, lease: number): boolean {
+    const now = this.#now();
+    const known = this.#live(key, now);
+    if (known === undefined || known.holder !== holder) return false;
+    known.until = now + lease;
+    return true;
+  }
+
+  finish(key: string, fingerprint: string, holder: string, answer: IdempotencyAnswer, ttl: number): boolean {
+    const now = this.#now();
+    const known = this.#live(key, now);
+    if (known !== undefined && known.holder !== holder) return false;
+    this.#remove(key);
+    const size = sizeOf(answer);
+    this.#entries.set(key, { fingerprint, holder: undefined, until: now + ttl, answer, size });
+    if (size > 0) this.#sized.add(key);
+    this.#bytes += size;
+    for (const oldest of this.#sized) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#forgetBody(oldest);
+    }
+    return true;
+  }
+
+  release(key: string, holder: string): void {
+    if (this.#entries.get(key)?.holder === holder) this.#remove(key);
+  }
+
+  /** The entry of a key that has not expired. */
+  #live(key: string, now: number): Entry | undefined {
+    const known = this.#entries.get(key);
+    if (known === undefined || now < known.until) return known;
+    this.#remove(key);
+    return undefined;
+  }
+
+  #removeExpired(now: number): void {
+    let left = REMOVED_PER_CALL;
+    for (const [key, { until }] of this.#entries) {
+      if (left-- === 0 || now < until) return;
+      this.#remove(key);
+    }
+  }
+
+  /** Entries of different lengths of time are not in the order in which they expire. */
+  #hasRoom(now: number): boolean {
+    if (this.#entries.size < this.#maxEntries) return true;
+    if (Math.abs(now - this.#searchedAt) < SEARCH_INTERVAL) return false;
+    this.#searchedAt = now;
+    for (const [key, { until }] of this.#entries) if (!(now < until)) this.#remove(key);
+    return this.#entries.size < this.#maxEntries;
+  }
+
+  #remove(key: string): void {
+    this.#bytes -= this.#entries.get(key)?.size ?? 0;
+    this.#sized.delete(key);
+    this.#entries.delete(key);
+  }
+
+  #forgetBody(key: string): void {
+    const entry = this.#entries.get(key);
+    this.#sized.delete(key);
+    if (entry?.answer === undefined) return;
+    this.#bytes -= entry.size;
+    entry.size = 0;
+    const location = entry.answer.headers.filter(([name]) => /^(?:content-)?location$/i.test(name));
+    entry.answer = { status: entry.answer.status, headers: location, body: undefined };
+  }
+}
+
+/** The bytes of an answer that can be forgotten. */
+function sizeOf({ headers, body }: IdempotencyAnswer): number {
+  if (body === undefined) return 0;
+  return headers.reduce((sum, [name, value]) => sum + name.length + value.length, body.length);
+}
