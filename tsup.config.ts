@@ -9,6 +9,7 @@ export default defineConfig({
     express: 'src/adapters/express.ts',
     fastify: 'src/adapters/fastify.ts',
     hono: 'src/adapters/hono.ts',
+    jobs: 'src/jobs/index.ts',
     jwt: 'src/auth/jwt/index.ts',
     redis: 'src/redis.ts',
     upload: 'src/upload/index.ts',

@@ -38,6 +38,7 @@ export default defineConfig({
       { find: /^gatewarden\/express$/, replacement: source('adapters/express.ts') },
       { find: /^gatewarden\/fastify$/, replacement: source('adapters/fastify.ts') },
       { find: /^gatewarden\/hono$/, replacement: source('adapters/hono.ts') },
+      { find: /^gatewarden\/jobs$/, replacement: source('jobs/index.ts') },
       { find: /^gatewarden\/jwt$/, replacement: source('auth/jwt/index.ts') },
       { find: /^gatewarden\/redis$/, replacement: source('redis.ts') },
       { find: /^gatewarden\/upload$/, replacement: source('upload/index.ts') },

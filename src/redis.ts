@@ -1,5 +1,5 @@
 /**
- * Limits and replay protection for several processes, in Redis or Valkey.
+ * Limits, replay protection, jobs and idempotency keys for several processes, in Redis or Valkey.
  * @module gatewarden/redis
  */
 export {
@@ -8,6 +8,12 @@ export {
   type ReplayRedisClient,
   redisReplayStore,
 } from './auth/redis/replay-store.js';
+export {
+  type JobRedisClient,
+  type RedisIdempotencyStoreOptions,
+  redisIdempotencyStore,
+} from './jobs/redis/idempotency-store.js';
 export type { RedisClient } from './limit/redis/client.js';
+export type { RedisSubscriber } from './limit/redis/queue-wakeups.js';
 export { type RedisStore, redisStore } from './limit/redis/redis-store.js';
 export type { AheadOptions, RedisStoreEvent, RedisStoreOptions } from './limit/redis/redis-store-options.js';

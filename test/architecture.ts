@@ -7,7 +7,7 @@ export type House = ReadonlyMap<string, string>;
 export type Rule = (house: House) => readonly string[];
 
 const GUARD_FOLDERS = ['client-ip', 'edge', 'observe', 'auth', 'limit', 'upload', 'worker', 'jobs', 'env'];
-const REDIS_FOLDERS = ['core/redis/', 'limit/redis/', 'auth/redis/'];
+const REDIS_FOLDERS = ['core/redis/', 'limit/redis/', 'auth/redis/', 'jobs/redis/'];
 const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
 const JWT_FOLDER = 'auth/jwt/';
 const UPLOAD_FOLDER = 'upload/';

@@ -98,7 +98,9 @@ export class CollectedBody {
   add(chunk: unknown, encoding?: unknown): void {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return;
     const isText = typeof chunk === 'string';
-    const bytes = isText ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8') : chunk;
+    const bytes = isText
+      ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+      : chunk;
     this.#size += bytes.length;
     if (this.#size > this.#maxBytes) this.#chunks = [];
     // A copy, since the writer may use its buffer again.

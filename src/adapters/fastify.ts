@@ -131,7 +131,11 @@ function hookOf(run: Guard): FastifyGuardHook {
  * )
  * ```
  */
-export function sendReply<R extends FastifyReply>(request: { readonly exchange: Exchange }, reply: R, answer: Reply): R {
+export function sendReply<R extends FastifyReply>(
+  request: { readonly exchange: Exchange },
+  reply: R,
+  answer: Reply,
+): R {
   send(reply, request.exchange, answer);
   return reply;
 }

@@ -30,7 +30,8 @@ function watch(socket: GuardedSocket, response: ServerResponse, exchange: Exchan
     exchange.abort();
     return;
   }
-  const stream = streamOf(response);
+  // A socket with a list serves HTTP/1.
+  const stream = socket[OPEN_EXCHANGES] === undefined ? streamOf(response) : undefined;
   if (stream !== undefined) {
     watchStream(stream, response, exchange);
     return;

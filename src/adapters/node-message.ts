@@ -69,12 +69,12 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
    */
   get headersTruncated(): boolean {
     const { rawHeaders, socket } = this.#request;
-    if (rawHeaders.length < 2 || streamOf(this.#response) !== undefined) return false;
+    if (rawHeaders.length < 2) return false;
     const { server } = socket as { readonly server?: { readonly maxHeadersCount?: unknown } };
     const max = server?.maxHeadersCount;
     // As Node computes it: one entry for a name and one for a value. Zero means no limit.
     const limit = typeof max === 'number' ? max << 1 : DEFAULT_MAX_RAW_HEADERS;
-    return limit > 0 && rawHeaders.length >= limit;
+    return limit > 0 && rawHeaders.length >= limit && streamOf(this.#response) === undefined;
   }
 
   fieldLines(name: string): readonly string[] {

@@ -123,6 +123,36 @@ export const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The quota cannot be checked right now. Try again later.',
   },
+  'idempotency-key-missing': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'This resource requires an Idempotency-Key header.',
+  },
+  'idempotency-key-malformed': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'The Idempotency-Key header must be sent once, with 1 to 255 printable characters.',
+  },
+  'idempotency-key-reused': {
+    status: 422,
+    title: 'Unprocessable Content',
+    detail: 'Another request was sent with this Idempotency-Key. Use a new key for each new request.',
+  },
+  'idempotency-conflict': {
+    status: 409,
+    title: 'Conflict',
+    detail: 'A request with this Idempotency-Key is still under way. Try again later.',
+  },
+  'idempotency-answer-too-large': {
+    status: 409,
+    title: 'Conflict',
+    detail: 'The request with this Idempotency-Key was answered before, and its answer is too large to be repeated.',
+  },
+  'idempotency-unavailable': {
+    status: 503,
+    title: 'Service Unavailable',
+    detail: 'The Idempotency-Key cannot be checked right now. Try again later.',
+  },
   'not-ready': {
     status: 503,
     title: 'Service Unavailable',

@@ -63,7 +63,7 @@ function rendered(reply: Reply, exchange: Exchange): RenderedReply {
   }
   const { status, headers } = reply;
   // Nothing was refused if a guard served what the client asked for.
-  const isAnswer = (reply.body !== undefined || reply.stream !== undefined) && status < 400;
+  const isAnswer = reply.isAnswer ?? ((reply.body !== undefined || reply.stream !== undefined) && status < 400);
   const outcome: Outcome = isAnswer ? { kind: 'completed', status } : { kind: 'refused', status, code: undefined };
   if (reply.stream !== undefined) return streamed(reply, reply.stream, exchange, outcome);
   if (reply.body === undefined) return { status, headers, body: undefined, stream: undefined, outcome };

@@ -18,6 +18,11 @@ export interface Reply {
    * the connection, and the error is reported as a fault.
    */
   readonly stream?: (() => Readable) | undefined;
+  /**
+   * Whether this is what the client has asked for, so that the exchange ends as `completed`, and not as `refused`. Default
+   * true for a status under 400 with a body or a stream.
+   */
+  readonly isAnswer?: boolean | undefined;
 }
 
 const NO_HEADERS: Reply['headers'] = Object.freeze([]);

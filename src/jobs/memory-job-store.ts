@@ -1,10 +1,10 @@
 import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../core/option.js';
+import { changed, hasEnded, isAllowed } from './job-change.js';
 import {
   type AdoptedJob,
   type CreatedJob,
   type JobChange,
   type JobRecord,
-  type JobState,
   type JobStore,
   type JobTask,
   LOST,
@@ -59,10 +59,6 @@ export function memoryJobStore(options: MemoryJobStoreOptions = {}): MemoryJobSt
   checkOptionNames(FACTORY, options, OPTIONS);
   const maxJobs = positiveInteger(FACTORY, 'maxJobs', options.maxJobs ?? 10_000, 1_000_000);
   return new Jobs(maxJobs, clock(FACTORY, options.now));
-}
-
-export function hasEnded(state: JobState): boolean {
-  return state !== 'queued' && state !== 'running';
 }
 
 class Jobs implements MemoryJobStore {
@@ -240,33 +236,4 @@ class Jobs implements MemoryJobStore {
 
 function notify({ listeners }: Entry): void {
   for (const listener of [...listeners]) listener();
-}
-
-/** Whether a job in this state can change so. */
-export function isAllowed(state: JobState, change: JobChange): boolean {
-  switch (change.kind) {
-    case 'place':
-    case 'start':
-      return state === 'queued';
-    case 'progress':
-      return state === 'running';
-    default:
-      return change.state === 'succeeded' ? state === 'running' : !hasEnded(state);
-  }
-}
-
-/** What a change sets, apart from the version. */
-function changed(change: JobChange, now: number): Partial<JobRecord> {
-  switch (change.kind) {
-    case 'place':
-      return { place: change.place };
-    case 'start':
-      return { state: 'running', startedAt: now, place: undefined };
-    case 'progress':
-      return { progress: change.progress };
-    default: {
-      const { kind, ...end } = change;
-      return { ...end, place: undefined };
-    }
-  }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as jwt from '../../src/auth/jwt/index.js';
 import * as core from '../../src/index.js';
+import * as jobs from '../../src/jobs/index.js';
 import * as redis from '../../src/redis.js';
 import * as upload from '../../src/upload/index.js';
 import * as worker from '../../src/worker/index.js';
@@ -70,6 +71,7 @@ export function fileOf({ place, program, language }: Snippet): string {
 
 const EXPORTS: readonly (readonly [specifier: string, names: readonly string[]])[] = [
   ['gatewarden', Object.keys(core)],
+  ['gatewarden/jobs', Object.keys(jobs)],
   ['gatewarden/jwt', Object.keys(jwt)],
   ['gatewarden/redis', Object.keys(redis)],
   ['gatewarden/upload', Object.keys(upload)],

@@ -1,6 +1,7 @@
 import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../../core/option.js';
 import { bytes, type Size } from '../../core/size.js';
 import type { Begun, IdempotencyAnswer, IdempotencyStore } from './idempotency-store.js';
+import { withoutBody } from './recorded-answer.js';
 
 /** Options of `memoryIdempotencyStore`. */
 export interface MemoryIdempotencyStoreOptions {
@@ -32,8 +33,7 @@ export interface MemoryIdempotencyStore extends IdempotencyStore {
 
 interface Entry {
   readonly fingerprint: string;
-  /** Undefined once it is answered. */
-  holder: string | undefined;
+  readonly holder: string;
   until: number;
   answer: IdempotencyAnswer | undefined;
   size: number;
@@ -102,7 +102,7 @@ class Entries implements MemoryIdempotencyStore {
   renew(key: string, holder: string, lease: number): boolean {
     const now = this.#now();
     const known = this.#live(key, now);
-    if (known === undefined || known.holder !== holder) return false;
+    if (known === undefined || known.holder !== holder || known.answer !== undefined) return false;
     known.until = now + lease;
     return true;
   }
@@ -113,7 +113,7 @@ class Entries implements MemoryIdempotencyStore {
     if (known !== undefined && known.holder !== holder) return false;
     this.#remove(key);
     const size = sizeOf(answer);
-    this.#entries.set(key, { fingerprint, holder: undefined, until: now + ttl, answer, size });
+    this.#entries.set(key, { fingerprint, holder, until: now + ttl, answer, size });
     if (size > 0) this.#sized.add(key);
     this.#bytes += size;
     for (const oldest of this.#sized) {
@@ -124,7 +124,8 @@ class Entries implements MemoryIdempotencyStore {
   }
 
   release(key: string, holder: string): void {
-    if (this.#entries.get(key)?.holder === holder) this.#remove(key);
+    const known = this.#entries.get(key);
+    if (known?.holder === holder && known.answer === undefined) this.#remove(key);
   }
 
   /** The entry of a key that has not expired. */
@@ -164,8 +165,7 @@ class Entries implements MemoryIdempotencyStore {
     if (entry?.answer === undefined) return;
     this.#bytes -= entry.size;
     entry.size = 0;
-    const location = entry.answer.headers.filter(([name]) => /^(?:content-)?location$/i.test(name));
-    entry.answer = { status: entry.answer.status, headers: location, body: undefined };
+    entry.answer = withoutBody(entry.answer);
   }
 }
 

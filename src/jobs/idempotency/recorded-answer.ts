@@ -27,6 +27,7 @@ const NOT_REPEATED: ReadonlySet<string> = new Set([
 const QUOTA_HEADER = /^(?:x-)?rate-?limit/;
 /** Statuses whose responses have no body (RFC 9110 section 6.4.1). */
 const BODILESS: readonly number[] = [204, 205, 304];
+const MAX_LOCATION = 2048;
 const EMPTY = new Uint8Array();
 
 /** What is remembered of a response. Without its body if body and headers are larger than `maxBytes`. */
@@ -38,8 +39,12 @@ export function answerOf({ status, headers, body }: CapturedResponse, maxBytes: 
   const headerBytes = repeated.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
   const whole = BODILESS.includes(status) ? EMPTY : body;
   if (whole !== undefined && whole.length + headerBytes <= maxBytes) return { status, headers: repeated, body: whole };
-  // Where the result of the request is, and nothing else.
-  const location = repeated.filter(([name, { length }]) => /^(?:content-)?location$/i.test(name) && length < 2048);
+  return withoutBody({ status, headers: repeated, body: undefined });
+}
+
+/** What stays of an answer that is not repeated: its status, and where its result is. */
+export function withoutBody({ status, headers }: IdempotencyAnswer): IdempotencyAnswer {
+  const location = headers.filter(([name, value]) => name.toLowerCase() === 'location' && value.length <= MAX_LOCATION);
   return { status, headers: location, body: undefined };
 }
 

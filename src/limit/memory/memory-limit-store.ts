@@ -1,5 +1,7 @@
 import type { QuotaState } from '../../core/quota-state.js';
 import type { QuotaPolicy } from '../policy.js';
+import { MemoryQueues, steady } from '../queue/memory-queues.js';
+import type { QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
 import type { Decision, LimitStore, Receipt } from '../store.js';
 import { checkSettledUnits, checkUnits } from '../units.js';
 import { allFit, chargeAll, findCharges, refuse } from './charges.js';
@@ -18,6 +20,7 @@ export interface MemoryStore extends LimitStore {
   release(receipt: Receipt): void;
   peek(policies: readonly QuotaPolicy[], keys: readonly string[]): readonly QuotaState[];
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): void;
+  queue(settings: QueueSettings): WaitingQueue;
   /** Counters in use now, for gauges and tests. */
   readonly size: number;
 }
@@ -36,6 +39,7 @@ export class MemoryLimitStore implements MemoryStore {
   /** Those of the last admission. Most stores serve one limit, so that no table is searched for. */
   #lastPolicies: readonly QuotaPolicy[] = [];
   #lastTables: readonly CounterTable[] = [];
+  #queues: MemoryQueues | undefined;
 
   constructor(maxEntries: number, clock: StoreClock) {
     this.#maxEntries = maxEntries;
@@ -129,6 +133,17 @@ export class MemoryLimitStore implements MemoryStore {
       table.counters.clearLog(slot);
       if (!table.counters.isLive(slot)) table.forget(slot);
     });
+  }
+
+  queue(settings: QueueSettings): WaitingQueue {
+    this.#queues ??= new MemoryQueues({
+      now: steady(() => {
+        this.#clock.read();
+        return this.#clock.steady;
+      }),
+      free: ({ policy }, key) => this.peek([policy], [key])[0]?.remaining ?? 0,
+    });
+    return this.#queues.open(settings);
   }
 
   #chargeOf(receipt: Receipt): MemoryCharge {

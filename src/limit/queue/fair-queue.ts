@@ -13,13 +13,18 @@ import { QueueClients } from './queue-clients.js';
  * - NEXT is, whenever a slot is free, the client with the least service. Equal ones: that with fewest slots taken (running
  *   or turn), then that with the earliest head. Within a client, first in first out.
  * - A client is ACTIVE while one of its tickets waits, has its turn or runs.
- * - The VIRTUAL TIME of the queue is what a client would have been served that had always been active: it grows by
- *   `running jobs / weight of the active clients`, and is then kept between the least and the most service of the active
- *   ones. It is brought up to date before each change (`join`, `start`, `end`, `leave`, `setAside`), and only there: who
- *   only looks must not change it, since keeping it between the two at other moments gives other values.
- * - A client that becomes active starts at the virtual time, or at its own service if that is more. So idling earns
- *   nothing, and a newcomer is neither before all others nor behind them.
- * - The service of a client that is not active is forgotten once virtual time has passed it, or if nobody is active.
+ * - The VIRTUAL TIME of the queue is where a client begins that begins to wait: it grows by `running jobs / weight of the
+ *   active clients` in each millisecond, and is then kept between the least and the most service of those that WAIT. It is
+ *   brought up to date before each change (`join`, `start`, `end`, `leave`, `setAside`), and only there: who only looks must
+ *   not change it, since keeping it between the two at other moments gives other values.
+ * - A client that begins to wait (it had no ticket waiting, whether or not one runs) starts at the virtual time, or at its
+ *   own service if that is more. So idling earns nothing, and a newcomer is neither before all others nor behind them.
+ * - The service of a client that is not active is forgotten once virtual time has passed it.
+ * - When nobody waits any longer (after a turn or a departure), all services and virtual time begin at zero: who is served
+ *   then has no rival.
+ * - Why two clients that both wait are served alike: the least service of those that wait never falls while somebody waits.
+ *   A client starts a job only if no other that waits has less. So none is ever ahead of the least by more than what its
+ *   own running jobs add: at most N longest jobs per weight. Two differ by that in either direction: 2 N in all.
  * - FULL: with `maxWaiting` tickets, the client with most of them (the new one included) loses its last. If that is the
  *   client of the new ticket, also among equals, the new ticket is refused. So a client that has no ticket waiting is
  *   refused only if no client has more than one.
@@ -41,6 +46,7 @@ export class FairQueue {
   #lastOrder = 0;
   #waiting = 0;
   #taken = 0;
+  #running = 0;
 
   constructor(slots: number, maxWaiting: number) {
     this.#slots = slots;
@@ -55,6 +61,11 @@ export class FairQueue {
   /** Tickets whose turn has come, or that run. */
   get taken(): number {
     return this.#taken;
+  }
+
+  /** Tickets whose turn has come. */
+  get turns(): number {
+    return this.#taken - this.#running;
   }
 
   /** Clients whose service is known. */
@@ -75,10 +86,11 @@ export class FairQueue {
 
   join(arrival: Arrival, time: number): Arrived {
     const now = this.#clients.advance(time);
+    let position = 1;
     let expectedWait: number | undefined = 0;
     let loser: QueueClient | undefined;
     if (this.#waiting > 0 || !this.hasSlot) {
-      expectedWait = this.expectedWait(arrival, now);
+      ({ position, expectedWait } = this.#newcomer(arrival, now));
       if (expectedWait !== undefined && expectedWait > arrival.maxWait) return { ticket: undefined, expectedWait };
       if (this.#waiting >= this.#maxWaiting) {
         loser = this.#clients.loserTo(arrival);
@@ -90,7 +102,7 @@ export class FairQueue {
       order: ++this.#lastOrder,
       client,
       deadline: now + arrival.maxWait,
-      estimate: arrival.estimate,
+      estimate: arrival.estimate === undefined ? undefined : Math.max(1, arrival.estimate),
       state: 'waiting',
       startedAt: 0,
     };
@@ -98,7 +110,7 @@ export class FairQueue {
     this.#waiting++;
     const pushedOut = loser?.waiting.at(-1);
     if (pushedOut !== undefined) this.#remove(pushedOut);
-    return { ticket, expectedWait, pushedOut };
+    return { ticket, position, expectedWait, pushedOut };
   }
 
   /** Gives the next ticket its turn, if a slot is free. Its holder then calls `start`, `setAside` or `leave`. */
@@ -109,8 +121,8 @@ export class FairQueue {
     if (ticket === undefined) return undefined;
     ticket.state = 'turn';
     ticket.client.taken.add(ticket);
-    this.#waiting--;
     this.#taken++;
+    this.#waitsLess(now);
     return ticket;
   }
 
@@ -121,6 +133,7 @@ export class FairQueue {
     ticket.state = 'running';
     ticket.startedAt = now;
     ticket.client.run(1, now);
+    this.#running++;
   }
 
   /** A job has ended, and its slot is free. */
@@ -128,6 +141,7 @@ export class FairQueue {
     if (ticket.state !== 'running') return;
     const now = this.#clients.advance(time);
     ticket.client.run(-1, now);
+    this.#running--;
     this.#lengths.learn(ticket.client.id, ticket.estimate, now - ticket.startedAt);
     // What held its next ticket back may be this job.
     ticket.client.asideUntil = Number.NEGATIVE_INFINITY;
@@ -186,15 +200,22 @@ export class FairQueue {
 
   /** How long a request would wait that came now. Undefined before the first job has ended. */
   expectedWait(arrival: Arrival, time: number): number | undefined {
-    if (!this.#lengths.areKnown) return undefined;
-    const now = Math.max(time, this.#clients.now);
-    let expected: number | undefined;
+    return this.#newcomer(arrival, Math.max(time, this.#clients.now)).expectedWait;
+  }
+
+  /** The place of a request that comes now. */
+  #newcomer(arrival: Arrival, now: number): Pick<FairPlace, 'position' | 'expectedWait'> {
+    let position = 1;
+    let expectedWait: number | undefined;
     replay(this.#slots, this.#snapshot(now, arrival), (order, at) => {
-      if (order !== NEWCOMER) return false;
-      expected = at;
+      if (order !== NEWCOMER) {
+        position++;
+        return false;
+      }
+      if (this.#lengths.areKnown) expectedWait = at;
       return true;
     });
-    return expected;
+    return { position, expectedWait };
   }
 
   /** All clients at `now`, with a newcomer if there is one. */
@@ -209,7 +230,7 @@ export class FairQueue {
     const client = this.#clients.get(id) ?? new QueueClient(id, weight, virtualTime, now);
     const { service, running, waiting } = this.#lengths.snapshot(client, now);
     snapshots.push({
-      service: client.isActive ? service : Math.max(service, virtualTime),
+      service: client.waiting.length > 0 ? service : Math.max(service, virtualTime),
       weight,
       running,
       waiting: [...waiting, { order: NEWCOMER, length: 0 }],
@@ -222,12 +243,18 @@ export class FairQueue {
     const { client } = ticket;
     if (ticket.state === 'waiting') {
       client.waiting.splice(client.waiting.indexOf(ticket), 1);
-      this.#waiting--;
+      this.#waitsLess(this.#clients.now);
     } else {
       client.taken.delete(ticket);
       this.#taken--;
+      if (this.#waiting === 0) this.#clients.restart(this.#clients.now);
     }
     ticket.state = 'gone';
     this.#clients.rest(client);
+  }
+
+  #waitsLess(now: number): void {
+    this.#waiting--;
+    if (this.#waiting === 0) this.#clients.restart(now);
   }
 }

@@ -25,6 +25,8 @@ export interface FairTicket {
 export type Arrived =
   | {
       readonly ticket: FairTicket;
+      /** How many will start before it, and one. */
+      readonly position: number;
       /** Undefined if nothing is known. 0 if a slot is free and nobody waits. */
       readonly expectedWait: number | undefined;
       /** Made room for it, and is gone. */

@@ -1,3 +1,6 @@
+import type { ClientSnapshot } from './expected-wait.js';
+import type { QueueClient } from './queue-client.js';
+
 /** Means forget what is older than about this many values: their values are as old on average as those of the last 64. */
 const MEMORY = 32;
 /** How many values the mean of all clients counts as, beside those of one client. */
@@ -42,6 +45,19 @@ export class JobLengths {
     const own = this.#clients.get(client);
     if (estimate !== undefined && all.ratio.count > 0) return estimate * blended(own?.ratio, all.ratio);
     return blended(own?.length, all.length);
+  }
+
+  /** A client with what its jobs will take, in the terms of a replay. Zero before the first job has ended. */
+  snapshot(client: QueueClient, now: number): ClientSnapshot {
+    const { id, weight, waiting, taken } = client;
+    return {
+      service: client.service(now),
+      weight,
+      running: Array.from(taken, ({ state, startedAt, estimate }) => {
+        return this.left(id, estimate, state === 'running' ? now - startedAt : 0) ?? 0;
+      }),
+      waiting: waiting.map(({ order, estimate }) => ({ order, length: this.expected(id, estimate) ?? 0 })),
+    };
   }
 
   /**

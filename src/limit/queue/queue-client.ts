@@ -1,4 +1,4 @@
-import type { FairTicket } from './fair-queue.js';
+import type { FairTicket } from './fair-ticket.js';
 
 /** A client of a fair queue, and what it was served. */
 export class QueueClient {
@@ -39,9 +39,15 @@ export class QueueClient {
     return this.#service + (this.#running * (now - this.#since)) / this.weight;
   }
 
-  /** It comes back, and is not served for the time in which it did not ask. */
+  /** It begins to wait. It was served what it wanted until now, which is no credit. */
   raise(service: number, now: number): void {
+    this.#fold(now);
     this.#service = Math.max(this.#service, service);
+  }
+
+  /** Nobody waits: all begin alike. */
+  restart(now: number): void {
+    this.#service = 0;
     this.#since = now;
   }
 

@@ -48,11 +48,13 @@ export class QueueClients implements Iterable<QueueClient> {
       if (!client.isActive) continue;
       running += client.running;
       weight += client.weight;
+      if (client.waiting.length === 0) continue;
       const service = client.service(now);
       least = Math.min(least, service);
       most = Math.max(most, service);
     }
-    if (weight === 0) return this.#virtualTime;
+    // Nobody waits.
+    if (most < least) return this.#virtualTime;
     return Math.min(most, Math.max(least, this.#virtualTime + (running * (now - this.#now)) / weight));
   }
 
@@ -63,13 +65,22 @@ export class QueueClients implements Iterable<QueueClient> {
       client = new QueueClient(id, weight, this.#virtualTime, this.#now);
       this.#byId.set(id, client);
     } else {
-      if (!client.isActive) client.raise(this.#virtualTime, this.#now);
+      if (client.waiting.length === 0) client.raise(this.#virtualTime, this.#now);
       client.reweigh(weight, this.#now);
     }
     return client;
   }
 
-  /** A client has lost a ticket. If nobody is active, all services are forgotten. */
+  /** Nobody waits any longer: who is served had no rival, and all that comes begins alike. */
+  restart(now: number): void {
+    this.#virtualTime = 0;
+    for (const client of this.#byId.values()) {
+      if (client.isActive) client.restart(now);
+      else this.#byId.delete(client.id);
+    }
+  }
+
+  /** A client has lost a ticket. */
   rest(client: QueueClient): void {
     if (client.isActive) return;
     let active = 0;
@@ -78,12 +89,7 @@ export class QueueClients implements Iterable<QueueClient> {
       if (other.isActive) active++;
       else if (other.service(this.#now) < least.service(this.#now)) least = other;
     }
-    if (active === 0) {
-      this.#byId.clear();
-      this.#virtualTime = 0;
-    } else if (this.#byId.size - active > MAX_REMEMBERED) {
-      this.#byId.delete(least.id);
-    }
+    if (this.#byId.size - active > MAX_REMEMBERED) this.#byId.delete(least.id);
   }
 
   /** The client that loses its last ticket to a newcomer: that with most tickets. Undefined if it is the newcomer's own. */

@@ -3,8 +3,8 @@
 -- The general path of script.lua, which describes the values and the arguments: runs any operation on any value. It
 -- decides and stores as the straight path does, which a property test compares with it. script-text.ts makes a function
 -- of this file. It takes the packed call, where its policies are, the time, and how much longer than their counters keys
--- live, and returns two functions: `run` runs the operation at a place and returns its answer and the next place; `save` writes what the
--- operations have changed. No value is kept beyond `save`.
+-- live, and returns two functions: `run` runs the operation at a place and returns its answer and the next place; `save` writes what
+-- the operations have changed. No value is kept beyond `save`.
 --
 -- If the units of a wide window do not fit, they are the sum of its entries. A counter that has given units back has
 -- another beside it, its tally: a log of the units that were given back, at the times of their charges. A policy with
@@ -573,9 +573,10 @@ local function read_charge(i, key, policy, units)
   values[i], rules[i], charges[i] = load(key), policy_at(policy), units
 end
 
--- An operation of the straight path.
-local function admit_straight(at)
-  local key, window, day, units, day_units = unpack_struct('>I2I2I2I4I4', packed, at)
+-- An operation of the straight path, for one of its keys.
+local function admit_straight(at, nth)
+  local first_key, _, window, day, units, day_units = unpack_struct('>I2I2I2I2I4I4', packed, at)
+  local key = first_key + nth
   local number = 0
   if window > 0 then
     number = 1
@@ -585,7 +586,7 @@ local function admit_straight(at)
     number = number + 1
     read_charge(number, key, day, day_units)
   end
-  return admit(number, false), at + 14
+  return admit(number, false), at + 16
 end
 
 local function admit_any(at)
@@ -736,8 +737,9 @@ local OPERATIONS = { [0] = admit_straight, admit_any, peek, settle, reset, renew
 -- Tests compare the two paths: operations of this number are those of the straight path.
 OPERATIONS[255] = admit_straight
 
-local function run(at)
-  return OPERATIONS[byte(packed, at)](at + 1)
+-- `nth`: of an operation of the straight path, which one of its keys, from 0.
+local function run(at, nth)
+  return OPERATIONS[byte(packed, at)](at + 1, nth)
 end
 
 return run, save

@@ -1,5 +1,3 @@
-import { unavailable } from '../store.js';
-
 /** What a ticket looks like in a call. */
 export interface TicketData {
   /** Its number in the process. */
@@ -23,7 +21,7 @@ export const steps = {
   /** `grant` is the number of the turn that is given back. */
   setAside: (number: number, grant: number): QueueStep => ['aside', number, grant],
   start: (ticket: TicketData): QueueStep => ['start', ...dataOf(ticket)],
-  end: (number: number): QueueStep => ['end', number],
+  end: (number: number): QueueStep => ['stop', number],
   /** All tickets of the process. Those that it does not name are gone. */
   list: (numbers: readonly number[]): QueueStep => ['list', numbers.join(' ')],
 };
@@ -31,8 +29,3 @@ export const steps = {
 function dataOf({ number, client, weight, estimate, order }: TicketData): QueueStep {
   return [number, client, weight, estimate ?? -1, order];
 }
-
-/** How Redis answers a `join`. `over`: the queue is full, but this ticket may push out another. */
-export type JoinAnswer = 'waiting' | 'full' | 'over';
-
-const JOIN_ANSWERS: readonly string[] = ['waiting', 'full', 'over'] satisfies readonly JoinAnswer[];

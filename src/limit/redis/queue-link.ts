@@ -1,3 +1,4 @@
+import { StoreError } from '../store.js';
 import { type QueueStep, steps } from './queue-call.js';
 
 /** Steps in one call, at most. While the script runs, the server runs nothing else. */
@@ -12,7 +13,7 @@ export interface LinkedTickets {
   /** Sends steps, and reads the answer. */
   call(sent: readonly QueueStep[]): Promise<void>;
   /** These steps were not answered. */
-  failed(sent: readonly QueueStep[], error: unknown): void;
+  failed(sent: readonly QueueStep[], error: StoreError): void;
 }
 
 /**
@@ -52,7 +53,10 @@ export class QueueLink {
   /** Sets the timer for the next poll. */
   plan(): void {
     const after = this.#tickets.pollAfter;
-    if (this.#isStopped || after === undefined) return this.#unplan();
+    if (this.#isStopped || after === undefined) {
+      this.#unplan();
+      return;
+    }
     const dueAt = performance.now() + after;
     if (dueAt >= this.#dueAt) return;
     this.#unplan();
@@ -64,11 +68,13 @@ export class QueueLink {
     this.#timer.unref();
   }
 
-  /** Sends what is left, and nothing after that. */
+  /** Sends which tickets are left, and nothing after that. */
   stop(): void {
-    if (this.#steps.length > 0) this.#send();
+    if (this.#isStopped) return;
     this.#isStopped = true;
     this.#unplan();
+    const sent = this.#steps.filter(([step]) => step !== 'join').slice(0, MAX_STEPS);
+    this.#tickets.call([...sent, steps.list(this.#tickets.numbers())]).catch(() => undefined);
   }
 
   /** Whether a step may not have reached Redis, so that a list must. */
@@ -118,10 +124,16 @@ export class QueueLink {
       return true;
     } catch (error) {
       this.#isUnsure = true;
-      this.#tickets.failed(sent, error);
+      this.#tickets.failed(sent, asStoreError(error));
       return false;
     } finally {
       this.plan();
     }
   }
+}
+
+/** Anything else is a fault. */
+function asStoreError(error: unknown): StoreError {
+  if (error instanceof StoreError) return error;
+  return new StoreError('GATEWARDEN_STORE_DATA', 'redisStore cannot use a queue', error);
 }

@@ -4,7 +4,7 @@ import { CallTimeouts } from './call-timeouts.js';
 import { type ByteCommands, hasByteCommands, type RedisClient } from './client.js';
 import { slotOf } from './cluster-slot.js';
 import SCRIPT from './queue.lua';
-import { callFailure } from './script-call.js';
+import { callFailure, type ScriptCall } from './script-call.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
 
@@ -54,7 +54,7 @@ export class QueueScript {
           resolve(reply);
         },
         (error: unknown) => {
-          if (this.#timeouts.end(wait)) fail(callFailure({ args: ['', key], keyCount: 2 }, error));
+          if (this.#timeouts.end(wait)) fail(callFailure(faultyCall(key), error));
         },
       );
     });
@@ -68,4 +68,9 @@ export class QueueScript {
       return this.#commands.evalBuffer(SCRIPT, 1, key, ...args);
     }
   }
+}
+
+/** What an error names. */
+function faultyCall(key: string): ScriptCall {
+  return { operations: [], keyCount: 2, args: ['', key], preparedAt: 0 };
 }

@@ -1,5 +1,6 @@
-import type { StoreError } from '../store.js';
+import type { QueuePlace } from '../../core/queue-place.js';
 import type { JoinRequest, Ticket, TurnResult } from '../queue/waiting-queue.js';
+import type { StoreError } from '../store.js';
 import type { TicketData } from './queue-call.js';
 import { clientName } from './queue-key.js';
 
@@ -22,27 +23,31 @@ export class RedisTicket implements Ticket, TicketData {
   readonly client: string;
   readonly weight: number;
   readonly estimate: number | undefined;
+  readonly maxWait: number;
+  /** When it stops waiting, by the steady clock. */
+  readonly waitsUntil: number;
   readonly onPlace: JoinRequest['onPlace'];
   state: TicketState = 'joining';
   order = -1;
   /** The number of its latest turn. Redis counts the turns of each ticket. */
   grant = 0;
-  /** What `onPlace` has been told, as text. */
-  toldPlace = '';
+  #place: QueuePlace | undefined;
   readonly #port: TicketPort;
   #result: TurnResult | StoreError | undefined;
   #waiter: { resolve(result: TurnResult): void; reject(error: StoreError): void } | undefined;
 
   constructor(
     readonly number: number,
-    { client, weight, estimate, onPlace }: JoinRequest,
-    /** When it stops waiting, by the queue's clock. */
-    readonly waitsUntil: number,
+    { client, weight, estimate, maxWait, onPlace }: JoinRequest,
+    /** By the steady clock. */
+    now: number,
     port: TicketPort,
   ) {
+    this.maxWait = maxWait;
+    this.waitsUntil = now + maxWait;
     this.client = clientName(client);
     this.weight = weight;
-    this.estimate = estimate;
+    this.estimate = estimate === undefined ? undefined : Math.max(1, estimate);
     this.onPlace = onPlace;
     this.#port = port;
   }
@@ -64,6 +69,21 @@ export class RedisTicket implements Ticket, TicketData {
     if (waiter === undefined) this.#result = result;
     else if (result instanceof Error) waiter.reject(result);
     else waiter.resolve(result);
+  }
+
+  /** What its caller knows of its place. */
+  knows(place: QueuePlace): void {
+    this.#place = place;
+  }
+
+  /** Passes on its place if that has changed. */
+  tell(place: QueuePlace | undefined): void {
+    const { onPlace } = this;
+    const last = this.#place;
+    if (onPlace === undefined || place === undefined) return;
+    if (last?.position === place.position && last.expectedWait === place.expectedWait) return;
+    this.#place = place;
+    onPlace(place);
   }
 
   setAside(): void {

@@ -1,7 +1,267 @@
-import type { Concurrency } from '../policy.js';
-import type { Joined, JoinRequest } from '../queue/waiting-queue.js';
-import { StoreError, unavailable } from '../store.js';
+import type { Joined, JoinRequest, QueueSettings } from '../queue/waiting-queue.js';
+import type { StoreError } from '../store.js';
 import { type QueueStep, steps } from './queue-call.js';
-import { QueuePoll } from './queue-poll.js';
-import { type QueueReply, readQueueReply } from './queue-reply.js';
+import { type LinkedTickets, QueueLink } from './queue-link.js';
+import { type JoinAnswer, type QueueReply, readQueueReply } from './queue-reply.js';
+import type { QueueScript } from './queue-script.js';
 import { RedisTicket, type TicketPort } from './queue-ticket.js';
+import { TicketTimeouts } from './queue-timeouts.js';
+import { QueueView } from './queue-view.js';
+import type { ServerClock } from './server-clock.js';
+
+/** What all queues of a store share. */
+export interface QueueSurroundings {
+  readonly script: QueueScript;
+  readonly clock: ServerClock;
+  /** How long a call may take, in milliseconds. */
+  readonly timeout: number;
+  /** How often Redis is asked for news, in milliseconds. */
+  readonly interval: number;
+  /** For the next ticket. */
+  readonly nextNumber: () => number;
+  /** The channel at which this process listens, or empty. */
+  readonly channel: () => string;
+}
+
+/** Waiting tickets that Redis has not heard of are gone after so many intervals, and no sooner than this. As queue.lua has it. */
+const WAITS_FOR = 10;
+const LEAST_WAIT_MS = 2000;
+/** Running tickets are renewed at this part of their lease, if no others wait. */
+const RENEW_AFTER = 1 / 4;
+
+interface Join {
+  readonly ticket: RedisTicket;
+  mayPushOut: boolean;
+  resolve(joined: Joined): void;
+  reject(error: unknown): void;
+}
+
+/** The tickets that this process has in one queue. */
+export class QueueTickets implements LinkedTickets, TicketPort {
+  readonly #around: QueueSurroundings;
+  readonly #key: string;
+  readonly #owner: string;
+  readonly #settings: QueueSettings;
+  readonly #onIdle: () => void;
+  readonly #link = new QueueLink(this);
+  readonly #timeouts: TicketTimeouts;
+  /** All that are not gone, by their numbers. */
+  readonly #tickets = new Map<number, RedisTicket>();
+  readonly #joins = new Map<number, Join>();
+  readonly #view: QueueView;
+  /** When Redis last answered, by the steady clock. */
+  #heardAt: number;
+
+  /** `onIdle` is called when no ticket is left. */
+  constructor(around: QueueSurroundings, key: string, owner: string, settings: QueueSettings, onIdle: () => void) {
+    this.#around = around;
+    this.#key = key;
+    this.#owner = owner;
+    this.#settings = settings;
+    this.#onIdle = onIdle;
+    this.#heardAt = around.clock.steady();
+    this.#view = new QueueView(around.clock);
+    this.#timeouts = new TicketTimeouts(around.clock, (ticket) => this.#end(ticket, 'timeout'));
+  }
+
+  join(request: JoinRequest): Promise<Joined> {
+    const { clock, nextNumber } = this.#around;
+    const ticket = new RedisTicket(nextNumber(), request, clock.steady(), this);
+    this.#tickets.set(ticket.number, ticket);
+    return new Promise((resolve, reject) => {
+      this.#joins.set(ticket.number, { ticket, mayPushOut: false, resolve, reject });
+      this.#link.push(steps.join(ticket, false));
+    });
+  }
+
+  /** Something has happened to the queue. */
+  wake(): void {
+    if (this.#tickets.size > 0) this.#link.poll();
+  }
+
+  /** Rejects all that wait. Nothing is sent after this. */
+  stop(error: StoreError): void {
+    for (const { ticket, reject } of this.#joins.values()) {
+      this.#tickets.delete(ticket.number);
+      reject(error);
+    }
+    this.#joins.clear();
+    this.#rejectAll(error);
+    this.#timeouts.stop();
+    this.#link.stop();
+  }
+
+  setAside(ticket: RedisTicket): void {
+    this.#timeouts.add(ticket);
+    this.#link.push(steps.setAside(ticket.number, ticket.grant));
+  }
+
+  started(ticket: RedisTicket): void {
+    this.#timeouts.remove(ticket);
+    this.#link.push(steps.start(ticket));
+  }
+
+  gone(ticket: RedisTicket, hadStarted: boolean): void {
+    this.#timeouts.remove(ticket);
+    this.#tickets.delete(ticket.number);
+    this.#link.push(hadStarted ? steps.end(ticket.number) : steps.leave(ticket.number));
+  }
+
+  numbers(): readonly number[] {
+    return [...this.#tickets.keys()];
+  }
+
+  get pollAfter(): number | undefined {
+    const { interval, clock } = this.#around;
+    const { lease } = this.#settings.policy;
+    if (this.#tickets.size === 0) {
+      // Redis may still have a ticket that is gone. After its lease it has not.
+      const silent = clock.steady() - this.#heardAt;
+      return this.#link.isUnsure && silent <= Math.max(lease, this.#lease) ? interval : undefined;
+    }
+    for (const { state } of this.#tickets.values()) if (state !== 'running') return interval;
+    return Math.max(interval, lease * RENEW_AFTER);
+  }
+
+  async call(sent: readonly QueueStep[]): Promise<void> {
+    const { script, clock, interval, timeout, channel } = this.#around;
+    const { policy, maxWaiting } = this.#settings;
+    const turnTime = WAITS_FOR * interval + 4 * timeout;
+    const now = clock.isManual ? clock.now() : -1;
+    const header = [now, this.#owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
+    const reply = await script.call(this.#key, [...header, channel(), ...sent.flat()]);
+    this.#read(readQueueReply(reply, policy.limit));
+    if (this.#tickets.size === 0) this.#onIdle();
+  }
+
+  failed(sent: readonly QueueStep[], error: StoreError): void {
+    for (const [step, number] of sent) {
+      const join = step === 'join' ? this.#joins.get(number as number) : undefined;
+      if (join === undefined) continue;
+      this.#joins.delete(join.ticket.number);
+      this.#tickets.delete(join.ticket.number);
+      join.ticket.state = 'gone';
+      join.reject(error);
+    }
+    const isFault = error.code !== 'GATEWARDEN_STORE_UNAVAILABLE';
+    if (isFault || this.#around.clock.steady() - this.#heardAt > this.#lease) this.#rejectAll(error);
+    if (this.pollAfter === undefined) this.#onIdle();
+  }
+
+  /** For how long a ticket may wait of which Redis does not hear. */
+  get #lease(): number {
+    return Math.max(LEAST_WAIT_MS, WAITS_FOR * this.#around.interval);
+  }
+
+  /** The version of the snapshot that need not be sent again. Empty: no snapshot is needed. */
+  #known(sent: readonly QueueStep[]): string | number {
+    if (sent.some(([step]) => step === 'join')) return -1;
+    for (const { state } of this.#tickets.values()) if (state === 'waiting') return this.#view.version;
+    return '';
+  }
+
+  #read(reply: QueueReply): void {
+    this.#heardAt = this.#around.clock.steady();
+    // Their places were in the snapshot before this one.
+    for (const number of reply.pushedOut) {
+      const ticket = this.#tickets.get(number);
+      if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
+    }
+    const isNew = this.#view.update(reply);
+    const refused = new Set<number>();
+    for (const [number, answer] of reply.joins) {
+      const join = this.#joins.get(number);
+      if (join !== undefined) this.#joined(join, answer, reply.turns.get(number), refused);
+      else if (answer.kind !== 'joined') this.#couldNotComeBack(number);
+    }
+    for (const [number, grant] of reply.turns) this.#hasTurn(number, grant);
+    for (const number of reply.unknown) this.#wasForgotten(number);
+    if (isNew) {
+      for (const ticket of this.#tickets.values())
+        if (ticket.state === 'waiting') ticket.tell(this.#view.placeOf(ticket));
+    }
+    this.#timeouts.check();
+  }
+
+  #joined(join: Join, answer: JoinAnswer, grant: number | undefined, refused: Set<number>): void {
+    const { ticket, mayPushOut, resolve } = join;
+    const { number, weight, maxWait } = ticket;
+    const wait =
+      answer.kind === 'joined'
+        ? this.#view.waitOf(answer.order, refused)
+        : this.#view.waitOfNewcomer(answer.client, weight, answer.service);
+    const isTooLong = wait !== undefined && wait > maxWait;
+    if (answer.kind === 'over' && !isTooLong) {
+      join.mayPushOut = true;
+      this.#link.push(steps.join(ticket, true));
+      return;
+    }
+    this.#joins.delete(number);
+    if (answer.kind !== 'joined' || (isTooLong && grant === undefined && !mayPushOut)) {
+      this.#tickets.delete(number);
+      ticket.state = 'gone';
+      if (answer.kind === 'joined') {
+        refused.add(answer.order);
+        this.#link.push(steps.leave(number));
+      }
+      resolve({ kind: 'full', expectedWait: wait ?? maxWait });
+      return;
+    }
+    ticket.order = answer.order;
+    if (grant !== undefined) {
+      ticket.grant = grant;
+      ticket.state = 'turn';
+      resolve({ kind: 'turn', ticket });
+      return;
+    }
+    ticket.state = 'waiting';
+    this.#timeouts.add(ticket);
+    const place = this.#view.placeOf(ticket) ?? { position: 1, expectedWait: undefined };
+    ticket.knows(place);
+    resolve({ kind: 'waiting', ticket, place });
+  }
+
+  /** It has a turn in Redis. A turn that it had before may have been taken back, or the step that follows it was lost. */
+  #hasTurn(number: number, grant: number): void {
+    const ticket = this.#tickets.get(number);
+    if (ticket === undefined) this.#link.push(steps.leave(number));
+    else if (ticket.state === 'running') this.#link.push(steps.start(ticket));
+    else if (ticket.state === 'turn') ticket.grant = grant;
+    else if (ticket.state === 'waiting' && grant <= ticket.grant) this.#link.push(steps.setAside(number, grant));
+    else if (ticket.state === 'waiting') {
+      ticket.grant = grant;
+      ticket.state = 'turn';
+      this.#timeouts.remove(ticket);
+      ticket.finish({ kind: 'turn' });
+    }
+  }
+
+  /** Redis has lost it, or has not heard of it for too long. It comes back to its place. */
+  #wasForgotten(number: number): void {
+    const ticket = this.#tickets.get(number);
+    if (ticket?.state === 'waiting') this.#link.push(steps.join(ticket, true));
+    else if (ticket?.state === 'running') this.#link.push(steps.start(ticket));
+  }
+
+  #couldNotComeBack(number: number): void {
+    const ticket = this.#tickets.get(number);
+    if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
+  }
+
+  /** It waits no longer, without a turn. */
+  #end(ticket: RedisTicket, kind: 'timeout' | 'pushed-out'): void {
+    const expectedWait = this.#view.waitAfter(ticket) ?? ticket.maxWait;
+    ticket.state = 'gone';
+    this.gone(ticket, false);
+    ticket.finish({ kind, expectedWait });
+  }
+
+  #rejectAll(error: StoreError): void {
+    for (const ticket of [...this.#tickets.values()]) {
+      if (ticket.state !== 'waiting') continue;
+      ticket.state = 'gone';
+      this.gone(ticket, false);
+      ticket.finish(error);
+    }
+  }
+}

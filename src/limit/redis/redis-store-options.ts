@@ -11,6 +11,7 @@ import {
 import { hasByteCommands, type RedisClient } from './client.js';
 import type { AheadSettings } from './hot-counters.js';
 import type { OnStoreFailure } from './outage-mode.js';
+import { isSubscriber, type RedisSubscriber } from './queue-wakeups.js';
 
 /**
  * A change that a Redis store reports to `onEvent`.
@@ -42,6 +43,11 @@ export interface AheadOptions {
 export interface RedisStoreOptions {
   /** An ioredis client, version 5 or 6: a `Redis` or a `Cluster`. The store neither connects nor closes it. */
   readonly client: RedisClient;
+  /**
+   * A second client, only for messages: another process' turn in a queue is then heard of at once, and not at the next
+   * interval. The store neither connects nor closes it. Default: none.
+   */
+  readonly subscriber?: RedisSubscriber | undefined;
   /** A prefix of every key, without braces. Default `gw:`. */
   readonly prefix?: string | undefined;
   /** How long to wait for Redis, at most one minute. Default `'250ms'`. */
@@ -64,6 +70,11 @@ export interface RedisStoreOptions {
    * Takes units of busy counters ahead, and decides from them in this process. Default: not done.
    */
   readonly ahead?: AheadOptions | undefined;
+  /**
+   * How often a process asks Redis for the turns of its requests that wait in a queue, from `'10ms'` to `'10s'`. A process
+   * that is silent for three intervals is passed over. Default `'100ms'`.
+   */
+  readonly queueInterval?: Duration | undefined;
   /** Called at every change of state. */
   readonly onEvent?: ((event: RedisStoreEvent) => void) | undefined;
   /** A clock in epoch milliseconds, for tests. Default: the clock of the Redis server. */
@@ -72,12 +83,14 @@ export interface RedisStoreOptions {
 
 const OPTIONS: OptionNames<RedisStoreOptions> = {
   client: true,
+  subscriber: true,
   prefix: true,
   timeout: true,
   onStoreFailure: true,
   instances: true,
   refusalCache: true,
   ahead: true,
+  queueInterval: true,
   onEvent: true,
   now: true,
 };
@@ -85,6 +98,7 @@ const OPTIONS: OptionNames<RedisStoreOptions> = {
 /** The checked options. All times are milliseconds. */
 export interface RedisStoreSettings {
   readonly client: RedisClient;
+  readonly subscriber: RedisSubscriber | undefined;
   readonly prefix: string;
   readonly timeout: number;
   readonly mode: OnStoreFailure;
@@ -93,6 +107,8 @@ export interface RedisStoreSettings {
   readonly maxRefusalAge: number | undefined;
   /** Undefined: nothing is taken ahead. */
   readonly ahead: AheadSettings | undefined;
+  /** How often queues are asked for news. */
+  readonly interval: number;
   readonly onEvent: ((event: RedisStoreEvent) => void) | undefined;
   readonly now: (() => number) | undefined;
 }
@@ -110,6 +126,7 @@ export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
   }
   return {
     client,
+    subscriber: checkSubscriber(options),
     prefix,
     timeout: milliseconds('redisStore', 'timeout', options.timeout ?? '250ms', 60_000),
     mode: oneOf('redisStore', 'onStoreFailure', options.onStoreFailure ?? 'refuse', ['refuse', 'admit', 'local']),
@@ -117,9 +134,16 @@ export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
     maxRefusalAge:
       refusalCache === false ? undefined : milliseconds('redisStore', 'refusalCache', refusalCache, 60_000),
     ahead: options.ahead === undefined ? undefined : checkAhead(options.ahead),
+    interval: milliseconds('redisStore', 'queueInterval', options.queueInterval ?? '100ms', 10_000, 10),
     onEvent: callback('redisStore', 'onEvent', options.onEvent),
     now: callback('redisStore', 'now', options.now),
   };
+}
+
+/** A client in subscriber mode runs no other commands, so it must not be the store's client. */
+function checkSubscriber({ client, subscriber }: RedisStoreOptions): RedisSubscriber | undefined {
+  if (subscriber === undefined || (isSubscriber(subscriber) && (subscriber as object) !== client)) return subscriber;
+  throw badSecret('redisStore', 'subscriber', 'must be an ioredis client, and another one than "client"');
 }
 
 const AHEAD = 'redisStore "ahead"';

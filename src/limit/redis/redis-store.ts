@@ -1,7 +1,8 @@
 import type { QuotaState } from '../../core/quota-state.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import type { QuotaPolicy } from '../policy.js';
-import { type Decision, type LimitStore, type Receipt, StoreError, unavailable } from '../store.js';
+import type { QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
+import { type Decision, type LimitStore, type Receipt, unavailable } from '../store.js';
 import { checkSettledUnits, checkUnits } from '../units.js';
 import { Circuits } from './circuits.js';
 import { slotOf } from './cluster-slot.js';
@@ -9,7 +10,9 @@ import { HotCounters } from './hot-counters.js';
 import type { DecideOtherwise } from './hot-decisions.js';
 import { redisKeysOf } from './layout.js';
 import { correction } from './operation.js';
+import { isOutage, noAnswer } from './outage.js';
 import { OutageMode } from './outage-mode.js';
+import { RedisQueues } from './queue-store.js';
 import { admitted, PartsReceipt, receiptOf, type SlotCharges } from './receipt.js';
 import { RedisCounters } from './redis-counters.js';
 import {
@@ -31,6 +34,7 @@ export interface RedisStore extends LimitStore {
   release(receipt: Receipt): Promise<void>;
   peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]>;
   reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void>;
+  queue(settings: QueueSettings): WaitingQueue;
   /** Stops its timers and its use of the client. The client stays open. */
   close(): void;
 }
@@ -58,6 +62,7 @@ class RedisStoreImplementation implements RedisStore {
   readonly #outage: OutageMode;
   readonly #settles: SettleQueue;
   readonly #counters: RedisCounters;
+  readonly #queues: RedisQueues;
   readonly #onReady = () => {
     this.#script.connected();
     this.#circuits.probeNow();
@@ -113,6 +118,13 @@ class RedisStoreImplementation implements RedisStore {
             (charges, units) => this.#giveBack(charges, units),
             (receipt, count) => this.settle(receipt, new Array(count).fill(0)),
           );
+    this.#queues = new RedisQueues({
+      ...settings,
+      clock: this.#script.clock,
+      onSuccess: (slot) => this.#circuits.succeeded(slot),
+      onFailure: (slot, error) => this.#circuits.failed(slot, error),
+      isAway: (slot) => this.#circuits.isOpen(slot),
+    });
     client.on('ready', this.#onReady);
   }
 
@@ -186,8 +198,13 @@ class RedisStoreImplementation implements RedisStore {
     this.#refusals?.changed(redisKeys);
   }
 
+  queue(settings: QueueSettings): WaitingQueue {
+    return this.#queues.open(settings);
+  }
+
   close(): void {
     this.#settings.client.off('ready', this.#onReady);
+    this.#queues.stop();
     this.#hot?.stop();
     this.#circuits.stop();
     this.#script.stop();
@@ -238,12 +255,4 @@ class RedisStoreImplementation implements RedisStore {
       this.#emit({ kind: 'eviction-risk', maxmemoryPolicy }),
     );
   }
-}
-
-function noAnswer(): StoreError {
-  return unavailable('Redis does not answer');
-}
-
-function isOutage(error: unknown): error is StoreError {
-  return error instanceof StoreError && error.code === 'GATEWARDEN_STORE_UNAVAILABLE';
 }

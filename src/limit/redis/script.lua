@@ -17,7 +17,7 @@
 --            the number of the call, in 16 digits
 --            now 8 bytes; -1: the server's time
 --            the latest time at which the call may still decide 8; -1: no bound
---            how long the marker remembers the reply: the number of digits 1, the digits
+--            how long the marker remembers the reply 8
 --            how much longer than their counters keys live 8
 --            the number of policies 2
 --            the policies, each packed by layout.ts
@@ -45,19 +45,21 @@
 -- With one request in a window and a daily quota, this is 28 bytes: the most that fits in one of the sizes in which
 -- Redis allocates memory. One byte more would cost the next size.
 local STRAIGHT = 0
-local REFUSED, ADMITTED, LATE, LOST = 0, 1, 3, 7
+local REFUSED, ADMITTED, LATE, LOST, BRIEFLY_ADMITTED = 0, 1, 3, 7, 8
 local NARROW = 1
-local POLICY_BYTES = 51
+local POLICY_BYTES, STRAIGHT_BYTES = 51, 17
 local ONE_COUNTER, TWO_COUNTERS = '\129', '\130'
 local MOST_IN_A_DAY = 65535
--- How an answer is packed: the figures of one charge, those of two, or as the general path has packed it.
-local ONE_FIGURE, TWO_FIGURES, WHOLE = 'BdddI2', 'BdddI2dddI2', 'c0'
+-- To pack so many bytes takes longer than to join strings.
+local MANY_BYTES = 300
 
-local call, pack, unpack, sub, byte, ceil = redis.call, struct.pack, struct.unpack, string.sub, string.byte, math.ceil
+local call, get, keys = redis.call, redis.pcall, KEYS
+local pack, unpack, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
 
 local packed = ARGV[1]
-local number, given_now, latest, remember_for, slack, policies, at = unpack('>c16ddBc0dI2', packed)
-local answered, remembered, marker_expires = call('GET', KEYS[1]), nil, 0
+local number, given_now, latest, remember_for, slack, policies, at = unpack('>c16ddddI2', packed)
+local answered = call('GET', keys[1])
+local remembered, marker_expires
 if answered then
   remembered, marker_expires = unpack('>c16d', answered)
   if remembered == number then return sub(answered, 25) end
@@ -83,62 +85,64 @@ local limit, window, granule, grace, day_limit, day_stop, is_today
 local signature, head_format, entries_at, entry_format, value_format
 local width, most, most_total, most_offset = 0, 0, 0, 0
 
--- The reply: its format, and its values. To pack it once takes less time than to pack each answer.
-local formats, parts, reply, size = { '>Bd' }, 1, { ADMITTED, now }, 2
-
 -- Places of policies begin at 1.
 local policies_at = at - POLICY_BYTES
 at = at + policies * POLICY_BYTES
 local length = #packed
+local reply, size = { pack('>Bd', ADMITTED, now) }, 1
 while at <= length do
-  local first_key, last_key, for_window, for_day, units, day_units = 1, 1, 0, 0, 0, 0
   local is_straight = byte(packed, at) == STRAIGHT
+  local first_key, last_key, for_window, for_day, units, day_units = 1, 1, 0, 0, 0, 0
   if is_straight then
     first_key, last_key, for_window, for_day, units, day_units = unpack('>I2I2I2I2I4I4', packed, at + 1)
 
     if for_window ~= window_place or for_day ~= day_place then
       window_place, day_place = for_window, for_day
       local window_tag, day_tag, start = '', '', 0
-      local head, entry = '', ''
       if for_window > 0 then
         window_tag, limit, window, granule = unpack('>c4xxxI4dd', packed, policies_at + for_window * POLICY_BYTES)
         if byte(window_tag, 4) == NARROW then
-          head, entry, entries_at = 'I4I2I2', 'I4B', 9
-          width, most, most_total, most_offset = 5, 255, 65535, 4294967295
+          entry_format, width, most, most_total, most_offset = '>I4B', 5, 255, 65535, 4294967295
         else
-          head, entry, entries_at = 'I4I4I2', 'I5I4', 11
-          width, most, most_total, most_offset = 9, 4294967295, 4294967294, 1099511627775
+          entry_format, width, most, most_total, most_offset = '>I5I4', 9, 4294967295, 4294967294, 1099511627775
         end
         -- Keys are given a little more time than they need, so that not every charge has to change it.
-        grace = ceil(window / 16)
-      else
-        entries_at = 1
+        grace = math.ceil(window / 16)
       end
       if for_day > 0 then
         day_tag, day_limit, start, day_stop = unpack('>c4xxxI4dd', packed, policies_at + for_day * POLICY_BYTES)
-        head, entries_at = head .. 'I4I2', entries_at + 6
         is_today = now >= start and now < day_stop
       end
       signature = (for_window > 0 and for_day > 0 and TWO_COUNTERS or ONE_COUNTER) .. window_tag .. day_tag
-      entries_at = entries_at + #signature
-      head_format, entry_format = '>c' .. #signature .. head, '>' .. entry
-      -- The whole value: signature, heads, the entries before the new one, and the new one.
-      value_format = for_window > 0 and head_format .. 'c0' .. entry or head_format
+      -- The head of a value begins with the signature. A whole value has entries behind it: earlier ones, and the new one.
+      if for_window == 0 then
+        head_format, entries_at = '>c5I4I2', 12
+      elseif for_day == 0 and width == 5 then
+        head_format, value_format, entries_at = '>c5I4I2I2', '>c5I4I2I2c0I4B', 14
+      elseif for_day == 0 then
+        head_format, value_format, entries_at = '>c5I4I4I2', '>c5I4I4I2c0I5I4', 16
+      elseif width == 5 then
+        head_format, value_format, entries_at = '>c9I4I2I2I4I2', '>c9I4I2I2I4I2c0I4B', 24
+      else
+        head_format, value_format, entries_at = '>c9I4I4I2I4I2', '>c9I4I4I2I4I2c0I5I4', 26
+      end
     end
   end
 
-  -- Operations that differ in their keys only are sent as one.
+  -- Operations that differ only in their keys come as one.
   for place = first_key, last_key do
-    local answer_format
+    local answer
     -- Here, `break` leaves the operation to the general path.
     repeat
       if not is_straight then break end
       if save then save() end
-      local key = KEYS[place]
-      local raw = redis.pcall('GET', key)
+
+      local key = keys[place]
+      local raw = get('GET', key)
       local origin, total, count, stop, used = 0, 0, 0, 0, 0
       if raw then
-        if type(raw) == 'table' or #raw < entries_at - 1 then break end
+        -- An error is a table.
+        if raw.err or #raw < entries_at - 1 then break end
         local found
         if for_window > 0 then
           found, origin, total, count, stop, used = unpack(head_format, raw)
@@ -154,7 +158,7 @@ while at <= length do
       local is_refused, retry_at, day_retry_at = false, 0, 0
       if for_window > 0 then
         -- Rounded up: a unit may be forgotten late, never early.
-        if granule > 1 then time = ceil(now / granule) * granule end
+        if granule > 1 then time = now + -now % granule end
         while count > 0 do
           oldest, freed = unpack(entry_format, raw, first)
           oldest = origin + oldest
@@ -195,33 +199,24 @@ while at <= length do
         end
       end
 
-      answer_format = for_window > 0 and for_day > 0 and TWO_FIGURES or ONE_FIGURE
       if is_refused then
-        reply[size + 1] = REFUSED
-        size = size + 1
+        answer = pack('>B', REFUSED)
         if for_window > 0 then
-          reply[size + 1], reply[size + 2] = total, count > 0 and oldest + window or now
-          reply[size + 3], reply[size + 4] = retry_at, 0
-          size = size + 4
+          answer = answer .. pack('>dddI2', total, count > 0 and oldest + window or now, retry_at, 0)
         end
-        if for_day > 0 then
-          reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = used, day_stop, day_retry_at, 0
-          size = size + 4
-        end
+        if for_day > 0 then answer = answer .. pack('>dddI2', used, day_stop, day_retry_at, 0) end
         break
       end
 
-      reply[size + 1] = ADMITTED
-      size = size + 1
       local value
       -- The time until which the key stays, and whether an earlier charge has set it.
       local stays, lives = 0, true
-      if for_day > 0 then used = used + day_units end
+      if for_day > 0 then stop, used = day_stop / 1000, used + day_units end
       if for_window > 0 then
-        local charge, entries = units, ''
-        stays = ceil(time / grace) * grace + window
+        stays = time + -time % grace + window
         -- The newest entry has set it.
         lives = count > 0 and newest > stays - window - grace
+        local entries, charge = '', units
         if count == 0 then
           oldest, origin = time, time - time % 1000
         elseif newest == time and held + units <= most then
@@ -231,23 +226,28 @@ while at <= length do
           entries = sub(raw, first)
         end
         total, count = total + units, count + 1
-        reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = total, oldest + window, time, 0
-        size = size + 4
-        if for_day > 0 then
-          value = pack(value_format, signature, origin / 1000, total, count, day_stop / 1000, used,
-            entries, time - origin, charge)
+        local seconds, offset = origin / 1000, time - origin
+        if #entries > MANY_BYTES then
+          -- Without a day, its two numbers are superfluous.
+          value = pack(head_format, signature, seconds, total, count, stop, used)
+            .. entries .. pack(entry_format, offset, charge)
+        elseif for_day > 0 then
+          value = pack(value_format, signature, seconds, total, count, stop, used, entries, offset, charge)
         else
-          value = pack(value_format, signature, origin / 1000, total, count, entries, time - origin, charge)
+          value = pack(value_format, signature, seconds, total, count, entries, offset, charge)
         end
       else
-        value = pack(value_format, signature, day_stop / 1000, used)
+        value = pack(head_format, signature, stop, used)
       end
-      if for_day > 0 then
-        reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = used, day_stop, day_stop, 0
-        size = size + 4
-        -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
-        if stays <= day_stop then stays, lives = day_stop, used > day_units end
+      if for_window == 0 then
+        answer = pack('>BI4', BRIEFLY_ADMITTED, used)
+      elseif for_day > 0 then
+        answer = pack('>BI4ddI4', BRIEFLY_ADMITTED, total, oldest + window, time, used)
+      else
+        answer = pack('>BI4dd', BRIEFLY_ADMITTED, total, oldest + window, time)
       end
+      -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
+      if for_day > 0 and stays <= day_stop then stays, lives = day_stop, used > day_units end
       -- To set the time until which a key stays costs as much as to set its value.
       if lives then
         call('SET', key, value, 'KEEPTTL')
@@ -255,24 +255,25 @@ while at <= length do
         call('SET', key, value, 'PX', string.format('%d', stays - now + slack))
       end
     until true
-    if not answer_format then
+    if not answer then
       if not run then run, save = general(packed, policies_at, now, slack) end
-      local answer, behind = run(at, place - first_key)
-      reply[size + 1], size, answer_format = answer, size + 1, WHOLE
+      local behind
+      answer, behind = run(at, place - first_key)
       if not is_straight then at = behind end
     end
-    parts = parts + 1
-    formats[parts] = answer_format
+    size = size + 1
+    reply[size] = answer
   end
-  if is_straight then at = at + 17 end
+  if is_straight then at = at + STRAIGHT_BYTES end
 end
 
 if save then save() end
-local text = pack(table.concat(formats), unpack_list(reply))
-local time_to_live = remember_for * 2
-if given_now < 0 and answered and now + remember_for <= marker_expires then
-  call('SET', KEYS[1], number .. pack('>d', marker_expires) .. text, 'KEEPTTL')
+local text = table.concat(reply)
+-- A clock that was passed in is not the one by which the marker expires.
+if answered and given_now < 0 and now + remember_for <= marker_expires then
+  call('SET', keys[1], number .. sub(answered, 17, 24) .. text, 'KEEPTTL')
 else
-  call('SET', KEYS[1], number .. pack('>d', now + time_to_live) .. text, 'PX', string.format('%d', time_to_live))
+  local lives = 2 * remember_for
+  call('SET', keys[1], number .. pack('>d', now + lives) .. text, 'PX', string.format('%d', lives))
 end
 return text

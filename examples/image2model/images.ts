@@ -1,0 +1,71 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { UploadedFile } from 'gatewarden';
+
+/** How much longer than a job its images are kept, should the process that ran it have died. */
+const SWEEP_MS = 60 * 60_000;
+const EXTENSIONS: Readonly<Record<string, string>> = { 'image/jpeg': 'jpg', 'image/png': 'png', 'image/webp': 'webp' };
+
+/** An image that waits for the worker. */
+export interface StoredImage {
+  readonly path: string;
+  readonly type: string;
+  /** The name that the client gave it, to be shown and never used as a path. */
+  readonly filename: string;
+  readonly bytes: number;
+}
+
+/**
+ * The images of uploads, from the upload until the job that has read them has ended. Each upload has a directory of its own,
+ * whose name the caller chooses. Directories of processes that have died are removed after `lifetime`.
+ */
+export class StoredImages {
+  readonly #directory: string;
+  readonly #timer: NodeJS.Timeout;
+
+  private constructor(directory: string, lifetime: number) {
+    this.#directory = directory;
+    this.#timer = setInterval(() => void this.#sweep(lifetime), SWEEP_MS).unref();
+  }
+
+  static async open(directory: string, lifetime: number): Promise<StoredImages> {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const images = new StoredImages(directory, lifetime);
+    await images.#sweep(lifetime);
+    return images;
+  }
+
+  /** Stores all files, or none. */
+  async add(upload: string, files: readonly UploadedFile[]): Promise<readonly StoredImage[]> {
+    const directory = join(this.#directory, upload);
+    await mkdir(directory, { mode: 0o700 });
+    try {
+      const stored: StoredImage[] = [];
+      for (const [i, file] of files.entries()) {
+        const path = join(directory, `${i + 1}.${EXTENSIONS[file.type] ?? 'image'}`);
+        await file.saveTo(path);
+        stored.push({ path, type: file.type, filename: file.filename ?? `image-${i + 1}`, bytes: file.bytes });
+      }
+      return stored;
+    } catch (error) {
+      await this.remove(upload);
+      throw error;
+    }
+  }
+
+  async remove(upload: string): Promise<void> {
+    await rm(join(this.#directory, upload), { recursive: true, force: true });
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #sweep(lifetime: number): Promise<void> {
+    const before = Date.now() - lifetime;
+    for (const name of await readdir(this.#directory)) {
+      const changed = await stat(join(this.#directory, name)).catch(() => undefined);
+      if (changed !== undefined && changed.mtimeMs < before) await this.remove(name);
+    }
+  }
+}

@@ -1,0 +1,237 @@
+import type { QueuePlace } from '../../core/queue-place.js';
+import { FairQueue } from './fair-queue.js';
+import type { FairTicket } from './fair-ticket.js';
+import type { Joined, JoinRequest, QueueSettings, Ticket, TurnResult } from './waiting-queue.js';
+
+/** A free slot that something else held is found so soon, in milliseconds. */
+const LOOK_AGAIN = 100;
+/** A timer waits no longer: a clock that the service has passed in may run faster than the timer. */
+const LONGEST_SLEEP = 250;
+
+/** What a queue needs of the store. */
+export interface QueueHost {
+  /** A steady clock, in milliseconds. */
+  now(): number;
+  /** How many slots are free, whoever holds the others. */
+  free(settings: QueueSettings, key: string): number;
+}
+
+/** The queue of one counter of slots, in memory. One timer runs while something waits, and does not keep the process alive. */
+export class MemoryQueue {
+  readonly #host: QueueHost;
+  readonly #key: string;
+  readonly #onIdle: () => void;
+  readonly #fair: FairQueue;
+  readonly #tickets = new Map<FairTicket, MemoryTicket>();
+  #settings: QueueSettings;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDueAt = Number.POSITIVE_INFINITY;
+  /** Tickets that are told of their place. */
+  #listeners = 0;
+  #willTell = false;
+
+  constructor(host: QueueHost, settings: QueueSettings, key: string, onIdle: () => void) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#key = key;
+    this.#onIdle = onIdle;
+    this.#fair = new FairQueue(settings.policy.limit, settings.maxWaiting);
+  }
+
+  /** Tickets that wait, have their turn or run. */
+  get size(): number {
+    return this.#fair.waiting + this.#fair.taken;
+  }
+
+  join(settings: QueueSettings, request: JoinRequest): Joined {
+    this.#settings = settings;
+    this.#fair.resize(settings.policy.limit, settings.maxWaiting);
+    const now = this.#host.now();
+    const arrived = this.#fair.join(request, now);
+    if (arrived.ticket === undefined) {
+      this.#idle();
+      return { kind: 'full', expectedWait: arrived.expectedWait ?? request.maxWait };
+    }
+    const { ticket: fair, position, expectedWait, pushedOut } = arrived;
+    const ticket = new MemoryTicket(this, fair, request);
+    this.#tickets.set(fair, ticket);
+    if (pushedOut !== undefined) this.#refuse(pushedOut, 'pushed-out', now);
+    this.#grant(now);
+    if (fair.state === 'turn') return { kind: 'turn', ticket };
+    ticket.place = { position, expectedWait };
+    if (request.onPlace !== undefined) this.#listeners++;
+    this.#tellPlaces();
+    return { kind: 'waiting', ticket, place: ticket.place };
+  }
+
+  setAside(ticket: FairTicket): void {
+    this.#change((now) => this.#fair.setAside(ticket, now));
+  }
+
+  started(ticket: FairTicket): void {
+    this.#change((now) => this.#fair.start(ticket, now));
+  }
+
+  leave(ticket: FairTicket): void {
+    if (ticket.state === 'running') return;
+    this.#change((now) => this.#fair.leave(ticket, now));
+    this.#forget(ticket);
+  }
+
+  ended(ticket: FairTicket): void {
+    if (ticket.state !== 'running') return;
+    this.#change((now) => this.#fair.end(ticket, now));
+    this.#forget(ticket);
+  }
+
+  #change(act: (now: number) => void): void {
+    const now = this.#host.now();
+    act(now);
+    this.#grant(now);
+    this.#tellPlaces();
+  }
+
+  /** Gives free slots to those that are next, and sees to it that the timer runs while somebody waits. */
+  #grant(now: number): void {
+    let lookAt = Number.POSITIVE_INFINITY;
+    while (this.#fair.waiting > 0 && this.#fair.hasSlot) {
+      // Requests that do not queue may hold slots as well.
+      if (this.#host.free(this.#settings, this.#key) <= this.#fair.turns) {
+        lookAt = now + LOOK_AGAIN;
+        break;
+      }
+      const next = this.#fair.next(now);
+      if (next === undefined) break;
+      this.#tickets.get(next)?.finish({ kind: 'turn' });
+    }
+    if (this.#fair.waiting > 0) this.#wake(Math.min(lookAt, this.#fair.nextDeadline(now), now + LONGEST_SLEEP), now);
+  }
+
+  #wake(at: number, now: number): void {
+    if (at >= this.#timerDueAt) return;
+    clearTimeout(this.#timer);
+    this.#timerDueAt = at;
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(at - now)));
+    this.#timer.unref();
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#timerDueAt = Number.POSITIVE_INFINITY;
+    try {
+      const now = this.#host.now();
+      for (const ticket of this.#fair.expired(now)) {
+        this.#fair.leave(ticket, now);
+        this.#refuse(ticket, 'timeout', now);
+      }
+      this.#grant(now);
+      this.#tellPlaces();
+    } catch (error) {
+      // The clock of the service has failed. Whoever waits is told, since nobody would be served.
+      for (const ticket of this.#tickets.values()) ticket.fail(error);
+    }
+  }
+
+  /** A ticket that the fair queue has let go. */
+  #refuse(ticket: FairTicket, kind: 'timeout' | 'pushed-out', now: number): void {
+    const refused = this.#tickets.get(ticket);
+    this.#forget(ticket);
+    if (refused === undefined) return;
+    const expectedWait = this.#fair.expectedWait(refused.request, now) ?? refused.request.maxWait;
+    refused.finish({ kind, expectedWait });
+  }
+
+  #forget(ticket: FairTicket): void {
+    const forgotten = this.#tickets.get(ticket);
+    if (forgotten === undefined) return;
+    this.#tickets.delete(ticket);
+    if (forgotten.place !== undefined && forgotten.request.onPlace !== undefined) this.#listeners--;
+    this.#idle();
+  }
+
+  #idle(): void {
+    if (this.#fair.waiting === 0) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#timerDueAt = Number.POSITIVE_INFINITY;
+    }
+    if (this.size === 0) this.#onIdle();
+  }
+
+  /** Tells all that want to know, once for all changes of one turn of the event loop. */
+  #tellPlaces(): void {
+    if (this.#listeners === 0 || this.#willTell) return;
+    this.#willTell = true;
+    setImmediate(() => {
+      this.#willTell = false;
+      if (this.#listeners === 0 || this.#fair.waiting === 0) return;
+      for (const { ticket, position, expectedWait } of this.#fair.places(this.#host.now())) {
+        this.#tickets.get(ticket)?.moveTo({ position, expectedWait });
+      }
+    });
+  }
+}
+
+/** A promise that is settled from outside. */
+class Later<T> {
+  resolve: (value: T) => void = () => undefined;
+  reject: (error: unknown) => void = () => undefined;
+  readonly promise = new Promise<T>((resolve, reject) => {
+    this.resolve = resolve;
+    this.reject = reject;
+  });
+}
+
+class MemoryTicket implements Ticket {
+  readonly request: JoinRequest;
+  /** The last place that it was told. Undefined if it never waited. */
+  place: QueuePlace | undefined = undefined;
+  readonly #queue: MemoryQueue;
+  readonly #ticket: FairTicket;
+  #result = new Later<TurnResult>();
+
+  constructor(queue: MemoryQueue, ticket: FairTicket, request: JoinRequest) {
+    this.#queue = queue;
+    this.#ticket = ticket;
+    this.request = request;
+  }
+
+  turn(): Promise<TurnResult> {
+    return this.#result.promise;
+  }
+
+  setAside(): void {
+    if (this.#ticket.state !== 'turn') return;
+    this.#result = new Later();
+    this.#queue.setAside(this.#ticket);
+  }
+
+  started(): void {
+    this.#queue.started(this.#ticket);
+  }
+
+  leave(): void {
+    this.#queue.leave(this.#ticket);
+  }
+
+  ended(): void {
+    this.#queue.ended(this.#ticket);
+  }
+
+  finish(result: TurnResult): void {
+    this.#result.resolve(result);
+  }
+
+  fail(error: unknown): void {
+    // Nobody may have asked yet.
+    this.#result.promise.catch(() => undefined);
+    this.#result.reject(error);
+  }
+
+  moveTo(place: QueuePlace): void {
+    const { position, expectedWait } = this.place ?? {};
+    if (position === place.position && (expectedWait === undefined) === (place.expectedWait === undefined)) return;
+    this.place = place;
+    this.request.onPlace?.(place);
+  }
+}

@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import type { Joined, JoinRequest, QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
+import { type StoreError, unavailable } from '../store.js';
+import type { RedisClient } from './client.js';
+import { redisKey } from './layout.js';
+import { queueKey } from './queue-key.js';
+import { QueueScript, type QueueScriptOptions } from './queue-script.js';
+import { type QueueSurroundings, QueueTickets } from './queue-tickets.js';
+import { QueueWakeups, type RedisSubscriber } from './queue-wakeups.js';
+import type { ServerClock } from './server-clock.js';
+
+/** What the queues of a store need. */
+export interface RedisQueuesOptions extends QueueScriptOptions {
+  readonly client: RedisClient;
+  readonly subscriber: RedisSubscriber | undefined;
+  readonly prefix: string;
+  readonly clock: ServerClock;
+  /** How often Redis is asked for news, in milliseconds. */
+  readonly interval: number;
+}
+
+/** The queues of a store, which all processes share. */
+export class RedisQueues {
+  readonly #prefix: string;
+  readonly #around: QueueSurroundings;
+  readonly #wakeups: QueueWakeups;
+  /** Keeps the tickets of processes apart. */
+  readonly #processName = randomBytes(6).toString('base64url');
+  /** Those with tickets of this process, by their Redis keys. */
+  readonly #live = new Map<string, Set<QueueTickets>>();
+  #opened = 0;
+  #tickets = 0;
+  #isStopped = false;
+
+  constructor(options: RedisQueuesOptions) {
+    const { subscriber, prefix, clock, timeout, interval } = options;
+    this.#prefix = prefix;
+    this.#wakeups = new QueueWakeups(subscriber, `${prefix}queue:${this.#processName}`, (key) => {
+      for (const tickets of this.#live.get(key) ?? []) tickets.wake();
+    });
+    const script = new QueueScript(options);
+    this.#around = {
+      script,
+      clock,
+      timeout,
+      interval,
+      nextNumber: () => ++this.#tickets,
+      channel: () => this.#wakeups.channel,
+    };
+  }
+
+  /** A queue for each partition key of one policy. */
+  open(settings: QueueSettings): WaitingQueue {
+    const owner = `${this.#processName}${this.#opened++}`;
+    const ticketsOf = new Map<string, QueueTickets>();
+    return {
+      join: (request: JoinRequest): Promise<Joined> => {
+        if (this.#isStopped) return Promise.reject(closed());
+        this.#wakeups.start();
+        const key = queueKey(this.#prefix, redisKey(this.#prefix, request.key), settings.policy.id);
+        let tickets = ticketsOf.get(key);
+        if (tickets === undefined) {
+          tickets = this.#add(key, owner, settings, () => ticketsOf.delete(key));
+          ticketsOf.set(key, tickets);
+        }
+        return tickets.join(request);
+      },
+    };
+  }
+
+  /** Rejects all that wait, and stops the use of the clients. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const tickets of [...this.#live.values()].flatMap((ofKey) => [...ofKey])) tickets.stop(closed());
+    this.#live.clear();
+    this.#wakeups.stop();
+  }
+
+  #add(key: string, owner: string, settings: QueueSettings, onIdle: () => void): QueueTickets {
+    const ofKey = this.#live.get(key) ?? new Set();
+    const tickets = new QueueTickets(this.#around, key, owner, settings, () => {
+      onIdle();
+      ofKey.delete(tickets);
+      if (ofKey.size === 0 && this.#live.get(key) === ofKey) this.#live.delete(key);
+    });
+    this.#live.set(key, ofKey.add(tickets));
+    return tickets;
+  }
+}
+
+function closed(): StoreError {
+  return unavailable('the store was closed');
+}

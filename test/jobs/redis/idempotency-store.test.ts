@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis as Redis6 } from 'ioredis6';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OptionError } from '../../../src/core/option.js';
+import { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from '../../../src/redis.js';
+import { idempotencyStoreContract } from '../../contracts/idempotency-store.js';
+import { describeRedis } from '../../redis/describe.js';
+import {
+  openRedis,
+  type RedisCluster,
+  type RedisServer,
+  type RedisTarget,
+  startCluster,
+  startRedis,
+} from '../../redis/server.js';
+
+let runs = 0;
+const freshPrefix = () => `idempotency-${process.pid}-${runs++}:`;
+
+describeRedis(
+  'a Redis server',
+  () => {
+    let target: RedisTarget;
+    beforeAll(async () => {
+      target = await openRedis();
+    });
+    afterAll(() => target.stop());
+
+    idempotencyStoreContract('redisIdempotencyStore', () => {
+      const prefix = freshPrefix();
+      const open = () => redisIdempotencyStore({ client: target.client(), prefix });
+      return { stores: [open(), open()], pass: (ms) => sleep(ms + 5) };
+    });
+
+    idempotencyStoreContract('redisIdempotencyStore on ioredis 6', () => {
+      const client = new Redis6(target.url);
+      const store = redisIdempotencyStore({ client, prefix: freshPrefix() });
+      return { stores: [store], pass: (ms) => sleep(ms + 5), close: () => client.disconnect() };
+    });
+
+    it('lets Redis expire each key, so that nothing is left', async () => {
+      const client = target.client();
+      const prefix = freshPrefix();
+      const store = redisIdempotencyStore({ client, prefix });
+      await store.begin('a', 'f', '1', 30_000);
+      expect(await client.pttl(`${prefix}a`)).toBeGreaterThan(20_000);
+      expect(await client.pttl(`${prefix}a`)).toBeLessThanOrEqual(30_000);
+      await store.finish('a', 'f', '1', { status: 200, headers: [], body: new Uint8Array() }, 90_000);
+      expect(await client.pttl(`${prefix}a`)).toBeGreaterThan(80_000);
+    });
+  },
+  { anyServer: true },
+);
+
+describeRedis('a Redis Cluster', () => {
+  let cluster: RedisCluster;
+  beforeAll(async () => {
+    cluster = await startCluster();
+  }, 60_000);
+  afterAll(() => cluster.stop());
+
+  idempotencyStoreContract('redisIdempotencyStore', () => {
+    const prefix = freshPrefix();
+    const open = () => redisIdempotencyStore({ client: cluster.client(), prefix });
+    return { stores: [open(), open()], pass: (ms) => sleep(ms + 5) };
+  });
+});
+
+describeRedis('a Redis server in trouble', () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+
+  it('that has no memory left is reported as full', async () => {
+    const store = redisIdempotencyStore({ client: server.client(), prefix: freshPrefix() });
+    expect(await store.begin('a', 'f', '1', 30_000)).toEqual({ kind: 'new' });
+    await server.cli('CONFIG', 'SET', 'maxmemory', '1');
+    expect(await store.begin('b', 'f', '1', 30_000)).toEqual({ kind: 'full' });
+    await server.cli('CONFIG', 'SET', 'maxmemory', '0');
+    expect(await store.begin('b', 'f', '1', 30_000)).toEqual({ kind: 'new' });
+  });
+});
+
+describe('redisIdempotencyStore', () => {
+  const client = { evalsha: async () => 'x', eval: async () => 'x', info: async () => '' };
+
+  it.each([['x'], [null], [[]], [['new ', 'f']], [['answered', 'f']], [['running']]])(
+    'throws if Redis answers %j',
+    async (reply) => {
+      const store = redisIdempotencyStore({ client: { ...client, evalsha: async () => reply } });
+      await expect(async () => store.begin('a', 'f', '1', 1)).rejects.toThrow(
+        'an answer that its script does not give',
+      );
+    },
+  );
+
+  it.each([
+    ['a missing client', { client: undefined }, '"client"'],
+    ['a URL instead of a client', { client: 'redis://:p4ssw0rd@host' }, '"client"'],
+    ['a prefix that is not a string', { prefix: 1 }, '"prefix"'],
+    ['a misspelt option', { prefixx: '' }, '"prefixx"'],
+  ])('refuses %s, and shows no password', (_what, options, named) => {
+    const make = () => redisIdempotencyStore({ client, ...options } as RedisIdempotencyStoreOptions);
+    expect(make).toThrow(OptionError);
+    expect(make).toThrow(named);
+    expect(make).not.toThrow('p4ssw0rd');
+  });
+});
