@@ -11,18 +11,21 @@ const CLOSE_WITHIN_MS = 1000;
 export interface Counters {
   /** The Redis that all limits share. If undefined, each limit counts in a memory of its own, which no other can fill. */
   readonly store: LimitStore | undefined;
+  /** The connection to that Redis, for other stores of the service. */
+  readonly client: Redis | undefined;
   close(): Promise<void>;
 }
 
 /** Counts in the Redis at `url`, shared with other processes, or else in the memory of this process. */
 export function openCounters(url: string | undefined, prefix: string, logger: Logger): Counters {
-  if (url === undefined) return { store: undefined, close: async () => undefined };
+  if (url === undefined) return { store: undefined, client: undefined, close: async () => undefined };
   const client = new Redis(url);
   // The store reports an outage once. Without a listener, ioredis prints every failed attempt to connect.
   client.on('error', () => undefined);
   const store = redisStore({ client, prefix, onEvent: (event) => log(event, logger) });
   return {
     store,
+    client,
     async close() {
       store.close();
       await Promise.race([client.quit().catch(() => undefined), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);

@@ -64,6 +64,7 @@ export {
 } from './core/problem.js';
 export { problemFormat } from './core/problem-format.js';
 export type { ProblemMembers } from './core/problem-members.js';
+export type { QueuePlace } from './core/queue-place.js';
 export type { QuotaState } from './core/quota-state.js';
 export { type RenderedReply, renderReply } from './core/render-reply.js';
 export { jsonReply, type Reply, refuse } from './core/reply.js';
@@ -95,6 +96,15 @@ export {
 export type { PartitionBy } from './limit/policies/policy-core.js';
 export { type SlidingWindow, type SlidingWindowOptions, slidingWindow } from './limit/policies/sliding-window.js';
 export type { QuotaPolicy } from './limit/policy.js';
+export type { QueueOptions, QueueWeight } from './limit/queue/queue-options.js';
+export type {
+  Joined,
+  JoinRequest,
+  QueueSettings,
+  Ticket,
+  TurnResult,
+  WaitingQueue,
+} from './limit/queue/waiting-queue.js';
 export type { CapacityStatus } from './limit/quota-refusal.js';
 export type { RefundCause } from './limit/refund.js';
 export { type Decision, type Hold, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';

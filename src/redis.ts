@@ -13,6 +13,14 @@ export {
   type RedisIdempotencyStoreOptions,
   redisIdempotencyStore,
 } from './jobs/redis/idempotency-store.js';
+export {
+  type JobStoreRedisClient,
+  type RedisJobStore,
+  type RedisJobStoreOptions,
+  redisJobStore,
+} from './jobs/redis/job-store.js';
+export type { JobSubscriber } from './jobs/redis/job-watchers.js';
+export type { TaskRedisClient } from './jobs/redis/task-index.js';
 export type { RedisClient } from './limit/redis/client.js';
 export type { RedisSubscriber } from './limit/redis/queue-wakeups.js';
 export { type RedisStore, redisStore } from './limit/redis/redis-store.js';

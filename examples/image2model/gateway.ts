@@ -24,9 +24,11 @@ import {
 } from 'gatewarden';
 import { toMilliseconds } from 'gatewarden/env';
 import { guard, sendReply } from 'gatewarden/express';
-import { folder, idempotent, type JobQueue, jobs, memoryIdempotencyStore, memoryJobStore } from 'gatewarden/jobs';
+import { folder, idempotent, jobs, memoryIdempotencyStore, memoryJobStore } from 'gatewarden/jobs';
+import { redisIdempotencyStore, redisJobStore } from 'gatewarden/redis';
 import { upload, uploadOf } from 'gatewarden/upload';
 import { worker } from 'gatewarden/worker';
+import type { Redis } from 'ioredis';
 import sharp from 'sharp';
 import { openCounters } from '../counters.js';
 import { gpuPolicies, logWorker } from '../gpu.js';
@@ -54,6 +56,14 @@ const LIMITED = {
   limited: true,
   message: 'Send the API key that the job was made with to see its files.',
 };
+
+/** Where jobs and the answers of uploads are kept: in Redis, or in this process. */
+function openStores(client: Redis | undefined) {
+  const prefix = 'image2model:';
+  return client === undefined
+    ? { jobs: memoryJobStore(), answers: memoryIdempotencyStore() }
+    : { jobs: redisJobStore({ client, prefix }), answers: redisIdempotencyStore({ client, prefix }) };
+}
 
 /** A running gateway. */
 export interface Gateway {
@@ -110,7 +120,10 @@ export async function createGateway(
   const failures: AuthenticateOptions = {
     failedAuthLimit: failedAuthLimit({ limit: 20, window: '10m', store: counters.store ?? memoryStore() }),
   };
-  const keys = apiKeys({ keys: [...clients, ...admins, ...nobodyIf(clients.length + admins.length === 0)], header: false });
+  const keys = apiKeys({
+    keys: [...clients, ...admins, ...nobodyIf(clients.length + admins.length === 0)],
+    header: false,
+  });
   const adminKeys = apiKeys({ keys: [...clients, ...admins, ...nobodyIf(admins.length === 0)], header: false });
   const bypass = access === 'development' ? developmentBypass({ enabled: true, env: environment }) : undefined;
   const scheme = bypass ?? keys;
@@ -123,6 +136,8 @@ export async function createGateway(
       slidingWindow({ limit: settings.perHour, window: '1h', name: 'hour' }),
     ],
     legacyHeaders: true,
+    // A job that is not found is a refusal. Guessing ids must not be free.
+    refundOn: ['server-error'],
   });
   const before: readonly Guard[] = access === 'closed' ? [closed] : access === 'development' ? [ownPagesOnly] : [];
   const client = guard(...before, authenticate(scheme, failures), perKey);
@@ -271,7 +286,7 @@ export async function createGateway(
   /** Without a key there is a limited answer, which is the same for every job. */
   function limited({ exchange, params }: Request, res: Response, next: () => void): void {
     if (exchange.principal !== undefined) next();
-    else if (params.filename === undefined) res.json({ job_id: params.job_id, ...LIMITED });
+    else if (params.filename === undefined) res.json(LIMITED);
     else res.status(401).set('WWW-Authenticate', 'Bearer realm="api"').json(KEY_REQUIRED);
   }
 
@@ -290,3 +305,47 @@ export async function createGateway(
     });
   }
 }
+
+/** A key that nobody knows, so that a list without keys refuses everyone. */
+function nobodyIf(isEmpty: boolean): readonly string[] {
+  return isEmpty ? [randomBytes(32).toString('hex')] : [];
+}
+
+/** Adds the id under the name that the clients of this service know. */
+function withJobId(serve: Guard): Guard {
+  return async (exchange) => {
+    const reply = await serve(exchange);
+    if (reply?.status !== 200) return reply;
+    return jsonReply(200, { job_id: exchange.request.param?.(JOB.param), ...(reply.body as object) }, reply.headers);
+  };
+}
+
+/** The most faces of each model, if the client has set it. */
+function faceLimitOf(values: readonly string[] | undefined): number | 'invalid' | undefined {
+  if (values === undefined || values.every((value) => value === '')) return undefined;
+  const [value = ''] = values;
+  const faces = values.length === 1 && /^\d{1,7}$/.test(value) ? Number(value) : 0;
+  return faces >= 2 && faces <= MAX_FACES ? faces : 'invalid';
+}
+
+/** The last entries of a log: `?lines=` and `?level=` choose among them. */
+function logOf(entries: RecentEntries) {
+  return ({ query }: Request, res: Response): void => {
+    const lines = /^[1-9]\d{0,3}$/.test(String(query.lines)) ? Number(query.lines) : 100;
+    const logs = entries.last(lines, typeof query.level === 'string' ? query.level : undefined);
+    res.set('Cache-Control', 'no-store').json({ logs, total_lines: logs.length });
+  };
+}
+
+const respondToError =
+  (logger: Logger): ErrorRequestHandler =>
+  (error: { status?: number }, req, res, next) => {
+    if (res.headersSent) {
+      next(error);
+    } else if (error.status !== undefined && error.status >= 400 && error.status < 500) {
+      res.status(error.status).json(errorBody('BAD_REQUEST', 'The request could not be read'));
+    } else {
+      logger.error({ err: error, requestId: req.exchange?.requestId }, 'unhandled error');
+      res.status(500).json(errorBody('INTERNAL_ERROR', 'The request could not be processed'));
+    }
+  };

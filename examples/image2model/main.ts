@@ -18,7 +18,9 @@ function printHelp(origin: string, { access }: Settings): void {
   const field = (name: string) => `node -p 'JSON.parse(require("fs").readFileSync(0, "utf8")).${name}'`;
   console.log('\nTry it, in another terminal:\n');
   if (access === 'keys') console.log('  # with API_KEY set to one of the keys, without its name');
-  console.log(`  JOB=$(curl -s ${origin}/api/v1/upload ${key}-F ${fileArgument(IMAGE)} -F face_limit=5000 | ${field('job_id')})`);
+  console.log(
+    `  JOB=$(curl -s ${origin}/api/v1/upload ${key}-F ${fileArgument(IMAGE)} -F face_limit=5000 | ${field('job_id')})`,
+  );
   console.log(`  curl -s -N ${origin}/api/v1/status/tasks/$JOB/stream ${key}`.trimEnd());
   console.log(`  curl -s ${origin}/api/v1/status/$JOB ${key}`.trimEnd());
   console.log(`  curl -s -o image.glb ${origin}/api/v1/download/$JOB/image.glb ${key}`.trimEnd());

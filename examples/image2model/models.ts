@@ -26,11 +26,14 @@ export interface BatchResult {
   readonly files: readonly ModelResult[];
 }
 
+/** The images of one upload. It is kept as JSON, so that another process can run the job. */
 export interface Batch {
+  /** Names the directory of the images. */
+  readonly id: string;
   readonly images: readonly StoredImage[];
   /** The name of the model of each image. */
   readonly models: readonly string[];
-  readonly faceLimit: number | undefined;
+  readonly faceLimit?: number | undefined;
 }
 
 /**

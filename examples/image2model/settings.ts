@@ -116,7 +116,8 @@ export function readSettings(environment: Variables): Settings {
 /** A list of keys, separated by commas, read as a secret. */
 function keyList(read: (variable: string, items: readonly string[]) => readonly ApiKeyRecord[]) {
   const setting: Setting<readonly ApiKeyRecord[] | undefined> = {
-    ...secret({ optional: true }),
+    isSecret: secret().isSecret,
+    fallback: { value: undefined, text: 'not set' },
     read: (variable, value) => {
       const items = value
         .split(',')

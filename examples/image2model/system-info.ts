@@ -6,6 +6,7 @@ export interface JobCounts {
   submitted: number;
   succeeded: number;
   failed: number;
+  cancelled: number;
 }
 
 /** What an administrator may know of this process and its worker. No setting and no secret. */

@@ -150,9 +150,9 @@ async function answerOrContinue(run: Guard, exchange: Exchange, context: Context
   }
   const result = run(exchange);
   const reply = result instanceof Promise ? await result : result;
-  if (reply !== undefined) context.res = responseOf(exchange, reply);
   // The client may have left while a guard was waiting.
-  else if (exchange.outcome !== undefined) context.res = unreadResponse();
+  if (exchange.outcome !== undefined) context.res = unreadResponse();
+  else if (reply !== undefined) context.res = responseOf(exchange, reply);
   else await next();
 }
 

@@ -20,7 +20,7 @@ export interface NodeRequest extends IncomingMessage {
 export interface RoutedRequest extends NodeRequest {
   /** Set by Express, whose router replaces it, and by the adapter of Fastify. */
   params?: unknown;
-  /** Set by the adapter of Hono, which decodes parameters only when they are read. */
+  /** Set by the adapter of Hono, which decodes parameters only when they are read, and all of them for an empty name. */
   paramSource?: { param(name: string): string | undefined };
 }
 
@@ -60,7 +60,8 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
 
   param(name: string): string | undefined {
     const { params, paramSource } = this.#request as RoutedRequest;
-    return paramSource === undefined ? paramOf(params, name) : paramSource.param(name);
+    if (paramSource === undefined) return paramOf(params, name);
+    return name === '' ? undefined : paramSource.param(name);
   }
 
   /**

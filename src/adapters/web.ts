@@ -54,7 +54,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
   }
 
   param(name: string): string | undefined {
-    return this.#param(name);
+    return name === '' ? undefined : this.#param(name);
   }
 
   fieldLines(name: string): readonly string[] {

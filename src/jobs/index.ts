@@ -7,6 +7,13 @@
  * @module gatewarden/jobs
  */
 export { type FolderOptions, folder } from './folder.js';
+export type { Begun, IdempotencyAnswer, IdempotencyStore } from './idempotency/idempotency-store.js';
+export { type IdempotentOptions, idempotent } from './idempotency/idempotent.js';
+export {
+  type MemoryIdempotencyStore,
+  type MemoryIdempotencyStoreOptions,
+  memoryIdempotencyStore,
+} from './idempotency/memory-idempotency-store.js';
 export type { JobGuards, JobResultOptions, JobRouteOptions } from './job-guards.js';
 export type { JobStatus, JobStatusFile, JobUrls } from './job-status.js';
 export {
@@ -36,10 +43,3 @@ export type { JobsOptions, JobTaskOptions } from './jobs-options.js';
 export { type MemoryJobStore, type MemoryJobStoreOptions, memoryJobStore } from './memory-job-store.js';
 export type { FileRange, ResultFiles } from './result-files.js';
 export type { FileBody, RunningJob } from './running-job.js';
-export type { Begun, IdempotencyAnswer, IdempotencyStore } from './idempotency/idempotency-store.js';
-export { type IdempotentOptions, idempotent } from './idempotency/idempotent.js';
-export {
-  type MemoryIdempotencyStore,
-  type MemoryIdempotencyStoreOptions,
-  memoryIdempotencyStore,
-} from './idempotency/memory-idempotency-store.js';

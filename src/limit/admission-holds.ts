@@ -1,9 +1,11 @@
 import type { AdmissionHold } from '../core/admission.js';
 import type { Exchange } from '../core/exchange.js';
+import { isThenable } from '../core/thenable.js';
 import type { BoundPolicies, BoundPolicy } from './bound-policies.js';
 import { learn } from './estimate.js';
 import { type Leased, type LeaseKeeper, leaseKeeperOf } from './lease-keeper.js';
 import { holds } from './policy.js';
+import type { QueuedSlot } from './queue/limit-queue.js';
 import type { Hold, LimitStore, Receipt } from './store.js';
 
 /** What an admission was charged, and where. */
@@ -22,6 +24,8 @@ export class AdmissionHolds implements Leased {
   readonly lease: number;
   readonly #charge: Charge;
   readonly #keeper: LeaseKeeper;
+  /** If it waited in a queue for one of its holds. */
+  readonly #slot: QueuedSlot | undefined;
   readonly #startedAt = performance.now();
   /** What the policies still hold, by their places. */
   readonly #live = new Map<number, AdmissionHold>();
@@ -34,8 +38,9 @@ export class AdmissionHolds implements Leased {
   /** Runs when the exchange and all work have ended. */
   #onEnd: (() => void) | undefined = undefined;
 
-  constructor(charge: Charge, granted: readonly (Hold | undefined)[]) {
+  constructor(charge: Charge, granted: readonly (Hold | undefined)[], slot?: QueuedSlot) {
     this.#charge = charge;
+    this.#slot = slot;
     this.#keeper = leaseKeeperOf(charge.store);
     let lease = Number.POSITIVE_INFINITY;
     charge.bound.policies.forEach((policy, i) => {
@@ -89,7 +94,17 @@ export class AdmissionHolds implements Leased {
     if (this.#live.size === 0) return undefined;
     this.#live.clear();
     this.#ended();
-    return this.#charge.store.release(this.#charge.receipt);
+    return this.givenBack(this.#charge.store.release(this.#charge.receipt));
+  }
+
+  /** The queue gives the slot to the next once the store has freed it, or has failed to. */
+  givenBack<T extends void | Promise<void>>(done: T): T {
+    const { ticket, place } = this.#slot ?? {};
+    if (ticket === undefined || place === undefined || this.#live.has(place)) return done;
+    const end = (): void => ticket.ended();
+    if (isThenable(done)) Promise.resolve(done).then(end, end);
+    else end();
+    return done;
   }
 
   holdUntil(work: PromiseLike<unknown>): void {
@@ -115,6 +130,7 @@ export class AdmissionHolds implements Leased {
     this.#isLost = true;
     this.#list = undefined;
     this.#lost?.abort(lostHold());
+    this.#slot?.ticket.ended();
   }
 
   fault(error: unknown): void {

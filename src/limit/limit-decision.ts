@@ -28,6 +28,14 @@ export type LimitDecision =
       readonly enforced: boolean;
     }
   | {
+      /** The queue of a limit that has one refused the request, or it waited too long. Nothing was charged. */
+      readonly kind: 'queue-full' | 'queue-timeout';
+      /** How long a request that comes now would wait, in milliseconds. */
+      readonly expectedWait: number;
+      readonly reply: Reply;
+      readonly enforced: true;
+    }
+  | {
       readonly kind: 'failed';
       /** Why there is no decision: what the store threw, or a fault of a function among the options. */
       readonly error: unknown;

@@ -5,6 +5,7 @@ import { type Cost, fixedOrFunction } from './cost.js';
 import type { LimitDecision } from './limit-decision.js';
 import { memoryStore } from './memory/memory-store.js';
 import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
+import { type CheckedQueueOptions, checkQueueOptions, type QueueOptions } from './queue/queue-options.js';
 import type { CapacityStatus } from './quota-refusal.js';
 import { type RefundCause, refundCauses } from './refund.js';
 import type { LimitStore } from './store.js';
@@ -53,10 +54,17 @@ export interface LimitOptions {
   /** Also sets `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds). Default false. */
   readonly legacyHeaders?: boolean | undefined;
   /**
-   * The status of `capacity-exceeded`, if a `concurrency` counted by `global` is full. Default 503. Use 429 if a load balancer
-   * takes a process out of service that answers 503.
+   * The status of `capacity-exceeded`, if a `concurrency` counted by `global` is full, and of `queue-full` and
+   * `queue-timeout`. Default 503. Use 429 if a load balancer takes a process out of service that answers 503.
    */
   readonly capacityStatus?: CapacityStatus | undefined;
+  /**
+   * Lets a request wait if slots of a `concurrency` are all that it lacks. Who waits is served in fair order: next is the
+   * client that was served least. Every other policy is decided before, and everything is charged when it is admitted. The
+   * queue is for the slots counted by `global`, or else for the first `concurrency`; its `cost` must be 1. A limit that is
+   * not enforced has no queue. Default: such a request is refused at once.
+   */
+  readonly queue?: QueueOptions | undefined;
   /**
    * Set it to false to try a limit on live traffic. The limit decides, charges and reports as usual, but lets every request
    * pass, even if a policy has no room, the store fails, or there is no key to count by. Default true.
@@ -76,6 +84,7 @@ const OPTIONS: OptionNames<LimitOptions> = {
   headers: true,
   legacyHeaders: true,
   capacityStatus: true,
+  queue: true,
   enforce: true,
   onDecision: true,
 };
@@ -91,6 +100,7 @@ export interface LimitSettings {
   readonly headers: boolean;
   readonly legacyHeaders: boolean;
   readonly capacityStatus: CapacityStatus;
+  readonly queue: CheckedQueueOptions | undefined;
   readonly enforce: boolean;
   readonly onDecision: LimitOptions['onDecision'];
 }
@@ -109,6 +119,7 @@ export function checkLimitOptions(options: LimitOptions): LimitSettings {
   }
   const skip = callback('limit', 'skip', options.skip);
   const onDecision = callback('limit', 'onDecision', options.onDecision);
+  const queue = options.queue === undefined ? undefined : checkQueueOptions(options.queue);
   const refundOn = refundCauses(options.refundOn);
   const guardBy = partitionBy('limit', options.by);
   const source = policySource(options.policies, guardBy, cost);
@@ -123,6 +134,7 @@ export function checkLimitOptions(options: LimitOptions): LimitSettings {
     headers,
     legacyHeaders,
     capacityStatus,
+    queue,
     enforce,
     onDecision,
   };

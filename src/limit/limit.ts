@@ -2,19 +2,19 @@ import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import { badOption, OptionError } from '../core/option.js';
 import type { QuotaState } from '../core/quota-state.js';
 import type { Reply } from '../core/reply.js';
-import { ignoreRejection, isThenable } from '../core/thenable.js';
+import { isThenable } from '../core/thenable.js';
 import { type BoundPolicies, type BoundPolicy, bindPolicies, unitsOf } from './bound-policies.js';
-import { AT_ONCE } from './cost.js';
 import { addRateLimit, setLegacyRateLimit } from './headers.js';
 import { report } from './limit-decision.js';
 import { checkLimitOptions, type LimitOptions } from './limit-options.js';
 import { partitionKeys, storedKey } from './partition.js';
 import type { PartitionBy, QuotaPolicy } from './policy.js';
-import { longestViolation, quotaRefusal } from './quota-refusal.js';
+import { type Charge, LimitQueue, type NotServed, type Queued, type QueuedSlot } from './queue/limit-queue.js';
+import { longestViolation, queueRefusal, quotaRefusal } from './quota-refusal.js';
 import { warnOfSecondCharge, warnOfSharedPolicies } from './shared-counts.js';
+import { skips } from './skip.js';
 import type { Decision } from './store.js';
 import { type AdmittingGuard, StoreAdmission } from './store-admission.js';
 import { storeFailure } from './store-failure.js';
@@ -61,7 +61,12 @@ export function limit(options: LimitOptions): LimitGuard {
   const settings = checkLimitOptions(options);
   const { guardBy, source, store, cost, skip, refundOn, headers, legacyHeaders, enforce, onDecision } = settings;
   const partitionKey = partitionKeys({ factory: 'limit', before: 'limit' });
-  if (source.fixed !== undefined) warnOfSharedPolicies(store, source.fixed.policies);
+  const queue =
+    settings.queue === undefined || !enforce ? undefined : new LimitQueue(settings.queue, store, partitionKey);
+  if (source.fixed !== undefined) {
+    warnOfSharedPolicies(store, source.fixed.policies);
+    queue?.placeIn(source.fixed);
+  }
   /** Identifies this guard in the admissions that it makes. */
   const identity: AdmittingGuard = { store, refundOn };
   let reportedSecondCharge = false;
@@ -73,6 +78,7 @@ export function limit(options: LimitOptions): LimitGuard {
     for (const by of bound.partitions) keys.push(partitionKey(by, exchange));
     const units = bound.fixedUnits ?? unitsOf(bound, cost, exchange, keys);
     if (exchange.admission !== undefined) reportSecondCharge(exchange, exchange.admission, bound, keys);
+    if (queue !== undefined) return chargeInTurn(queue, { exchange, bound, keys, units });
     let decision: Decision | Promise<Decision>;
     try {
       decision = store.admit(bound.policies, keys, units);
@@ -84,6 +90,35 @@ export function limit(options: LimitOptions): LimitGuard {
       (late) => apply(exchange, bound, keys, late),
       (error: unknown) => failed(exchange, error),
     );
+  }
+
+  function chargeInTurn(limitQueue: LimitQueue, charged: Charge): ReturnType<Guard> {
+    const { exchange, bound, keys } = charged;
+    const request = limitQueue.request(charged);
+    const come = (queued: Queued): Reply | undefined => {
+      switch (queued.kind) {
+        case 'decided':
+          return apply(exchange, bound, keys, queued.decision, queued.slot);
+        case 'gone':
+          return undefined;
+        default:
+          return notServed(exchange, queued);
+      }
+    };
+    try {
+      const queued = limitQueue.admit(request);
+      if (!isThenable(queued)) return come(queued);
+      return Promise.resolve(queued).then(come, (error: unknown) => failed(exchange, error));
+    } catch (error) {
+      return failed(exchange, error);
+    }
+  }
+
+  /** The queue is full, or the request waited too long. */
+  function notServed(exchange: Exchange, { kind, expectedWait }: NotServed): Reply {
+    const reply = queueRefusal(kind, expectedWait, settings.capacityStatus);
+    if (onDecision !== undefined) report(onDecision, { kind, expectedWait, reply, enforced: true }, exchange);
+    return reply;
   }
 
   function reportSecondCharge(
@@ -105,13 +140,14 @@ export function limit(options: LimitOptions): LimitGuard {
     bound: BoundPolicies,
     keys: readonly string[],
     decision: Decision,
+    slot?: QueuedSlot,
   ): Reply | undefined {
     if (decision.kind === 'refused') return refused(exchange, bound, decision);
     if (decision.kind !== 'admitted') throw new TypeError(NO_DECISION);
     // A store may admit without knowing the state of the quotas.
     if (headers && decision.states.length > 0) addRateLimit(exchange, bound, decision.states, decision.at);
     if (legacyHeaders) setLegacyRateLimit(exchange, bound, decision.states, undefined);
-    const admission = new StoreAdmission(identity, exchange, bound, keys, decision);
+    const admission = new StoreAdmission(identity, exchange, bound, keys, decision, slot);
     exchange.admission = admission;
     if (bound.mayHold || refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
     if (onDecision !== undefined) {
@@ -196,6 +232,7 @@ function comesAfter(partitions: readonly (PartitionBy | undefined)[]): Record<st
   return {
     ...(has('principal') ? { authenticate: 'limit counts by the principal' } : {}),
     ...(has('client-ip') ? { clientIp: 'limit counts by the address that clientIp finds' } : {}),
+    ...(partitions.includes('principal') ? { idempotent: 'limit would charge a repeat again' } : {}),
   };
 }
 
@@ -205,13 +242,3 @@ const NO_DECISION =
   "gatewarden: limit got no decision from its store; admit must return one of kind 'admitted' or 'refused'";
 const UNKNOWN_POLICIES =
   'gatewarden: limit cannot know which policies this key has, since "policies" is a function; pass them as the second argument';
-
-/** Anything but a boolean is a fault: a promise would count as true, and let every request pass. */
-function skips(skip: boolean | undefined): boolean {
-  if (typeof skip === 'boolean' || skip === undefined) return skip === true;
-  ignoreRejection(skip);
-  if (isThenable(skip)) {
-    throw new OptionError(`gatewarden: limit "skip" must return true or false, got a promise; ${AT_ONCE}`);
-  }
-  throw badOption('limit', 'skip', 'must return true or false', skip);
-}

@@ -45,6 +45,18 @@ export function quotaRefusal(
   return refuse(capacityStatus === 503 ? full : { ...full, status: 429, title: 'Too Many Requests' }, headers);
 }
 
+/** The reply to a request that the queue did not accept, or that waited too long. */
+export function queueRefusal(
+  code: 'queue-full' | 'queue-timeout',
+  expectedWait: number,
+  capacityStatus: CapacityStatus,
+): Reply {
+  const refused = problem(code);
+  return refuse(capacityStatus === 503 ? refused : { ...refused, status: 429, title: 'Too Many Requests' }, [
+    retryAfter(expectedWait, 0),
+  ]);
+}
+
 /** `Retry-After` in whole seconds, at least one. */
 export function retryAfter(retryAt: number, now: number): readonly [name: string, value: string] {
   return ['Retry-After', String(Math.max(1, secondsUntil(retryAt, now)))];

@@ -7,6 +7,7 @@ import { isThenable } from '../core/thenable.js';
 import { AdmissionHolds } from './admission-holds.js';
 import type { BoundPolicies, BoundPolicy } from './bound-policies.js';
 import { holds } from './policy.js';
+import type { QueuedSlot } from './queue/limit-queue.js';
 import { type RefundCause, refundCause } from './refund.js';
 import type { Decision, LimitStore, Receipt } from './store.js';
 import { checkSettledUnits } from './units.js';
@@ -37,6 +38,7 @@ export class StoreAdmission implements Admission {
     bound: BoundPolicies,
     keys: readonly string[],
     { states, receipt, holds: granted }: Extract<Decision, { kind: 'admitted' }>,
+    slot?: QueuedSlot,
   ) {
     this.quotas = states;
     this.previous = exchange.admission;
@@ -46,7 +48,7 @@ export class StoreAdmission implements Admission {
     this.#keys = keys;
     this.#receipt = receipt;
     if (bound.mayHold) {
-      this.#held = new AdmissionHolds({ exchange, store: guard.store, bound, keys, receipt }, granted);
+      this.#held = new AdmissionHolds({ exchange, store: guard.store, bound, keys, receipt }, granted, slot);
     }
   }
 
@@ -111,11 +113,10 @@ export class StoreAdmission implements Admission {
   }
 
   #settle(units: readonly (number | undefined)[], mayTeach: boolean): void | Promise<void> {
-    if (this.#held !== undefined) {
-      checkSettledUnits(units);
-      this.#held.settled(units, mayTeach);
-    }
-    return this.#guard.store.settle(this.#receipt, units);
+    if (this.#held === undefined) return this.#guard.store.settle(this.#receipt, units);
+    checkSettledUnits(units);
+    this.#held.settled(units, mayTeach);
+    return this.#held.givenBack(this.#guard.store.settle(this.#receipt, units));
   }
 
   #ofLogs(units: number): readonly (number | undefined)[] {

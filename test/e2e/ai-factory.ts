@@ -1,12 +1,9 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, request } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
-import { check, needs, npmRun, type Step, same } from './harness.js';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { launchChromium, pageOf } from './browser.js';
+import { check, npmRun, type Step, same } from './harness.js';
+import { answerOf, startNginx } from './nginx.js';
 
 const KEY = 'sk-test-key-ai-factory-2025';
 const NAME = 'api.yourdomain.com';
@@ -21,20 +18,10 @@ export async function aiFactory(steps: Steps): Promise<void> {
 }
 
 async function fromPages(steps: Steps): Promise<void> {
-  const executablePath = needs('Chromium', ['chromium', 'chromium-browser', 'google-chrome'], 'chromium');
   const [allowed, foreign] = [await blankPages(), await blankPages()];
   const env = { API_KEY: KEY, CORS_ORIGINS: allowed.origin, RATE_LIMIT_REQUESTS: '20' };
   const server = await npmRun(['run', 'example:ai-factory'], env, READY);
-  const browser = await chromium.launch({
-    executablePath: executablePath === 'chromium' ? '/usr/bin/chromium' : executablePath,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  const browser = await launchChromium();
   try {
     await steps([
       [
@@ -148,21 +135,6 @@ async function guideExample({ base, key }: { base: string; key: string }) {
   };
 }
 
-async function pageOf<T>(
-  browser: Browser,
-  url: string,
-  act: (page: Awaited<ReturnType<Browser['newPage']>>) => Promise<T>,
-): Promise<T> {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(20_000);
-  try {
-    await page.goto(url);
-    return await act(page);
-  } finally {
-    await page.close();
-  }
-}
-
 /** A server with an empty page, for an origin of its own. */
 async function blankPages() {
   const server = createServer(
@@ -183,7 +155,7 @@ async function blankPages() {
 async function throughNginx(steps: Steps): Promise<void> {
   const env = { API_KEY: KEY, TRUSTED_PROXIES: '127.0.0.1', TRUSTED_HOSTS: NAME, RATE_LIMIT_REQUESTS: '3' };
   const server = await npmRun(['run', 'example:ai-factory'], env, READY);
-  const nginx = await startNginx(server.origin);
+  const nginx = await startNginx(server.origin, NAME);
   const ask = (headers: Record<string, string>, localAddress = '127.0.0.2', path = '/health') =>
     answerOf({ port: nginx.port, path, localAddress, headers: { Host: NAME, ...headers } });
   const lineOf = async (id: string): Promise<string> => {
@@ -239,81 +211,4 @@ async function throughNginx(steps: Steps): Promise<void> {
     await nginx.stop();
     await server.stop();
   }
-}
-
-async function answerOf(options: {
-  port: number;
-  path: string;
-  localAddress: string;
-  headers: Record<string, string>;
-}) {
-  const sent = request({ host: '127.0.0.1', agent: false, ...options }).end();
-  const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage];
-  response.resume();
-  await once(response, 'end');
-  return { status: response.statusCode, headers: response.headers };
-}
-
-/** Starts nginx with the guide's `location` on a free port. It writes only to a temporary directory. */
-async function startNginx(upstream: string) {
-  const command = needs('nginx', ['nginx', '/usr/sbin/nginx'], 'nginx');
-  const port = await freePort();
-  const directory = mkdtempSync(join(tmpdir(), 'nginx-e2e-'));
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${directory}/${name};`,
-  );
-  writeFileSync(
-    join(directory, 'nginx.conf'),
-    `daemon off; pid ${directory}/pid; error_log ${directory}/error.log;
-events {}
-http {
-  access_log off;
-  ${temporary.join('\n  ')}
-  server {
-    listen 127.0.0.1:${port};
-    server_name ${NAME};
-    location / {
-      proxy_pass ${upstream};
-      proxy_set_header Host $host;
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-    }
-  }
-}
-`,
-  );
-  const child = spawn(
-    command,
-    ['-p', directory, '-c', join(directory, 'nginx.conf'), '-e', join(directory, 'error.log')],
-    {
-      stdio: 'inherit',
-    },
-  );
-  const closed = once(child, 'close');
-  for (let i = 0; ; i++) {
-    const answer = await answerOf({ port, path: '/health', localAddress: '127.0.0.1', headers: { Host: NAME } }).catch(
-      () => undefined,
-    );
-    if (answer !== undefined) break;
-    if (i === 100 || child.exitCode !== null) throw new Error('nginx did not start');
-    await new Promise((later) => setTimeout(later, 50));
-  }
-  return {
-    port,
-    async stop() {
-      child.kill('SIGTERM');
-      await closed;
-      rmSync(directory, { recursive: true });
-    },
-  };
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

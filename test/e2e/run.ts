@@ -4,6 +4,7 @@
  */
 import { aiFactory } from './ai-factory.js';
 import { needs, type Step } from './harness.js';
+import { image2model } from './image2model.js';
 import { liveIngest } from './live-ingest.js';
 import { pointE } from './point-e.js';
 import { samService } from './sam-service.js';
@@ -33,6 +34,7 @@ for (const [name, example] of Object.entries({
   'AI Factory': aiFactory,
   'live ingest': liveIngest,
   SAM: samService,
+  Image2Model: image2model,
 })) {
   try {
     await example(steps);

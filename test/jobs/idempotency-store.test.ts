@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/core/option.js';
-import { type MemoryIdempotencyStoreOptions, memoryIdempotencyStore } from '../../src/jobs/idempotency/memory-idempotency-store.js';
+import {
+  type MemoryIdempotencyStoreOptions,
+  memoryIdempotencyStore,
+} from '../../src/jobs/idempotency/memory-idempotency-store.js';
 import { idempotencyStoreContract } from '../contracts/idempotency-store.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);

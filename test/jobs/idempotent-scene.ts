@@ -91,7 +91,9 @@ export const FRAMEWORKS: readonly (readonly [name: string, serve: Serve])[] = [
 function honoApp(guards: readonly Guard[], handle: Handle): Hono {
   const app = new Hono();
   app.onError((_error, c) => c.text('broken', 500));
-  app.all('*', honoGuard(...guards), async (c) => webResponse(await handle(c.var.exchange, await c.req.text())));
+  app.all('*', honoGuard(...guards), async (c) =>
+    webResponse(await handle(c.var.exchange, c.var.exchange.upload === undefined ? await c.req.text() : '')),
+  );
   return app;
 }
 

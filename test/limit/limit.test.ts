@@ -931,7 +931,7 @@ describe('limit refuses the options', () => {
     [[], 'takes an object of options: limit({ ... })'],
     [
       { store, by: 'global', policies, costs: 1 },
-      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, skip, refundOn, headers, legacyHeaders, capacityStatus, enforce, onDecision',
+      'has no option "costs". Did you mean "cost"? It takes by, policies, store, cost, skip, refundOn, headers, legacyHeaders, capacityStatus, queue, enforce, onDecision',
     ],
     [{ store: null, by: 'global', policies }, '"store" must be a store such as memoryStore(), got null'],
     [{ store: {}, by: 'global', policies }, '"store" must be a store such as memoryStore(), got [Object]'],

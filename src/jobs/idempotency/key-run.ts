@@ -29,6 +29,8 @@ const FREE: RunEnd = { kind: 'free' };
 const CONFLICT: RunEnd = { kind: 'conflict' };
 /** How many repeats of one key wait at once. Each of them holds a connection that no quota counts. */
 const MAX_WAITING = 16;
+/** How long to wait for the end of an answer that has begun, if the client has left, in milliseconds. */
+const STREAM_TIMEOUT = 10_000;
 /** When an answer that the store did not take is offered again, in milliseconds. */
 const RETRIES = [1000, 2000, 4000, 8000, 16_000];
 
@@ -100,10 +102,15 @@ export class KeyRun {
     this.#watch = watchAnswer(exchange, () => void this.#giveUp());
     this.#renewal = setInterval(() => void this.#renew(), lease / 3);
     this.#renewal.unref();
-    exchange.onEnd(() => {
+    let hasBegun = false;
+    exchange.onHead(() => {
+      hasBegun = true;
+    });
+    exchange.onEnd(({ kind }) => {
       if (this.#isAnswered) return;
-      // The client has left. The handler may still be at work.
-      this.#patience = setTimeout(() => void this.#giveUp(), handlerTimeout);
+      // The client has left. The handler may still be at work, but a stream to a client that has left mostly never ends.
+      const patience = kind === 'aborted' && hasBegun ? Math.min(handlerTimeout, STREAM_TIMEOUT) : handlerTimeout;
+      this.#patience = setTimeout(() => void this.#giveUp(), patience);
       this.#patience.unref();
     });
   }

@@ -9,8 +9,9 @@ import { CounterTable, NONE } from './counter-table.js';
 import { unusedResetAt } from './counters.js';
 import { EntrySlab } from './entry-slab.js';
 import { KeyHash } from './key-hash.js';
-import { MemoryCharge, MemoryRefusal, SETTLED } from './memory-admission.js';
+import { MemoryCharge, SETTLED } from './memory-admission.js';
 import type { StoreClock } from './store-clock.js';
+import { admitStraight, areStraight } from './straight.js';
 
 /** A limit store in this process' memory. It answers at once: none of its methods returns a promise. */
 export interface MemoryStore extends LimitStore {
@@ -39,6 +40,7 @@ export class MemoryLimitStore implements MemoryStore {
   /** Those of the last admission. Most stores serve one limit, so that no table is searched for. */
   #lastPolicies: readonly QuotaPolicy[] = [];
   #lastTables: readonly CounterTable[] = [];
+  #lastAreStraight = false;
   #queues: MemoryQueues | undefined;
 
   constructor(maxEntries: number, clock: StoreClock) {
@@ -56,9 +58,8 @@ export class MemoryLimitStore implements MemoryStore {
     checkUnits(policies, units);
     this.#clock.read();
     const tables = this.#tablesOf(policies);
-    if (policies.length === 1) {
-      const table = tables[0] as CounterTable;
-      const decision = this.#admitOne(table, policies[0] as QuotaPolicy, keys[0] as string, units[0] as number);
+    if (this.#lastAreStraight) {
+      const decision = admitStraight(tables, policies, keys, units, this.#hash, this.#clock);
       if (decision !== undefined) return decision;
     }
     const first = findCharges(tables, policies, keys, units, this.#hash);
@@ -159,6 +160,7 @@ export class MemoryLimitStore implements MemoryStore {
     if (!isKnown) {
       this.#lastTables = policies.map((policy) => this.#tables.get(policy.id) ?? this.#newTable(policy));
       this.#lastPolicies = [...policies];
+      this.#lastAreStraight = areStraight(this.#lastTables);
     }
     return this.#lastTables;
   }
@@ -170,25 +172,5 @@ export class MemoryLimitStore implements MemoryStore {
     const table = new CounterTable(policy, this.#slab, this.#clock, this.#hash, this.#maxEntries);
     this.#tables.set(policy.id, table);
     return table;
-  }
-
-  /** The straight path: one policy without leases, and a key that has a counter. Undefined if it is another case. */
-  #admitOne(table: CounterTable, policy: QuotaPolicy, key: string, units: number): Decision | undefined {
-    const slot = table.find(this.#hash.of(key), key, NONE);
-    if (slot === NONE || table.holds) return undefined;
-    const { counters } = table;
-    const used = counters.used(policy, slot);
-    if (used + units <= policy.limit) {
-      const charge = new MemoryCharge(policy, units, counters, slot);
-      charge.used = used + units;
-      counters.charge(charge);
-      table.sweep();
-      return charge;
-    }
-    // A refusal occupies no counter, so the general path forgets it.
-    if (used === 0) return undefined;
-    table.sweep();
-    const retryAt = counters.retryAt(policy, slot, units);
-    return new MemoryRefusal(this.#clock.wall, policy, used, counters.resetAt(policy, slot), retryAt);
   }
 }

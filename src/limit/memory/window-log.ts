@@ -49,20 +49,21 @@ export class WindowLog implements UnitLog {
 
   charge(charge: LogCharge): void {
     const { slot, now } = charge;
-    charge.ahead = this.add(charge.policy, slot, charge.units, now) - now;
+    const log = this.#segments.of(slot);
+    charge.ahead = this.#append(log, slot, tickOf(charge.policy, now), charge.units) - now;
     // What is charged fits, so one unit becomes available when the oldest leaves.
-    charge.wait = (this.#segments.of(slot).numbers[numbersOf(slot) + OLDEST] as number) + this.#window - now;
+    charge.wait = (log.numbers[numbersOf(slot) + OLDEST] as number) + this.#window - now;
   }
 
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number {
-    if (!('granule' in policy)) throw new TypeError(`gatewarden: policy "${policy.name}" has no window`);
-    // Rounded up, so that a unit is forgotten late and never early.
-    const time = policy.granule === 1 ? Math.ceil(now) : Math.ceil(now / policy.granule) * policy.granule;
-    return this.addAt(slot, time, units);
+    return this.#append(this.#segments.of(slot), slot, tickOf(policy, now), units);
   }
 
   addAt(slot: number, time: number, units: number): number {
-    const log = this.#segments.of(slot);
+    return this.#append(this.#segments.of(slot), slot, time, units);
+  }
+
+  #append(log: WindowRecords, slot: number, time: number, units: number): number {
     const { numbers, words } = log;
     const d = numbersOf(slot);
     const w = wordsOf(slot);
@@ -200,4 +201,10 @@ export class WindowLog implements UnitLog {
     else if (count > 1) numbers[d + NEWEST] = this.#slab.time(entryOf(words, w, count - 1));
     if (units > 0) this.addAt(slot, now, units);
   }
+}
+
+/** The time under which units are kept. Rounded up, so that a unit is forgotten late and never early. */
+function tickOf(policy: QuotaPolicy, now: number): number {
+  if (!('granule' in policy)) throw new TypeError(`gatewarden: policy "${policy.name}" has no window`);
+  return policy.granule === 1 ? Math.ceil(now) : Math.ceil(now / policy.granule) * policy.granule;
 }

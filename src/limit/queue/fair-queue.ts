@@ -1,8 +1,8 @@
-import { type ClientSnapshot, replay } from './expected-wait.js';
-import type { Arrival, Arrived, FairPlace, FairTicket } from './fair-ticket.js';
+import type { Arrival, Arrived, FairPlace } from './arrival.js';
 import { JobLengths } from './job-lengths.js';
-import { QueueClient } from './queue-client.js';
+import type { FairTicket, QueueClient } from './queue-client.js';
 import { QueueClients } from './queue-clients.js';
+import { newcomerPlace, places } from './queue-places.js';
 
 /*
  * Who is served next. All times are milliseconds of one clock, which the caller reads and passes in. It never steps back:
@@ -34,8 +34,6 @@ import { QueueClients } from './queue-clients.js';
 
 /** How long a client is passed over whose turn came in vain, unless one of its own jobs ends before. */
 export const SET_ASIDE = 250;
-/** The order of a ticket that is not there yet: after all others. */
-const NEWCOMER = Number.MAX_SAFE_INTEGER;
 
 /** The queue of one counter of slots, without clock, timers or promises. After each change, ask `next` until it has none. */
 export class FairQueue {
@@ -90,7 +88,7 @@ export class FairQueue {
     let expectedWait: number | undefined = 0;
     let loser: QueueClient | undefined;
     if (this.#waiting > 0 || !this.hasSlot) {
-      ({ position, expectedWait } = this.#newcomer(arrival, now));
+      ({ position, expectedWait } = newcomerPlace(this.#slots, this.#clients, this.#lengths, arrival, now));
       if (expectedWait !== undefined && expectedWait > arrival.maxWait) return { ticket: undefined, expectedWait };
       if (this.#waiting >= this.#maxWaiting) {
         loser = this.#clients.loserTo(arrival);
@@ -186,56 +184,13 @@ export class FairQueue {
 
   /** All tickets that wait, in the order in which they will start. */
   places(time: number): FairPlace[] {
-    const now = Math.max(time, this.#clients.now);
-    const tickets = new Map<number, FairTicket>();
-    for (const ticket of this.#clients.waiting()) tickets.set(ticket.order, ticket);
-    const places: FairPlace[] = [];
-    replay(this.#slots, this.#snapshot(now), (order, at) => {
-      const expectedWait = this.#lengths.areKnown ? at : undefined;
-      places.push({ ticket: tickets.get(order) as FairTicket, position: places.length + 1, expectedWait });
-      return false;
-    });
-    return places;
+    return places(this.#slots, this.#clients, this.#lengths, Math.max(time, this.#clients.now));
   }
 
   /** How long a request would wait that came now. Undefined before the first job has ended. */
   expectedWait(arrival: Arrival, time: number): number | undefined {
-    return this.#newcomer(arrival, Math.max(time, this.#clients.now)).expectedWait;
-  }
-
-  /** The place of a request that comes now. */
-  #newcomer(arrival: Arrival, now: number): Pick<FairPlace, 'position' | 'expectedWait'> {
-    let position = 1;
-    let expectedWait: number | undefined;
-    replay(this.#slots, this.#snapshot(now, arrival), (order, at) => {
-      if (order !== NEWCOMER) {
-        position++;
-        return false;
-      }
-      if (this.#lengths.areKnown) expectedWait = at;
-      return true;
-    });
-    return { position, expectedWait };
-  }
-
-  /** All clients at `now`, with a newcomer if there is one. */
-  #snapshot(now: number, arrival?: Arrival): ClientSnapshot[] {
-    const snapshots: ClientSnapshot[] = [];
-    for (const client of this.#clients) {
-      if (client.id !== arrival?.client) snapshots.push(this.#lengths.snapshot(client, now));
-    }
-    if (arrival === undefined) return snapshots;
-    const virtualTime = this.#clients.virtualTime(now);
-    const { client: id, weight } = arrival;
-    const client = this.#clients.get(id) ?? new QueueClient(id, weight, virtualTime, now);
-    const { service, running, waiting } = this.#lengths.snapshot(client, now);
-    snapshots.push({
-      service: client.waiting.length > 0 ? service : Math.max(service, virtualTime),
-      weight,
-      running,
-      waiting: [...waiting, { order: NEWCOMER, length: 0 }],
-    });
-    return snapshots;
+    const now = Math.max(time, this.#clients.now);
+    return newcomerPlace(this.#slots, this.#clients, this.#lengths, arrival, now).expectedWait;
   }
 
   /** Takes a ticket out, and forgets its client if that is no longer needed. */

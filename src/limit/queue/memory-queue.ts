@@ -1,6 +1,6 @@
 import type { QueuePlace } from '../../core/queue-place.js';
 import { FairQueue } from './fair-queue.js';
-import type { FairTicket } from './fair-ticket.js';
+import type { FairTicket } from './queue-client.js';
 import type { Joined, JoinRequest, QueueSettings, Ticket, TurnResult } from './waiting-queue.js';
 
 /** A free slot that something else held is found so soon, in milliseconds. */

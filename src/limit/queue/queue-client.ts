@@ -1,4 +1,15 @@
-import type { FairTicket } from './fair-ticket.js';
+/** A ticket of a `FairQueue`. */
+export interface FairTicket {
+  /** Rises with each ticket of the queue. */
+  readonly order: number;
+  readonly client: QueueClient;
+  /** When it gives up, if it still waits then. */
+  readonly deadline: number;
+  readonly estimate: number | undefined;
+  state: 'waiting' | 'turn' | 'running' | 'gone';
+  /** When its job has started. */
+  startedAt: number;
+}
 
 /** A client of a fair queue, and what it was served. */
 export class QueueClient {

@@ -1,5 +1,5 @@
-import type { Arrival, FairTicket } from './fair-ticket.js';
-import { QueueClient } from './queue-client.js';
+import type { Arrival } from './arrival.js';
+import { type FairTicket, QueueClient } from './queue-client.js';
 
 /** Services of inactive clients that are remembered at most. The least of them is forgotten first. */
 const MAX_REMEMBERED = 1000;

@@ -21,8 +21,7 @@ export interface QueueOptions {
   /** The most requests that wait. Default 100, at most 1000. */
   readonly maxWaiting?: number | undefined;
   /**
-   * Which requests are one client's, who is served in fair order. Default: the id of the principal, or without one the address
-   * that `clientIp` found.
+   * Which requests are of one client: clients are served in fair order. Default `principal-or-client-ip`.
    */
   readonly by?: PartitionBy | undefined;
   /** A client's share beside others. One of weight 2 is served twice as long as one of weight 1. Default 1. */
@@ -40,7 +39,7 @@ export interface QueueOptions {
 export interface CheckedQueueOptions {
   readonly maxWait: number;
   readonly maxWaiting: number;
-  readonly by: PartitionBy | undefined;
+  readonly by: PartitionBy;
   readonly weight: QueueWeight;
   readonly headers: boolean;
   readonly onQueue: QueueOptions['onQueue'];
@@ -67,7 +66,7 @@ export function checkQueueOptions(options: QueueOptions): CheckedQueueOptions {
   return {
     maxWait: milliseconds(FACTORY, 'maxWait', options.maxWait ?? '30s', MAX_WAIT),
     maxWaiting: positiveInteger(FACTORY, 'maxWaiting', options.maxWaiting ?? 100, MAX_WAITING),
-    by: partitionBy(FACTORY, options.by),
+    by: partitionBy(FACTORY, options.by) ?? 'principal-or-client-ip',
     weight: typeof weight === 'function' ? weight : checkWeight(weight),
     headers: boolean(FACTORY, 'headers', options.headers ?? false),
     onQueue: callback(FACTORY, 'onQueue', options.onQueue),

@@ -28,6 +28,8 @@ local SMALL_TOTAL, LARGE_TOTAL = 65535, 4294967295
 -- The largest number that is exact.
 local MAX_EXACT = 9007199254740991
 local REFUSED, ADMITTED, OTHER_DAY, WRONG_TYPE, FOREIGN, FAILED = 0, 1, 2, 4, 5, 6
+-- An admission of the straight path that has all figures.
+local ADMITTED_IN_FULL = 8
 
 local pack, unpack_struct, sub, byte = struct.pack, struct.unpack, string.sub, string.byte
 local min, max, floor, ceil = math.min, math.max, math.floor, math.ceil
@@ -538,7 +540,8 @@ local function admit_hold(value, policy, counter, units, status)
 end
 
 -- Admits the charges that were read. `force` charges beyond the limit: the units were already admitted elsewhere.
-local function admit(number, force)
+-- `admitted` is the status that says so.
+local function admit(number, force, admitted)
   local status = ADMITTED
   for i = 1, number do
     local counter, failure = look(values[i], rules[i])
@@ -549,7 +552,7 @@ local function admit(number, force)
       status = REFUSED
     end
   end
-  local answer = status_of(status)
+  local answer = status_of(status == ADMITTED and admitted or status)
   if status ~= ADMITTED and status ~= REFUSED then return answer end
   for i = 1, number do
     local value, policy, counter, units = values[i], rules[i], counters[i], charges[i]
@@ -586,7 +589,7 @@ local function admit_straight(at, nth)
     number = number + 1
     read_charge(number, key, day, day_units)
   end
-  return admit(number, false), at + 16
+  return admit(number, false, ADMITTED_IN_FULL), at + 16
 end
 
 local function admit_any(at)
@@ -596,7 +599,7 @@ local function admit_any(at)
     read_charge(i, unpack_struct('>I2I2I4', packed, at))
     at = at + 8
   end
-  return admit(number, force == 1), at
+  return admit(number, force == 1, ADMITTED), at
 end
 
 local function peek(at)

@@ -127,7 +127,10 @@ export class HotCounters {
   async #charge(counter: HotCounter, units: number, now: number): Promise<unknown> {
     const { policy, age } = counter.plan;
     try {
-      const decision = await this.#counters.admit([policy], [counter.redisKey], [units]);
+      const decision = await this.#counters.admit([policy], [counter.redisKey], [units], (answer, error) => {
+        if (answer === undefined) throw error;
+        return answer;
+      });
       if (decision.kind === 'refused') {
         const rest = Math.floor((decision.states[0]?.remaining ?? 0) / 4);
         if (rest >= MIN_UNITS && rest < units) return await this.#charge(counter, rest, steadyTime(this.#clock));

@@ -30,8 +30,11 @@ export interface Answer {
   readonly charged: readonly Charged[];
 }
 
-/** The script's statuses. The index is the number that the script sends. `late` and `lost` concern a whole call. */
-export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
+/**
+ * The script's statuses. The index is the number that the script sends. `late` and `lost` concern a whole call. `in-full`:
+ * admitted by the general path, although the straight path was asked, which reports fewer figures.
+ */
+export const STATUSES: readonly (Status | 'late' | 'lost' | 'in-full')[] = [
   'refused',
   'admitted',
   'other-day',
@@ -40,6 +43,7 @@ export const STATUSES: readonly (Status | 'late' | 'lost')[] = [
   'foreign',
   'failed',
   'lost',
+  'in-full',
 ];
 
 /** The error for an operation that was neither refused nor admitted. */
@@ -55,6 +59,8 @@ export function operationFailure(keys: readonly string[], status: Exclude<Status
 
 /** A reply of the script, which is read from front to back. */
 export class Reply {
+  /** Whether the operation that is read has all figures, also if the straight path was asked. */
+  isInFull = false;
   readonly #bytes: Buffer;
   #at = 0;
 
@@ -65,6 +71,11 @@ export class Reply {
   /** @throws RangeError at the end of the reply, as the other methods do */
   byte(): number {
     return this.#bytes.readUInt8(this.#at++);
+  }
+
+  uint32(): number {
+    this.#at += 4;
+    return this.#bytes.readUInt32BE(this.#at - 4);
   }
 
   double(): number {
@@ -82,6 +93,19 @@ export class Reply {
       resetAt: bytes.readDoubleBE(at + 8),
       time: bytes.readDoubleBE(at + 16),
       generation: bytes.readUInt16BE(at + 24),
+    };
+  }
+
+  /** The figures of a window that the straight path has charged. */
+  window(): Charged {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    this.#at = at + 20;
+    return {
+      total: bytes.readUInt32BE(at),
+      resetAt: bytes.readDoubleBE(at + 4),
+      time: bytes.readDoubleBE(at + 12),
+      generation: 0,
     };
   }
 }

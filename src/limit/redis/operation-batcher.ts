@@ -13,11 +13,16 @@ interface Job {
   readonly operation: Operation;
   /** Whether it runs again, as the server's day was not the one that this process had assumed. */
   isRepeated: boolean;
-  /** What its promise resolves to. */
-  readonly finish: (answer: Answer) => unknown;
+  readonly finish: Finish<unknown>;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
+
+/**
+ * What the promise of an operation resolves to: what this makes of the answer or, if there is none, of the error. It may
+ * throw instead. It saves each operation a promise, and the objects that wait for it.
+ */
+export type Finish<T> = (answer: Answer | undefined, error: unknown) => T;
 
 /**
  * Sends operations to Redis in batches: the operations of one turn of the event loop go out in a few calls of the script,
@@ -36,12 +41,12 @@ export class OperationBatcher {
   }
 
   /**
-   * Runs one operation, and resolves if it was admitted or refused, to what `finish` makes of the answer. Rejects with a
-   * `StoreError` if Redis does not answer within the timeout, or the counters cannot be used.
+   * Runs one operation, and resolves if it was admitted or refused. Rejects with a `StoreError` if Redis does not answer
+   * within the timeout, or the counters cannot be used. `finish` may make something else of both.
    */
   run(operation: Operation): Promise<Answer>;
-  run<T>(operation: Operation, finish: (answer: Answer) => T): Promise<T>;
-  run(operation: Operation, finish: (answer: Answer) => unknown = asItIs): Promise<unknown> {
+  run<T>(operation: Operation, finish: Finish<T>): Promise<T>;
+  run(operation: Operation, finish: Finish<unknown> = asItIs): Promise<unknown> {
     return new Promise((resolve, reject) => this.#add({ operation, isRepeated: false, finish, resolve, reject }));
   }
 
@@ -78,21 +83,32 @@ export class OperationBatcher {
     } catch (error) {
       // The server's clock may have moved against ours. Its reply has just corrected our estimate.
       if (mayRepeat && error instanceof LateCallError) return this.#send(jobs, false);
-      for (const { reject } of jobs) reject(error);
+      for (const job of jobs) finish(job, undefined, error);
     }
   }
 
   #end(job: Job, answer: Answer): void {
     const { status } = answer;
-    if (status === 'admitted' || status === 'refused') job.resolve(job.finish(answer) as never);
+    if (status === 'admitted' || status === 'refused') finish(job, answer, undefined);
     else if (status === 'other-day' && !job.isRepeated) {
       job.isRepeated = true;
       this.#add(job);
-    } else job.reject(operationFailure(job.operation.keys, status));
+    } else finish(job, undefined, operationFailure(job.operation.keys, status));
   }
 }
 
-const asItIs = (answer: Answer): Answer => answer;
+function finish(job: Job, answer: Answer | undefined, error: unknown): void {
+  try {
+    job.resolve(job.finish(answer, error) as never);
+  } catch (reason) {
+    job.reject(reason);
+  }
+}
+
+const asItIs: Finish<Answer> = (answer, error) => {
+  if (answer === undefined) throw error;
+  return answer;
+};
 
 /** Divides operations into calls: all operations of a call are of one slot, and those of a slot make calls of equal size. */
 export function batchesOf<T extends { readonly operation: Operation }>(

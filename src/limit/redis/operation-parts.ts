@@ -17,8 +17,6 @@ export interface Operation {
   pack(packed: Buffer, start: number, places: Places): number;
   /** Reads the part of a reply that follows its status. */
   read(status: Status, at: number, reply: Reply): Answer;
-  /** The same of a brief answer, if the script may give one. */
-  readBriefly?(at: number, reply: Reply): Answer;
   /** The operation that gives back what this one charged, if it charged anything. */
   undo?(answer: Answer): Operation | undefined;
 }

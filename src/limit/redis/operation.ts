@@ -21,9 +21,9 @@ export function admission(
   force = false,
 ): Operation {
   const day = force ? undefined : straightDay(policies, keys);
-  return day === undefined
-    ? new Admission(policies, keys, units, force)
-    : new StraightAdmission(policies, keys, units, day);
+  if (day === undefined) return new Admission(policies, keys, units, force);
+  const window = policies.length === 2 ? 1 - day : -1 - day;
+  return new StraightAdmission(policies, keys, units, window, day);
 }
 
 /**
@@ -32,10 +32,10 @@ export function admission(
  */
 function straightDay(policies: readonly QuotaPolicy[], keys: readonly string[]): number | undefined {
   const [first, second] = policies;
-  if (first === undefined || policies.length > 2 || policies.some(holds)) return undefined;
+  if (first === undefined || policies.length > 2 || holds(first)) return undefined;
   const isDay = first.kind === 'daily-quota';
   if (second === undefined) return isDay ? 0 : -1;
-  if (keys[0] !== keys[1] || isDay === (second.kind === 'daily-quota')) return undefined;
+  if (holds(second) || keys[0] !== keys[1] || isDay === (second.kind === 'daily-quota')) return undefined;
   return isDay ? 0 : 1;
 }
 

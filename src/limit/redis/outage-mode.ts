@@ -1,7 +1,8 @@
 import type { QuotaState } from '../../core/quota-state.js';
 import { holds, type QuotaPolicy } from '../policy.js';
-import type { Decision, Receipt, StoreError } from '../store.js';
+import type { Decision, Receipt } from '../store.js';
 import { LocalShare } from './local-share.js';
+import { isOutage } from './outage.js';
 import { NO_HOLDS, RedisReceipt } from './receipt.js';
 import type { RedisCounters } from './redis-counters.js';
 
@@ -29,17 +30,17 @@ export class OutageMode {
   }
 
   /**
-   * Decides for `store`.
-   * @throws StoreError `error`, if the mode is `refuse`, or a policy has leases: a hold that others cannot see is none
+   * Decides for `store`, after an error.
+   * @throws the error, if it is no outage, the mode is `refuse`, or a policy has leases: a hold that others cannot see is none
    */
   admit(
     store: object,
     policies: readonly QuotaPolicy[],
     keys: readonly string[],
     units: readonly number[],
-    error: StoreError,
+    error: unknown,
   ): Decision {
-    if (policies.some(holds)) throw error;
+    if (!isOutage(error) || policies.some(holds)) throw error;
     if (this.#localShare !== undefined) {
       const decision = this.#localShare.admit(policies, keys, units);
       if (decision.kind === 'refused') return decision;
@@ -52,8 +53,9 @@ export class OutageMode {
     return { kind: 'admitted', at: this.#now(), states: [], holds: NO_HOLDS, receipt };
   }
 
-  /** @throws StoreError `error`, if the mode is `refuse` */
-  peek(policies: readonly QuotaPolicy[], keys: readonly string[], error: StoreError): readonly QuotaState[] {
+  /** @throws the error, if it is no outage, or the mode is `refuse` */
+  peek(policies: readonly QuotaPolicy[], keys: readonly string[], error: unknown): readonly QuotaState[] {
+    if (!isOutage(error)) throw error;
     if (this.#localShare !== undefined) return this.#localShare.peek(policies, keys);
     if (this.#mode === 'refuse') throw error;
     const resetAt = this.#now();

@@ -18,6 +18,8 @@ export const steps = {
   /** `mayPushOut`: if the queue is full, another ticket goes. */
   join: (ticket: TicketData, mayPushOut: boolean): QueueStep => ['join', ...dataOf(ticket), mayPushOut ? 1 : 0],
   leave: (number: number): QueueStep => ['leave', number],
+  /** As `leave`, for a ticket that has just come and must not wait. */
+  refuse: (number: number): QueueStep => ['refuse', number],
   /** `grant` is the number of the turn that is given back. */
   setAside: (number: number, grant: number): QueueStep => ['aside', number, grant],
   start: (ticket: TicketData): QueueStep => ['start', ...dataOf(ticket)],

@@ -43,28 +43,29 @@ export class QueueLink {
     this.#schedule();
   }
 
-  /** Asks Redis for news now. */
+  /** Asks Redis for news now, or once it has answered the last such question: that may have come too early. */
   poll(): void {
-    if (this.#isStopped || this.#isListing) return;
+    if (this.#isStopped) return;
     this.#mustList = true;
-    this.#schedule();
+    if (!this.#isListing) this.#schedule();
   }
 
-  /** Sets the timer for the next poll. */
-  plan(): void {
+  /** Sets the timer for the next poll. The last one began `since` milliseconds ago. */
+  plan(since = 0): void {
     const after = this.#tickets.pollAfter;
     if (this.#isStopped || after === undefined) {
       this.#unplan();
       return;
     }
-    const dueAt = performance.now() + after;
+    const wait = Math.max(1, after - since);
+    const dueAt = performance.now() + wait;
     if (dueAt >= this.#dueAt) return;
     this.#unplan();
     this.#dueAt = dueAt;
     this.#timer = setTimeout(() => {
       this.#unplan();
-      this.poll();
-    }, after);
+      if (!this.#isListing) this.poll();
+    }, wait);
     this.#timer.unref();
   }
 
@@ -112,10 +113,12 @@ export class QueueLink {
     this.#isListing = true;
     const wasUnsure = this.#isUnsure;
     this.#isUnsure = false;
+    const startedAt = performance.now();
     const answered = await this.#call([...sent, steps.list(this.#tickets.numbers())]);
     this.#isListing = false;
     if (!answered && wasUnsure) this.#isUnsure = true;
-    this.plan();
+    if (this.#mustList) this.#schedule();
+    this.plan(performance.now() - startedAt);
   }
 
   async #call(sent: readonly QueueStep[]): Promise<boolean> {

@@ -28,8 +28,8 @@ export class QueueSnapshot {
     return places;
   }
 
-  /** How long a ticket waits if nobody comes after it, in milliseconds. Tickets in `without` are gone. */
-  waitOf(order: number, without: ReadonlySet<number>): number | undefined {
+  /** The place of a ticket that has just come, if those that came after it and those `without` are gone. */
+  placeOfLast(order: number, without: ReadonlySet<number>): QueuePlace {
     const others: ClientSnapshot[] = [];
     let own: ClientSnapshot | undefined;
     for (const client of this.#clients) {
@@ -38,7 +38,7 @@ export class QueueSnapshot {
       if (waiting.at(-1)?.order === order) own = earlier;
       else others.push(earlier);
     }
-    return own === undefined ? undefined : this.#startOf(order, [...others, own]);
+    return this.#placeOf(order, own === undefined ? others : [own, ...others]);
   }
 
   /** The same queue `ms` milliseconds later, without this ticket, if nothing else has changed. */
@@ -57,31 +57,30 @@ export class QueueSnapshot {
     return this.#clients.findIndex(({ waiting }) => waiting.some((ticket) => ticket.order === order));
   }
 
-  /**
-   * How long a ticket would wait that came now: of the client at this place, or of one that has only this service.
-   * Undefined before the first job has ended.
-   */
-  waitOfNewcomer(place: number, weight: number, service: number): number | undefined {
-    const known = this.#clients[place] ?? { running: [], waiting: [], service };
+  /** The place of a ticket that would come now, of the client at this place or of one that has only this service. */
+  placeOfNewcomer(client: number, weight: number, service: number): QueuePlace {
+    const known = this.#clients[client] ?? { running: [], waiting: [], service };
     const { running, waiting } = known;
-    const isActive = running.length > 0 || waiting.length > 0;
-    const client = {
-      service: isActive ? known.service : Math.max(known.service, this.#virtualTime),
+    const newcomer = {
+      service: waiting.length > 0 ? known.service : Math.max(known.service, this.#virtualTime),
       weight,
       running,
       waiting: [...waiting, { order: NEWCOMER, length: 0 }],
     };
-    return this.#startOf(NEWCOMER, [...this.#clients.filter((_, i) => i !== place), client]);
+    return this.#placeOf(NEWCOMER, [newcomer, ...this.#clients.filter((_, i) => i !== client)]);
   }
 
-  #startOf(order: number, clients: readonly ClientSnapshot[]): number | undefined {
-    if (!this.#areLengthsKnown) return undefined;
-    let wait: number | undefined;
+  #placeOf(order: number, clients: readonly ClientSnapshot[]): QueuePlace {
+    let position = 1;
+    let expectedWait: number | undefined;
     replay(this.#slots, clients, (started, at) => {
-      if (started !== order) return false;
-      wait = at;
+      if (started !== order) {
+        position++;
+        return false;
+      }
+      if (this.#areLengthsKnown) expectedWait = at;
       return true;
     });
-    return wait;
+    return { position, expectedWait };
   }
 }

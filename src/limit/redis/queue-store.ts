@@ -5,7 +5,8 @@ import type { RedisClient } from './client.js';
 import { redisKey } from './layout.js';
 import { queueKey } from './queue-key.js';
 import { QueueScript, type QueueScriptOptions } from './queue-script.js';
-import { type QueueSurroundings, QueueTickets } from './queue-tickets.js';
+import type { QueueSurroundings } from './queue-surroundings.js';
+import { QueueTickets } from './queue-tickets.js';
 import { QueueWakeups, type RedisSubscriber } from './queue-wakeups.js';
 import type { ServerClock } from './server-clock.js';
 

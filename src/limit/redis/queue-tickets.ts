@@ -1,33 +1,18 @@
 import type { Joined, JoinRequest, QueueSettings } from '../queue/waiting-queue.js';
 import type { StoreError } from '../store.js';
+import { isOutage } from './outage.js';
 import { type QueueStep, steps } from './queue-call.js';
+import { decideJoin } from './queue-join.js';
 import { type LinkedTickets, QueueLink } from './queue-link.js';
 import { type JoinAnswer, type QueueReply, readQueueReply } from './queue-reply.js';
-import type { QueueScript } from './queue-script.js';
+import { type QueueSurroundings, waitingLease } from './queue-surroundings.js';
 import { RedisTicket, type TicketPort } from './queue-ticket.js';
 import { TicketTimeouts } from './queue-timeouts.js';
 import { QueueView } from './queue-view.js';
-import type { ServerClock } from './server-clock.js';
 
-/** What all queues of a store share. */
-export interface QueueSurroundings {
-  readonly script: QueueScript;
-  readonly clock: ServerClock;
-  /** How long a call may take, in milliseconds. */
-  readonly timeout: number;
-  /** How often Redis is asked for news, in milliseconds. */
-  readonly interval: number;
-  /** For the next ticket. */
-  readonly nextNumber: () => number;
-  /** The channel at which this process listens, or empty. */
-  readonly channel: () => string;
-}
-
-/** Waiting tickets that Redis has not heard of are gone after so many intervals, and no sooner than this. As queue.lua has it. */
-const WAITS_FOR = 10;
-const LEAST_WAIT_MS = 2000;
 /** Running tickets are renewed at this part of their lease, if no others wait. */
 const RENEW_AFTER = 1 / 4;
+const MAX_PAUSE_MS = 10_000;
 
 interface Join {
   readonly ticket: RedisTicket;
@@ -117,16 +102,16 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     if (this.#tickets.size === 0) {
       // Redis may still have a ticket that is gone. After its lease it has not.
       const silent = clock.steady() - this.#heardAt;
-      return this.#link.isUnsure && silent <= Math.max(lease, this.#lease) ? interval : undefined;
+      return this.#link.isUnsure && silent <= Math.max(lease, waitingLease(interval)) ? interval : undefined;
     }
     for (const { state } of this.#tickets.values()) if (state !== 'running') return interval;
-    return Math.max(interval, lease * RENEW_AFTER);
+    return Math.max(interval, Math.min(lease * RENEW_AFTER, MAX_PAUSE_MS));
   }
 
   async call(sent: readonly QueueStep[]): Promise<void> {
     const { script, clock, interval, timeout, channel } = this.#around;
     const { policy, maxWaiting } = this.#settings;
-    const turnTime = WAITS_FOR * interval + 4 * timeout;
+    const turnTime = waitingLease(interval) + 4 * timeout;
     const now = clock.isManual ? clock.now() : -1;
     const header = [now, this.#owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
     const reply = await script.call(this.#key, [...header, channel(), ...sent.flat()]);
@@ -143,14 +128,10 @@ export class QueueTickets implements LinkedTickets, TicketPort {
       join.ticket.state = 'gone';
       join.reject(error);
     }
-    const isFault = error.code !== 'GATEWARDEN_STORE_UNAVAILABLE';
-    if (isFault || this.#around.clock.steady() - this.#heardAt > this.#lease) this.#rejectAll(error);
+    const { clock, interval } = this.#around;
+    const isLost = clock.steady() - this.#heardAt > waitingLease(interval);
+    if (isLost || !isOutage(error)) this.#rejectAll(error);
     if (this.pollAfter === undefined) this.#onIdle();
-  }
-
-  /** For how long a ticket may wait of which Redis does not hear. */
-  get #lease(): number {
-    return Math.max(LEAST_WAIT_MS, WAITS_FOR * this.#around.interval);
   }
 
   /** The version of the snapshot that need not be sent again. Empty: no snapshot is needed. */
@@ -176,49 +157,46 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     }
     for (const [number, grant] of reply.turns) this.#hasTurn(number, grant);
     for (const number of reply.unknown) this.#wasForgotten(number);
-    if (isNew) {
-      for (const ticket of this.#tickets.values())
-        if (ticket.state === 'waiting') ticket.tell(this.#view.placeOf(ticket));
-    }
+    if (isNew) this.#tellPlaces();
     this.#timeouts.check();
   }
 
+  #tellPlaces(): void {
+    for (const ticket of [...this.#tickets.values()]) {
+      if (ticket.state === 'waiting' && ticket.onPlace !== undefined) ticket.tell(this.#view.placeOf(ticket));
+    }
+  }
+
   #joined(join: Join, answer: JoinAnswer, grant: number | undefined, refused: Set<number>): void {
-    const { ticket, mayPushOut, resolve } = join;
-    const { number, weight, maxWait } = ticket;
-    const wait =
-      answer.kind === 'joined'
-        ? this.#view.waitOf(answer.order, refused)
-        : this.#view.waitOfNewcomer(answer.client, weight, answer.service);
-    const isTooLong = wait !== undefined && wait > maxWait;
-    if (answer.kind === 'over' && !isTooLong) {
+    const { ticket, resolve } = join;
+    const { number } = ticket;
+    const decision = decideJoin(this.#view, ticket, join.mayPushOut, answer, grant, refused);
+    if (decision.kind === 'again') {
       join.mayPushOut = true;
       this.#link.push(steps.join(ticket, true));
       return;
     }
     this.#joins.delete(number);
-    if (answer.kind !== 'joined' || (isTooLong && grant === undefined && !mayPushOut)) {
-      this.#tickets.delete(number);
-      ticket.state = 'gone';
-      if (answer.kind === 'joined') {
-        refused.add(answer.order);
-        this.#link.push(steps.leave(number));
-      }
-      resolve({ kind: 'full', expectedWait: wait ?? maxWait });
-      return;
-    }
-    ticket.order = answer.order;
-    if (grant !== undefined) {
-      ticket.grant = grant;
+    if (answer.kind === 'joined') ticket.order = answer.order;
+    if (decision.kind === 'turn') {
+      ticket.grant = decision.grant;
       ticket.state = 'turn';
       resolve({ kind: 'turn', ticket });
-      return;
+    } else if (decision.kind === 'waiting') {
+      const { place } = decision;
+      ticket.state = 'waiting';
+      ticket.knows(place);
+      this.#timeouts.add(ticket);
+      resolve({ kind: 'waiting', ticket, place });
+    } else {
+      ticket.state = 'gone';
+      this.#tickets.delete(number);
+      if (decision.kind === 'refused') {
+        refused.add(ticket.order);
+        this.#link.push(steps.refuse(number));
+      }
+      resolve({ kind: 'full', expectedWait: decision.expectedWait });
     }
-    ticket.state = 'waiting';
-    this.#timeouts.add(ticket);
-    const place = this.#view.placeOf(ticket) ?? { position: 1, expectedWait: undefined };
-    ticket.knows(place);
-    resolve({ kind: 'waiting', ticket, place });
   }
 
   /** It has a turn in Redis. A turn that it had before may have been taken back, or the step that follows it was lost. */
@@ -239,8 +217,11 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   /** Redis has lost it, or has not heard of it for too long. It comes back to its place. */
   #wasForgotten(number: number): void {
     const ticket = this.#tickets.get(number);
-    if (ticket?.state === 'waiting') this.#link.push(steps.join(ticket, true));
-    else if (ticket?.state === 'running') this.#link.push(steps.start(ticket));
+    if (ticket?.state === 'waiting') {
+      // Its turns are counted from the beginning.
+      ticket.grant = 0;
+      this.#link.push(steps.join(ticket, true));
+    } else if (ticket?.state === 'running') this.#link.push(steps.start(ticket));
   }
 
   #couldNotComeBack(number: number): void {

@@ -32,19 +32,20 @@ export class QueueView {
     return this.#places?.get(order);
   }
 
-  /** How long a ticket waits that has just come. Tickets of the orders `without` are gone. */
-  waitOf(order: number, without: ReadonlySet<number>): number | undefined {
-    return this.#snapshot?.waitOf(order, without);
+  /** The place of a ticket that has just come. Tickets of the orders `without` are gone. */
+  placeOfLast(order: number, without: ReadonlySet<number>): QueuePlace | undefined {
+    return this.#snapshot?.placeOfLast(order, without);
   }
 
-  /** How long a ticket would wait that came now, of a client at this place of the snapshot, or with this service. */
-  waitOfNewcomer(client: number, weight: number, service: number): number | undefined {
-    return this.#snapshot?.waitOfNewcomer(client, weight, service);
+  /** The place of a ticket that would come now, of a client at this place of the snapshot, or with this service. */
+  placeOfNewcomer(client: number, weight: number, service: number): QueuePlace | undefined {
+    return this.#snapshot?.placeOfNewcomer(client, weight, service);
   }
 
   /** How long another ticket of the same client would wait that came now, when this one has gone. */
   waitAfter({ order, weight }: RedisTicket): number | undefined {
-    const place = this.#snapshot?.clientOf(order) ?? -1;
-    return this.#snapshot?.later(this.#clock.steady() - this.#at, order).waitOfNewcomer(place, weight, 0);
+    const client = this.#snapshot?.clientOf(order) ?? -1;
+    const now = this.#snapshot?.later(this.#clock.steady() - this.#at, order);
+    return now?.placeOfNewcomer(client, weight, 0).expectedWait;
   }
 }

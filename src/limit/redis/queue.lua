@@ -34,7 +34,8 @@ local SIGNATURE = 'gatewarden-queue-1:'
 
 local WAITING, TURN, RUNNING, PUSHED_OUT, GONE = 1, 2, 3, 4, 0
 -- The fields of a ticket. Its turns are counted. SINCE: when its turn came, or its job started.
-local OWNER, NUMBER, CLIENT, ESTIMATE, ORDER, STATE, GRANT, SINCE = 1, 2, 3, 4, 5, 6, 7, 8
+-- BEFORE: what `refuse` restores.
+local OWNER, NUMBER, CLIENT, ESTIMATE, ORDER, STATE, GRANT, SINCE, BEFORE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 -- The fields of a client.
 local ID, WEIGHT, SERVICE, AS_OF, ASIDE_UNTIL = 1, 2, 3, 4, 5
 -- The fields of an owner.
@@ -133,12 +134,15 @@ local function virtual_time()
   local running, weight, least, most = 0, 0, math.huge, -math.huge
   for _, client in ipairs(clients) do
     if is_active(client) then
-      local served = service(client)
       running, weight = running + runs[client], weight + client[WEIGHT]
-      least, most = min(least, served), max(most, served)
+      if #waits[client] > 0 then
+        local served = service(client)
+        least, most = min(least, served), max(most, served)
+      end
     end
   end
-  if weight == 0 then return queue.virtual end
+  -- Nobody waits.
+  if most < least then return queue.virtual end
   return min(most, max(least, queue.virtual + (running * (now - queue.now)) / weight))
 end
 
@@ -164,8 +168,9 @@ local function activate(id, weight)
     insert(clients, client)
     return client
   end
-  if not is_active(client) then
-    client[SERVICE], client[AS_OF] = max(client[SERVICE], queue.virtual), now
+  if #waits[client] == 0 then
+    fold(client)
+    client[SERVICE] = max(client[SERVICE], queue.virtual)
   end
   if weight ~= client[WEIGHT] then
     fold(client)
@@ -174,14 +179,18 @@ local function activate(id, weight)
   return client
 end
 
--- A client has lost a ticket. If nobody is active, all services are forgotten.
+-- Nobody waits any longer: who is served had no rival, and all that comes begins alike.
+local function restart()
+  queue.virtual = 0
+  for place = #clients, 1, -1 do
+    local client = clients[place]
+    if is_active(client) then client[SERVICE], client[AS_OF] = 0, now else forget(place) end
+  end
+end
+
+-- A client has lost a ticket. The least of too many services is forgotten.
 local function rest(client)
   if is_active(client) then return end
-  if all_waiting + all_taken == 0 then
-    for place = #clients, 1, -1 do forget(place) end
-    queue.virtual = 0
-    return
-  end
   local inactive, least = 0, nil
   for place, other in ipairs(clients) do
     if not is_active(other) then
@@ -223,6 +232,7 @@ end
 local function remove(ticket, state)
   local client = client_of[ticket[CLIENT]]
   if ticket[STATE] == WAITING then unwait(client, ticket) else untake(client) end
+  if all_waiting == 0 then restart() end
   ticket[STATE] = state
   changed()
   rest(client)
@@ -286,6 +296,7 @@ local function grant()
     all_waiting = all_waiting - 1
     taken[next] = taken[next] + 1
     all_taken = all_taken + 1
+    if all_waiting == 0 then restart() end
     ticket[STATE], ticket[GRANT], ticket[SINCE] = TURN, ticket[GRANT] + 1, now
     if ticket[OWNER] ~= me then woken[ticket[OWNER]] = true end
     changed()
@@ -391,15 +402,18 @@ local function number() return tonumber(argument()) end
 
 -- Makes a ticket from the data that precede a step.
 local function new_ticket(id, weight, estimate, order, name)
-  local client = activate(id, weight)
+  local client = client_of[id]
+  local before = client and { 0, client[WEIGHT], client[SERVICE], client[AS_OF] } or { 0 }
+  client = activate(id, weight)
   if order < 0 then order = queue.order + 1 end
   if order <= queue.order then is_unsorted = true end
   queue.order = max(queue.order, order)
-  local ticket = { me, name, id, estimate, order, WAITING, 0, 0 }
+  local ticket = { me, name, id, estimate, order, WAITING, 0, 0, before }
   put_back(client, ticket)
   insert(tickets, ticket)
   own[name] = ticket
   changed()
+  before[1] = queue.version
   return ticket
 end
 
@@ -432,6 +446,27 @@ function step.leave()
   if ticket and ticket[STATE] ~= GONE then drop(ticket) end
 end
 
+-- It would wait for too long. If nothing has happened since it came, nothing of it remains.
+function step.refuse()
+  local ticket = own[number()]
+  if not ticket or ticket[STATE] == GONE then return end
+  local before, client = ticket[BEFORE], client_of[ticket[CLIENT]]
+  if before[1] ~= queue.version or ticket[STATE] ~= WAITING then return drop(ticket) end
+  unwait(client, ticket)
+  ticket[STATE] = GONE
+  changed()
+  if before[2] then
+    client[WEIGHT], client[SERVICE], client[AS_OF] = before[2], before[3], before[4]
+  else
+    for place, other in ipairs(clients) do
+      if other == client then
+        forget(place)
+        break
+      end
+    end
+  end
+end
+
 function step.aside()
   local ticket, turn = own[number()], number()
   if not ticket or ticket[STATE] ~= TURN or ticket[GRANT] ~= turn then return end
@@ -454,6 +489,7 @@ function step.start()
     unwait(client, ticket)
     taken[client] = taken[client] + 1
     all_taken = all_taken + 1
+    if all_waiting == 0 then restart() end
   end
   fold(client)
   runs[client] = runs[client] + 1

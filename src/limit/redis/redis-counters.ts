@@ -38,24 +38,27 @@ export class RedisCounters {
     this.#batcher = new OperationBatcher(script, (operations, answers) => this.#undoLate(operations, answers));
   }
 
-  /** Charges every policy or none. If a later slot refuses, what earlier slots have charged is given back. */
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<RedisDecision> {
+  /**
+   * Charges every policy or none. If a later slot refuses, what earlier slots have charged is given back. Resolves to what
+   * `finish` makes of the decision or, if there is none, of the error.
+   */
+  admit<T>(
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    units: readonly number[],
+    finish: (decision: RedisDecision | undefined, error: unknown) => T,
+  ): Promise<T> {
     const parts = this.#partsOf(policies, keys);
     const [part] = parts;
-    return part !== undefined && parts.length === 1
-      ? this.#admitInOneSlot(part, units)
-      : this.#admitInTurn(parts, units);
-  }
-
-  #admitInOneSlot(part: SlotPart, units: readonly number[]): Promise<RedisDecision> {
-    const { places, policies, keys } = part;
-    return this.#batcher.run(admission(policies, keys, units), ({ status, at, charged }) => {
-      const states: QuotaState[] = new Array(policies.length);
-      for (let i = 0; i < states.length; i++) states[i] = stateOf(policies[i] as QuotaPolicy, charged[i] as Charged);
-      return status === 'admitted'
-        ? { kind: 'admitted', at, states, charges: [{ places, policies, keys, charged }] }
-        : { kind: 'refused', at, states, violations: violationsOf(states, charged) };
-    });
+    if (part === undefined || parts.length > 1) {
+      return this.#admitInTurn(parts, units).then(
+        (decision) => finish(decision, undefined),
+        (error: unknown) => finish(undefined, error),
+      );
+    }
+    return this.#batcher.run(admission(policies, keys, units), (answer, error) =>
+      finish(answer === undefined ? undefined : decisionOf(part, answer), error),
+    );
   }
 
   async #admitInTurn(parts: readonly SlotPart[], units: readonly number[]): Promise<RedisDecision> {
@@ -172,6 +175,15 @@ export class RedisCounters {
       if (undo !== undefined) void this.#settles.send(undo);
     });
   }
+}
+
+/** The decision about a request whose keys are in one slot. */
+function decisionOf({ places, policies, keys }: SlotPart, { status, at, charged }: Answer): RedisDecision {
+  const states: QuotaState[] = new Array(policies.length);
+  for (let i = 0; i < states.length; i++) states[i] = stateOf(policies[i] as QuotaPolicy, charged[i] as Charged);
+  return status === 'admitted'
+    ? { kind: 'admitted', at, states, charges: [{ places, policies, keys, charged }] }
+    : { kind: 'refused', at, states, violations: violationsOf(states, charged) };
 }
 
 function inPlaces(places: readonly number[], units: readonly number[]): readonly number[] {

@@ -85,19 +85,16 @@ class RedisStoreImplementation implements RedisStore {
       (open, error) => this.#stateChanged(open, error),
       () => this.#report(),
     );
-    this.#script = new ScriptClient({
-      client,
-      prefix,
-      timeout,
-      now,
-      onSuccess: (slot) => {
+    const reports = {
+      onSuccess: (slot: number) => {
         this.#circuits.succeeded(slot);
         // Also after a single failure, which does not open the breaker.
         if (this.#outage.hasUnreported) this.#report();
       },
-      onFailure: (slot, error) => this.#circuits.failed(slot, error),
-      isAway: (slot) => this.#circuits.isOpen(slot),
-    });
+      onFailure: (slot: number, error: unknown) => this.#circuits.failed(slot, error),
+      isAway: (slot: number) => this.#circuits.isOpen(slot),
+    };
+    this.#script = new ScriptClient({ client, prefix, timeout, now, ...reports });
     this.#settles = new SettleQueue(this.#script, (error, count) => this.#lost(error, count));
     this.#refusals = maxRefusalAge === undefined ? undefined : new RefusalCache(maxRefusalAge);
     this.#outage = new OutageMode(mode, instances, () => this.#script.clock.now());
@@ -118,13 +115,7 @@ class RedisStoreImplementation implements RedisStore {
             (charges, units) => this.#giveBack(charges, units),
             (receipt, count) => this.settle(receipt, new Array(count).fill(0)),
           );
-    this.#queues = new RedisQueues({
-      ...settings,
-      clock: this.#script.clock,
-      onSuccess: (slot) => this.#circuits.succeeded(slot),
-      onFailure: (slot, error) => this.#circuits.failed(slot, error),
-      isAway: (slot) => this.#circuits.isOpen(slot),
-    });
+    this.#queues = new RedisQueues({ ...settings, ...reports, clock: this.#script.clock });
     client.on('ready', this.#onReady);
   }
 
@@ -134,27 +125,29 @@ class RedisStoreImplementation implements RedisStore {
     return hot.decisions.admit(this, policies, keys, units, this.#otherwise);
   }
 
-  async #admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision> {
-    checkUnits(policies, units);
-    const redisKeys = this.#redisKeys(keys);
-    const request = this.#refusals === undefined ? '' : requestText(policies, redisKeys, units);
-    const cached = this.#refusals?.get(request, redisKeys, this.#script.clock.now());
-    if (cached !== undefined) return cached;
-    if (this.#isAway(redisKeys)) return this.#outage.admit(this, policies, redisKeys, units, noAnswer());
-    this.#checkEviction();
+  #admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision> {
     try {
-      const decision = await this.#counters.admit(policies, redisKeys, units);
-      this.#outage.learn(policies, redisKeys, decision.states, decision.at);
-      if (decision.kind === 'refused') {
-        this.#refusals?.add(request, decision);
-        return decision;
-      }
-      this.#refusals?.changed(redisKeys);
-      this.#hot?.charged(policies, keys, redisKeys, units);
-      return admitted(this, policies, units, decision);
+      checkUnits(policies, units);
+      const redisKeys = this.#redisKeys(keys);
+      const request = this.#refusals === undefined ? '' : requestText(policies, redisKeys, units);
+      const cached = this.#refusals?.get(request, redisKeys, this.#script.clock.now());
+      if (cached !== undefined) return Promise.resolve(cached);
+      const decideWithout = (error: unknown) => this.#outage.admit(this, policies, redisKeys, units, error);
+      if (this.#isAway(redisKeys)) return Promise.resolve(decideWithout(noAnswer()));
+      this.#checkEviction();
+      return this.#counters.admit(policies, redisKeys, units, (decision, error) => {
+        if (decision === undefined) return decideWithout(error);
+        this.#outage.learn(policies, redisKeys, decision.states, decision.at);
+        if (decision.kind === 'refused') {
+          this.#refusals?.add(request, decision);
+          return decision;
+        }
+        this.#refusals?.changed(redisKeys);
+        this.#hot?.charged(policies, keys, redisKeys, units);
+        return admitted(this, policies, units, decision);
+      });
     } catch (error) {
-      if (!isOutage(error)) throw error;
-      return this.#outage.admit(this, policies, redisKeys, units, error);
+      return Promise.reject(error);
     }
   }
 
@@ -185,7 +178,6 @@ class RedisStoreImplementation implements RedisStore {
     try {
       return await this.#counters.peek(policies, redisKeys);
     } catch (error) {
-      if (!isOutage(error)) throw error;
       return this.#outage.peek(policies, redisKeys, error);
     }
   }

@@ -3,6 +3,7 @@ import { StoreError, unavailable } from '../store.js';
 import { POLICY_BYTES, packPolicy } from './layout.js';
 import type { Operation, Places } from './operation.js';
 import { type Answer, Reply, STATUSES } from './operation-answer.js';
+import { StraightAdmission } from './straight-admission.js';
 
 /** One call of the script. To repeat it, send the same call again: the server answers it without running it twice. */
 export interface ScriptCall {
@@ -51,12 +52,20 @@ export function packCall(operations: readonly Operation[], header: CallHeader): 
   for (const operation of operations) size += operation.size;
   const packed = Buffer.allocUnsafe(size);
   let end = 0;
-  for (const operation of operations) end = operation.pack(packed, end, places);
+  let before: StraightAdmission | undefined;
+  let beforeAt = 0;
+  for (const operation of operations) {
+    const straight = operation instanceof StraightAdmission ? operation : undefined;
+    if (before !== undefined && straight?.join(before, packed, beforeAt, places) === true) continue;
+    before = straight;
+    beforeAt = end;
+    end = operation.pack(packed, end, places);
+  }
   return {
     operations,
     preparedAt: performance.now(),
     keyCount: places.keys.length + 1,
-    args: [header.marker(places.keys[0]), ...places.keys, withHeader(header, places.policies, packed)],
+    args: [header.marker(places.keys[0]), ...places.keys, withHeader(header, places.policies, packed.subarray(0, end))],
   };
 }
 
@@ -120,7 +129,8 @@ export function readReply(
     for (const operation of operations) {
       const status = STATUSES[reply.byte()];
       if (status === undefined || status === 'late' || status === 'lost') throw unknownReply();
-      answers.push(operation.read(status, at, reply));
+      reply.isInFull = status === 'in-full';
+      answers.push(operation.read(status === 'in-full' ? 'admitted' : status, at, reply));
     }
   } catch (error) {
     throw error instanceof RangeError ? unknownReply() : error;

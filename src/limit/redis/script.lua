@@ -29,7 +29,8 @@
 -- All times are milliseconds. The reply is one string: the outcome of the call 1 byte, the time 8, then for each
 -- operation its status 1 and its figures: for each charge the units in use 8, when more become free 8, the time of the
 -- charge (or, if refused, when it could be admitted: 0 now, -1 never) 8, the counter's generation 2. Of a policy with
--- leases, the last two are the token and the slot of the hold.
+-- leases, the last two are the token and the slot of the hold. If the straight path admits, the figures are fewer: of a
+-- window the units in use 4, when more become free 8, the time of the charge 8; of a day, which is today, the units 4.
 --
 -- One Redis string holds all counters of a partition key, big-endian:
 --   signature  128 + the number of counters 1, then for each: tag 3 (hash of the policy's id), kind and generation 1
@@ -45,7 +46,7 @@
 -- With one request in a window and a daily quota, this is 28 bytes: the most that fits in one of the sizes in which
 -- Redis allocates memory. One byte more would cost the next size.
 local STRAIGHT = 0
-local REFUSED, ADMITTED, LATE, LOST, BRIEFLY_ADMITTED = 0, 1, 3, 7, 8
+local REFUSED, ADMITTED, LATE, LOST = 0, 1, 3, 7
 local NARROW = 1
 local POLICY_BYTES, STRAIGHT_BYTES = 51, 17
 local ONE_COUNTER, TWO_COUNTERS = '\129', '\130'
@@ -240,11 +241,11 @@ while at <= length do
         value = pack(head_format, signature, stop, used)
       end
       if for_window == 0 then
-        answer = pack('>BI4', BRIEFLY_ADMITTED, used)
+        answer = pack('>BI4', ADMITTED, used)
       elseif for_day > 0 then
-        answer = pack('>BI4ddI4', BRIEFLY_ADMITTED, total, oldest + window, time, used)
+        answer = pack('>BI4ddI4', ADMITTED, total, oldest + window, time, used)
       else
-        answer = pack('>BI4dd', BRIEFLY_ADMITTED, total, oldest + window, time)
+        answer = pack('>BI4dd', ADMITTED, total, oldest + window, time)
       end
       -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
       if for_day > 0 and stays <= day_stop then stays, lives = day_stop, used > day_units end

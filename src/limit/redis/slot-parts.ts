@@ -17,14 +17,18 @@ export function slotPartsOf(
   slotOf: (key: string) => number,
 ): readonly SlotPart[] {
   for (let i = 1; i < policies.length; i++) checkDistinct(policies, keys, i);
+  // Most requests are counted by one key.
+  if (keys.every((key) => key === keys[0])) return [wholeOf(policies, keys)];
   const slots = keys.map(slotOf);
-  if (slots.every((slot) => slot === slots[0])) {
-    return [{ places: ALL_PLACES[policies.length] ?? [...policies.keys()], policies, keys }];
-  }
+  if (slots.every((slot) => slot === slots[0])) return [wholeOf(policies, keys)];
   return [...new Set(slots)].map((slot) => {
     const inSlot = (_: unknown, i: number) => slots[i] === slot;
     return { places: [...slots.keys()].filter(inSlot), policies: policies.filter(inSlot), keys: keys.filter(inSlot) };
   });
+}
+
+function wholeOf(policies: readonly QuotaPolicy[], keys: readonly string[]): SlotPart {
+  return { places: ALL_PLACES[policies.length] ?? [...policies.keys()], policies, keys };
 }
 
 function checkDistinct(policies: readonly QuotaPolicy[], keys: readonly string[], last: number): void {

@@ -53,17 +53,16 @@ export class StraightAdmission implements Operation {
   }
 
   read(status: Status, at: number, reply: Reply): Answer {
-    const charged = readCharged(status, this.policies, reply);
-    return { status, at, charged: this.day === 0 && charged.length === 2 ? [...charged].reverse() : charged };
-  }
-
-  readBriefly(at: number, reply: Reply): Answer {
-    const { window, day } = this;
-    if (day < 0) return { status: 'admitted', at, charged: [reply.window()] };
-    if (window < 0) return { status: 'admitted', at, charged: [this.#readDay(at, reply)] };
+    const { policies, window, day } = this;
+    if (status !== 'admitted' || reply.isInFull) {
+      const charged = readCharged(status, policies, reply);
+      return { status, at, charged: day === 0 && charged.length === 2 ? [...charged].reverse() : charged };
+    }
+    if (day < 0) return { status, at, charged: [reply.window()] };
+    if (window < 0) return { status, at, charged: [this.#readDay(at, reply)] };
     const ofWindow = reply.window();
     const ofDay = this.#readDay(at, reply);
-    return { status: 'admitted', at, charged: day === 0 ? [ofDay, ofWindow] : [ofWindow, ofDay] };
+    return { status, at, charged: day === 0 ? [ofDay, ofWindow] : [ofWindow, ofDay] };
   }
 
   undo({ status, charged }: Answer): Operation | undefined {

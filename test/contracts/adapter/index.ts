@@ -9,6 +9,7 @@ import { oneConnection } from './one-connection.js';
 import { refusals } from './refusals.js';
 import type { Serve } from './service.js';
 import { promised } from './stage.js';
+import { streams } from './streams.js';
 import { timeouts } from './timeouts.js';
 
 export type { GuardGroups, Handler, Route, Serve, Service, Serving } from './service.js';
@@ -29,5 +30,6 @@ export function adapterContract(name: string, serve: Serve): void {
     faults(promise);
     oneConnection(promise);
     exchangeOfRequest(promise);
+    streams(promise);
   });
 }

@@ -1,5 +1,5 @@
 import { FairQueue } from '../../../src/limit/queue/fair-queue.js';
-import type { FairTicket } from '../../../src/limit/queue/fair-ticket.js';
+import type { FairTicket } from '../../../src/limit/queue/queue-client.js';
 
 /** One job, and the client that wants it done. Times are milliseconds. */
 export interface Job {

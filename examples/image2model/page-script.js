@@ -38,7 +38,7 @@ async function follow(job) {
   for (;;) {
     try {
       const headers = { ...authorization(), ...(lastId === undefined ? {} : { 'Last-Event-ID': lastId }) };
-      const response = await fetch(`/api/v1/status/tasks/${job}/stream`, { headers });
+      const response = await fetch(`/api/v1/status/${job}/events`, { headers });
       if (!response.ok && response.status < 500 && response.status !== 429) {
         state.value = (await response.json()).message;
         return;
@@ -65,7 +65,12 @@ async function* eventsOf(response) {
     if (done) return;
     text += value;
     for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-      const fields = new Map(text.slice(0, end).split('\n').map((line) => line.split(/: ?(.*)/, 2)));
+      const fields = new Map(
+        text
+          .slice(0, end)
+          .split('\n')
+          .map((line) => line.split(/: ?(.*)/, 2)),
+      );
       text = text.slice(end + 2);
       if (fields.has('data')) yield { id: fields.get('id'), data: fields.get('data') };
     }
@@ -74,10 +79,11 @@ async function* eventsOf(response) {
 
 /** Returns true once the job has ended. */
 async function show(job, status) {
-  progress.value = status.progress;
-  state.value = status.message === undefined ? status.status : `${status.status}: ${status.message}`;
-  if (status.status === 'completed') await list(job);
-  return ['completed', 'failed', 'cancelled'].includes(status.status);
+  progress.value = status.progress ?? 0;
+  const more = status.problem?.detail ?? (status.position === undefined ? status.message : `place ${status.position}`);
+  state.value = more === undefined ? status.status : `${status.status}: ${more}`;
+  if (status.status === 'succeeded') await list(job);
+  return ['succeeded', 'failed', 'cancelled'].includes(status.status);
 }
 
 /** A link for each model. A link cannot send the key either, so the file is fetched when it is clicked. */

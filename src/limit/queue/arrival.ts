@@ -1,4 +1,4 @@
-import type { QueueClient } from './queue-client.js';
+import type { FairTicket } from './queue-client.js';
 
 /** What a new ticket brings. */
 export interface Arrival {
@@ -6,19 +6,6 @@ export interface Arrival {
   readonly weight: number;
   readonly maxWait: number;
   readonly estimate: number | undefined;
-}
-
-/** A ticket of a `FairQueue`. */
-export interface FairTicket {
-  /** Rises with each ticket of the queue. */
-  readonly order: number;
-  readonly client: QueueClient;
-  /** When it gives up, if it still waits then. */
-  readonly deadline: number;
-  readonly estimate: number | undefined;
-  state: 'waiting' | 'turn' | 'running' | 'gone';
-  /** When its job has started. */
-  startedAt: number;
 }
 
 /** What became of a new ticket. If it is refused, nothing of it remains. */

@@ -1,0 +1,25 @@
+import type { QueueScript } from './queue-script.js';
+import type { ServerClock } from './server-clock.js';
+
+/** What all queues of a store share. */
+export interface QueueSurroundings {
+  readonly script: QueueScript;
+  readonly clock: ServerClock;
+  /** How long a call may take, in milliseconds. */
+  readonly timeout: number;
+  /** How often Redis is asked for news, in milliseconds. */
+  readonly interval: number;
+  /** For the next ticket. */
+  readonly nextNumber: () => number;
+  /** The channel at which this process listens, or empty. */
+  readonly channel: () => string;
+}
+
+/** Waiting tickets that Redis has not heard of are gone after so many intervals, and no sooner than this. As queue.lua has it. */
+const WAITS_FOR = 10;
+const LEAST_WAIT_MS = 2000;
+
+/** For how long a ticket waits of which Redis does not hear, in milliseconds. */
+export function waitingLease(interval: number): number {
+  return Math.max(LEAST_WAIT_MS, WAITS_FOR * interval);
+}
