@@ -59,7 +59,8 @@ export class JobRunner {
     const run = new JobRun(this.#context, request, leasedAt + this.#context.lease);
     this.#runs.set(request.id, run);
     this.#keepLeases();
-    void run.settled.then(() => {
+    // Not when its work has settled, which may never happen.
+    void run.ended.then(() => {
       this.#runs.delete(request.id);
       if (this.#runs.size === 0 && (this.#tasks.length === 0 || this.#isClosed)) this.#stopLeases();
     });

@@ -8,11 +8,11 @@ import type { ResultFiles } from './result-files.js';
 import type { RunningJob } from './running-job.js';
 
 /** A job that is submitted by its name, and survives its process while it waits. */
-export interface JobTaskOptions<Input = never> {
+export interface JobTaskOptions {
   /** Guards of the job, which run on an exchange of its own, such as a `limit` with slots and `deadline`. Default none. */
   readonly guards?: readonly Guard[] | undefined;
-  /** Does the work. What it returns is the result, as JSON. */
-  readonly run: (job: RunningJob, input: Input) => unknown;
+  /** Does the work, with the `input` of the submission. What it returns is the result, as JSON. */
+  run(job: RunningJob, input: unknown): unknown;
 }
 
 /** Options of `jobs`. */
@@ -58,7 +58,7 @@ export interface JobsOptions {
 /** A task whose guards are one. */
 export interface CheckedTask {
   readonly guards: Guard | undefined;
-  readonly run: (job: RunningJob, input: never) => unknown;
+  readonly run: (job: RunningJob, input: unknown) => unknown;
 }
 
 const OPTIONS: OptionNames<JobsOptions> = {

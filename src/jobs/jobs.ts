@@ -115,7 +115,7 @@ export function jobs(options: JobsOptions): JobQueue {
         const task = tasks.get(name);
         if (task === undefined) return undefined;
         const { exchange, input } = adoptedExchange(payload);
-        return { exchange, guards: task.guards, work: (job) => task.run(job, input as never) };
+        return { exchange, guards: task.guards, work: (job) => task.run(job, input) };
       },
     },
     settings.onFault,
@@ -135,7 +135,7 @@ export function jobs(options: JobsOptions): JobQueue {
     if (other !== undefined) throw badOption('submit', other, 'belongs to the task', others[other as never]);
     // As another process would get it.
     const own: unknown = input === undefined ? null : JSON.parse(JSON.stringify(input));
-    const work = (job: RunningJob) => found.run(job, own as never);
+    const work = (job: RunningJob) => found.run(job, own);
     return { task: { name, input }, guards: found.guards, work };
   }
 

@@ -5,8 +5,8 @@ import { shown } from '../core/option.js';
 import type { JobFile, JobProgress } from './job-store.js';
 import { foldedName, isSafeName, type ResultFiles } from './result-files.js';
 
-/** What a file of a job may be made of. */
-export type FileBody = string | Uint8Array | Readable | ReadableStream<Uint8Array>;
+/** What a file of a job may be made of: a text, bytes, a stream, or `null` for nothing, as a `Response` has it. */
+export type FileBody = string | Uint8Array | Readable | ReadableStream<Uint8Array> | null;
 
 /** A job while it runs, as the function that does its work gets it. */
 export interface RunningJob {
@@ -80,9 +80,10 @@ export class JobFiles {
   add(name: string, type: string, body: FileBody): Promise<void> {
     const { results, maxFiles } = this.#limits;
     const source = streamOf(body);
+    // It may fail before anybody reads it.
+    source.on('error', () => undefined);
     const refuse = (message: string): never => {
-      // Nobody else reads it.
-      source.on('error', () => undefined).destroy();
+      source.destroy();
       throw new TypeError(`gatewarden: ${message}`);
     };
     if (results === undefined) {
@@ -148,9 +149,10 @@ export class JobFiles {
 }
 
 function streamOf(body: FileBody): Readable {
+  if (body === null) return Readable.from([]);
   if (typeof body === 'string') return Readable.from([Buffer.from(body)]);
   if (body instanceof Uint8Array) return Readable.from([Buffer.from(body.buffer, body.byteOffset, body.byteLength)]);
   if (body instanceof Readable) return body;
-  if (typeof body === 'object' && body !== null && 'getReader' in body) return Readable.fromWeb(body);
+  if (typeof body === 'object' && 'getReader' in body) return Readable.fromWeb(body);
   throw new TypeError(`gatewarden: job.file takes a text, bytes or a stream, got ${shown(body)}`);
 }

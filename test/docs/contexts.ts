@@ -43,6 +43,28 @@ const records = [record];
 const undici = /** @type {any} */ ({ Agent: class {}, fetch: globalThis.fetch });
 const { Agent, fetch } = undici;
 `,
+  jobs: `${EXPRESS}${GUARDS}
+import { sendReply } from 'gatewarden/express';
+const store = memoryJobStore();
+const queue = jobs({ store });
+`,
+  'object-storage': `
+import { Readable } from 'node:stream';
+const storage = {
+  upload: async (path, body) => undefined,
+  download: async (path, range) => Readable.from([]),
+  deleteAll: async (path) => undefined,
+  folders: async function* () {},
+};
+`,
+  'redis-client': `
+import { Redis } from 'ioredis';
+const client = new Redis({ lazyConnect: true });
+`,
+  openai: `
+import OpenAI from 'openai';
+const openai = new OpenAI({ apiKey: 'sk-test', fetch: async () => Response.json({ data: [] }) });
+`,
   express: `${EXPRESS}${GUARDS}`,
   fastify: `${FASTIFY}${GUARDS}`,
   hono: `${HONO}${GUARDS}`,

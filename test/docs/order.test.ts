@@ -13,6 +13,7 @@ import {
   sharedSecret,
   slidingWindow,
 } from '../../src/index.js';
+import { idempotent } from '../../src/jobs/idempotency/idempotent.js';
 import { upload } from '../../src/upload/index.js';
 import { ENVIRONMENT } from './environment.js';
 import { pageText } from './snippets.js';
@@ -29,6 +30,7 @@ const GUARDS: Readonly<Record<string, () => Guard>> = {
   '`clientIp`': () => clientIp(),
   '`clientIp` with `forwarder`': () => clientIp({ forwarder: () => true }),
   '`cors`': () => cors({ origin: 'https://app.example.com' }),
+  '`idempotent`': () => idempotent(),
   '`limit`': () => limit({ by: 'global', policies }),
   "`limit` by `'client-ip'`": () => limit({ by: 'client-ip', policies }),
   "`limit` by `'principal'` or `'principal-or-client-ip'`": () => limit({ by: 'principal-or-client-ip', policies }),

@@ -48,7 +48,7 @@ interface Program {
   readonly store: RedisStore;
   readonly CountingStore: new () => LimitStore;
   readonly values: Readonly<Record<string, unknown>>;
-  createApp(work: unknown): Express;
+  createApp(work: unknown, directory?: string): Express;
   shutDown(): Promise<void>;
   unlessBusy(isBusy: () => boolean): Guard;
   blockList(blocked: ReadonlySet<string>): Guard;
@@ -366,6 +366,45 @@ describe('a program of the documentation keeps its promise:', () => {
     await vi.waitFor(async () => expect(await coded(await generate('a car'))).toEqual([503, 'not-ready']), LATER);
   });
 
+  program('job-service', async ({ createApp }) => {
+    const worker = createStandIn({ log: () => undefined }).listen(0, '127.0.0.1');
+    const directory = join(OWN, 'meshes');
+    const origin = await originOf(createApp(await originOf(worker), directory).listen(0, '127.0.0.1'));
+    const headers = { Authorization: `Bearer ${ENVIRONMENT.SECRET_KEY}`, 'Content-Type': 'application/json' };
+    const submit = async (prompt: string) => {
+      const body = JSON.stringify({ prompt, grid_size: 32 });
+      const response = await fetch(`${origin}/meshes`, { method: 'POST', headers, body });
+      const job = (await response.json()) as Record<
+        'id' | 'status_url' | 'events_url' | 'result_url' | 'cancel_url',
+        string
+      >;
+      expect([response.status, response.headers.get('location')]).toEqual([202, job.status_url]);
+      expect(Object.keys(job)).toEqual(['id', 'status', 'status_url', 'events_url', 'result_url', 'cancel_url']);
+      return job;
+    };
+    const get = (url: string) => fetch(`${origin}${url}`, { headers });
+    const job = await submit('a red car');
+    const events = await (await get(job.events_url)).text();
+    expect(events).toMatch(/event: status\nid: \d+\ndata: .*"status":"succeeded".*\n\n$/);
+    const mesh = await get(job.result_url);
+    expect([mesh.status, (await mesh.text()).slice(0, 4)]).toEqual([200, 'ply\n']);
+    expect((await fetch(`${origin}${job.status_url}`)).status).toBe(401);
+    const failing = await submit('[fail]');
+    await (await get(failing.events_url)).text();
+    const failure = await get(failing.result_url);
+    expect([failure.status, await failure.json()]).toMatchObject([502, { code: 'worker-failed' }]);
+    const slow = await submit('[slow]');
+    const waiting = await submit('a blue car');
+    const statusOf = async ({ status_url }: typeof job) => (await (await get(status_url)).json()) as object;
+    await vi.waitFor(async () => expect(await statusOf(waiting)).toMatchObject({ status: 'queued', position: 1 }));
+    const cancelled = await fetch(`${origin}${slow.cancel_url}`, { method: 'DELETE', headers });
+    expect(cancelled.status).toBe(200);
+    await vi.waitFor(async () => expect(await statusOf(waiting)).toMatchObject({ status: 'succeeded' }), {
+      timeout: 10_000,
+    });
+    expect(await statusOf(slow)).toMatchObject({ status: 'cancelled' });
+  });
+
   program('early-worker', async ({ createApp }) => {
     const worker = createServer(async (request, response) => {
       const bytes = await buffer(request).then(
@@ -544,6 +583,23 @@ describe('a program of the documentation keeps its promise:', () => {
     const second = await fetch(`${origin}/b`);
     expect([second.status, await second.json()]).toMatchObject([429, { code: 'quota-exceeded' }]);
     await vi.waitFor(() => expect(ends).toEqual(['completed', 'refused']));
+  });
+
+  program('run-once', async ({ createApp }) => {
+    let runs = 0;
+    const app = createApp(async (body: unknown) => ({ run: ++runs, body }));
+    const origin = await originOf(app.listen(0, '127.0.0.1'));
+    const ask = async (key: string, prompt = 'a cat') => {
+      const [name, value] = SECRET;
+      const headers = { [name]: value, 'Content-Type': 'application/json', 'Idempotency-Key': key };
+      const response = await fetch(`${origin}/generate`, { method: 'POST', headers, body: JSON.stringify({ prompt }) });
+      return [response.status, response.headers.get('idempotency-replayed'), await response.json()];
+    };
+    const first = { run: 1, body: { prompt: 'a cat' } };
+    expect(await ask('one')).toEqual([200, null, first]);
+    expect(await ask('"one"')).toEqual([200, 'true', first]);
+    expect(await ask('one', 'a dog')).toMatchObject([422, null, { code: 'idempotency-key-reused' }]);
+    expect(await ask('two', 'a dog')).toEqual([200, null, { run: 2, body: { prompt: 'a dog' } }]);
   });
 
   it('has no program without a test', () => {

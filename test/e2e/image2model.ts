@@ -47,7 +47,7 @@ async function inDevelopment(steps: Steps): Promise<void> {
       ],
       [
         "Image2Model: so does a browser's own EventSource, with the last event that it has seen",
-        () => followWithEventSource(browser, proxy),
+        () => followWithEventSource(browser, service.origin, proxy),
       ],
     ]);
   } finally {
@@ -156,34 +156,31 @@ async function followJob(browser: Browser, proxy: BreakableProxy): Promise<void>
   });
 }
 
-async function followWithEventSource(browser: Browser, proxy: BreakableProxy): Promise<void> {
-  const form = ['-sf', '-F', `files=@${IMAGE}`, `${proxy.origin}/api/v1/upload`];
-  const { job_id } = JSON.parse(run('curl', form, {})) as { job_id: string };
+/** Collects the events of a job in the page, as `[id, status]`, until it has succeeded. */
+const COLLECT_EVENTS = `(url) => new Promise((resolve) => {
+  const events = [];
+  const source = new EventSource(url);
+  const add = ({ lastEventId, data }) => {
+    events.push([Number(lastEventId), JSON.parse(data).status]);
+    document.title = events.length + ' events';
+    if (events.at(-1)[1] !== 'succeeded') return;
+    source.close();
+    resolve(events);
+  };
+  source.addEventListener('status', add);
+  source.addEventListener('progress', add);
+})`;
+
+async function followWithEventSource(browser: Browser, origin: string, proxy: BreakableProxy): Promise<void> {
+  const { job_id } = JSON.parse(run('curl', ['-sf', '-F', `files=@${IMAGE}`, `${origin}/api/v1/upload`], {}));
   await pageOf(browser, `${proxy.origin}/page`, async (page) => {
-    const seen = page.evaluate(
-      (url) =>
-        new Promise<readonly (readonly [id: string, status: string])[]>((resolve) => {
-          const events: [string, string][] = [];
-          const source = new EventSource(url);
-          const add = ({ lastEventId, data }: MessageEvent<string>) => {
-            const { status } = JSON.parse(data) as { status: string };
-            events.push([lastEventId, status]);
-            document.title = `${events.length} events`;
-            if (status !== 'succeeded') return;
-            source.close();
-            resolve(events);
-          };
-          source.addEventListener('status', add);
-          source.addEventListener('progress', add);
-        }),
-      `/api/v1/status/${job_id}/events`,
-    );
-    await page.waitForFunction(() => document.title.endsWith('events'));
+    const seen = page.evaluate(`(${COLLECT_EVENTS})('/api/v1/status/${job_id}/events')`);
+    await page.waitForFunction(`document.title.endsWith('events')`);
     proxy.cut();
     await new Promise((later) => setTimeout(later, 500));
     proxy.mend();
-    const events = await seen;
-    const ids = events.map(([id]) => Number(id));
+    const events = (await seen) as readonly (readonly [id: number, status: string])[];
+    const ids = events.map(([id]) => id);
     same(
       ids,
       [...new Set(ids)].sort((a, b) => a - b),

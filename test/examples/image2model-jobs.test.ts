@@ -265,7 +265,7 @@ describe('a job of somebody else', () => {
   afterAll(() => service.close());
 
   /** Every way to a job, with its id in place of `:id`. */
-  const ROUTES = [
+  const ROUTES: readonly (readonly [method: string, route: string, headers?: Record<string, string>])[] = [
     ['GET', '/status/:id'],
     ['HEAD', '/status/:id'],
     ['GET', '/status/:id/result'],
@@ -283,7 +283,7 @@ describe('a job of somebody else', () => {
     ['GET', '/download/:id/CHAIR.GLB'],
     ['GET', '/download/:id/..%2f..%2fimages'],
     ['GET', '/status/:id/events', { 'Last-Event-ID': '99' }],
-  ] as const;
+  ];
 
   /** What a client sees of an answer, but for what differs by nature: the time, the id of the request and the quota. */
   async function seen(method: string, path: string, key: string | undefined, headers: Record<string, string> = {}) {

@@ -577,7 +577,7 @@ describe('a gateway whose lease ends', () => {
     const { store, cut, state } = partitioned();
     const ran: unknown[] = [];
     const wait = () => new Promise<undefined>(() => undefined);
-    const queue = queueOf({ store: cut, tasks: { mesh: { guards: [wait], run: () => ran.push('first') } } });
+    const queue = queueOf({ store: cut, tasks: { mesh: { guards: [wait], run: () => void ran.push('first') } } });
     const second = queueOf({
       store,
       tasks: {
@@ -606,10 +606,10 @@ describe('a gateway whose lease ends', () => {
     const ran: string[] = [];
     const wait = (exchange: { signal: AbortSignal }) =>
       new Promise<undefined>((resolve) => exchange.signal.addEventListener('abort', () => resolve(undefined)));
-    const first = queueOf({ store, tasks: { mesh: { guards: [wait], run: () => ran.push('first') } } });
+    const first = queueOf({ store, tasks: { mesh: { guards: [wait], run: () => void ran.push('first') } } });
     const job = await submitted(first, { task: 'mesh' });
     await first.close();
-    const second = queueOf({ store, tasks: { mesh: { run: () => ran.push('second') } } });
+    const second = queueOf({ store, tasks: { mesh: { run: () => void ran.push('second') } } });
     await vi.advanceTimersByTimeAsync(11_000);
     expect(ran).toEqual(['second']);
     expect(await seen(second, job.id)).toMatchObject({ state: 'succeeded' });

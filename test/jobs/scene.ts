@@ -109,6 +109,8 @@ export function controlled() {
     finish = resolve;
     fail = reject;
   });
+  // A job that never runs does not look at it.
+  result.catch(() => undefined);
   let started: () => void = () => undefined;
   const running = new Promise<void>((resolve) => {
     started = resolve;

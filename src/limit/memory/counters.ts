@@ -5,7 +5,7 @@ import { Holds, type MemoryHold } from './holds.js';
 import { placeOf, SEGMENT, Segments } from './segments.js';
 import type { StoreClock } from './store-clock.js';
 import type { LogCharge, UnitLog } from './unit-log.js';
-import { WindowLog } from './window-log.js';
+import { NOT_TAKEN, WindowLog } from './window-log.js';
 
 /** What an admission charges in a counter, and what it finds out. */
 interface Charge extends LogCharge {
@@ -39,6 +39,8 @@ export class Counters {
   readonly #byDay: boolean;
   readonly #log: UnitLog | undefined;
   readonly #holds: Holds | undefined;
+  /** The log, if there are no holds and it is one of a window. */
+  readonly #window: WindowLog | undefined;
   /** Made with the first unit that is given back. */
   #returned: UnitLog | undefined = undefined;
   /** What counts for longer was charged while the clock was wrong. Less may be a small correction of the clock. */
@@ -58,6 +60,7 @@ export class Counters {
     this.#byDay = 'dayOf' in policy && policy.dayOf !== undefined;
     this.#log = policy.kind === 'concurrency' ? undefined : this.#newLog();
     this.#holds = holds(policy) ? new Holds() : undefined;
+    this.#window = this.#holds === undefined && this.#log instanceof WindowLog ? this.#log : undefined;
     this.#farAhead = 2 * policy.window + DAY;
   }
 
@@ -81,6 +84,21 @@ export class Counters {
   /** Whether a counter can take no further hold, however little it would hold. */
   isFull(slot: number): boolean {
     return this.#holds?.isFull(slot) ?? false;
+  }
+
+  /**
+   * `used` and `charge` in one step, if the units fit and little has to be done. Otherwise it returns NOT_TAKEN and has
+   * changed nothing.
+   */
+  take(charge: Charge): number {
+    const used = this.#window === undefined ? NOT_TAKEN : this.#window.take(charge);
+    if (used === NOT_TAKEN) return NOT_TAKEN;
+    const { policy, slot } = charge;
+    const numbers = this.#segments.of(slot);
+    const d = placeOf(slot) * NUMBERS;
+    numbers[d + LIMIT] = policy.limit;
+    charge.generation = numbers[d + GENERATION] as number;
+    return used;
   }
 
   /** Charges or holds the units of an admission, after `used`. */

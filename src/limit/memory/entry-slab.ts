@@ -52,6 +52,17 @@ export class EntrySlab {
   }
 
   // Entries are never outside the chunks, and a check would double the cost of each read.
+
+  /** The times of the chunk that a block is in. Entry `n` of the block is at `placeInChunk(block) + n`. */
+  timesOf(block: number): Float64Array {
+    return this.#times[block >> CHUNK_BITS] as Float64Array;
+  }
+
+  /** The units of the chunk that a block is in. */
+  unitsOf(block: number): Uint32Array {
+    return this.#units[block >> CHUNK_BITS] as Uint32Array;
+  }
+
   time(entry: number): number {
     return (this.#times[entry >> CHUNK_BITS] as Float64Array)[entry & MASK] as number;
   }
@@ -64,4 +75,9 @@ export class EntrySlab {
     (this.#times[entry >> CHUNK_BITS] as Float64Array)[entry & MASK] = time;
     (this.#units[entry >> CHUNK_BITS] as Uint32Array)[entry & MASK] = units;
   }
+}
+
+/** Where a block begins in its chunk. */
+export function placeInChunk(block: number): number {
+  return block & MASK;
 }

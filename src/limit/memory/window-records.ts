@@ -1,5 +1,5 @@
 import type { EntrySlab } from './entry-slab.js';
-import { MAX_SIZE_CLASS } from './entry-slab.js';
+import { MAX_SIZE_CLASS, placeInChunk } from './entry-slab.js';
 import { placeOf, SEGMENT } from './segments.js';
 
 /** The most units of one entry. A correction may charge any number. */
@@ -20,9 +20,9 @@ export const BLOCK = 6;
 export const RING = 7;
 
 export const COUNT = 0x7ff;
-const HEAD_SHIFT = 11;
-const HEAD = 0x3ff;
-const CLASS_SHIFT = 21;
+export const HEAD_SHIFT = 11;
+export const HEAD = 0x3ff;
+export const CLASS_SHIFT = 21;
 
 /** The records of one segment of slots. */
 export class WindowRecords {
@@ -93,16 +93,21 @@ export function drop({ numbers, words }: WindowRecords, slot: number, until: num
   let count = ring & COUNT;
   let head = (ring >>> HEAD_SHIFT) & HEAD;
   const mask = (1 << (ring >>> CLASS_SHIFT)) - 1;
-  const block = words[w + BLOCK] as number;
   let total = numbers[d + TOTAL] as number;
   let oldest = numbers[d + OLDEST] as number;
-  while (count > 1) {
-    const units = slab.units(block + head);
-    if (oldest > until && units > 0) break;
-    total -= units;
-    head = (head + 1) & mask;
-    count--;
-    oldest = count === 1 ? (numbers[d + NEWEST] as number) : slab.time(block + head);
+  if (count > 1) {
+    const block = words[w + BLOCK] as number;
+    const start = placeInChunk(block);
+    const times = slab.timesOf(block);
+    const units = slab.unitsOf(block);
+    while (count > 1) {
+      const leaving = units[start + head] as number;
+      if (oldest > until && leaving > 0) break;
+      total -= leaving;
+      head = (head + 1) & mask;
+      count--;
+      oldest = count === 1 ? (numbers[d + NEWEST] as number) : (times[start + head] as number);
+    }
   }
   if (count === 1 && (oldest <= until || total === 0)) {
     total = 0;

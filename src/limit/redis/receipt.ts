@@ -106,8 +106,8 @@ export function admitted(
   { at, states, charges }: Extract<RedisDecision, { kind: 'admitted' }>,
 ): Decision {
   const receipt = new RedisReceipt(store, units, charges, undefined);
-  if (!policies.some(holds)) return { kind: 'admitted', at, states, holds: NO_HOLDS, receipt };
-  return { kind: 'admitted', at, states, holds: holdsOf(policies, charges), receipt };
+  const held = policies.some(holds) ? holdsOf(policies, charges) : NO_HOLDS;
+  return { kind: 'admitted', at, states, holds: held, receipt };
 }
 
 /** What an admission holds of each policy. */

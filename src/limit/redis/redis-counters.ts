@@ -16,7 +16,7 @@ import { OperationBatcher } from './operation-batcher.js';
 import type { RedisDecision, SlotCharges, UnitsOrNot } from './receipt.js';
 import type { ScriptClient } from './script-client.js';
 import type { SettleQueue } from './settle-queue.js';
-import { type SlotPart, slotPartsOf } from './slot-parts.js';
+import { allPlaces, type SlotPart, slotPartsOf } from './slot-parts.js';
 
 /** The counters of requests in Redis. In a Cluster, keys in several slots are charged one slot after another. */
 export class RedisCounters {
@@ -49,15 +49,14 @@ export class RedisCounters {
     finish: (decision: RedisDecision | undefined, error: unknown) => T,
   ): Promise<T> {
     const parts = this.#partsOf(policies, keys);
-    const [part] = parts;
-    if (part === undefined || parts.length > 1) {
+    if (parts.length > 1) {
       return this.#admitInTurn(parts, units).then(
         (decision) => finish(decision, undefined),
         (error: unknown) => finish(undefined, error),
       );
     }
     return this.#batcher.run(admission(policies, keys, units), (answer, error) =>
-      finish(answer === undefined ? undefined : decisionOf(part, answer), error),
+      finish(answer === undefined ? undefined : decisionOf(policies, keys, answer), error),
     );
   }
 
@@ -178,11 +177,15 @@ export class RedisCounters {
 }
 
 /** The decision about a request whose keys are in one slot. */
-function decisionOf({ places, policies, keys }: SlotPart, { status, at, charged }: Answer): RedisDecision {
+function decisionOf(
+  policies: readonly QuotaPolicy[],
+  keys: readonly string[],
+  { status, at, charged }: Answer,
+): RedisDecision {
   const states: QuotaState[] = new Array(policies.length);
   for (let i = 0; i < states.length; i++) states[i] = stateOf(policies[i] as QuotaPolicy, charged[i] as Charged);
   return status === 'admitted'
-    ? { kind: 'admitted', at, states, charges: [{ places, policies, keys, charged }] }
+    ? { kind: 'admitted', at, states, charges: [{ places: allPlaces(policies.length), policies, keys, charged }] }
     : { kind: 'refused', at, states, violations: violationsOf(states, charged) };
 }
 

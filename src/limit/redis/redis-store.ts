@@ -13,7 +13,7 @@ import { correction } from './operation.js';
 import { isOutage, noAnswer } from './outage.js';
 import { OutageMode } from './outage-mode.js';
 import { RedisQueues } from './queue-store.js';
-import { admitted, PartsReceipt, receiptOf, type SlotCharges } from './receipt.js';
+import { admitted, PartsReceipt, type RedisDecision, receiptOf, type SlotCharges } from './receipt.js';
 import { RedisCounters } from './redis-counters.js';
 import {
   checkOptions,
@@ -132,11 +132,8 @@ class RedisStoreImplementation implements RedisStore {
       const request = this.#refusals === undefined ? '' : requestText(policies, redisKeys, units);
       const cached = this.#refusals?.get(request, redisKeys, this.#script.clock.now());
       if (cached !== undefined) return Promise.resolve(cached);
-      const decideWithout = (error: unknown) => this.#outage.admit(this, policies, redisKeys, units, error);
-      if (this.#isAway(redisKeys)) return Promise.resolve(decideWithout(noAnswer()));
-      this.#checkEviction();
-      return this.#counters.admit(policies, redisKeys, units, (decision, error) => {
-        if (decision === undefined) return decideWithout(error);
+      const decide = (decision: RedisDecision | undefined, error: unknown): Decision => {
+        if (decision === undefined) return this.#outage.admit(this, policies, redisKeys, units, error);
         this.#outage.learn(policies, redisKeys, decision.states, decision.at);
         if (decision.kind === 'refused') {
           this.#refusals?.add(request, decision);
@@ -145,7 +142,10 @@ class RedisStoreImplementation implements RedisStore {
         this.#refusals?.changed(redisKeys);
         this.#hot?.charged(policies, keys, redisKeys, units);
         return admitted(this, policies, units, decision);
-      });
+      };
+      if (this.#isAway(redisKeys)) return Promise.resolve(decide(undefined, noAnswer()));
+      this.#checkEviction();
+      return this.#counters.admit(policies, redisKeys, units, decide);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -10,6 +10,11 @@ export interface SlotPart {
 /** The places of requests that are in one slot as a whole, by their number of policies. */
 const ALL_PLACES = Array.from({ length: 9 }, (_, length) => Object.freeze([...Array(length).keys()]));
 
+/** The places of a request that is in one slot as a whole. */
+export function allPlaces(count: number): readonly number[] {
+  return ALL_PLACES[count] ?? [...Array(count).keys()];
+}
+
 /** Divides a request by slots. @throws RangeError if it names a counter twice */
 export function slotPartsOf(
   policies: readonly QuotaPolicy[],
@@ -28,7 +33,7 @@ export function slotPartsOf(
 }
 
 function wholeOf(policies: readonly QuotaPolicy[], keys: readonly string[]): SlotPart {
-  return { places: ALL_PLACES[policies.length] ?? [...policies.keys()], policies, keys };
+  return { places: allPlaces(policies.length), policies, keys };
 }
 
 function checkDistinct(policies: readonly QuotaPolicy[], keys: readonly string[], last: number): void {

@@ -6,6 +6,7 @@ import { faults } from './faults.js';
 import { responseHeaders } from './headers.js';
 import { leavingClients } from './leaving-clients.js';
 import { oneConnection } from './one-connection.js';
+import { queue } from './queue.js';
 import { refusals } from './refusals.js';
 import type { Serve } from './service.js';
 import { promised } from './stage.js';
@@ -30,6 +31,7 @@ export function adapterContract(name: string, serve: Serve): void {
     faults(promise);
     oneConnection(promise);
     exchangeOfRequest(promise);
+    queue(promise);
     streams(promise);
   });
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Drift } from './fairness.js';
-import { type Job, Simulation } from './simulation.js';
+import { type Job, Simulation, seeded } from './simulation.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 150);
 
@@ -92,4 +92,33 @@ describe('a fair queue', () => {
       );
     },
   );
+
+  it('admits, refuses or lets go each of 10,000 random arrivals exactly once, and keeps nothing', () => {
+    const random = seeded(Number(process.env.PROPERTY_SEED ?? 1));
+    const simulation = new Simulation(3, 12);
+    const pick = <T>(...values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
+    for (let i = 0, at = 0; i < 10_000; i++) {
+      at += Math.floor(random() * pick(5, 40, 60));
+      const job: Job = {
+        client: `client-${Math.floor(random() * pick(3, 30))}`,
+        weight: pick(0.5, 1, 4),
+        length: Math.ceil(random() * pick(20, 200, 300)),
+        maxWait: Math.floor(random() * pick(100, 2000, 10_000)),
+        ...(random() < 0.3 ? { patience: Math.floor(random() * 500) } : {}),
+        ...(random() < 0.3 ? { estimate: Math.floor(random() * 200) } : {}),
+        isHeldBack: random() < 0.1,
+      };
+      simulation.at(at, () => void simulation.arrive(job));
+    }
+    simulation.run();
+    const ends = new Map<string, number>();
+    for (const { ends: found } of simulation.visits) {
+      const end = found.join(' and ');
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+    }
+    expect([...ends.keys()].toSorted()).toEqual(['done', 'full', 'left', 'pushed-out', 'timeout']);
+    expect(Math.min(...ends.values())).toBeGreaterThan(50);
+    const { waiting, taken, clients } = simulation.queue;
+    expect([simulation.visits.length, waiting, taken, clients]).toEqual([10_000, 0, 0, 0]);
+  });
 });

@@ -7,11 +7,11 @@ import type { Simulation } from './simulation.js';
 export class Drift {
   /** The worst of all pairs, in milliseconds of worker time per weight. */
   worst = 0;
-  readonly #simulation: Simulation;
+  readonly #simulation: Pick<Simulation, 'waiting' | 'served'>;
   readonly #clients: readonly { readonly id: string; readonly weight: number }[];
   readonly #since = new Map<string, { least: number; most: number }>();
 
-  constructor(simulation: Simulation, weights: Readonly<Record<string, number>>) {
+  constructor(simulation: Pick<Simulation, 'waiting' | 'served'>, weights: Readonly<Record<string, number>>) {
     this.#simulation = simulation;
     this.#clients = Object.entries(weights).map(([id, weight]) => ({ id, weight }));
   }

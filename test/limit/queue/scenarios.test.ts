@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { exponential, lognormal, quantile, Simulation, seeded, type Visit } from './simulation.js';
 
 const SECOND = 1000;
+const isThorough = process.env.PROPERTY_RUNS !== undefined;
+const SEEDS = isThorough ? [1, 2, 3, 4, 5] : [1];
+const DURATION = (isThorough ? 4000 : 2500) * SECOND;
 
 describe('newcomers and a regular client', () => {
   /** The longest time between two jobs of a regular client, beside a stream of clients that come once each. */
@@ -151,7 +154,7 @@ describe('the expected wait on arrival', () => {
       simulation.at(simulation.now + exponential(random, mean * (bursts ? 2 : 1)), next);
     };
     simulation.at(0, next);
-    simulation.run(4000 * SECOND);
+    simulation.run(DURATION);
     return simulation.visits;
   }
 
@@ -166,8 +169,8 @@ describe('the expected wait on arrival', () => {
   ])('is off by at most the promised median for lengths that are %s', (name, promised) => {
     const medians = SCENARIOS.map((scenario) => {
       const length = LENGTHS[name] as (random: () => number) => number;
-      const errors = [1, 2, 3].flatMap((seed) => errorsOf(play({ ...scenario, length }, seed)));
-      expect(errors.length).toBeGreaterThan(100);
+      const errors = SEEDS.flatMap((seed) => errorsOf(play({ ...scenario, length }, seed)));
+      expect(errors.length).toBeGreaterThan(50);
       return { ...scenario, median: quantile(errors, 0.5) };
     });
     expect(medians.filter(({ median }) => median > promised)).toEqual([]);
@@ -175,7 +178,7 @@ describe('the expected wait on arrival', () => {
 
   it('is off by a median of 40 % and a 90th percentile of 100 % with the service’s own estimates of +-30 %', () => {
     const wrong = SCENARIOS.map((scenario) => {
-      const errors = [1, 2, 3].flatMap((seed) =>
+      const errors = SEEDS.flatMap((seed) =>
         errorsOf(
           play(
             {

@@ -1,4 +1,4 @@
-import { FairQueue } from '../../../src/limit/queue/fair-queue.js';
+import { FairQueue, SET_ASIDE } from '../../../src/limit/queue/fair-queue.js';
 import type { FairTicket } from '../../../src/limit/queue/queue-client.js';
 
 /** One job, and the client that wants it done. Times are milliseconds. */
@@ -11,6 +11,8 @@ export interface Job {
   readonly estimate?: number;
   /** Its client leaves after so long, if it still waits then. */
   readonly patience?: number;
+  /** Its first turn comes in vain: something else holds the slot. */
+  readonly isHeldBack?: boolean;
 }
 
 /** How a job ended. Exactly one of these happens. */
@@ -44,6 +46,7 @@ export class Simulation {
   readonly #events: Event[] = [];
   readonly #running = new Map<FairTicket, Visit>();
   readonly #visitOf = new Map<FairTicket, { readonly visit: Visit; readonly onEnd: (end: End) => void }>();
+  readonly #heldBack = new Set<Visit>();
   #number = 0;
 
   constructor(slots: number, maxWaiting = 1000) {
@@ -118,6 +121,12 @@ export class Simulation {
     for (let ticket = this.queue.next(this.now); ticket !== undefined; ticket = this.queue.next(this.now)) {
       const started = ticket;
       const { visit } = this.#visitOf.get(started) as { visit: Visit };
+      if (visit.job.isHeldBack === true && !this.#heldBack.has(visit)) {
+        this.#heldBack.add(visit);
+        this.queue.setAside(started, this.now);
+        this.at(this.now + SET_ASIDE, () => undefined);
+        continue;
+      }
       visit.startedAt = this.now;
       this.queue.start(started, this.now);
       this.#running.set(started, visit);
