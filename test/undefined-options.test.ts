@@ -66,6 +66,19 @@ import {
   trustedHosts,
 } from 'gatewarden';
 import {
+  type IdempotentOptions,
+  idempotent,
+  type JobResultOptions,
+  type JobRouteOptions,
+  type JobsOptions,
+  type JobTaskOptions,
+  jobs,
+  type MemoryIdempotencyStoreOptions,
+  type MemoryJobStoreOptions,
+  memoryIdempotencyStore,
+  memoryJobStore,
+} from 'gatewarden/jobs';
+import {
   type CloudflareAccessOptions,
   cloudflareAccess,
   type JwtIssuerOptions,
@@ -73,7 +86,16 @@ import {
   jwt,
   jwtIssuer,
 } from 'gatewarden/jwt';
-import { type RedisReplayStoreOptions, type RedisStoreOptions, redisReplayStore, redisStore } from 'gatewarden/redis';
+import {
+  type RedisIdempotencyStoreOptions,
+  type RedisJobStoreOptions,
+  type RedisReplayStoreOptions,
+  type RedisStoreOptions,
+  redisIdempotencyStore,
+  redisJobStore,
+  redisReplayStore,
+  redisStore,
+} from 'gatewarden/redis';
 import {
   type FieldOptions,
   type FileOptions,
@@ -406,6 +428,32 @@ describe('an option that is undefined counts as absent', () => {
           }),
         }),
     ],
+    [
+      'idempotent',
+      () =>
+        idempotent(
+          absent<IdempotentOptions>({
+            store: undefined,
+            ttl: undefined,
+            maxBytes: undefined,
+            maxRequestBytes: undefined,
+            required: undefined,
+            join: undefined,
+            joinTimeout: undefined,
+            lease: undefined,
+            handlerTimeout: undefined,
+            remember: undefined,
+            timeout: undefined,
+          }),
+        ),
+    ],
+    [
+      'memoryIdempotencyStore',
+      () =>
+        memoryIdempotencyStore(
+          absent<MemoryIdempotencyStoreOptions>({ maxEntries: undefined, maxBytes: undefined, now }),
+        ),
+    ],
     ['memoryReplayStore', () => memoryReplayStore(absent<MemoryReplayStoreOptions>({ maxEntries: undefined, now }))],
     ['memoryStore', () => memoryStore(absent<MemoryStoreOptions>({ maxEntries: undefined, now }))],
     ['parseApiKeys', () => parseApiKeys(`${SECRET}:acme:1`, absent<ParseApiKeysOptions>({ limitName: undefined }))],
@@ -428,6 +476,24 @@ describe('an option that is undefined counts as absent', () => {
             ahead: undefined,
             refusalCache: undefined,
             onEvent: undefined,
+            now,
+          }),
+        }),
+    ],
+    [
+      'redisIdempotencyStore',
+      () => redisIdempotencyStore({ client: client(), ...absent<RedisIdempotencyStoreOptions>({ prefix: undefined }) }),
+    ],
+    [
+      'redisJobStore',
+      () =>
+        redisJobStore({
+          client: client(),
+          ...absent<RedisJobStoreOptions>({
+            prefix: undefined,
+            subscriber: undefined,
+            pollInterval: undefined,
+            timeout: undefined,
             now,
           }),
         }),
@@ -537,6 +603,36 @@ describe('an option that is undefined counts as absent', () => {
           }),
         }),
     ],
+    [
+      'jobs',
+      async () => {
+        const store = memoryJobStore({ ...absent<MemoryJobStoreOptions>({ maxJobs: undefined, now }) });
+        const queue = jobs({
+          store,
+          ...absent<JobsOptions>({
+            ttl: undefined,
+            path: undefined,
+            results: undefined,
+            maxResultBytes: undefined,
+            maxBytes: undefined,
+            maxFiles: undefined,
+            lease: undefined,
+            wait: undefined,
+            cancelOnLeave: undefined,
+            adminScope: undefined,
+            maxStreams: undefined,
+            heartbeat: undefined,
+            tasks: undefined,
+            onFault: undefined,
+          }),
+        });
+        jobs({ store, tasks: { task: { run: () => 1, ...absent<JobTaskOptions>({ guards: undefined }) } } });
+        const route = absent<JobRouteOptions>({ param: undefined });
+        for (const guard of [queue.status, queue.events, queue.cancel, queue.requireOwner]) guard(route);
+        queue.result(absent<JobResultOptions>({ param: undefined, file: undefined }));
+        await queue.close({ wait: undefined });
+      },
+    ],
     ['deadline', () => deadline({ max: '1s', ...absent<DeadlineOptions>({ header: undefined }) })],
     [
       'imageInspector',
@@ -583,6 +679,11 @@ function client(): never {
     exists: unused,
     info: unused,
     on: () => undefined,
+    eval: unused,
+    evalsha: unused,
+    incr: unused,
+    zadd: unused,
+    zrem: unused,
     evalshaBuffer: unused,
     evalBuffer: unused,
     script: unused,

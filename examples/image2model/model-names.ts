@@ -1,8 +1,10 @@
 const MAX_LENGTH = 60;
+/** Names of devices on Windows. */
+const DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)$/i;
 
 /**
- * The names of the models of images with these names: letters, digits, dots, dashes and underscores only, `.glb` at the end,
- * and different also where a file system ignores case.
+ * The names of the models of images with these names: letters, digits, dashes and underscores only, `.glb` at the end, and
+ * different also where a file system ignores case.
  */
 export function modelNames(filenames: readonly string[]): readonly string[] {
   const taken = new Set<string>();
@@ -16,10 +18,11 @@ export function modelNames(filenames: readonly string[]): readonly string[] {
 }
 
 function stemOf(filename: string): string {
-  return filename
+  const stem = filename
     .replace(/\.[^.]*$/, '')
-    .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
-    .replace(/^[.-]+/, '')
+    .replaceAll(/[^A-Za-z0-9_-]+/g, '-')
+    .replace(/^-+/, '')
     .slice(0, MAX_LENGTH)
-    .replace(/[.-]+$/, '');
+    .replace(/-+$/, '');
+  return DEVICE.test(stem) ? `image-${stem}` : stem;
 }

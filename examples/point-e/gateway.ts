@@ -11,10 +11,12 @@ import {
   memoryStore,
   problem,
   problemFormat,
+  type QueuePlace,
   type Reply,
   renderReply,
   requestId,
   securityHeaders,
+  sequence,
   sharedSecret,
   slidingWindow,
   trustedHosts,
@@ -28,6 +30,8 @@ import { z } from 'zod';
 import { gpuPolicies, logWorker } from '../gpu.js';
 import type { Logger } from '../text-logger.js';
 import { proxyOptions } from '../trusted-proxies.js';
+import { waitingQueue } from '../waiting.js';
+import { EventStream, wantsEvents } from './event-stream.js';
 import type { ModelFile, ModelFiles } from './model-files.js';
 import { isOneDay, type Settings } from './settings.js';
 
@@ -75,6 +79,13 @@ const fastApiErrors = problemFormat({
   default: ({ detail }) => ({ body: { detail } }),
 });
 
+declare module 'gatewarden' {
+  interface ExchangeLocals {
+    /** Receives the places of a request whose client asks for events. */
+    onPlace?: (place: QueuePlace) => void;
+  }
+}
+
 /** What `limit` answers while its store cannot be reached, for the routes that read the store themselves. */
 const STORE_UNAVAILABLE = problem('store-unavailable');
 
@@ -102,8 +113,11 @@ export function createGateway(
     : slidingWindow({ limit: limitPerIp, window, name: 'generations' });
   const gpuUse = gpuPolicies(settings, 'client-ip');
   const jobDeadline = deadline({ max: settings.maxGpuTime });
+  // While no slot is free, requests wait. Users are served alike, however many requests they have.
+  const queue = waitingQueue(settings, 'client-ip', (place, { locals }) => locals.onPlace?.(place));
   // A prompt is there at once: one generation, a slot and the GPU time are admitted in one step.
-  const forPrompt = limit({ store, by: 'client-ip', policies: [generations, ...gpuUse] });
+  const forPrompt = limit({ store, by: 'client-ip', policies: [generations, ...gpuUse], queue });
+  const admitPrompt = sequence(forPrompt, jobDeadline);
   // An image is counted before it is read. The slot does not wait for a slow upload.
   const beforeImage = limit({
     store,
@@ -112,7 +126,7 @@ export function createGateway(
     // Nothing has reached the worker when an upload is refused.
     refundOn: ['refused', 'refused-after-body', 'server-error'],
   });
-  const forImage = limit({ store, by: 'client-ip', policies: gpuUse });
+  const forImage = limit({ store, by: 'client-ip', policies: gpuUse, queue });
 
   const app = express();
   app.disable('x-powered-by');
@@ -151,12 +165,10 @@ export function createGateway(
     guard(mainServer, endUser, gpu.ready()),
     express.json({ limit: '64kb', inflate: false }),
     validated,
+    (req, res, next) => (wantsEvents(req) ? streamText(req, res) : next()),
     // Only a valid request is charged.
     guard(forPrompt, jobDeadline),
-    (req, res) => {
-      const { prompt, grid_size, user_id } = res.locals.body as z.infer<typeof GenerateText>;
-      return generate(req, res, { path: '/generate/text', json: { prompt, grid_size } }, user_id);
-    },
+    (req, res) => generate(req, res, ...textJob(res)),
   );
 
   app.post(
@@ -178,7 +190,7 @@ export function createGateway(
       const [image] = uploadOf(req.exchange).files;
       const body = (await image?.buffer()) ?? Buffer.alloc(0);
       const headers = { 'Content-Type': image?.type ?? '', 'X-Grid-Size': String(grid_size) };
-      await generate(req, res, { path: '/generate/image', headers, body }, user_id);
+      await generate(req, res, { path: '/generate/image', headers, body }, user_id ?? null);
     },
   );
 
@@ -212,22 +224,62 @@ export function createGateway(
   app.use(respondToError(logger));
   return app;
 
-  async function generate(req: Request, res: Response, job: JobRequest, user_id: string | null = null): Promise<void> {
+  /** Answers with events: the place in the queue, that the job runs, and what a client without events gets at the end. */
+  async function streamText(req: Request, res: Response): Promise<void> {
+    const { exchange } = req;
+    const events = new EventStream(res);
+    exchange.onEnd(() => events.close());
+    exchange.locals.onPlace = ({ position, expectedWait }) => {
+      const seconds = expectedWait === undefined ? null : Math.ceil(expectedWait / 1000);
+      events.send('queue', { state: 'waiting', position, expected_wait_seconds: seconds });
+    };
+    const fail = (reply: Reply): void => {
+      // Before the first event, the status is the answer, as without events.
+      if (!events.hasBegun) sendReply(exchange, res, reply);
+      else events.end('error', JSON.parse(String(renderReply(reply, exchange).body)));
+    };
+    const reply = await admitPrompt(exchange);
+    if (reply !== undefined) return fail(reply);
+    if (exchange.outcome !== undefined) return;
+    events.run();
+    try {
+      const made = await make(req, ...textJob(res));
+      if (made === undefined) return;
+      if ('failure' in made) return fail(made.failure.reply);
+      events.end('done', made.model);
+    } catch (error) {
+      logger.error({ err: error, requestId: exchange.requestId }, 'unhandled error');
+      events.end('error', { detail: 'Internal Server Error' });
+    }
+  }
+
+  async function generate(req: Request, res: Response, job: JobRequest, user_id: string | null): Promise<void> {
+    const made = await make(req, job, user_id);
+    if (made === undefined) return;
+    if ('failure' in made) sendReply(req.exchange, res, made.failure.reply);
+    else res.json(made.model);
+  }
+
+  /** Makes a model. Undefined if the client has left: that is not an error, and needs no response. */
+  async function make(
+    req: Request,
+    job: JobRequest,
+    user_id: string | null,
+  ): Promise<{ readonly model: object } | { readonly failure: JobFailure } | undefined> {
     const { exchange } = req;
     const result = await gpu.run(exchange, job);
-    if (result.kind !== 'done') return sendFailure(req, res, result);
+    if (result.kind !== 'done') return failed(exchange, result);
     const { body, headers } = result.response;
     let file: ModelFile;
     try {
       file = await files.add(body ?? new ReadableStream(), exchange.signal);
     } catch (error) {
-      if (error instanceof JobError) return sendFailure(req, res, error.failure);
-      // The client has disconnected. That is not an error, and needs no response.
-      if (exchange.signal.aborted) return;
+      if (error instanceof JobError) return failed(exchange, error.failure);
+      if (exchange.signal.aborted) return undefined;
       throw error;
     }
     const url = `${settings.publicUrl ?? originOf(req)}/files/${file.name}`;
-    res.json({
+    const model = {
       success: true,
       message: '3D model generated successfully',
       file_url: url,
@@ -236,14 +288,22 @@ export function createGateway(
       vertices: Number(headers.get('X-Vertices')),
       faces: Number(headers.get('X-Faces')),
       expires_at: new Date(file.expiresAt).toISOString(),
-    });
+    };
+    return { model };
   }
 
-  function sendFailure({ exchange }: Request, res: Response, { kind, status, reason, reply }: JobFailure): void {
-    if (kind === 'cancelled') return;
-    logger.warn({ requestId: exchange.requestId, status, reason }, `The generation ended: ${kind}`);
-    sendReply(exchange, res, reply);
+  function failed({ requestId }: Exchange, failure: JobFailure): { readonly failure: JobFailure } | undefined {
+    const { kind, status, reason } = failure;
+    if (kind === 'cancelled') return undefined;
+    logger.warn({ requestId, status, reason }, `The generation ended: ${kind}`);
+    return { failure };
   }
+}
+
+/** What the worker is asked for, and for whom. */
+function textJob(res: Response): [job: JobRequest, user_id: string | null] {
+  const { prompt, grid_size, user_id = null } = res.locals.body as z.infer<typeof GenerateText>;
+  return [{ path: '/generate/text', json: { prompt, grid_size } }, user_id];
 }
 
 /** Sends the reply of a guard, in the words of `fastApiErrors`. */

@@ -18,8 +18,9 @@ import { redisUrl } from '../counters.js';
 import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
 import { type GpuSettings, gpuVariables } from '../gpu.js';
 import { trustedProxies } from '../trusted-proxies.js';
+import { type WaitingSettings, waitingVariables } from '../waiting.js';
 
-export interface Settings extends GpuSettings {
+export interface Settings extends GpuSettings, WaitingSettings {
   /** The current secret of the main server, then the previous one during a rotation. */
   readonly secrets: readonly string[];
   /** Whether the secret was generated for this run. */
@@ -57,6 +58,7 @@ export function readSettings(environment: Variables): Settings {
       // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 120 }),
       ...gpuVariables,
+      ...waitingVariables,
       REDIS_URL: redisUrl(),
       TRUSTED_PROXIES: trustedProxies(),
       TRUSTED_HOSTS: checked(list({ default: [] }), (hosts) => trustedHosts({ hosts })),
@@ -82,6 +84,8 @@ export function readSettings(environment: Variables): Settings {
     maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
     gpuSlots: values.GPU_SLOTS,
     gpuSecondsPerDay: values.GPU_SECONDS_PER_DAY,
+    maxWait: values.MAX_WAIT_SECONDS,
+    maxWaiting: values.MAX_WAITING,
     redisUrl: values.REDIS_URL,
     trustedProxies: values.TRUSTED_PROXIES,
     trustedHosts: hostsOf(values.TRUSTED_HOSTS, values.HOST),

@@ -28,6 +28,7 @@ import { z } from 'zod';
 import { openCounters } from '../counters.js';
 import { gpuPolicies, logWorker } from '../gpu.js';
 import { proxyOptions } from '../trusted-proxies.js';
+import { waitingQueue } from '../waiting.js';
 import type { Segmentation } from '../workers/segmentation.js';
 import { Filters, filterMasks, Preprocessing, summary } from './filters.js';
 import { guideLines } from './guide-lines.js';
@@ -80,6 +81,8 @@ function errorOf(problem: Problem, megabytes: number): { readonly status?: numbe
       return { error: `Rate limit exceeded: ${limit} per ${WINDOWS[name] ?? ''}` };
     }
     case 'capacity-exceeded':
+    case 'queue-full':
+    case 'queue-timeout':
     case 'not-ready':
       return { error: 'Segmentation is not available' };
     case 'upload-too-large':
@@ -115,6 +118,8 @@ export async function createGateway(
     'credentials-invalid': toErrorBody,
     'quota-exceeded': toErrorBody,
     'capacity-exceeded': toErrorBody,
+    'queue-full': toErrorBody,
+    'queue-timeout': toErrorBody,
     'not-ready': toErrorBody,
     'upload-too-large': toErrorBody,
     'upload-type-unsupported': toErrorBody,
@@ -159,7 +164,12 @@ export async function createGateway(
   const gpuOfOthers = gpuPolicies(settings, 'client-ip');
   // After the whole image is there, so that no slot waits for a slow upload.
   const forJob = guard(
-    limit({ store: gpuStore, policies: ({ principal }) => (principal === undefined ? gpuOfOthers : gpuOfClients) }),
+    limit({
+      store: gpuStore,
+      policies: ({ principal }) => (principal === undefined ? gpuOfOthers : gpuOfClients),
+      // Clients are served alike while they wait, however many images each has.
+      queue: waitingQueue(settings, 'principal-or-client-ip'),
+    }),
     deadline({ max: settings.maxGpuTime }),
   );
   const admit = guard(

@@ -22,8 +22,9 @@ import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
 import { type GpuSettings, gpuVariables } from '../gpu.js';
 import { LEVELS, type Level } from '../text-logger.js';
 import { trustedProxies } from '../trusted-proxies.js';
+import { type WaitingSettings, waitingVariables } from '../waiting.js';
 
-export interface Settings extends GpuSettings {
+export interface Settings extends GpuSettings, WaitingSettings {
   readonly apiKeys: readonly ApiKeyRecord[];
   /** The key that was generated for this run, if any. */
   readonly generatedKey: string | undefined;
@@ -69,6 +70,7 @@ export function readSettings(environment: Variables): Settings {
       // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
       ...gpuVariables,
+      ...waitingVariables,
       ENABLE_USAGE_TRACKING: boolean({ default: true }),
       LOG_LEVEL: choice(LEVELS, { default: 'INFO' }),
       TRUSTED_PROXIES: trustedProxies(),
@@ -95,6 +97,8 @@ export function readSettings(environment: Variables): Settings {
     maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
     gpuSlots: values.GPU_SLOTS,
     gpuSecondsPerDay: values.GPU_SECONDS_PER_DAY,
+    maxWait: values.MAX_WAIT_SECONDS,
+    maxWaiting: values.MAX_WAITING,
     usageTracking: values.ENABLE_USAGE_TRACKING,
     logLevel: values.LOG_LEVEL,
     trustedProxies: values.TRUSTED_PROXIES,

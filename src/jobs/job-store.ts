@@ -131,7 +131,7 @@ export const LOST: JobProblem = Object.freeze(problem('job-lost'));
 export interface JobStore {
   /**
    * Adds a job in the state `queued`. `exists` if there is a job of that id, which does not change, nor does its owner.
-   * `full` if there is no room; a store may forget jobs that have ended to make room, the one that ended first.
+   * `full` if there is no room; a store may forget jobs that have ended to make room, of the owner with the most of them.
    */
   create(job: NewJob): CreatedJob | Promise<CreatedJob>;
   /** The job as it is now. */

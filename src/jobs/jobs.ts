@@ -26,6 +26,7 @@ export type JobSubmission =
       readonly guards?: readonly Guard[] | undefined;
       /** Does the work. What it returns is the result, as JSON. A refusal that it returns fails the job. */
       readonly run: (job: RunningJob) => unknown;
+      readonly task?: undefined;
     }
   | {
       /** One of the `tasks` of the queue. While it waits, it survives the end of this process. */
@@ -124,7 +125,7 @@ export function jobs(options: JobsOptions): JobQueue {
   /** The work of a submission. @throws OptionError */
   function workOf(submission: JobSubmission) {
     checkOptionNames('submit', submission, SUBMISSION);
-    if (!('task' in submission)) {
+    if (submission.task === undefined) {
       const work = checkRun('submit', submission.run);
       return { task: undefined, guards: combined('submit', submission.guards), work };
     }
@@ -159,7 +160,17 @@ export function jobs(options: JobsOptions): JobQueue {
       return { kind: 'accepted', job: { id, token, record: created.record, ended } };
     } catch (error) {
       exchange.fault(error);
+      // The job may be there all the same, if only the answer was lost.
+      void withdraw(id);
       return { kind: 'refused', reply: UNAVAILABLE };
+    }
+  }
+
+  async function withdraw(id: string): Promise<void> {
+    try {
+      await store.cancel(id);
+    } catch {
+      // Without a holder, it ends with its lease.
     }
   }
 

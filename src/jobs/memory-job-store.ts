@@ -1,4 +1,5 @@
 import { checkOptionNames, clock, type OptionNames, positiveInteger } from '../core/option.js';
+import { EndedJobs } from './ended-jobs.js';
 import { changed, hasEnded, isAllowed } from './job-change.js';
 import {
   type AdoptedJob,
@@ -14,8 +15,8 @@ import {
 /** Options of `memoryJobStore`. */
 export interface MemoryJobStoreOptions {
   /**
-   * The most jobs that are kept. When it is full, the job that ended first is forgotten. While none has ended, new jobs are
-   * refused. Default 10,000, at most 1,000,000.
+   * The most jobs that are kept. When it is full, a job that has ended is forgotten: the first one of the owner with the
+   * most of them. While none has ended, new jobs are refused. Default 10,000, at most 1,000,000.
    */
   readonly maxJobs?: number | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */
@@ -66,8 +67,7 @@ class Jobs implements MemoryJobStore {
   readonly #now: () => number;
   /** In the order of creation. */
   readonly #entries = new Map<string, Entry>();
-  /** Those that have ended, the first one first. */
-  readonly #ended = new Set<Entry>();
+  readonly #ended = new EndedJobs<Entry>();
   /** No lease ends before. */
   #nextLapse = Number.POSITIVE_INFINITY;
 
@@ -214,7 +214,7 @@ class Jobs implements MemoryJobStore {
   }
 
   #forgetExpired(now: number): void {
-    for (const entry of this.#ended) {
+    for (let entry = this.#ended.first(); entry !== undefined; entry = this.#ended.first()) {
       if (now < (entry.record.expiresAt ?? 0)) return;
       this.#forget(entry);
     }
@@ -228,8 +228,8 @@ class Jobs implements MemoryJobStore {
         if (!hasEnded(record.state)) this.#nextLapse = Math.min(this.#nextLapse, leaseUntil);
       }
     }
-    const [first] = this.#ended;
-    if (first !== undefined) this.#forget(first);
+    const ended = this.#ended.firstOfMost();
+    if (ended !== undefined) this.#forget(ended);
     return this.#entries.size < this.#maxJobs;
   }
 }

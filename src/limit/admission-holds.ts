@@ -94,17 +94,24 @@ export class AdmissionHolds implements Leased {
     if (this.#live.size === 0) return undefined;
     this.#live.clear();
     this.#ended();
-    return this.givenBack(this.#charge.store.release(this.#charge.receipt));
+    return this.giveBack(() => this.#charge.store.release(this.#charge.receipt));
   }
 
-  /** The queue gives the slot to the next once the store has freed it, or has failed to. */
-  givenBack<T extends void | Promise<void>>(done: T): T {
+  /** Tells the store what has ended. Its queue serves the next once the store has freed the slot, or has failed to. */
+  giveBack(tell: () => void | Promise<void>): void | Promise<void> {
     const { ticket, place } = this.#slot ?? {};
-    if (ticket === undefined || place === undefined || this.#live.has(place)) return done;
+    if (ticket === undefined || place === undefined || this.#live.has(place)) return tell();
     const end = (): void => ticket.ended();
-    if (isThenable(done)) Promise.resolve(done).then(end, end);
+    let told: void | Promise<void>;
+    try {
+      told = tell();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    if (isThenable(told)) Promise.resolve(told).then(end, end);
     else end();
-    return done;
+    return told;
   }
 
   holdUntil(work: PromiseLike<unknown>): void {

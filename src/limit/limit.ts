@@ -78,7 +78,7 @@ export function limit(options: LimitOptions): LimitGuard {
     for (const by of bound.partitions) keys.push(partitionKey(by, exchange));
     const units = bound.fixedUnits ?? unitsOf(bound, cost, exchange, keys);
     if (exchange.admission !== undefined) reportSecondCharge(exchange, exchange.admission, bound, keys);
-    if (queue !== undefined) return chargeInTurn(queue, { exchange, bound, keys, units });
+    if (queue?.isFor(bound)) return chargeInTurn(queue, { exchange, bound, keys, units });
     let decision: Decision | Promise<Decision>;
     try {
       decision = store.admit(bound.policies, keys, units);
@@ -98,7 +98,12 @@ export function limit(options: LimitOptions): LimitGuard {
     const come = (queued: Queued): Reply | undefined => {
       switch (queued.kind) {
         case 'decided':
-          return apply(exchange, bound, keys, queued.decision, queued.slot);
+          try {
+            return apply(exchange, bound, keys, queued.decision, queued.slot);
+          } catch (error) {
+            queued.slot?.ticket.ended();
+            throw error;
+          }
         case 'gone':
           return undefined;
         default:

@@ -116,7 +116,7 @@ export class StoreAdmission implements Admission {
     if (this.#held === undefined) return this.#guard.store.settle(this.#receipt, units);
     checkSettledUnits(units);
     this.#held.settled(units, mayTeach);
-    return this.#held.givenBack(this.#guard.store.settle(this.#receipt, units));
+    return this.#held.giveBack(() => this.#guard.store.settle(this.#receipt, units));
   }
 
   #ofLogs(units: number): readonly (number | undefined)[] {

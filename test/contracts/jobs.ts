@@ -354,6 +354,8 @@ interface Step {
   readonly said: string;
   /** Time passes once, with the model. */
   act(store: JobStore, clock: StoreClock | undefined): unknown;
+  /** For the report of a failure. */
+  toString(): string;
 }
 
 const IDS = [ID, OTHER, 'CCCCCCCCCCCCCCCCCCCCCA'];

@@ -118,13 +118,16 @@ describe('the guide names', () => {
     expect(reasons.filter((reason) => !errors.includes(`\n- \`${reason}\`\n`))).toEqual([]);
   });
 
-  it.each(['point-e', 'ai-factory', 'live-ingest', 'sam-service'])('every setting of the example %s', (name) => {
-    const settings = readFileSync(join(ROOT, 'examples', name, 'settings.ts'), 'utf8');
-    const page = pageText(`docs/examples/${name}.md`);
-    const variables = found(settings, /^ {2,6}([A-Z][A-Z_]+): /gm);
-    expect(variables.length).toBeGreaterThan(5);
-    expect(variables.filter((variable) => !page.includes(`\`${variable}\``))).toEqual([]);
-  });
+  it.each(['point-e', 'ai-factory', 'live-ingest', 'sam-service', 'image2model'])(
+    'every setting of the example %s',
+    (name) => {
+      const settings = readFileSync(join(ROOT, 'examples', name, 'settings.ts'), 'utf8');
+      const page = pageText(`docs/examples/${name}.md`);
+      const variables = found(settings, /^ {2,6}([A-Z][A-Z_]+): /gm);
+      expect(variables.length).toBeGreaterThan(5);
+      expect(variables.filter((variable) => !page.includes(`\`${variable}\``))).toEqual([]);
+    },
+  );
 
   it('mistakes in options with the messages that they cause', () => {
     const [, shown = ''] = /```text\n([\s\S]*?)```/.exec(pageText('docs/getting-started.md')) ?? [];

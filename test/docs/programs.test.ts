@@ -366,6 +366,20 @@ describe('a program of the documentation keeps its promise:', () => {
     await vi.waitFor(async () => expect(await coded(await generate('a car'))).toEqual([503, 'not-ready']), LATER);
   });
 
+  program('queued-service', async ({ createApp }) => {
+    const finish: (() => void)[] = [];
+    const work = () => new Promise((done) => finish.push(() => done({ made: true })));
+    const origin = await originOf(createApp(work).listen(0, '127.0.0.1'));
+    const headers = { Authorization: `Bearer ${ENVIRONMENT.SECRET_KEY}` };
+    const generate = () => fetch(`${origin}/generate`, { method: 'POST', headers });
+    const answers = [generate(), generate()];
+    for (let i = 0; i < 2; i++) {
+      await vi.waitFor(() => expect(finish).toHaveLength(1));
+      finish.pop()?.();
+    }
+    for (const answer of await Promise.all(answers)) expect(await answer.json()).toEqual({ made: true });
+  });
+
   program('job-service', async ({ createApp }) => {
     const worker = createStandIn({ log: () => undefined }).listen(0, '127.0.0.1');
     const directory = join(OWN, 'meshes');

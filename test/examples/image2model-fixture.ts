@@ -116,15 +116,23 @@ export async function startImage2Model({ env = ENV, worker, directory }: StartOp
       await ended(job_id, key);
       return { id: job_id, file: 'chair.glb' };
     },
+    /** Stops the gateway, and leaves its worker and its directory. */
+    async stop(): Promise<void> {
+      await gateway.close();
+      await closed(server);
+    },
     async close(): Promise<void> {
       await gateway.close();
-      for (const one of [server, standIn]) {
-        one.closeAllConnections();
-        await new Promise((closed) => one.close(closed));
-      }
+      await closed(server);
+      if (worker === undefined) await closed(standIn);
       if (own !== undefined) await rm(own, { recursive: true, force: true });
     },
   };
+}
+
+async function closed(server: Server): Promise<void> {
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
 }
 
 function originOf(server: Server): string {

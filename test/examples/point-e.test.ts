@@ -274,7 +274,10 @@ describe('the Point-E gateway', () => {
   });
 
   it('starts the next generation when the worker has stopped the one whose client left', async () => {
-    const { url, authorization, generate, usage, runningJobs } = await start({}, { stopSeconds: 1 });
+    const { url, authorization, generate, usage, runningJobs } = await start(
+      { MAX_WAIT_SECONDS: '0' },
+      { stopSeconds: 1 },
+    );
     const client = request(`${url}/generate/text`, {
       method: 'POST',
       headers: { ...authorization, 'Content-Type': 'application/json', 'X-Forwarded-For': '5.6.7.8' },
@@ -298,9 +301,121 @@ describe('the Point-E gateway', () => {
   });
 
   it('runs as many generations at the same time as the worker has slots', async () => {
-    const { generate } = await start({ GPU_SLOTS: '2' }, { slots: 2, seconds: 1 });
+    const { generate } = await start({ GPU_SLOTS: '2', MAX_WAIT_SECONDS: '0' }, { slots: 2, seconds: 1 });
     const answers = await Promise.all([1, 2, 3].map(() => generate({ prompt: 'x', grid_size: 8 })));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503]);
+  });
+
+  it('lets generations wait for a slot, and serves each user before the backlog of another', async () => {
+    const { generate, runningJobs } = await start({}, { seconds: 0.3 });
+    const order: string[] = [];
+    const ask = async (name: string, ip: string) => {
+      const response = await generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': ip });
+      order.push(name);
+      return [response.status, response.headers.get('Queue-Position')];
+    };
+    const first = ask('first', USER);
+    await expect.poll(runningJobs).toBe(1);
+    const backlog = ['second', 'third', 'fourth'].map((name) => ask(name, USER));
+    const light = ask('of another user', '5.6.7.8');
+    const answers = await Promise.all([first, ...backlog, light]);
+    expect(answers.map(([status]) => status)).toEqual([200, 200, 200, 200, 200]);
+    expect(order.indexOf('of another user')).toBeLessThan(3);
+    expect(answers[0]?.[1]).toBeNull();
+    expect(Number(answers[2]?.[1])).toBeGreaterThan(0);
+  });
+
+  it('answers as in the guide if a generation waited too long', async () => {
+    const { generate, runningJobs, usage } = await start({ MAX_WAIT_SECONDS: '1' }, { seconds: 3 });
+    const first = generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': '5.6.7.8' });
+    await expect.poll(runningJobs).toBe(1);
+    const late = await generate({ prompt: 'x', grid_size: 8 });
+    expect([late.status, await late.json()]).toEqual([
+      503,
+      { detail: 'The request waited too long for its turn. Try again later.' },
+    ]);
+    expect(Number(late.headers.get('Retry-After'))).toBeGreaterThan(0);
+    expect(await usage()).toMatchObject({ used: 0 });
+    expect((await first).status).toBe(200);
+  });
+
+  describe('asked for events', () => {
+    const EVENTS = { Accept: 'text/event-stream' };
+
+    async function eventsOf(response: Response): Promise<[event: string, data: Record<string, unknown>][]> {
+      expect([response.status, response.headers.get('Content-Type')]).toEqual([
+        200,
+        'text/event-stream; charset=utf-8',
+      ]);
+      return (await response.text())
+        .trimEnd()
+        .split('\n\n')
+        .map((text) => {
+          const [, event = '', data = ''] = /^event: (.*)\ndata: (.*)$/.exec(text) ?? [];
+          return [event, JSON.parse(data) as Record<string, unknown>];
+        });
+    }
+
+    it('sends the place in the queue, that the job runs, and the model', async () => {
+      const { generate, runningJobs, usage } = await start({}, { seconds: 1.2 });
+      const first = generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': '5.6.7.8' });
+      await expect.poll(runningJobs).toBe(1);
+      const second = generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': '5.6.7.9', ...EVENTS });
+      const events = await eventsOf(await generate({ prompt: 'x', grid_size: 8, user_id: 'user123' }, EVENTS));
+      expect((await first).status).toBe(200);
+      await second;
+      expect(events[0]).toEqual([
+        'queue',
+        { state: 'waiting', position: expect.any(Number), expected_wait_seconds: null },
+      ]);
+      expect(events.filter(([event]) => event === 'progress').length).toBeGreaterThan(1);
+      expect(events.find(([event]) => event === 'progress')).toEqual([
+        'progress',
+        { state: 'running', elapsed_seconds: 0 },
+      ]);
+      expect(events.at(-1)).toMatchObject([
+        'done',
+        { success: true, user_id: 'user123', vertices: expect.any(Number) },
+      ]);
+      expect(await usage()).toMatchObject({ used: 1 });
+    });
+
+    it('answers with a status if it is refused before the first event', async () => {
+      const { generate } = await start({ RATE_LIMIT_PER_IP: '1' });
+      expect((await eventsOf(await generate({ prompt: 'x', grid_size: 8 }, EVENTS))).at(-1)?.[0]).toBe('done');
+      const refused = await generate({ prompt: 'x', grid_size: 8 }, EVENTS);
+      expect([refused.status, refused.headers.get('Content-Type')]).toEqual([429, 'application/json; charset=utf-8']);
+    });
+
+    it('sends what went wrong after the first event, and refunds a failed generation', async () => {
+      const { generate, usage } = await start();
+      const events = await eventsOf(await generate({ prompt: 'a car [fail]', grid_size: 8 }, EVENTS));
+      expect(events).toEqual([
+        ['progress', { state: 'running', elapsed_seconds: 0 }],
+        ['error', { detail: 'The generation failed.' }],
+      ]);
+      expect(await usage()).toMatchObject({ used: 0 });
+    });
+
+    it('frees the place of a client that leaves the stream', async () => {
+      const { generate, runningJobs, url, authorization, jobs } = await start({ MAX_WAITING: '1' }, { seconds: 1 });
+      const first = generate({ prompt: 'x', grid_size: 8 }, { 'X-Forwarded-For': '5.6.7.8' });
+      await expect.poll(runningJobs).toBe(1);
+      const leaving = new AbortController();
+      const stream = await fetch(`${url}/generate/text`, {
+        method: 'POST',
+        headers: { ...authorization, ...EVENTS, 'Content-Type': 'application/json', 'X-Forwarded-For': '5.6.7.9' },
+        body: JSON.stringify({ prompt: 'x', grid_size: 8 }),
+        signal: leaving.signal,
+      });
+      expect(stream.status).toBe(200);
+      leaving.abort();
+      await expect
+        .poll(async () => (await generate({ prompt: 'x', grid_size: 8 })).status, { interval: 50, timeout: 5000 })
+        .toBe(200);
+      expect((await first).status).toBe(200);
+      expect(jobs).toHaveLength(2);
+    });
   });
 
   it('limits the GPU seconds of a user in a day', async () => {

@@ -275,13 +275,30 @@ describe('/segment_file', () => {
   });
 
   it('limits the GPU seconds of a client in a day, and the jobs at the same time', async () => {
-    const { file } = await start({ GPU_SECONDS_PER_DAY: '3' }, createSamStandIn({ seconds: 1, log: () => undefined }));
+    const { file } = await start(
+      { GPU_SECONDS_PER_DAY: '3', MAX_WAIT_SECONDS: '0' },
+      createSamStandIn({ seconds: 1, log: () => undefined }),
+    );
     const [first, busy] = await Promise.all([file(photograph), file(photograph)]);
     expect([first?.status, busy?.status].sort()).toEqual([200, 503]);
     expect((await file(photograph)).status).toBe(200);
     const spent = await file(photograph);
     expect(await read(spent)).toEqual([429, { error: 'Rate limit exceeded: 3 GPU seconds per day' }]);
     expect((await file(photograph, {}, { 'X-API-Key': 'c4n4ry-key-of-client-two' })).status).toBe(200);
+  });
+});
+
+describe('a service whose worker is busy', () => {
+  it('lets images wait, and answers in its own words if that takes too long', async () => {
+    const { file } = await start(
+      { MAX_WAIT_SECONDS: '2', MAX_WAITING: '1' },
+      createSamStandIn({ seconds: 0.5, log: () => undefined }),
+    );
+    const answers = await Promise.all([file(photograph), file(photograph), file(photograph)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503]);
+    const refused = answers.find(({ status }) => status === 503) as Response;
+    expect(await refused.json()).toEqual({ error: 'Segmentation is not available' });
+    expect(Number(refused.headers.get('Retry-After'))).toBeGreaterThan(0);
   });
 });
 

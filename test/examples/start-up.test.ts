@@ -53,6 +53,15 @@ const EXAMPLES: readonly Example[] = [
     portVariable: 'PORT',
     shown: { MAX_FILE_SIZE_MB: '20', LOG_LEVEL: 'warning', MAX_GPU_TIME_SECONDS: '60' },
   },
+  {
+    name: 'image2model',
+    secrets: {
+      API_KEY: 'alice:c4n4ry-of-a-client-0123456789',
+      ADMIN_API_KEY: 'c4n4ry-of-the-admin-0123456789',
+    },
+    portVariable: 'PORT',
+    shown: { ENVIRONMENT: 'production', RATE_LIMIT_PER_MINUTE: '30', JOB_LIFETIME: '12h', TRUSTED_PROXIES: 'loopback' },
+  },
 ];
 
 let directory: string;

@@ -11,6 +11,7 @@ import {
   requestId,
   slidingWindow,
 } from '../../src/index.js';
+import type { IdempotencyStore } from '../../src/jobs/idempotency/idempotency-store.js';
 import { type IdempotentOptions, idempotent } from '../../src/jobs/idempotency/idempotent.js';
 import { memoryIdempotencyStore } from '../../src/jobs/idempotency/memory-idempotency-store.js';
 import { upload } from '../../src/upload/index.js';
@@ -241,5 +242,37 @@ describe.each(FRAMEWORKS)('idempotent, through %s', (_name, serve) => {
     expect(await first).toBe('left');
     expect(await post(`${url}/mesh`, 'key', 'x')).toMatchObject({ status: 201, text: 'late', replayed: true });
     expect(seen).toMatchObject({ runs: 1, faults: [] });
+  });
+
+  it('holds answers back for a store that takes its time, however they are sent, and nothing is sent twice', async () => {
+    const memory = memoryIdempotencyStore();
+    const late = async <T>(value: T) => {
+      await sleep(20);
+      return value;
+    };
+    const store: IdempotencyStore = {
+      begin: (...args) => late(memory.begin(...args)),
+      renew: (...args) => late(memory.renew(...args)),
+      finish: (...args) => late(memory.finish(...args)),
+      release: (...args) => late(memory.release(...args)),
+    };
+    const answers: Readonly<Record<string, HandlerAnswer>> = {
+      '/text': { status: 201, body: 'text' },
+      '/none': { status: 204 },
+      '/pieces': { body: ['one ', 'two'] },
+      '/large': { body: ['x'.repeat(50_000), 'y'.repeat(50_000)] },
+    };
+    const { url, seen } = await service(({ request }) => answers[request.url] ?? Promise.reject(new Error('broken')), {
+      store,
+    });
+    for (const [path, { status = 200, body = '' }] of Object.entries(answers)) {
+      const text = typeof body === 'string' ? body : body.join('');
+      const [first, ...repeats] = await Promise.all([0, 1, 2].map(() => post(url + path, 'key')));
+      expect(first).toMatchObject({ status, text, replayed: false });
+      for (const repeat of repeats) expect(repeat.status).toBe(path === '/large' ? 409 : status);
+    }
+    expect(await post(`${url}/broken`, 'key')).toMatchObject({ status: 500 });
+    expect(await post(`${url}/broken`, 'key')).toMatchObject({ status: 500 });
+    expect(seen).toMatchObject({ runs: 6, faults: [] });
   });
 });

@@ -1,9 +1,15 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect } from 'node:http2';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import express from 'express';
-import { describe, expect, it, vi } from 'vitest';
+import fastify from 'fastify';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guard } from '../../src/adapters/express.js';
+import { guard as fastifyGuard } from '../../src/adapters/fastify.js';
 import { renderReply } from '../../src/core/render-reply.js';
+import type { ResponseHeaders, ResponseReceiver } from '../../src/core/request-view.js';
 import {
   authenticate,
   clientIp,
@@ -467,6 +473,89 @@ describe('idempotent', () => {
       expect(await sequence(idempotent())(exchange)).toMatchObject({ status: 500 });
       expect(String(faults[0])).toContain(readBody === undefined ? 'has no readBody' : 'has no capture');
     }
+  });
+
+  it('frees the key if the response has begun before it', async () => {
+    const memory = memoryIdempotencyStore();
+    const app = express();
+    app.set('env', 'test');
+    const faults: string[] = [];
+    app.use((_req, res, next) => {
+      res.write('too early');
+      next();
+    });
+    app.post(
+      '/',
+      guard(
+        reportFaults((error) => faults.push(String(error))),
+        idempotent({ store: memory }),
+      ),
+    );
+    const url = await listening(createServer(app));
+    await expect(post(url, 'key')).rejects.toThrow();
+    expect(faults[0]).toMatch(/ERR_HTTP_HEADERS_SENT|Cannot set headers/);
+    expect(memory.size).toBe(0);
+  });
+
+  it('works over HTTP/2', async () => {
+    let runs = 0;
+    const app = fastify({ http2: true });
+    app.post('/', { onRequest: fastifyGuard(idempotent()) }, (_request, reply) => {
+      runs++;
+      void reply.header('x-model', 'large').code(201).send('done');
+    });
+    const client = connect(await app.listen({ host: '127.0.0.1', port: 0 }));
+    onTestFinished(async () => {
+      client.close();
+      await app.close();
+    });
+    const ask = async () => {
+      const stream = client.request({ ':method': 'POST', ':path': '/', 'idempotency-key': 'key' });
+      stream.end();
+      const [headers] = await once(stream, 'response');
+      return [headers[':status'], headers['x-model'], headers['idempotency-replayed'], await text(stream)];
+    };
+    expect(await ask()).toEqual([201, 'large', undefined, 'done']);
+    expect(await ask()).toEqual([201, 'large', 'true', 'done']);
+    expect(runs).toBe(1);
+  });
+
+  it('leaves no timer behind, whatever becomes of the request', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const run = idempotent({ handlerTimeout: '1m' });
+    async function begin(key: string) {
+      const test = testExchange({ method: 'POST', headers: [['Idempotency-Key', key]] });
+      let answer: ResponseReceiver = () => undefined;
+      const capture: ResponseHeaders['capture'] = (_maxBytes, done) => {
+        answer = done;
+      };
+      Object.assign(test.headers, { capture });
+      expect(await sequence(run)(test.exchange)).toBeUndefined();
+      return { ...test, answer: (status: number) => answer({ status, headers: [], body: new Uint8Array() }) };
+    }
+    const answered = await begin('a');
+    await answered.answer(200);
+    answered.exchange.end({ kind: 'completed', status: 200 });
+    const failed = await begin('b');
+    await failed.answer(500);
+    failed.exchange.end({ kind: 'completed', status: 500 });
+    const left = await begin('c');
+    left.exchange.abort();
+    await left.answer(200);
+    expect(vi.getTimerCount()).toBe(0);
+    const stuck = await begin('d');
+    expect(vi.getTimerCount()).toBe(1);
+    stuck.exchange.abort();
+    expect(vi.getTimerCount()).toBe(2);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(vi.getTimerCount()).toBe(0);
+    await begin('d');
+    const streaming = await begin('e');
+    streaming.headers.send();
+    streaming.exchange.abort();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect((await begin('e')).faults).toEqual([]);
   });
 
   it.each([

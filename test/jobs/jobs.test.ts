@@ -632,7 +632,7 @@ describe('mistakes', () => {
     expect(() => jobs(options as never)).toThrow(message);
   });
 
-  it.each([
+  it.each<readonly [submission: unknown, message: string]>([
     [{}, 'gatewarden: submit "run" must be a function that does the work, got undefined'],
     [{ run: 1 }, 'gatewarden: submit "run" must be a function'],
     [{ run: () => 1, guards: () => undefined }, 'gatewarden: submit "guards" must be a list of guards'],

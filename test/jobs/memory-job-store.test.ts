@@ -43,6 +43,21 @@ describe('memoryJobStore with room for two jobs', () => {
     expect(store.size).toBe(2);
   });
 
+  it('forgets no result of one owner for the many jobs of another', () => {
+    const { store } = opened(10);
+    const submit = (id: string, owner: string) => {
+      expect(store.create(jobOf(id, { owner })).kind).toBe('created');
+      store.cancel(id);
+    };
+    submit('alice-1', 'principal:alice');
+    submit('alice-2', 'principal:alice');
+    submit('bob-1', 'principal:bob');
+    for (let i = 0; i < 100; i++) submit(`eve-${i}`, 'principal:eve');
+    for (const id of ['alice-1', 'alice-2', 'bob-1', 'eve-99', 'eve-93']) expect(store.read(id)?.id).toBe(id);
+    expect(store.read('eve-92')).toBeUndefined();
+    expect(store.size).toBe(10);
+  });
+
   it('forgets a job whose holder has died, although nobody has read it since', () => {
     const { store, clock } = opened(2);
     store.create(jobOf('a', { lease: 5000 }));

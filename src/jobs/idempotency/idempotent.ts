@@ -169,7 +169,7 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
       run.settle(end);
       return end;
     }
-    if (exchange.outcome === undefined) run.hold(exchange);
+    if (exchange.outcome === undefined) await run.hold(exchange);
     else await run.release();
     return 'started';
   }

@@ -91,13 +91,15 @@ export class KeyRun {
     this.#tell(end);
   }
 
-  /** Holds the key, which the store has given, until the exchange is answered. */
-  hold(exchange: Exchange): void {
-    const { maxBytes, lease, handlerTimeout } = this.#settings;
+  /** Holds the key, which the store has given, until the exchange is answered. Throws if it cannot see the answer. */
+  async hold(exchange: Exchange): Promise<void> {
+    const { lease, handlerTimeout } = this.#settings;
     this.#exchange = exchange;
-    if (!exchange.capture(maxBytes, (response) => this.#answered(response))) {
-      void this.release();
-      throw new Error('gatewarden: idempotent cannot read responses on this server: its adapter has no capture');
+    try {
+      this.#capture(exchange);
+    } catch (error) {
+      await this.release();
+      throw error;
     }
     this.#watch = watchAnswer(exchange, () => void this.#giveUp());
     this.#renewal = setInterval(() => void this.#renew(), lease / 3);
@@ -113,6 +115,11 @@ export class KeyRun {
       this.#patience = setTimeout(() => void this.#giveUp(), patience);
       this.#patience.unref();
     });
+  }
+
+  #capture(exchange: Exchange): void {
+    if (exchange.capture(this.#settings.maxBytes, (response) => this.#answered(response))) return;
+    throw new Error('gatewarden: idempotent cannot read responses on this server: its adapter has no capture');
   }
 
   /** Frees the key. The next request with it runs. */

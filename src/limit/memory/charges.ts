@@ -1,7 +1,7 @@
 import type { QuotaPolicy } from '../policy.js';
 import type { Decision } from '../store.js';
 import { type CounterTable, NONE } from './counter-table.js';
-import { unusedResetAt } from './counters.js';
+import { unusedResetAt } from './day-log.js';
 import type { KeyHash } from './key-hash.js';
 import { CLAIMED, FOUND, MemoryCharge, MemoryRefusal } from './memory-admission.js';
 import type { StoreClock } from './store-clock.js';

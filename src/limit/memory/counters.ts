@@ -1,18 +1,12 @@
 import { holds, type QuotaPolicy } from '../policy.js';
-import { DayLog, endOfDay } from './day-log.js';
+import { DayLog } from './day-log.js';
 import type { EntrySlab } from './entry-slab.js';
 import { Holds, type MemoryHold } from './holds.js';
 import { placeOf, SEGMENT, Segments } from './segments.js';
 import type { StoreClock } from './store-clock.js';
-import type { LogCharge, UnitLog } from './unit-log.js';
-import { NOT_TAKEN, WindowLog } from './window-log.js';
-
-/** What an admission charges in a counter, and what it finds out. */
-interface Charge extends LogCharge {
-  readonly offset: number;
-  generation: number;
-  hold: MemoryHold | undefined;
-}
+import type { CounterCharge, UnitLog } from './unit-log.js';
+import { WindowLog } from './window-log.js';
+import { NOT_TAKEN } from './window-take.js';
 
 /** Keeps counters that keys share until the time that it was last told. */
 export interface Keeper {
@@ -86,28 +80,23 @@ export class Counters {
     return this.#holds?.isFull(slot) ?? false;
   }
 
-  /**
-   * `used` and `charge` in one step, if the units fit and little has to be done. Otherwise it returns NOT_TAKEN and has
-   * changed nothing.
-   */
-  take(charge: Charge): number {
-    const used = this.#window === undefined ? NOT_TAKEN : this.#window.take(charge);
-    if (used === NOT_TAKEN) return NOT_TAKEN;
-    const { policy, slot } = charge;
-    const numbers = this.#segments.of(slot);
-    const d = placeOf(slot) * NUMBERS;
-    numbers[d + LIMIT] = policy.limit;
+  /** `take` of the log, if little has to be done. After it, the charge has to be passed to `mark`. */
+  take(policy: QuotaPolicy, slot: number, units: number): number {
+    return this.#window === undefined ? NOT_TAKEN : this.#window.take(policy, slot, units, this.now);
+  }
+
+  /** Keeps the limit of a charge with the counter, and the counter's generation with the charge. */
+  mark(charge: CounterCharge): void {
+    const numbers = this.#segments.of(charge.slot);
+    const d = placeOf(charge.slot) * NUMBERS;
+    numbers[d + LIMIT] = charge.policy.limit;
     charge.generation = numbers[d + GENERATION] as number;
-    return used;
   }
 
   /** Charges or holds the units of an admission, after `used`. */
-  charge(charge: Charge): void {
+  charge(charge: CounterCharge): void {
     const { policy, slot } = charge;
-    const numbers = this.#segments.of(slot);
-    const d = placeOf(slot) * NUMBERS;
-    numbers[d + LIMIT] = policy.limit;
-    charge.generation = numbers[d + GENERATION] as number;
+    this.mark(charge);
     if (this.#holds !== undefined && holds(policy)) {
       charge.hold = this.#holds.grant(policy, slot, charge.units, this.#clock.steady, this.#clock.wall);
       charge.wait = this.resetAt(policy, slot) - charge.now - charge.offset;
@@ -120,7 +109,7 @@ export class Counters {
    * Corrects a charge to `units`. What is given back of the charges of one window never exceeds the limit: the rest stays
    * charged. A hold ends, and its units are logged as used now, unless it has ended or expired before.
    */
-  settle(charge: Charge, units: number): void {
+  settle(charge: CounterCharge, units: number): void {
     const { policy, slot, hold } = charge;
     const log = this.#log;
     const { now } = this;
@@ -256,9 +245,4 @@ export class Counters {
     const now = this.now;
     return (this.#log?.used(this.#policy, slot, now) ?? 0) + (this.#returned?.used(this.#policy, slot, now) ?? 0);
   }
-}
-
-/** `resetAt` of a counter that does not exist. */
-export function unusedResetAt(policy: QuotaPolicy, { wall }: StoreClock): number {
-  return 'dayOf' in policy && policy.dayOf !== undefined ? endOfDay(policy, wall) : wall;
 }

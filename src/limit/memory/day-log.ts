@@ -1,5 +1,6 @@
 import type { QuotaPolicy } from '../policy.js';
 import { placeOf, SEGMENT, Segments } from './segments.js';
+import type { StoreClock } from './store-clock.js';
 import type { LogCharge, UnitLog } from './unit-log.js';
 
 // A log is two numbers:
@@ -90,4 +91,9 @@ export function endOfDay(policy: QuotaPolicy, now: number): number {
     throw new TypeError(`gatewarden: policy "${policy.name}" counts no days`);
   }
   return policy.dayOf(now).end;
+}
+
+/** `resetAt` of a counter that does not exist. */
+export function unusedResetAt(policy: QuotaPolicy, { wall }: StoreClock): number {
+  return 'dayOf' in policy && policy.dayOf !== undefined ? endOfDay(policy, wall) : wall;
 }

@@ -6,7 +6,7 @@ import type { Decision, LimitStore, Receipt } from '../store.js';
 import { checkSettledUnits, checkUnits } from '../units.js';
 import { allFit, chargeAll, findCharges, refuse } from './charges.js';
 import { CounterTable, NONE } from './counter-table.js';
-import { unusedResetAt } from './counters.js';
+import { unusedResetAt } from './day-log.js';
 import { EntrySlab } from './entry-slab.js';
 import { KeyHash } from './key-hash.js';
 import { MemoryCharge, SETTLED } from './memory-admission.js';

@@ -4,7 +4,7 @@ import { type CounterTable, NONE } from './counter-table.js';
 import type { KeyHash } from './key-hash.js';
 import { MemoryCharge, MemoryRefusal } from './memory-admission.js';
 import type { StoreClock } from './store-clock.js';
-import { NOT_TAKEN } from './window-log.js';
+import { NOT_TAKEN, taken } from './window-take.js';
 
 // The straight path of an admission: what most of them need, in few steps. It decides as the general path in charges.ts
 // does, and leaves everything else to it.
@@ -27,44 +27,62 @@ export function admitStraight(
   clock: StoreClock,
 ): Decision | undefined {
   const table = tables[0] as CounterTable;
+  const { counters } = table;
+  const policy = policies[0] as QuotaPolicy;
   const key = keys[0] as string;
+  const more = units[0] as number;
   const hash = keyHash.of(key);
   const slot = table.find(hash, key, NONE);
   if (slot === NONE) return undefined;
-  const first = new MemoryCharge(policies[0] as QuotaPolicy, units[0] as number, table.counters, slot);
-  if (tables.length > 1 && !othersFit(first, tables, policies, keys, units, keyHash, hash)) return undefined;
-  const taken = table.counters.take(first);
-  if (taken !== NOT_TAKEN) {
-    first.used = taken + first.units;
+  let others: MemoryCharge | undefined;
+  if (tables.length > 1) {
+    others = chargesOfOthers(tables, policies, keys, units, keyHash, hash, slot);
+    if (others === undefined) return undefined;
+  }
+  let first: MemoryCharge;
+  const before = counters.take(policy, slot, more);
+  if (before !== NOT_TAKEN) {
+    first = new MemoryCharge(policy, more, counters, slot);
+    first.used = before + more;
+    first.ahead = taken.ahead;
+    first.wait = taken.wait;
+    counters.mark(first);
   } else {
-    const used = table.counters.used(first.policy, slot);
-    if (!(used + first.units <= first.policy.limit)) {
+    const used = counters.used(policy, slot);
+    if (!(used + more <= policy.limit)) {
       // A refusal occupies no counter, so the general path forgets an empty one.
-      return tables.length > 1 || used === 0 ? undefined : refuseOne(table, first, used, clock);
+      if (tables.length > 1 || used === 0) return undefined;
+      table.sweep();
+      const resetAt = counters.resetAt(policy, slot);
+      return new MemoryRefusal(clock.wall, policy, used, resetAt, counters.retryAt(policy, slot, more));
     }
-    first.used = used + first.units;
-    table.counters.charge(first);
+    first = new MemoryCharge(policy, more, counters, slot);
+    first.used = used + more;
+    counters.charge(first);
   }
   table.sweep();
-  for (let charge = first.next, i = 1; charge !== undefined; charge = charge.next, i++) {
+  first.next = others;
+  for (let charge = others, i = 1; charge !== undefined; charge = charge.next, i++) {
     charge.counters.charge(charge);
     (tables[i] as CounterTable).sweep();
   }
   return first;
 }
 
-/** Whether all policies but the first have a counter with room. Adds a charge for each to the first one. */
-function othersFit(
-  first: MemoryCharge,
+/** Charges of all policies but the first. Undefined if one of them has no counter with room. */
+function chargesOfOthers(
   tables: readonly CounterTable[],
   policies: readonly QuotaPolicy[],
   keys: readonly string[],
   units: readonly number[],
   keyHash: KeyHash,
   firstHash: number,
-): boolean {
+  firstSlot: number,
+): MemoryCharge | undefined {
   let hash = firstHash;
-  let last = first;
+  let slot = firstSlot;
+  let others: MemoryCharge | undefined;
+  let last: MemoryCharge | undefined;
   for (let i = 1; i < tables.length; i++) {
     const table = tables[i] as CounterTable;
     const policy = policies[i] as QuotaPolicy;
@@ -73,31 +91,15 @@ function othersFit(
     const isSame = key === keys[i - 1];
     if (!isSame) hash = keyHash.of(key);
     // Counters that are made together mostly have the same slot.
-    const slot = table.find(hash, key, isSame ? last.slot : NONE);
-    if (slot === NONE) return false;
+    slot = table.find(hash, key, isSame ? slot : NONE);
+    if (slot === NONE) return undefined;
     const used = table.counters.used(policy, slot);
-    if (!(used + more <= policy.limit)) return false;
+    if (!(used + more <= policy.limit)) return undefined;
     const charge = new MemoryCharge(policy, more, table.counters, slot);
     charge.used = used + more;
-    last.next = charge;
+    if (last === undefined) others = charge;
+    else last.next = charge;
     last = charge;
   }
-  return true;
-}
-
-function refuseOne(
-  table: CounterTable,
-  { policy, slot, units }: MemoryCharge,
-  used: number,
-  clock: StoreClock,
-): Decision {
-  const { counters } = table;
-  table.sweep();
-  return new MemoryRefusal(
-    clock.wall,
-    policy,
-    used,
-    counters.resetAt(policy, slot),
-    counters.retryAt(policy, slot, units),
-  );
+  return others;
 }

@@ -1,4 +1,5 @@
 import type { QuotaPolicy } from '../policy.js';
+import type { MemoryHold } from './holds.js';
 
 /** What `charge` charges, and what it finds out. */
 export interface LogCharge {
@@ -11,6 +12,13 @@ export interface LogCharge {
   ahead: number;
   /** From then to when more units become available. */
   wait: number;
+}
+
+/** What an admission charges in a counter, and what it finds out. */
+export interface CounterCharge extends LogCharge {
+  readonly offset: number;
+  generation: number;
+  hold: MemoryHold | undefined;
 }
 
 /**

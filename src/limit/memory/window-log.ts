@@ -1,17 +1,13 @@
 import type { QuotaPolicy } from '../policy.js';
-import { type EntrySlab, placeInChunk } from './entry-slab.js';
+import type { EntrySlab } from './entry-slab.js';
 import { Segments } from './segments.js';
 import type { LogCharge, UnitLog } from './unit-log.js';
 import {
   addToNewest,
-  BLOCK,
-  CLASS_SHIFT,
   COUNT,
   clear,
   drop,
   entryOf,
-  HEAD,
-  HEAD_SHIFT,
   isFull,
   MAX_UNITS,
   makeRoom,
@@ -24,9 +20,7 @@ import {
   WindowRecords,
   wordsOf,
 } from './window-records.js';
-
-/** `take` has left a charge to `used` and `charge`. */
-export const NOT_TAKEN = -1;
+import { NOT_TAKEN, takeUnits, tickOf } from './window-take.js';
 
 /**
  * The logs of a sliding window: for each slot entries with a time and the units charged then. Times rise from the oldest
@@ -63,48 +57,12 @@ export class WindowLog implements UnitLog {
   }
 
   /**
-   * `used` and `charge` in one step, for most charges of a busy log. Returns the units that were in use. If the units do not
-   * fit, or the log has another shape, it returns NOT_TAKEN and has changed nothing.
+   * `used` and `charge` in one step, for most charges of a busy log. Returns the units that were in use, and leaves the rest
+   * in `taken`. If the units do not fit, or the log has another shape, it returns NOT_TAKEN and has changed nothing.
    */
-  take(charge: LogCharge): number {
-    const { policy, slot, units, now } = charge;
+  take(policy: QuotaPolicy, slot: number, units: number, now: number): number {
     const log = this.#segments.get(slot);
-    if (log === undefined) return NOT_TAKEN;
-    const { numbers, words } = log;
-    const d = numbersOf(slot);
-    const w = wordsOf(slot);
-    const ring = words[w + RING] as number;
-    const time = tickOf(policy, now);
-    let count = ring & COUNT;
-    // With two entries or more, the ring holds all of them. Later entries than now are left to `used`.
-    if (count < 2 || (numbers[d + NEWEST] as number) >= time || units > MAX_UNITS) return NOT_TAKEN;
-    const block = words[w + BLOCK] as number;
-    const start = placeInChunk(block);
-    const times = this.#slab.timesOf(block);
-    const entries = this.#slab.unitsOf(block);
-    const mask = (1 << (ring >>> CLASS_SHIFT)) - 1;
-    const until = now - this.#window;
-    let head = (ring >>> HEAD_SHIFT) & HEAD;
-    let total = numbers[d + TOTAL] as number;
-    let oldest = numbers[d + OLDEST] as number;
-    while (oldest <= until || entries[start + head] === 0) {
-      total -= entries[start + head] as number;
-      head = (head + 1) & mask;
-      if (--count === 0) return NOT_TAKEN;
-      oldest = times[start + head] as number;
-    }
-    // Written so that a limit of NaN refuses.
-    if (!(total + units <= policy.limit) || count > mask) return NOT_TAKEN;
-    const end = start + ((head + count) & mask);
-    times[end] = time;
-    entries[end] = units;
-    numbers[d + NEWEST] = time;
-    numbers[d + OLDEST] = oldest;
-    numbers[d + TOTAL] = total + units;
-    words[w + RING] = (ring & ~(COUNT | (HEAD << HEAD_SHIFT))) | (head << HEAD_SHIFT) | (count + 1);
-    charge.ahead = time - now;
-    charge.wait = oldest - until;
-    return total;
+    return log === undefined ? NOT_TAKEN : takeUnits(log, policy, slot, units, now, this.#window, this.#slab);
   }
 
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number {
@@ -253,10 +211,4 @@ export class WindowLog implements UnitLog {
     else if (count > 1) numbers[d + NEWEST] = this.#slab.time(entryOf(words, w, count - 1));
     if (units > 0) this.addAt(slot, now, units);
   }
-}
-
-/** The time under which units are kept. Rounded up, so that a unit is forgotten late and never early. */
-function tickOf(policy: QuotaPolicy, now: number): number {
-  if (!('granule' in policy)) throw new TypeError(`gatewarden: policy "${policy.name}" has no window`);
-  return policy.granule === 1 ? Math.ceil(now) : Math.ceil(now / policy.granule) * policy.granule;
 }

@@ -61,6 +61,11 @@ export class LimitQueue {
     this.#partitionKey = partitionKey;
   }
 
+  /** Whether a request can lack a slot: a function may return policies without any. */
+  isFor({ policies }: BoundPolicies): boolean {
+    return policies.some(({ kind }) => kind === 'concurrency');
+  }
+
   /** Which of the policies is queued for. @throws OptionError if none is, or if a request takes more than one slot */
   placeIn(bound: BoundPolicies): number {
     return this.#of(bound).place;

@@ -59,12 +59,13 @@ export class MemoryQueue {
     this.#grant(now);
     if (fair.state === 'turn') return { kind: 'turn', ticket };
     ticket.place = { position, expectedWait };
-    if (request.onPlace !== undefined) this.#listeners++;
+    this.#listen(ticket);
     this.#tellPlaces();
     return { kind: 'waiting', ticket, place: ticket.place };
   }
 
   setAside(ticket: FairTicket): void {
+    this.#listen(this.#tickets.get(ticket));
     this.#change((now) => this.#fair.setAside(ticket, now));
   }
 
@@ -82,6 +83,13 @@ export class MemoryQueue {
     if (ticket.state !== 'running') return;
     this.#change((now) => this.#fair.end(ticket, now));
     this.#forget(ticket);
+  }
+
+  /** From now on, a ticket is told of its place if it wants to. */
+  #listen(ticket: MemoryTicket | undefined): void {
+    if (ticket === undefined || ticket.listens || ticket.request.onPlace === undefined) return;
+    ticket.listens = true;
+    this.#listeners++;
   }
 
   #change(act: (now: number) => void): void {
@@ -145,7 +153,7 @@ export class MemoryQueue {
     const forgotten = this.#tickets.get(ticket);
     if (forgotten === undefined) return;
     this.#tickets.delete(ticket);
-    if (forgotten.place !== undefined && forgotten.request.onPlace !== undefined) this.#listeners--;
+    if (forgotten.listens) this.#listeners--;
     this.#idle();
   }
 
@@ -186,6 +194,7 @@ class MemoryTicket implements Ticket {
   readonly request: JoinRequest;
   /** The last place that it was told. Undefined if it never waited. */
   place: QueuePlace | undefined = undefined;
+  listens = false;
   readonly #queue: MemoryQueue;
   readonly #ticket: FairTicket;
   #result = new Later<TurnResult>();

@@ -62,9 +62,9 @@ export class OperationBatcher {
     const jobs = this.#jobs;
     const parts = this.#script.isCluster ? 1 : Math.min(MANY_CALLS, Math.ceil(jobs.length / FEW_OPERATIONS));
     const size = Math.ceil(jobs.length / parts);
-    this.#jobs = parts === 1 ? [] : jobs.slice(size);
-    if (this.#jobs.length > 0) setImmediate(this.#flush);
-    const some = parts === 1 ? jobs : jobs.slice(0, size);
+    const some = parts === 1 ? jobs : jobs.splice(0, size);
+    if (parts === 1) this.#jobs = [];
+    else setImmediate(this.#flush);
     for (const batch of batchesOf(this.#script, some)) void this.#send(batch, true);
   }
 

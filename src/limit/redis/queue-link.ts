@@ -10,8 +10,10 @@ export interface LinkedTickets {
   numbers(): readonly number[];
   /** After how many milliseconds Redis must hear of the tickets again. Undefined if there are none. */
   readonly pollAfter: number | undefined;
+  /** The time at which Redis decides, or -1 for its own. */
+  now(): number;
   /** Sends steps, and reads the answer. */
-  call(sent: readonly QueueStep[]): Promise<void>;
+  call(sent: readonly QueueStep[], now: number): Promise<void>;
   /** These steps were not answered. */
   failed(sent: readonly QueueStep[], error: StoreError): void;
 }
@@ -24,6 +26,8 @@ export class QueueLink {
   readonly #tickets: LinkedTickets;
   readonly #flush = () => this.#send();
   #steps: QueueStep[] = [];
+  /** When the steps were taken. */
+  #now = -1;
   #isScheduled = false;
   #isListing = false;
   #mustList = false;
@@ -39,6 +43,10 @@ export class QueueLink {
 
   push(step: QueueStep): void {
     if (this.#isStopped) return;
+    const now = this.#tickets.now();
+    // A clock that was passed in may have moved since the last step.
+    if (this.#steps.length > 0 && now !== this.#now) this.#send();
+    this.#now = now;
     this.#steps.push(step);
     this.#schedule();
   }
@@ -75,7 +83,7 @@ export class QueueLink {
     this.#isStopped = true;
     this.#unplan();
     const sent = this.#steps.filter(([step]) => step !== 'join').slice(0, MAX_STEPS);
-    this.#tickets.call([...sent, steps.list(this.#tickets.numbers())]).catch(() => undefined);
+    this.#tickets.call([...sent, steps.list(this.#tickets.numbers())], this.#tickets.now()).catch(() => undefined);
   }
 
   /** Whether a step may not have reached Redis, so that a list must. */
@@ -99,31 +107,32 @@ export class QueueLink {
     this.#isScheduled = false;
     if (this.#isStopped) return;
     const sent = this.#steps.splice(0, MAX_STEPS);
+    const now = sent.length > 0 ? this.#now : this.#tickets.now();
     if (this.#steps.length > 0) this.#schedule();
     // After all steps, since it names the tickets as they are now.
     else if (this.#mustList && !this.#isListing) {
       this.#mustList = false;
-      void this.#list(sent);
+      void this.#list(sent, now);
       return;
     }
-    if (sent.length > 0) void this.#call(sent);
+    if (sent.length > 0) void this.#call(sent, now);
   }
 
-  async #list(sent: readonly QueueStep[]): Promise<void> {
+  async #list(sent: readonly QueueStep[], now: number): Promise<void> {
     this.#isListing = true;
     const wasUnsure = this.#isUnsure;
     this.#isUnsure = false;
     const startedAt = performance.now();
-    const answered = await this.#call([...sent, steps.list(this.#tickets.numbers())]);
+    const answered = await this.#call([...sent, steps.list(this.#tickets.numbers())], now);
     this.#isListing = false;
     if (!answered && wasUnsure) this.#isUnsure = true;
     if (this.#mustList) this.#schedule();
     this.plan(performance.now() - startedAt);
   }
 
-  async #call(sent: readonly QueueStep[]): Promise<boolean> {
+  async #call(sent: readonly QueueStep[], now: number): Promise<boolean> {
     try {
-      await this.#tickets.call(sent);
+      await this.#tickets.call(sent, now);
       return true;
     } catch (error) {
       this.#isUnsure = true;

@@ -108,11 +108,15 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     return Math.max(interval, Math.min(lease * RENEW_AFTER, MAX_PAUSE_MS));
   }
 
-  async call(sent: readonly QueueStep[]): Promise<void> {
-    const { script, clock, interval, timeout, channel } = this.#around;
+  now(): number {
+    const { clock } = this.#around;
+    return clock.isManual ? clock.now() : -1;
+  }
+
+  async call(sent: readonly QueueStep[], now: number): Promise<void> {
+    const { script, interval, timeout, channel } = this.#around;
     const { policy, maxWaiting } = this.#settings;
     const turnTime = waitingLease(interval) + 4 * timeout;
-    const now = clock.isManual ? clock.now() : -1;
     const header = [now, this.#owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
     const reply = await script.call(this.#key, [...header, channel(), ...sent.flat()]);
     this.#read(readQueueReply(reply, policy.limit));
@@ -144,16 +148,13 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   #read(reply: QueueReply): void {
     this.#heardAt = this.#around.clock.steady();
     // Their places were in the snapshot before this one.
-    for (const number of reply.pushedOut) {
-      const ticket = this.#tickets.get(number);
-      if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
-    }
+    for (const number of reply.pushedOut) this.#wasPushedOut(number);
     const isNew = this.#view.update(reply);
     const refused = new Set<number>();
     for (const [number, answer] of reply.joins) {
       const join = this.#joins.get(number);
       if (join !== undefined) this.#joined(join, answer, reply.turns.get(number), refused);
-      else if (answer.kind !== 'joined') this.#couldNotComeBack(number);
+      else if (answer.kind !== 'joined') this.#wasPushedOut(number);
     }
     for (const [number, grant] of reply.turns) this.#hasTurn(number, grant);
     for (const number of reply.unknown) this.#wasForgotten(number);
@@ -214,6 +215,11 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     }
   }
 
+  #wasPushedOut(number: number): void {
+    const ticket = this.#tickets.get(number);
+    if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
+  }
+
   /** Redis has lost it, or has not heard of it for too long. It comes back to its place. */
   #wasForgotten(number: number): void {
     const ticket = this.#tickets.get(number);
@@ -222,11 +228,6 @@ export class QueueTickets implements LinkedTickets, TicketPort {
       ticket.grant = 0;
       this.#link.push(steps.join(ticket, true));
     } else if (ticket?.state === 'running') this.#link.push(steps.start(ticket));
-  }
-
-  #couldNotComeBack(number: number): void {
-    const ticket = this.#tickets.get(number);
-    if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
   }
 
   /** It waits no longer, without a turn. */

@@ -556,10 +556,10 @@ if lengths and lengths.is_dirty then
   lengths.of, lengths.is_dirty = nil, nil
   queue.lengths = cmsgpack.pack(lengths)
 end
-if #stay == 0 and queue.lengths == '' then
-  redis.call('DEL', KEYS[1])
-else
-  local lives = KEPT_FOR + lease + (is_manual and MANUAL_CLOCK_SLACK or 0)
+local lives = KEPT_FOR + lease + (is_manual and MANUAL_CLOCK_SLACK or 0)
+-- As good as deleted, without a command more.
+if #stay == 0 and queue.lengths == '' then lives = 1 end
+if raw or lives > 1 then
   redis.call('SET', KEYS[1], SIGNATURE .. cmsgpack.pack(queue), 'PX', string.format('%.0f', lives))
 end
 

@@ -23,18 +23,18 @@ export class RedisCounters {
   readonly #slotOf: (key: string) => number;
   readonly #batcher: OperationBatcher;
   readonly #settles: SettleQueue;
-  readonly #onCorrected: (keys: readonly string[]) => void;
+  readonly #onChanged: (keys: readonly string[]) => void;
 
-  /** `onCorrected` is called with the keys of each correction, once it has been sent. */
+  /** `onChanged` is called with the keys of all changes but admissions, whenever Redis has made them. */
   constructor(
     script: ScriptClient,
     settles: SettleQueue,
     slotOf: (key: string) => number,
-    onCorrected: (keys: readonly string[]) => void,
+    onChanged: (keys: readonly string[]) => void,
   ) {
     this.#settles = settles;
     this.#slotOf = slotOf;
-    this.#onCorrected = onCorrected;
+    this.#onChanged = onChanged;
     this.#batcher = new OperationBatcher(script, (operations, answers) => this.#undoLate(operations, answers));
   }
 
@@ -120,9 +120,10 @@ export class RedisCounters {
     onCharged: (charges: SlotCharges) => void,
   ): void {
     for (const { places, policies: some, keys: theirs } of this.#partsOf(policies, keys)) {
-      void this.#settles.send(admission(some, theirs, inPlaces(places, units), true), ({ charged }) =>
-        onCharged({ places, policies: some, keys: theirs, charged }),
-      );
+      void this.#settles.send(admission(some, theirs, inPlaces(places, units), true), ({ charged }) => {
+        this.#onChanged(theirs);
+        onCharged({ places, policies: some, keys: theirs, charged });
+      });
     }
   }
 
@@ -131,6 +132,7 @@ export class RedisCounters {
     const answers = await Promise.all(
       held.map(({ policies, keys, charged }) => this.#batcher.run(renewal(policies, keys, charged))),
     );
+    for (const { keys } of held) this.#onChanged(keys);
     return answers.every(({ status }) => status === 'admitted');
   }
 
@@ -157,8 +159,10 @@ export class RedisCounters {
         if (units.length === 0) return;
         await this.#settles.send(
           correction(policies.filter(isChanged), keys.filter(isChanged), charged.filter(isChanged), units, bounded),
+          () => this.#onChanged(keys),
         );
-        this.#onCorrected(keys);
+        // Also if it is postponed, since Redis may have run it.
+        this.#onChanged(keys);
       }),
     );
   }
@@ -170,8 +174,10 @@ export class RedisCounters {
   /** These requests were refused because the answer was late, so what it charged is given back. */
   #undoLate(operations: readonly Operation[], answers: readonly Answer[]): void {
     operations.forEach((operation, i) => {
+      const { keys } = operation;
+      this.#onChanged(keys);
       const undo = operation.undo?.(answers[i] as Answer);
-      if (undo !== undefined) void this.#settles.send(undo);
+      if (undo !== undefined) void this.#settles.send(undo, () => this.#onChanged(keys));
     });
   }
 }

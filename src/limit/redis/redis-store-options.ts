@@ -63,7 +63,8 @@ export interface RedisStoreOptions {
   readonly instances?: number | undefined;
   /**
    * How long a refusal may be repeated without asking Redis, at most one minute. It is never repeated once the request
-   * could pass, but units that another process gives back may be missed for that long. `false`: never. Default `'1s'`.
+   * could pass, but units that another process or the end of a lease gives back may be missed for that long. `false`:
+   * never. Default `'1s'`.
    */
   readonly refusalCache?: Duration | false | undefined;
   /**

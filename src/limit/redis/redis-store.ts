@@ -226,7 +226,7 @@ class RedisStoreImplementation implements RedisStore {
   /** These units were never admitted, so they do not count against what clients may give back. */
   #giveBack({ policies, keys, charged }: SlotCharges, units: number): void {
     const given = correction(policies, keys, charged, [-units]);
-    void this.#settles.send(given).then(() => this.#refusals?.changed(keys));
+    void this.#settles.send(given, () => this.#refusals?.changed(keys));
   }
 
   #report(): void {

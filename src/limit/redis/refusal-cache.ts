@@ -17,13 +17,21 @@ const MAX_ENTRIES = 10_000;
 
 /**
  * Refusals that are still valid. Until the earliest time at which the request could pass, Redis need not be asked
- * again. Units that another process gives back are seen after `maxAge` at the latest; those of this process at once.
+ * again. Units that another process gives back, or a lease that ends, are seen after `maxAge` at the latest; what this
+ * process gives back at once.
  */
 export class RefusalCache {
   readonly #maxAge: number;
   readonly #refusals = new LRUCache<string, CachedRefusal>({ max: MAX_ENTRIES });
   /** When this process last changed the counters of a key, as a place in the order. */
-  readonly #changes = new LRUCache<string, number>({ max: MAX_ENTRIES });
+  readonly #changes = new LRUCache<string, number>({
+    max: MAX_ENTRIES,
+    dispose: (order, _key, reason) => {
+      if (reason === 'evict') this.#forgottenUpTo = Math.max(this.#forgottenUpTo, order);
+    },
+  });
+  /** The latest change that there was no room to remember: any key may have been changed until then. */
+  #forgottenUpTo = 0;
   #order = 0;
 
   /** `maxAge` in milliseconds. */
@@ -35,7 +43,7 @@ export class RefusalCache {
     const cached = this.#refusals.get(request);
     if (cached === undefined) return undefined;
     const { decision, validUntil, order } = cached;
-    const isUnchanged = keys.every((key) => (this.#changes.get(key) ?? 0) < order);
+    const isUnchanged = keys.every((key) => (this.#changes.get(key) ?? this.#forgottenUpTo) < order);
     if (now < validUntil && now >= decision.at && isUnchanged) {
       return {
         ...decision,

@@ -212,6 +212,80 @@ describe('limit with a queue', () => {
     expect(second.state).toBe('passed');
   });
 
+  it('names the place of one that others pass, too', async () => {
+    const two = concurrency({ limit: 2, by: 'global' });
+    const places: QueuePlace[] = [];
+    const { send } = service({ policies: [two, share], queue: { onQueue: (place) => places.push(place) } });
+    await send('alice');
+    const held = await send('alice');
+    await later(1);
+    expect([held.state, places]).toEqual(['waits', [{ position: 1, expectedWait: undefined }]]);
+  });
+
+  it('admits without a queue what lacks no slot, where a function returns the policies', async () => {
+    const { send } = service({
+      policies: ({ principal }) => (principal?.id === 'monitor' ? requests(10) : oneGpu),
+    });
+    await send('alice');
+    expect(await send('monitor')).toMatchObject({ state: 'passed', isSynchronous: true });
+    expect((await send('bob')).state).toBe('waits');
+  });
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('the store is broken');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('the store is broken'))],
+  ])('passes on the turn if the store %s when a slot is given back', async (_, fail) => {
+    const { send } = service({
+      policies: concurrency({ limit: 1, by: 'global', lease: '1s' }),
+      wrap: (store) =>
+        new Proxy(store, {
+          get: (target, name) => {
+            if (name === 'settle') return fail;
+            // Nothing renews a lease of it any more.
+            if (name === 'renew') return () => false;
+            const value: unknown = Reflect.get(target, name, target);
+            return typeof value === 'function' ? value.bind(target) : value;
+          },
+        }),
+    });
+    const running = await send('alice', ({ exchange }) => {
+      exchange.faultReporter = () => undefined;
+    });
+    const waiting = await send('bob');
+    await running.done();
+    expect(waiting.state).toBe('waits');
+    await later(1500);
+    expect(waiting.state).toBe('passed');
+  });
+
+  it('gives the slot back if the store admits but holds nothing', async () => {
+    const { send } = service({
+      policies: oneGpu,
+      wrap: (store) => {
+        let count = 0;
+        return new Proxy(store, {
+          get: (target, name) => {
+            const value: unknown = Reflect.get(target, name, target);
+            if (name === 'admit') {
+              return (...args: Parameters<LimitStore['admit']>) =>
+                count++ === 0
+                  ? { kind: 'admitted', at: NOON, states: [], holds: [], receipt: {} }
+                  : target.admit(...args);
+            }
+            return typeof value === 'function' ? value.bind(target) : value;
+          },
+        });
+      },
+    });
+    await expect(send('alice')).rejects.toThrow('holds nothing of "concurrency"');
+    expect((await send('bob')).state).toBe('passed');
+  });
+
   it('waits for a slot that a request without a queue holds', async () => {
     const { send, store } = service({ policies: oneGpu });
     const unqueued = limit({ store, policies: oneGpu });

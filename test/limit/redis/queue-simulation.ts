@@ -113,7 +113,8 @@ export class RedisSimulation {
     this.visits.push(visit);
     ofProcess.visits.push(visit);
     const { client, weight, maxWait = 1e12, estimate, patience } = job;
-    ofProcess.queue.join({ key: 'key', client, weight, maxWait, estimate, onPlace: undefined }).then(
+    const joining = ofProcess.queue.join({ key: 'key', client, weight, maxWait, estimate, onPlace: undefined });
+    Promise.resolve(joining).then(
       (joined) => {
         if (joined.kind === 'full') return this.#end(visit, 'full');
         visit.ticket = joined.ticket;

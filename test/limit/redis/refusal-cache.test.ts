@@ -48,4 +48,22 @@ describe('the cache of refusals', () => {
       violations: [{ state: present, retryAt: null }],
     });
   });
+
+  it('forgets a refusal whose key was changed, however many others were changed since', () => {
+    const cache = new RefusalCache(60_000);
+    const state = { name: 'a', limit: 5, remaining: 0, resetAt: 2_000_000 };
+    const refusal = {
+      kind: 'refused',
+      at: 1_000_000,
+      states: [state],
+      violations: [{ state, retryAt: null }],
+    } as const;
+    cache.add('request', refusal);
+    cache.changed(['key']);
+    // More than it remembers.
+    for (let i = 0; i < 10_001; i++) cache.changed([`other ${i}`]);
+    expect(cache.get('request', ['key'], 1_000_001)).toBeUndefined();
+    cache.add('request', refusal);
+    expect(cache.get('request', ['key'], 1_000_001)).toMatchObject({ kind: 'refused' });
+  });
 });
