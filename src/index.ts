@@ -69,7 +69,13 @@ export type { QuotaState } from './core/quota-state.js';
 export { type RenderedReply, renderReply } from './core/render-reply.js';
 export { jsonReply, type Reply, refuse } from './core/reply.js';
 export { reportFaults } from './core/report-faults.js';
-export type { RequestBody, RequestView, ResponseHeaders } from './core/request-view.js';
+export type {
+  CapturedResponse,
+  RequestBody,
+  RequestView,
+  ResponseHeaders,
+  ResponseReceiver,
+} from './core/request-view.js';
 export { sequence } from './core/sequence.js';
 export type { Size } from './core/size.js';
 export type { Time } from './core/time.js';

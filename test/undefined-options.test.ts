@@ -45,6 +45,7 @@ import {
   type ProcessTimeOptions,
   parseApiKeys,
   processTime,
+  type QueueOptions,
   type RequestIdOptions,
   type RequireScopeOptions,
   type RotateApiKeyOptions,
@@ -143,7 +144,7 @@ describe('an option that is undefined counts as absent', () => {
       'accessLog',
       () => accessLog({ logger: console, ...absent<AccessLogOptions>({ hashKey: undefined, skip: undefined }) }),
     ],
-    ['adminApiKey', () => adminApiKey(SECRET, absent<AdminApiKeyOptions>({ clientId: undefined }))],
+    ['adminApiKey', () => adminApiKey(SECRET, absent<AdminApiKeyOptions>({ clientId: undefined, id: undefined }))],
     [
       'apiKeyRecord',
       () =>
@@ -217,7 +218,14 @@ describe('an option that is undefined counts as absent', () => {
           missCache: { maxEntries: undefined, maxAge: undefined },
         }),
     ],
-    ['audit', () => audit({ sink: () => undefined, ...absent<AuditOptions>({ hashKey: undefined, now }) })],
+    [
+      'audit',
+      () =>
+        audit({
+          sink: () => undefined,
+          ...absent<AuditOptions>({ waitForStatus: undefined, hashKey: undefined, now }),
+        }),
+    ],
     [
       'authenticate',
       () =>
@@ -406,6 +414,21 @@ describe('an option that is undefined counts as absent', () => {
         }),
     ],
     [
+      'the queue of limit',
+      () =>
+        limit({
+          policies: concurrency({ limit: 1, by: 'global' }),
+          queue: absent<QueueOptions>({
+            maxWait: undefined,
+            maxWaiting: undefined,
+            by: undefined,
+            weight: undefined,
+            headers: undefined,
+            onQueue: undefined,
+          }),
+        }),
+    ],
+    [
       'limit',
       () =>
         limit({
@@ -423,6 +446,7 @@ describe('an option that is undefined counts as absent', () => {
             headers: undefined,
             legacyHeaders: undefined,
             capacityStatus: undefined,
+            queue: undefined,
             enforce: undefined,
             onDecision: undefined,
           }),
@@ -451,7 +475,12 @@ describe('an option that is undefined counts as absent', () => {
       'memoryIdempotencyStore',
       () =>
         memoryIdempotencyStore(
-          absent<MemoryIdempotencyStoreOptions>({ maxEntries: undefined, maxBytes: undefined, now }),
+          absent<MemoryIdempotencyStoreOptions>({
+            maxEntries: undefined,
+            maxEntriesPerClient: undefined,
+            maxBytes: undefined,
+            now,
+          }),
         ),
     ],
     ['memoryReplayStore', () => memoryReplayStore(absent<MemoryReplayStoreOptions>({ maxEntries: undefined, now }))],

@@ -29,6 +29,9 @@ const formats: ProblemFormats = {
         : `Rate limit exceeded: ${policy?.limit} requests ${WINDOWS[policy?.name ?? ''] ?? ''}`;
     return { body: errorBody('RATE_LIMIT_EXCEEDED', message) };
   },
+  'concurrency-exceeded': ({ policies: [policy] }) => ({
+    body: errorBody('RATE_LIMIT_EXCEEDED', `Too many jobs are under way: at most ${policy?.limit}`),
+  }),
   'authentication-throttled': ({ detail }) => ({ body: errorBody('RATE_LIMIT_EXCEEDED', detail) }),
   'upload-too-large': ({ part, limit }) => ({ body: { ...tooLarge(part), limit } }),
   'upload-malformed': ({ reason }) => ({ body: errorBody('VALIDATION_ERROR', `The upload is not valid: ${reason}`) }),

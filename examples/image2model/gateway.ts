@@ -8,6 +8,7 @@ import {
   audit,
   authenticate,
   clientIp,
+  concurrency,
   developmentBypass,
   failedAuthLimit,
   type Guard,
@@ -22,7 +23,6 @@ import {
   slidingWindow,
   trustedHosts,
 } from 'gatewarden';
-import { toMilliseconds } from 'gatewarden/env';
 import { guard, sendReply } from 'gatewarden/express';
 import { folder, idempotent, jobs, memoryIdempotencyStore, memoryJobStore } from 'gatewarden/jobs';
 import { redisIdempotencyStore, redisJobStore } from 'gatewarden/redis';
@@ -88,13 +88,13 @@ export async function createGateway(
   const counters = openCounters(settings.redisUrl, 'image2model:', logger);
   const stores = openStores(counters.client);
   const gpu = worker({ url: workerUrl, deadline: settings.maxGpuTime, onEvent: logWorker(logger) });
-  const images = await StoredImages.open(join(directory, 'images'), toMilliseconds(jobLifetime));
+  const images = await StoredImages.open(join(directory, 'images'));
 
   // Each image of a job gets a slot of the worker by itself, and waits for it in fair order.
   const turn = limit({
     store: counters.store ?? memoryStore(),
     policies: gpuPolicies(settings, 'principal'),
-    queue: { maxWait: '12h', maxWaiting: 1000 },
+    queue: { maxWait: '6h', maxWaiting: 1000 },
   });
   const queue = jobs({
     store: stores.jobs,
@@ -138,6 +138,12 @@ export async function createGateway(
     legacyHeaders: true,
     // A job that is not found is a refusal. Guessing ids must not be free.
     refundOn: ['server-error'],
+  });
+  // The images of a job are stored until it has ended, so the jobs of one client are bounded.
+  const ownJobs = limit({
+    store: counters.store ?? memoryStore(),
+    by: 'principal',
+    policies: concurrency({ limit: settings.maxJobsPerClient, name: 'jobs' }),
   });
   const before: readonly Guard[] = access === 'closed' ? [closed] : access === 'development' ? [ownPagesOnly] : [];
   const client = guard(...before, authenticate(scheme, failures), perKey);
@@ -190,6 +196,7 @@ export async function createGateway(
     guard(...before, authenticate(scheme, failures), idempotent({ store: stores.answers, ttl: jobLifetime }), perKey),
     guard(
       gpu.ready(),
+      ownJobs,
       upload({
         files: { types: IMAGE_TYPES, maxBytes: '10mb', maxCount: MAX_FILES, fields: ['files'] },
         fields: { maxCount: 5 },
@@ -245,13 +252,17 @@ export async function createGateway(
     const stored = await images.add(id, files);
     const models = modelNames(stored.map(({ filename }) => filename));
     const batch: Batch = { id, images: stored, models, faceLimit };
-    const submission = await queue.submit(exchange, { task: 'models', input: batch });
+    const submission = await queue.submit(exchange, { task: 'models', input: batch }).catch(async (error: unknown) => {
+      await images.remove(id);
+      throw error;
+    });
     if (submission.kind === 'refused') {
       await images.remove(id);
       sendReply(req, res, submission.reply);
       return;
     }
     const { job } = submission;
+    exchange.admission?.holdUntil(job.ended);
     counts.submitted++;
     void job.ended.then(async (record) => {
       if (record === undefined || record.state === 'queued' || record.state === 'running') return;

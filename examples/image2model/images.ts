@@ -2,8 +2,10 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { UploadedFile } from 'gatewarden';
 
-/** How much longer than a job its images are kept, should the process that ran it have died. */
 const SWEEP_MS = 60 * 60_000;
+/** Longer than any job waits and runs. */
+const LIFETIME_MS = 7 * 24 * 60 * 60_000;
+const MAX_NAME = 200;
 const EXTENSIONS: Readonly<Record<string, string>> = { 'image/jpeg': 'jpg', 'image/png': 'png', 'image/webp': 'webp' };
 
 /** An image that waits for the worker. */
@@ -17,21 +19,21 @@ export interface StoredImage {
 
 /**
  * The images of uploads, from the upload until the job that has read them has ended. Each upload has a directory of its own,
- * whose name the caller chooses. Directories of processes that have died are removed after `lifetime`.
+ * whose name the caller chooses. Directories that a process has left when it died are removed after a week.
  */
 export class StoredImages {
   readonly #directory: string;
   readonly #timer: NodeJS.Timeout;
 
-  private constructor(directory: string, lifetime: number) {
+  private constructor(directory: string) {
     this.#directory = directory;
-    this.#timer = setInterval(() => void this.#sweep(lifetime), SWEEP_MS).unref();
+    this.#timer = setInterval(() => void this.#sweep(), SWEEP_MS).unref();
   }
 
-  static async open(directory: string, lifetime: number): Promise<StoredImages> {
+  static async open(directory: string): Promise<StoredImages> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const images = new StoredImages(directory, lifetime);
-    await images.#sweep(lifetime);
+    const images = new StoredImages(directory);
+    await images.#sweep();
     return images;
   }
 
@@ -44,7 +46,7 @@ export class StoredImages {
       for (const [i, file] of files.entries()) {
         const path = join(directory, `${i + 1}.${EXTENSIONS[file.type] ?? 'image'}`);
         await file.saveTo(path);
-        stored.push({ path, type: file.type, filename: file.filename ?? `image-${i + 1}`, bytes: file.bytes });
+        stored.push({ path, type: file.type, filename: nameOf(file, i), bytes: file.bytes });
       }
       return stored;
     } catch (error) {
@@ -61,11 +63,16 @@ export class StoredImages {
     clearInterval(this.#timer);
   }
 
-  async #sweep(lifetime: number): Promise<void> {
-    const before = Date.now() - lifetime;
-    for (const name of await readdir(this.#directory)) {
+  async #sweep(): Promise<void> {
+    const before = Date.now() - LIFETIME_MS;
+    for (const name of await readdir(this.#directory).catch(() => [])) {
       const changed = await stat(join(this.#directory, name)).catch(() => undefined);
       if (changed !== undefined && changed.mtimeMs < before) await this.remove(name);
     }
   }
+}
+
+/** Cut, so that the names of all images of a job fit into its store. */
+function nameOf({ filename = '' }: UploadedFile, i: number): string {
+  return filename.slice(0, MAX_NAME).toWellFormed() || `image-${i + 1}`;
 }

@@ -44,8 +44,9 @@ async function follow(job) {
         return;
       }
       for await (const { id, data } of eventsOf(response)) {
-        lastId = id;
         if (await show(job, JSON.parse(data))) return;
+        // Not before it is shown: if showing fails, the event is sent again.
+        lastId = id;
       }
     } catch {
       // The connection was lost.

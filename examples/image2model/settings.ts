@@ -33,6 +33,8 @@ export interface Settings extends GpuSettings {
   readonly admins: readonly ApiKeyRecord[];
   readonly perMinute: number;
   readonly perHour: number;
+  /** How many jobs of one client may wait and run. */
+  readonly maxJobsPerClient: number;
   /** How long the worker may take for one image. */
   readonly maxGpuTime: Duration;
   /** How long a job, its owner and its files are kept after its end. */
@@ -69,6 +71,7 @@ export function readSettings(environment: Variables): Settings {
       ENVIRONMENT: text({ default: 'development' }),
       RATE_LIMIT_PER_MINUTE: integer({ min: 1, max: 1_000_000, default: 60 }),
       RATE_LIMIT_PER_HOUR: integer({ min: 1, max: 1_000_000, default: 1000 }),
+      MAX_JOBS_PER_CLIENT: integer({ min: 1, max: 1000, default: 10 }),
       // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
       ...gpuVariables,
@@ -96,6 +99,7 @@ export function readSettings(environment: Variables): Settings {
     admins,
     perMinute: values.RATE_LIMIT_PER_MINUTE,
     perHour: values.RATE_LIMIT_PER_HOUR,
+    maxJobsPerClient: values.MAX_JOBS_PER_CLIENT,
     maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
     gpuSlots: values.GPU_SLOTS,
     gpuSecondsPerDay: values.GPU_SECONDS_PER_DAY,

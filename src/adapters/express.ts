@@ -3,6 +3,7 @@
  * @module gatewarden/express
  */
 import type { ServerResponse } from 'node:http';
+import { noteSkipped } from '../core/answer-watch.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import type { Reply } from '../core/reply.js';
@@ -42,7 +43,7 @@ export function guard(...guards: readonly Guard[]): ExpressMiddleware {
   return function gatewarden(request, response, next) {
     const exchange = exchangeOf(request, response);
     // The client has left, or the request is answered already: the handler must not start.
-    if (exchange.outcome !== undefined) return;
+    if (exchange.outcome !== undefined) return noteSkipped(exchange);
     const reply = run(exchange);
     if (reply === undefined) {
       next();

@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyPluginAsync } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
+import { noteSkipped } from '../core/answer-watch.js';
 import { callerOf } from '../core/caller.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
@@ -94,7 +95,10 @@ function hookOf(run: Guard): FastifyGuardHook {
     request.exchange = exchange;
     (request.raw as RoutedRequest).params = request.params;
     // The client has left, or the request is answered already: the handler must not start.
-    if (exchange.outcome !== undefined) return void reply.hijack();
+    if (exchange.outcome !== undefined) {
+      noteSkipped(exchange);
+      return void reply.hijack();
+    }
     if (response.writableEnded) {
       exchange.fault(new OptionError(wrongHook()));
       return void reply.hijack();

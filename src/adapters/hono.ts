@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler, Next } from 'hono';
+import { noteSkipped } from '../core/answer-watch.js';
 import { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
@@ -76,7 +77,12 @@ export function createGuard(options: CreateGuardOptions): HonoGuard {
 export function sendReply(context: Context, reply: Reply): Response {
   const exchange: unknown = context.get('exchange');
   if (!(exchange instanceof Exchange)) throw new TypeError('gatewarden: sendReply needs guard(...) on the route');
-  return exchange.outcome === undefined ? responseOf(exchange, reply) : unreadResponse();
+  return isSent(exchange, reply) ? responseOf(exchange, reply) : unreadResponse();
+}
+
+/** If the client has left, nobody reads the reply, but `idempotent` remembers it. */
+function isSent({ outcome }: Exchange, { stream }: Reply): boolean {
+  return outcome === undefined || (outcome.kind === 'aborted' && stream === undefined);
 }
 
 function middleware(
@@ -145,14 +151,15 @@ interface NodeBindings {
 async function answerOrContinue(run: Guard, exchange: Exchange, context: Context, next: Next): Promise<void> {
   // The client has left, or the request is answered already: the handler must not start.
   if (exchange.outcome !== undefined) {
+    noteSkipped(exchange);
     context.res = unreadResponse();
     return;
   }
   const result = run(exchange);
   const reply = result instanceof Promise ? await result : result;
+  if (reply !== undefined && isSent(exchange, reply)) context.res = responseOf(exchange, reply);
   // The client may have left while a guard was waiting.
-  if (exchange.outcome !== undefined) context.res = unreadResponse();
-  else if (reply !== undefined) context.res = responseOf(exchange, reply);
+  else if (exchange.outcome !== undefined) context.res = unreadResponse();
   else await next();
 }
 

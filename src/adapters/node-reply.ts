@@ -6,9 +6,14 @@ import type { Reply } from '../core/reply.js';
 import { INTERNAL_ERROR } from '../core/sequence.js';
 import { lowerCaseName } from './header-name.js';
 
-/** Sends the reply of a guard, and ends the exchange unless the body is a stream. */
+/**
+ * Sends the reply of a guard, and ends the exchange unless the body is a stream. If the client has left, nobody reads the
+ * reply, but `idempotent` remembers it.
+ */
 export function sendReply(response: ServerResponse, exchange: Exchange, reply: Reply): void {
-  if (response.writableEnded || exchange.outcome !== undefined) return;
+  const { outcome: earlier } = exchange;
+  if (response.writableEnded || (earlier !== undefined && earlier.kind !== 'aborted')) return;
+  if (earlier !== undefined && (response.headersSent || reply.stream !== undefined)) return;
   if (response.headersSent) {
     exchange.fault(
       new Error(

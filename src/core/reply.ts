@@ -26,6 +26,8 @@ export interface Reply {
 }
 
 const NO_HEADERS: Reply['headers'] = Object.freeze([]);
+/** Marks what `refuse` has made, and a copy of it. JSON cannot have it. */
+const REFUSAL = Symbol('gatewarden.refusal');
 
 /**
  * A reply that refuses with `problem`.
@@ -37,7 +39,13 @@ const NO_HEADERS: Reply['headers'] = Object.freeze([]);
  */
 export function refuse(problem: Problem | OwnProblem, headers: Reply['headers'] = NO_HEADERS): Reply {
   checkProblem(problem);
-  return { status: problem.status, headers, problem };
+  const reply: Reply & { readonly [REFUSAL]: true } = { status: problem.status, headers, problem, [REFUSAL]: true };
+  return reply;
+}
+
+/** Whether `refuse` has made a value. What only looks like that, such as the JSON of a stranger, does not count. */
+export function isRefusal(value: unknown): value is Reply {
+  return typeof value === 'object' && value !== null && REFUSAL in value;
 }
 
 /**

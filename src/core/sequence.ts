@@ -63,7 +63,9 @@ function run(guards: readonly Guard[], exchange: Exchange, from: number): Return
       if (!isThenable(result)) return checkReply(result, guard);
       return Promise.resolve(result).then(
         (reply) => {
-          if (exchange.outcome !== undefined) noteSkipped(exchange);
+          // A reply is remembered also if the client has left, unless it would be read from a stream.
+          if (exchange.outcome !== undefined && (reply === undefined || reply?.stream !== undefined))
+            noteSkipped(exchange);
           if (reply !== undefined) return checkLateReply(reply, guard, exchange);
           return exchange.outcome === undefined ? run(guards, exchange, i + 1) : undefined;
         },

@@ -2,12 +2,12 @@ import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
-import type { QuotaState } from '../core/quota-state.js';
 import type { Reply } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';
 import { type BoundPolicies, type BoundPolicy, bindPolicies, unitsOf } from './bound-policies.js';
 import { addRateLimit, setLegacyRateLimit } from './headers.js';
 import { report } from './limit-decision.js';
+import type { LimitGuard } from './limit-guard.js';
 import { checkLimitOptions, type LimitOptions } from './limit-options.js';
 import { partitionKeys, storedKey } from './partition.js';
 import type { PartitionBy, QuotaPolicy } from './policy.js';
@@ -20,32 +20,16 @@ import { type AdmittingGuard, StoreAdmission } from './store-admission.js';
 import { storeFailure } from './store-failure.js';
 
 export type { LimitDecision } from './limit-decision.js';
+export type { LimitGuard } from './limit-guard.js';
 export type { LimitOptions } from './limit-options.js';
 export type { RefundCause } from './refund.js';
-
-/** A `limit` guard with access to its counters. */
-export interface LimitGuard extends Guard {
-  /**
-   * Returns what is left for a partition key, without charging it. Covers the policies that are counted by the guard's
-   * own `by`. Pass `policies` if the guard's are a function. `addressKey` returns the key of an address.
-   * @throws TypeError for an empty key, or if the policies are not known
-   */
-  peek(
-    key: string,
-    policies?: QuotaPolicy | readonly QuotaPolicy[],
-  ): readonly QuotaState[] | Promise<readonly QuotaState[]>;
-  /**
-   * Forgets what was charged to a partition key. What is held stays held. Covers the same policies as `peek`.
-   * @throws TypeError for an empty key, or if the policies are not known
-   */
-  reset(key: string, policies?: QuotaPolicy | readonly QuotaPolicy[]): void | Promise<void>;
-}
 
 /**
  * Limits how much a client may use. If every policy has room for the request's cost, all of them are charged in one atomic
  * step. Otherwise none is charged, and the reply names every policy in the way: 429 `quota-exceeded` if one of them counts
  * what was used, 429 `concurrency-exceeded` if only slots of the caller are missing, 503 `capacity-exceeded` if those of all
- * callers are. Its `Retry-After` is never too early, and is absent if the cost is above a limit. If the store fails, the
+ * callers are. Its `Retry-After` is never too early, and is absent if the cost is above a limit. With `queue`, a request
+ * that lacks only slots waits for them: 503 `queue-full` or `queue-timeout` if that takes too long. If the store fails, the
  * reply is 503 `store-unavailable`. If there is no key to count by, such as `by: 'principal'` without a principal, that is
  * a fault, never a pass.
  *
@@ -110,13 +94,14 @@ export function limit(options: LimitOptions): LimitGuard {
           return notServed(exchange, queued);
       }
     };
+    let queued: Queued | Promise<Queued>;
     try {
-      const queued = limitQueue.admit(request);
-      if (!isThenable(queued)) return come(queued);
-      return Promise.resolve(queued).then(come, (error: unknown) => failed(exchange, error));
+      queued = limitQueue.admit(request);
     } catch (error) {
       return failed(exchange, error);
     }
+    if (!isThenable(queued)) return come(queued);
+    return Promise.resolve(queued).then(come, (error: unknown) => failed(exchange, error));
   }
 
   /** The queue is full, or the request waited too long. */

@@ -4,7 +4,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, type Incoming
 import { type AddressInfo, connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fastify } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -162,6 +162,27 @@ describe('over HTTP/2', () => {
     await poll(() => release.length).toBe(2);
     client.destroy();
     await poll(() => outcomes).toEqual(['/slow aborted', '/slow aborted']);
+  });
+
+  it('sends the stream of a reply, and destroys it when the client resets', async () => {
+    const sources = [Readable.from([Buffer.from('[1,'), Buffer.from('2]')]), new Readable({ read: () => undefined })];
+    const streaming: Guard = (exchange) =>
+      exchange.request.url === '/fast'
+        ? { status: 200, headers: [], problem: undefined, stream: () => sources.shift() ?? Readable.from([]) }
+        : undefined;
+    const { session, outcomes, faults } = await start(streaming);
+    const client = session();
+    const [, endless] = sources;
+    expect((await get(client, '/fast')).body).toEqual([1, 2]);
+    await poll(() => outcomes).toEqual(['/fast completed 200']);
+    const stream = client.request({ ':path': '/fast' });
+    stream.on('error', () => undefined);
+    endless?.push('[1,');
+    await once(stream, 'data');
+    stream.close(8);
+    await poll(() => outcomes).toEqual(['/fast completed 200', '/fast aborted']);
+    await poll(() => endless?.destroyed).toBe(true);
+    expect(faults).toEqual([]);
   });
 
   it('answers HEAD like GET', async () => {

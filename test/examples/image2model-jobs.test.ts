@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -35,9 +35,9 @@ afterAll(() => {
 const slow = (seconds: number, slots = 1) => createImage2ModelStandIn({ seconds, slots, log: () => undefined });
 
 async function jobOf(response: Response): Promise<string> {
-  const { job_id } = (await response.json()) as { job_id: string };
-  expect(response.status).toBe(202);
-  return job_id;
+  const body = (await response.json()) as { job_id: string };
+  expect([response.status, body]).toEqual([202, expect.objectContaining({ job_id: expect.any(String) })]);
+  return body.job_id;
 }
 
 async function submitOne(service: Started, key?: string): Promise<string> {
@@ -132,6 +132,21 @@ describe('an upload', () => {
     await vi.waitFor(async () => expect(await readdir(join(directory, 'images'))).toEqual([]));
   });
 
+  it('may have names of any length and characters, which become no paths', async () => {
+    const { submit, ended } = await start({ env: PRODUCTION });
+    const names = ['..%2f..%2fetc', '\u{1f600}'.repeat(60), 'a\u202eb.png', 'CON', '%00', '\'"<b>$(id)'];
+    const image = await photo();
+    const job = await jobOf(
+      await submit(
+        KEYS.alice,
+        [...Array(25).keys()].map((i) => [names[i % 6] ?? '', image]),
+      ),
+    );
+    const { files } = (await ended(job, KEYS.alice)) as { files: { name: string }[] };
+    expect(files).toHaveLength(25);
+    expect(files.every(({ name }) => /^[A-Za-z0-9_-]+\.glb$/.test(name))).toBe(true);
+  });
+
   it('that is repeated with its Idempotency-Key starts no second job', async () => {
     const { submit, ended, send } = await start({ env: PRODUCTION });
     const images = [['chair.png', await photo()]] as const;
@@ -196,8 +211,8 @@ describe('a job', () => {
   });
 
   it('waits for the worker, says where, and other clients have their turns between its images', async () => {
-    const service = await start({ env: { ...PRODUCTION, GPU_SLOTS: '1' }, worker: slow(0.25) });
-    const images = await Promise.all([0, 1, 2, 3].map(async (i) => [`${i}.png`, await photo(i)] as const));
+    const service = await start({ env: { ...PRODUCTION, GPU_SLOTS: '1' }, worker: slow(0.5) });
+    const images = await Promise.all([0, 1, 2, 3, 4, 5].map(async (i) => [`${i}.png`, await photo(i)] as const));
     const long = await jobOf(await service.submit(KEYS.alice, images));
     await untilState(service, long, KEYS.alice, 'running');
     const short = await submitOne(service, KEYS.bob);
@@ -205,9 +220,24 @@ describe('a job', () => {
     expect(await service.ended(short, KEYS.bob)).toMatchObject({ status: 'succeeded' });
     expect(await untilState(service, long, KEYS.alice, 'running')).toMatchObject({
       progress: expect.any(Number),
-      message: expect.stringMatching(/^model [23] of 4$/),
+      message: expect.stringMatching(/^model [2-6] of 6$/),
     });
     expect(await service.ended(long, KEYS.alice)).toMatchObject({ status: 'succeeded' });
+  });
+
+  it('is one of a bounded number for each client, whose images are not even read beyond it', async () => {
+    const env = { ...PRODUCTION, GPU_SLOTS: '1', MAX_JOBS_PER_CLIENT: '2' };
+    const service = await start({ env, worker: slow(20) });
+    const [first] = [await submitOne(service, KEYS.alice), await submitOne(service, KEYS.alice)];
+    const third = await service.submit(KEYS.alice, [['chair.png', await photo()]]);
+    expect(await read(third)).toEqual([
+      429,
+      { error: true, error_code: 'RATE_LIMIT_EXCEEDED', message: 'Too many jobs are under way: at most 2' },
+    ]);
+    await submitOne(service, KEYS.bob);
+    await service.send(`/status/${first}`, KEYS.alice, { method: 'DELETE' });
+    await vi.waitFor(() => submitOne(service, KEYS.alice), 5000);
+    expect(await readdir(join(service.directory, 'images'))).toHaveLength(3);
   });
 
   it('is cancelled in the queue and while it runs, again and again', async () => {
@@ -224,7 +254,7 @@ describe('a job', () => {
   });
 
   it('tells its progress as server-sent events, and goes on after the last one that was seen', async () => {
-    const service = await start({ env: PRODUCTION, worker: slow(0.2) });
+    const service = await start({ env: PRODUCTION, worker: slow(0.6) });
     const images = await Promise.all([0, 1].map(async (i) => [`${i}.png`, await photo(i)] as const));
     const job = await jobOf(await service.submit(KEYS.alice, images));
     const stream = await service.send(`/status/tasks/${job}/stream`, KEYS.alice);
@@ -241,16 +271,16 @@ describe('a job', () => {
   });
 
   it('is gone, with its models, at the end of its lifetime', async () => {
-    const service = await start({ env: { ...PRODUCTION, JOB_LIFETIME: '1s' } });
+    const service = await start({ env: { ...PRODUCTION, JOB_LIFETIME: '2s' } });
     const { id, file } = await service.made(KEYS.alice);
-    await vi.waitFor(async () => expect((await service.send(`/status/${id}`, KEYS.alice)).status).toBe(404), 5000);
+    await vi.waitFor(async () => expect((await service.send(`/status/${id}`, KEYS.alice)).status).toBe(404), 9000);
     for (const path of [`/download/${id}/${file}`, `/download/${id}/all`, `/status/${id}/result`]) {
       for (const key of [KEYS.alice, KEYS.admin]) {
         expect(await (await service.send(path, key)).text()).toBe(NOT_FOUND);
       }
     }
-    await vi.waitFor(async () => expect(await readdir(join(service.directory, 'models'))).toEqual([]), 5000);
-  });
+    await vi.waitFor(async () => expect(await readdir(join(service.directory, 'models'))).toEqual([]), 9000);
+  }, 30_000);
 });
 
 describe('a job of somebody else', () => {
@@ -265,23 +295,23 @@ describe('a job of somebody else', () => {
   afterAll(() => service.close());
 
   /** Every way to a job, with its id in place of `:id`. */
-  const ROUTES: readonly (readonly [method: string, route: string, headers?: Record<string, string>])[] = [
-    ['GET', '/status/:id'],
-    ['HEAD', '/status/:id'],
-    ['GET', '/status/:id/result'],
-    ['GET', '/status/:id/result?file=chair.glb'],
-    ['GET', '/status/:id/events'],
-    ['GET', '/status/tasks/:id/stream'],
-    ['DELETE', '/status/:id'],
-    ['GET', '/download/:id/all'],
-    ['HEAD', '/download/:id/all'],
-    ['GET', '/download/:id/chair.glb'],
-    ['HEAD', '/download/:id/chair.glb'],
+  const ROUTES: readonly (readonly [method: string, route: string, headers: Record<string, string>])[] = [
+    ['GET', '/status/:id', {}],
+    ['HEAD', '/status/:id', {}],
+    ['GET', '/status/:id/result', {}],
+    ['GET', '/status/:id/result?file=chair.glb', {}],
+    ['GET', '/status/:id/events', {}],
+    ['GET', '/status/tasks/:id/stream', {}],
+    ['DELETE', '/status/:id', {}],
+    ['GET', '/download/:id/all', {}],
+    ['HEAD', '/download/:id/all', {}],
+    ['GET', '/download/:id/chair.glb', {}],
+    ['HEAD', '/download/:id/chair.glb', {}],
     ['GET', '/download/:id/chair.glb', { Range: 'bytes=0-3' }],
     ['GET', '/download/:id/chair.glb', { 'If-None-Match': '*' }],
     ['GET', '/download/:id/chair.glb', { 'Job-Token': GUESSED }],
-    ['GET', '/download/:id/CHAIR.GLB'],
-    ['GET', '/download/:id/..%2f..%2fimages'],
+    ['GET', '/download/:id/CHAIR.GLB', {}],
+    ['GET', '/download/:id/..%2f..%2fimages', {}],
     ['GET', '/status/:id/events', { 'Last-Event-ID': '99' }],
   ];
 
@@ -294,7 +324,7 @@ describe('a job of somebody else', () => {
     return { status: response.status, headers: shown, body: await response.text() };
   }
 
-  it.each(ROUTES)('is missing: %s %s', async (method, route, headers = {}) => {
+  it.each(ROUTES)('is missing: %s %s', async (method, route, headers) => {
     for (const id of [job.id, running]) {
       const foreign = await seen(method, route.replace(':id', id), KEYS.bob, headers);
       expect(foreign).toEqual(await seen(method, route.replace(':id', GUESSED), KEYS.bob, headers));
@@ -302,14 +332,14 @@ describe('a job of somebody else', () => {
     }
   });
 
-  it.each(ROUTES)('says nothing to a caller without a key: %s %s', async (method, route, headers = {}) => {
+  it.each(ROUTES)('says nothing to a caller without a key: %s %s', async (method, route, headers) => {
     const foreign = await seen(method, route.replace(':id', job.id), undefined, headers);
     const missing = await seen(method, route.replace(':id', GUESSED), undefined, headers);
     expect(foreign).toEqual(missing);
     expect(foreign.status).toBe(route === '/download/:id/all' ? 200 : 401);
   });
 
-  it.each(ROUTES)('says nothing to a caller with a wrong key: %s %s', async (method, route, headers = {}) => {
+  it.each(ROUTES)('says nothing to a caller with a wrong key: %s %s', async (method, route, headers) => {
     // Each from an address of its own, since failed attempts are counted.
     for (const id of [job.id, GUESSED]) {
       const from = { ...headers, 'X-Forwarded-For': `198.51.100.${ROUTES.findIndex(([, path]) => path === route)}` };
@@ -385,16 +415,19 @@ describe('development mode', () => {
 });
 
 describe('images of a process that has died', () => {
-  it('are removed when their lifetime is over', async () => {
+  it('are removed after a week', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'image2model-left-'));
     try {
       const first = await startImage2Model({ env: PRODUCTION, directory, worker: slow(20) });
       await submitOne(first, KEYS.alice);
       expect(await readdir(join(directory, 'images'))).toHaveLength(1);
       await first.close();
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      await start({ env: { ...PRODUCTION, JOB_LIFETIME: '10ms' }, directory });
-      expect(await readdir(join(directory, 'images'))).toEqual([]);
+      const [left = ''] = await readdir(join(directory, 'images'));
+      await mkdir(join(directory, 'images', 'of-today'));
+      const lastWeek = Date.now() / 1000 - 8 * 86_400;
+      await utimes(join(directory, 'images', left), lastWeek, lastWeek);
+      await start({ env: PRODUCTION, directory });
+      expect(await readdir(join(directory, 'images'))).toEqual(['of-today']);
     } finally {
       await rm(directory, { recursive: true });
     }

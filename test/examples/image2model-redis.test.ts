@@ -43,7 +43,11 @@ describeRedis('the Image2Model API with REDIS_URL', () => {
   }
 
   async function submit(service: Started, headers: Record<string, string> = {}) {
-    const response = await service.submit(KEYS.alice, [['chair.png', await photo()]], {}, headers);
+    const images = [
+      ['chair.png', await photo()],
+      ['table.png', await photo(1)],
+    ] as const;
+    const response = await service.submit(KEYS.alice, images, {}, headers);
     return { code: response.status, ...((await response.json()) as { job_id: string }) };
   }
 

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Principal } from '../../src/index.js';
 import { type JobQueue, type JobStore, jobs, memoryJobStore } from '../../src/jobs/index.js';
+import { testExchange } from '../exchange-fixture.js';
 import { Client } from '../raw-client.js';
 import { controlled, FRAMEWORKS, keyOf } from './scene.js';
 
@@ -141,6 +143,24 @@ describe.each(FRAMEWORKS)('the events of a job behind %s', (_name, serve) => {
     work.finish();
     expect(faults).toEqual([]);
   });
+});
+
+it('miss nothing that happens before the stream is opened', async () => {
+  const queue = jobs({ store: memoryJobStore() });
+  open.push(queue);
+  const caller: Principal = { id: 'alice', scheme: 'test', scopes: [], credentialId: 'c' };
+  const { exchange } = testExchange({ principal: caller });
+  const work = controlled();
+  const submitted = await queue.submit(exchange, { run: work.run });
+  if (submitted.kind !== 'accepted') throw new Error('refused');
+  await work.running;
+  Object.defineProperty(exchange.request, 'param', { value: () => submitted.job.id });
+  const reply = await queue.events()(exchange);
+  work.finish();
+  await submitted.job.ended;
+  let text = '';
+  for await (const chunk of reply?.stream?.() ?? []) text += String(chunk);
+  expect(text.match(/"status":"\w+"/g)?.at(-1)).toBe('"status":"succeeded"');
 });
 
 it('are never held for a slow client, which gets the newest state', async () => {

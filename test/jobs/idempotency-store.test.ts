@@ -29,7 +29,7 @@ const LARGE = { status: 200, headers: [['location', '/jobs/1']] as const, body: 
 
 describe('memoryIdempotencyStore', () => {
   it('reports that it is full, forgets no answer for a new key, and has room again when one has expired', () => {
-    const { store, pass } = openStore({ maxEntries: 2 });
+    const { store, pass } = openStore({ maxEntries: 2, maxEntriesPerClient: 2 });
     store.begin('a', 'f', '1', 1000);
     store.finish('a', 'f', '1', LARGE, 5000);
     store.begin('b', 'f', '1', 1000);
@@ -38,6 +38,20 @@ describe('memoryIdempotencyStore', () => {
     pass(2000);
     expect(store.begin('c', 'f', '1', 1000)).toEqual({ kind: 'new' });
     expect(store.size).toBe(2);
+  });
+
+  it('lets no client use up the room of the others', () => {
+    const { store, pass } = openStore({ maxEntries: 20 });
+    for (const key of ['ann:1', 'ann:2', 'bob:1']) {
+      expect(store.begin(key, 'f', '1', 1000)).toEqual({ kind: 'new' });
+      store.finish(key, 'f', '1', LARGE, 5000);
+    }
+    expect(store.begin('ann:3', 'f', '1', 1000)).toEqual({ kind: 'full' });
+    expect(store.begin('bob:2', 'f', '1', 1000)).toEqual({ kind: 'new' });
+    store.release('bob:2', '1');
+    expect(store.begin('bob:3', 'f', '1', 1000)).toEqual({ kind: 'new' });
+    pass(5000);
+    expect(store.begin('ann:3', 'f', '1', 1000)).toEqual({ kind: 'new' });
   });
 
   it('gives up the oldest bodies when there are too many bytes, but not their keys', () => {
@@ -67,7 +81,7 @@ describe('memoryIdempotencyStore', () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const { store, pass } = openStore({ maxEntries: 4, maxBytes: 200 });
+        const { store, pass } = openStore({ maxEntries: 4, maxEntriesPerClient: 4, maxBytes: 200 });
         for (const [verb, name, by, amount] of steps) {
           if (verb === 'begin') store.begin(name, 'f', by, amount);
           if (verb === 'renew') store.renew(name, by, amount);
@@ -90,6 +104,7 @@ describe('memoryIdempotencyStore', () => {
 
   it.each([
     ['no entries', { maxEntries: 0 }, '"maxEntries"'],
+    ['more entries of a client than of all', { maxEntries: 2, maxEntriesPerClient: 3 }, '"maxEntriesPerClient"'],
     ['a size without a unit', { maxBytes: '12' }, '"maxBytes"'],
     ['a clock that is not a function', { now: 1 }, '"now"'],
     ['a misspelt option', { maxentries: 1 }, '"maxentries"'],

@@ -470,6 +470,85 @@ describe('a store that fails', () => {
   });
 });
 
+describe('a store that', () => {
+  /** A store of which some verbs are others. */
+  function storeWith(inner: JobStore, others: Partial<JobStore>): JobStore {
+    const verbs = ['create', 'read', 'change', 'renew', 'cancel', 'watch'] as const;
+    const own = verbs.map((verb) => [
+      verb,
+      (...args: never[]) => (inner[verb] as (...args: never[]) => unknown)(...args),
+    ]);
+    return { ...Object.fromEntries(own), ...others } as JobStore;
+  }
+
+  it('shows the end of a job shows it after the slot is free', async () => {
+    const inner = memoryJobStore();
+    const slots = limit({ store: memoryStore(), by: 'global', policies: concurrency({ limit: 1 }) });
+    const heldAtEnd: unknown[] = [];
+    const store = storeWith(inner, {
+      change: async (id, holder, change) => {
+        if (change.kind === 'end') heldAtEnd.push((await slots.peek('global'))[0]?.remaining);
+        return inner.change(id, holder, change);
+      },
+    });
+    const job = await submitted(queueOf({ store }), { guards: [slots], run: () => 1 });
+    await job.ended;
+    expect(heldAtEnd).toEqual([1]);
+  });
+
+  it('reports no changes is asked with each renewal', async () => {
+    vi.useFakeTimers();
+    try {
+      const inner = memoryJobStore();
+      const queue = queueOf({ store: storeWith(inner, { watch: () => () => undefined }) });
+      const work = controlled();
+      const running = await submitted(queue, { run: work.run });
+      const run = vi.fn();
+      const waiting = await submitted(queue, { guards: [() => new Promise(() => undefined)], run });
+      inner.cancel(running.id);
+      inner.cancel(waiting.id);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(work.job.signal.aborted).toBe(true);
+      expect(await running.ended).toMatchObject({ state: 'cancelled' });
+      expect(await waiting.ended).toMatchObject({ state: 'cancelled' });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('refuses the start of a job has not started it, even if an earlier look at it is under way', async () => {
+    const inner = memoryJobStore();
+    let look: () => void = () => undefined;
+    let pass: () => void = () => undefined;
+    const store = storeWith(inner, {
+      read: async (id) => {
+        const before = inner.read(id);
+        await new Promise<void>((resolve) => {
+          look = resolve;
+        });
+        return before;
+      },
+    });
+    const run = vi.fn();
+    const guards = [
+      () =>
+        new Promise<undefined>((resolve) => {
+          pass = () => resolve(undefined);
+        }),
+    ];
+    const job = await submitted(queueOf({ store }), { guards, run });
+    // The look that begins with this change ends after the start was refused.
+    inner.cancel(job.id);
+    pass();
+    for (let i = 0; i < 5; i++) {
+      await nextTurn();
+      look();
+    }
+    expect(await job.ended).toMatchObject({ state: 'cancelled' });
+    expect(run).not.toHaveBeenCalled();
+  });
+});
+
 describe('a queue that closes', () => {
   it('accepts nothing, waits for its jobs, and then stops them', async () => {
     const queue = queueOf();

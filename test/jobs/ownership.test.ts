@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { folder, type JobQueue, jobs, memoryJobStore } from '../../src/jobs/index.js';
 import { ManualClock } from '../contracts/limit-store.js';
+import { Client } from '../raw-client.js';
 import { type Caller, controlled, FRAMEWORKS, keyOf } from './scene.js';
 
 const directory = await mkdtemp(join(tmpdir(), 'gatewarden-jobs-'));
@@ -134,6 +135,17 @@ describe.each(FRAMEWORKS)('a job behind %s', (_name, serve) => {
     // A token belongs to its job only.
     const other = await submitted({});
     expect((await ask('GET', `/${other.id}`, { 'job-token': token })).status).toBe(404);
+  });
+
+  it('is closed to a token that is sent twice', async () => {
+    const { submitted, url } = await scene();
+    const { id, token } = await submitted({});
+    const client = await Client.connect(Number(new URL(url).port));
+    client.send(`GET /jobs/${id}`, `Job-Token: ${token}`);
+    expect((await client.answer()).status).toBe(200);
+    client.send(`GET /jobs/${id}`, `Job-Token: ${token}`, 'Job-Token: AAAAAAAAAAAAAAAAAAAAAA');
+    expect((await client.answer()).status).toBe(404);
+    client.socket.destroy();
   });
 
   it('is gone for everybody at the end of its time', async () => {

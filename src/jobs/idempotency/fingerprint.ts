@@ -3,7 +3,12 @@ import type { RequestBody, RequestView } from '../../core/request-view.js';
 
 /** A digest of what a repeat must have in common with the first request, or why there is none. */
 export type Fingerprint =
-  | { readonly kind: 'digest'; readonly digest: string }
+  | {
+      readonly kind: 'digest';
+      readonly digest: string;
+      /** Whether all of the body has arrived. */
+      readonly isWhole: boolean;
+    }
   | { readonly kind: 'too-large' }
   | { readonly kind: 'aborted' };
 
@@ -22,14 +27,15 @@ export async function fingerprintOf(request: RequestView, maxBytes: number): Pro
   const mediaType = boundary === undefined ? type : (type.split(';', 1)[0] ?? '');
   const query = request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : '';
   const parts: (string | Uint8Array)[] = [query, mediaType, ...request.fieldLines('content-encoding')];
-  if (length > maxBytes) {
+  const isWhole = !(length > maxBytes);
+  if (!isWhole) {
     parts.push('not read', String(length), ...request.fieldLines('content-digest'));
   } else {
     const body = await readBody(request, maxBytes);
     if (body === 'too-large' || body === 'aborted') return { kind: body };
     parts.push('read', ...(boundary === undefined ? [body] : split(body, `--${boundary}`)));
   }
-  return { kind: 'digest', digest: digestOf(parts) };
+  return { kind: 'digest', digest: digestOf(parts), isWhole };
 }
 
 /** The base64url digest of a list of texts and bytes, none of which can run into the next. */

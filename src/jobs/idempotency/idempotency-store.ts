@@ -20,8 +20,8 @@ export type Begun =
   | { readonly kind: 'full' };
 
 /**
- * Remembers idempotency keys and the answers to their requests. Every verb is one atomic step. Keys and fingerprints are
- * digests of 43 characters. A store that cannot decide throws or rejects, and the request is refused with 503. It never
+ * Remembers idempotency keys and the answers to their requests. Every verb is one atomic step. A key is a digest of its
+ * client, a colon, and a digest of the rest; a fingerprint is a digest. They have 66 and 43 characters. A store that cannot decide throws or rejects, and the request is refused with 503. It never
  * forgets an answer before its time to make room.
  */
 export interface IdempotencyStore {

@@ -8,7 +8,7 @@ import { type ProblemCode, problem } from '../../core/problem.js';
 import { type Reply, refuse } from '../../core/reply.js';
 import { bytes, type Size } from '../../core/size.js';
 import { callerOfKey } from './caller-of-key.js';
-import { digestOf, fingerprintOf } from './fingerprint.js';
+import { digestOf, type Fingerprint, fingerprintOf } from './fingerprint.js';
 import { readIdempotencyKey } from './idempotency-key.js';
 import type { Begun, IdempotencyStore } from './idempotency-store.js';
 import { KeyRun, type RunEnd, type RunSettings } from './key-run.js';
@@ -53,6 +53,8 @@ export interface IdempotentOptions {
   readonly timeout?: Duration | undefined;
 }
 
+type Digest = Extract<Fingerprint, { kind: 'digest' }>;
+
 const FACTORY = 'idempotent';
 const OPTIONS: OptionNames<IdempotentOptions> = {
   store: true,
@@ -77,6 +79,8 @@ const MAX_BYTES = 16_777_216;
 const MAX_REQUEST_BYTES = 1_073_741_824;
 const MIN_LEASE = 1000;
 const MAX_TIMEOUT = 60_000;
+/** 132 bits, enough to keep clients apart. */
+const CLIENT_LENGTH = 22;
 /** Pauses between questions to the store, in milliseconds: the first, and the longest. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1000;
@@ -132,7 +136,8 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
   async function decide(exchange: Exchange, clientKey: string): Promise<Reply | undefined> {
     const { request } = exchange;
     const [path = ''] = request.url.split('?', 1);
-    const key = digestOf([...callerOfKey(exchange), request.method, path, clientKey]);
+    const client = digestOf(callerOfKey(exchange)).slice(0, CLIENT_LENGTH);
+    const key = `${client}:${digestOf([request.method, path, clientKey])}`;
     const fingerprint = await fingerprintOf(request, maxRequestBytes);
     if (fingerprint.kind === 'too-large') return TOO_LARGE;
     if (fingerprint.kind === 'aborted') return undefined;
@@ -142,7 +147,7 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
       const first = runs.get(key);
       const end =
         first === undefined
-          ? await start(exchange, key, fingerprint.digest)
+          ? await start(exchange, key, fingerprint)
           : await joined(first, exchange, fingerprint.digest);
       if (end === 'started') return undefined;
       if (end.kind === 'answered') return replayOf(end.answer);
@@ -154,12 +159,12 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
     return first.fingerprint === fingerprint ? first.join(exchange, joinTimeout) : { kind: 'reused' };
   }
 
-  async function start(exchange: Exchange, key: string, fingerprint: string): Promise<RunEnd | 'started'> {
-    const run = new KeyRun(settings, key, fingerprint);
+  async function start(exchange: Exchange, key: string, { digest, isWhole }: Digest): Promise<RunEnd | 'started'> {
+    const run = new KeyRun(settings, key, digest);
     try {
       const begun = await begin(run, exchange);
       if (begun.kind !== 'new') {
-        const end = endOf(begun, fingerprint);
+        const end = endOf(begun, digest);
         run.settle(end);
         return end;
       }
@@ -169,7 +174,7 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
       run.settle(end);
       return end;
     }
-    if (exchange.outcome === undefined) await run.hold(exchange);
+    if (exchange.outcome === undefined) await run.hold(exchange, isWhole);
     else await run.release();
     return 'started';
   }

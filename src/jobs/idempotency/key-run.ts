@@ -44,6 +44,8 @@ export class KeyRun {
   #end: RunEnd | undefined;
   #exchange: Exchange | undefined;
   #watch: AnswerWatch | undefined;
+  /** Whether the body of the request has arrived. */
+  #isWhole = false;
   #isAnswered = false;
   #renewal: NodeJS.Timeout | undefined;
   #patience: NodeJS.Timeout | undefined;
@@ -92,9 +94,10 @@ export class KeyRun {
   }
 
   /** Holds the key, which the store has given, until the exchange is answered. Throws if it cannot see the answer. */
-  async hold(exchange: Exchange): Promise<void> {
+  async hold(exchange: Exchange, isWhole: boolean): Promise<void> {
     const { lease, handlerTimeout } = this.#settings;
     this.#exchange = exchange;
+    this.#isWhole = isWhole;
     try {
       this.#capture(exchange);
     } catch (error) {
@@ -147,7 +150,9 @@ export class KeyRun {
     this.#isAnswered = true;
     const replied = this.#watch?.replied;
     const isRefused = replied?.kind === 'refused' && replied.status === response.status;
-    if (isRefused || !this.#isRemembered(response.status)) return this.release();
+    // An error that a parser found in a body that broke off.
+    const isCutOff = !this.#isWhole && this.#exchange?.outcome?.kind === 'aborted' && response.status >= 400;
+    if (isRefused || isCutOff || !this.#isRemembered(response.status)) return this.release();
     const answer = answerOf(response, this.#settings.maxBytes);
     const finished = this.#offer(answer);
     if (!isThenable(finished)) return this.#finished(answer, finished);

@@ -11,6 +11,11 @@ export interface MemoryIdempotencyStoreOptions {
    */
   readonly maxEntries?: number | undefined;
   /**
+   * The largest number of keys of one client, so that it cannot use up the room of the others. Requests of that client with
+   * new keys are then refused with 503. Default a tenth of `maxEntries`.
+   */
+  readonly maxEntriesPerClient?: number | undefined;
+  /**
    * The largest size of all answers together. If there are more, the oldest ones are no longer repeated: such a repeat is
    * refused with 409, and does not run again. Default `'64mb'`.
    */
@@ -40,7 +45,12 @@ interface Entry {
 }
 
 const FACTORY = 'memoryIdempotencyStore';
-const OPTIONS: OptionNames<MemoryIdempotencyStoreOptions> = { maxEntries: true, maxBytes: true, now: true };
+const OPTIONS: OptionNames<MemoryIdempotencyStoreOptions> = {
+  maxEntries: true,
+  maxEntriesPerClient: true,
+  maxBytes: true,
+  now: true,
+};
 
 /** Expired entries removed in each call: more than a call can add. */
 const REMOVED_PER_CALL = 2;
@@ -59,24 +69,35 @@ const SEARCH_INTERVAL = 1000;
 export function memoryIdempotencyStore(options: MemoryIdempotencyStoreOptions = {}): MemoryIdempotencyStore {
   checkOptionNames(FACTORY, options, OPTIONS);
   const maxEntries = positiveInteger(FACTORY, 'maxEntries', options.maxEntries ?? 100_000, 10_000_000);
-  const maxBytes = bytes(FACTORY, 'maxBytes', options.maxBytes ?? '64mb');
-  return new Entries(maxEntries, maxBytes, clock(FACTORY, options.now));
+  const perClient = options.maxEntriesPerClient ?? Math.ceil(maxEntries / 10);
+  const limits: Limits = {
+    maxEntries,
+    maxEntriesPerClient: positiveInteger(FACTORY, 'maxEntriesPerClient', perClient, maxEntries),
+    maxBytes: bytes(FACTORY, 'maxBytes', options.maxBytes ?? '64mb'),
+  };
+  return new Entries(limits, clock(FACTORY, options.now));
+}
+
+interface Limits {
+  readonly maxEntries: number;
+  readonly maxEntriesPerClient: number;
+  readonly maxBytes: number;
 }
 
 class Entries implements MemoryIdempotencyStore {
-  readonly #maxEntries: number;
-  readonly #maxBytes: number;
+  readonly #limits: Limits;
   readonly #now: () => number;
   /** In the order in which they were begun or answered. */
   readonly #entries = new Map<string, Entry>();
   /** The keys whose answers have bytes, the oldest first. */
   readonly #sized = new Set<string>();
+  /** The number of keys of each client. */
+  readonly #clients = new Map<string, number>();
   #bytes = 0;
   #searchedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(maxEntries: number, maxBytes: number, now: () => number) {
-    this.#maxEntries = maxEntries;
-    this.#maxBytes = maxBytes;
+  constructor(limits: Limits, now: () => number) {
+    this.#limits = limits;
     this.#now = now;
   }
 
@@ -94,8 +115,8 @@ class Entries implements MemoryIdempotencyStore {
     const known = this.#live(key, now);
     if (known?.answer !== undefined) return { kind: 'answered', fingerprint: known.fingerprint, answer: known.answer };
     if (known !== undefined && known.holder !== holder) return { kind: 'running', fingerprint: known.fingerprint };
-    if (known === undefined && !this.#hasRoom(now)) return { kind: 'full' };
-    this.#entries.set(key, { fingerprint, holder, until: now + lease, answer: undefined, size: 0 });
+    if (known === undefined && !this.#hasRoom(key, now)) return { kind: 'full' };
+    this.#add(key, { fingerprint, holder, until: now + lease, answer: undefined, size: 0 });
     return { kind: 'new' };
   }
 
@@ -111,13 +132,12 @@ class Entries implements MemoryIdempotencyStore {
     const now = this.#now();
     const known = this.#live(key, now);
     if (known !== undefined && known.holder !== holder) return false;
-    this.#remove(key);
     const size = sizeOf(answer);
-    this.#entries.set(key, { fingerprint, holder, until: now + ttl, answer, size });
+    this.#add(key, { fingerprint, holder, until: now + ttl, answer, size });
     if (size > 0) this.#sized.add(key);
     this.#bytes += size;
     for (const oldest of this.#sized) {
-      if (this.#bytes <= this.#maxBytes) break;
+      if (this.#bytes <= this.#limits.maxBytes) break;
       this.#forgetBody(oldest);
     }
     return true;
@@ -144,19 +164,37 @@ class Entries implements MemoryIdempotencyStore {
     }
   }
 
-  /** Entries of different lengths of time are not in the order in which they expire. */
-  #hasRoom(now: number): boolean {
-    if (this.#entries.size < this.#maxEntries) return true;
+  #hasRoom(key: string, now: number): boolean {
+    if (this.#fits(key)) return true;
+    // Entries of different lengths of time are not in the order in which they expire.
     if (Math.abs(now - this.#searchedAt) < SEARCH_INTERVAL) return false;
     this.#searchedAt = now;
-    for (const [key, { until }] of this.#entries) if (!(now < until)) this.#remove(key);
-    return this.#entries.size < this.#maxEntries;
+    for (const [other, { until }] of this.#entries) if (!(now < until)) this.#remove(other);
+    return this.#fits(key);
+  }
+
+  #fits(key: string): boolean {
+    const { maxEntries, maxEntriesPerClient } = this.#limits;
+    return this.#entries.size < maxEntries && (this.#clients.get(clientOf(key)) ?? 0) < maxEntriesPerClient;
+  }
+
+  #add(key: string, entry: Entry): void {
+    this.#remove(key);
+    this.#entries.set(key, entry);
+    const client = clientOf(key);
+    this.#clients.set(client, (this.#clients.get(client) ?? 0) + 1);
   }
 
   #remove(key: string): void {
-    this.#bytes -= this.#entries.get(key)?.size ?? 0;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#bytes -= entry.size;
     this.#sized.delete(key);
     this.#entries.delete(key);
+    const client = clientOf(key);
+    const others = (this.#clients.get(client) ?? 1) - 1;
+    if (others === 0) this.#clients.delete(client);
+    else this.#clients.set(client, others);
   }
 
   #forgetBody(key: string): void {
@@ -173,4 +211,9 @@ class Entries implements MemoryIdempotencyStore {
 function sizeOf({ headers, body }: IdempotencyAnswer): number {
   if (body === undefined) return 0;
   return headers.reduce((sum, [name, value]) => sum + name.length + value.length, body.length);
+}
+
+/** The digest of the client of a key. */
+function clientOf(key: string): string {
+  return key.slice(0, key.indexOf(':'));
 }

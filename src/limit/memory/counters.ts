@@ -8,11 +8,6 @@ import type { CounterCharge, UnitLog } from './unit-log.js';
 import { WindowLog } from './window-log.js';
 import { NOT_TAKEN } from './window-take.js';
 
-/** Keeps counters that keys share until the time that it was last told. */
-export interface Keeper {
-  keepUntil(time: number): void;
-}
-
 const DAY = 86_400_000;
 
 // What is known of each counter besides its log and its holds: two numbers.
@@ -46,7 +41,7 @@ export class Counters {
     policy: QuotaPolicy,
     slab: EntrySlab,
     clock: StoreClock,
-    readonly keeper: Keeper | undefined,
+    readonly keeper: { keepUntil(time: number): void } | undefined,
   ) {
     this.#policy = policy;
     this.#slab = slab;
@@ -80,23 +75,27 @@ export class Counters {
     return this.#holds?.isFull(slot) ?? false;
   }
 
-  /** `take` of the log, if little has to be done. After it, the charge has to be passed to `mark`. */
-  take(policy: QuotaPolicy, slot: number, units: number): number {
-    return this.#window === undefined ? NOT_TAKEN : this.#window.take(policy, slot, units, this.now);
+  /** Whether units fit in any case: nothing is held, and the window would have room even if nothing had left it. */
+  hasRoom(policy: QuotaPolicy, slot: number, units: number): boolean {
+    return this.#window !== undefined && this.#window.atMost(slot) + units <= policy.limit;
   }
 
-  /** Keeps the limit of a charge with the counter, and the counter's generation with the charge. */
-  mark(charge: CounterCharge): void {
-    const numbers = this.#segments.of(charge.slot);
-    const d = placeOf(charge.slot) * NUMBERS;
-    numbers[d + LIMIT] = charge.policy.limit;
-    charge.generation = numbers[d + GENERATION] as number;
+  /** `used` and `charge` in one step, after `hasRoom`. Returns the units that were in use before. */
+  take(charge: CounterCharge): number {
+    const taken = this.#window === undefined ? NOT_TAKEN : this.#window.take(charge);
+    if (taken !== NOT_TAKEN) {
+      this.#mark(charge);
+      return taken;
+    }
+    const used = this.used(charge.policy, charge.slot);
+    this.charge(charge);
+    return used;
   }
 
   /** Charges or holds the units of an admission, after `used`. */
   charge(charge: CounterCharge): void {
     const { policy, slot } = charge;
-    this.mark(charge);
+    this.#mark(charge);
     if (this.#holds !== undefined && holds(policy)) {
       charge.hold = this.#holds.grant(policy, slot, charge.units, this.#clock.steady, this.#clock.wall);
       charge.wait = this.resetAt(policy, slot) - charge.now - charge.offset;
@@ -147,7 +146,7 @@ export class Counters {
     const { wall, steady } = this.#clock;
     if (this.#log === undefined) return (this.#holds?.firstExpiry(slot, steady) ?? steady) + wall - steady;
     const held = this.#holds?.held(slot, steady) ?? 0;
-    return this.#wallTime(this.#log.resetAt(policy, policy.limit - held, slot, this.now));
+    return this.#log.resetAt(policy, policy.limit - held, slot, this.now) + this.offset;
   }
 
   /**
@@ -163,7 +162,7 @@ export class Counters {
     const room = held + units <= limit ? limit - held : limit;
     if (held > 0 && log.used(policy, slot, this.now) + units <= room) return this.#clock.wall;
     const freeAt = log.freeAt(room, slot, units);
-    return freeAt === null ? null : this.#wallTime(freeAt);
+    return freeAt === null ? null : freeAt + this.offset;
   }
 
   /** Whether these are counters of the store with this clock. */
@@ -228,8 +227,11 @@ export class Counters {
     numbers[d + GENERATION] = (numbers[d + GENERATION] as number) + 1;
   }
 
-  #wallTime(time: number): number {
-    return time + this.offset;
+  #mark(charge: CounterCharge): void {
+    const numbers = this.#segments.of(charge.slot);
+    const d = placeOf(charge.slot) * NUMBERS;
+    numbers[d + LIMIT] = charge.policy.limit;
+    charge.generation = numbers[d + GENERATION] as number;
   }
 
   #newLog(): UnitLog {

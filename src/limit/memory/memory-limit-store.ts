@@ -11,7 +11,7 @@ import { EntrySlab } from './entry-slab.js';
 import { KeyHash } from './key-hash.js';
 import { MemoryCharge, SETTLED } from './memory-admission.js';
 import type { StoreClock } from './store-clock.js';
-import { admitStraight, areStraight } from './straight.js';
+import { admitOne, admitSeveral, areStraight } from './straight.js';
 
 /** A limit store in this process' memory. It answers at once: none of its methods returns a promise. */
 export interface MemoryStore extends LimitStore {
@@ -59,7 +59,7 @@ export class MemoryLimitStore implements MemoryStore {
     this.#clock.read();
     const tables = this.#tablesOf(policies);
     if (this.#lastAreStraight) {
-      const decision = admitStraight(tables, policies, keys, units, this.#hash, this.#clock);
+      const decision = this.#admitStraight(tables, policies, keys, units);
       if (decision !== undefined) return decision;
     }
     const first = findCharges(tables, policies, keys, units, this.#hash);
@@ -172,5 +172,17 @@ export class MemoryLimitStore implements MemoryStore {
     const table = new CounterTable(policy, this.#slab, this.#clock, this.#hash, this.#maxEntries);
     this.#tables.set(policy.id, table);
     return table;
+  }
+
+  /** Undefined if the general path has to decide. */
+  #admitStraight(
+    tables: readonly CounterTable[],
+    policies: readonly QuotaPolicy[],
+    keys: readonly string[],
+    units: readonly number[],
+  ): Decision | undefined {
+    if (tables.length > 1) return admitSeveral(tables, policies, keys, units, this.#hash);
+    const [table, policy] = [tables[0] as CounterTable, policies[0] as QuotaPolicy];
+    return admitOne(table, policy, keys[0] as string, units[0] as number, this.#hash, this.#clock);
   }
 }

@@ -56,13 +56,19 @@ export class WindowLog implements UnitLog {
     charge.wait = (log.numbers[numbersOf(slot) + OLDEST] as number) + this.#window - now;
   }
 
-  /**
-   * `used` and `charge` in one step, for most charges of a busy log. Returns the units that were in use, and leaves the rest
-   * in `taken`. If the units do not fit, or the log has another shape, it returns NOT_TAKEN and has changed nothing.
-   */
-  take(policy: QuotaPolicy, slot: number, units: number, now: number): number {
+  /** Units in use, or more: those that no longer count may be among them. */
+  atMost(slot: number): number {
     const log = this.#segments.get(slot);
-    return log === undefined ? NOT_TAKEN : takeUnits(log, policy, slot, units, now, this.#window, this.#slab);
+    return log === undefined ? 0 : (log.numbers[numbersOf(slot) + TOTAL] as number);
+  }
+
+  /**
+   * `used` and `charge` in one step, for most charges of a busy log. Returns the units that were in use. If the units do not
+   * fit, or the log has another shape, it returns NOT_TAKEN and has changed nothing.
+   */
+  take(charge: LogCharge): number {
+    const log = this.#segments.get(charge.slot);
+    return log === undefined ? NOT_TAKEN : takeUnits(log, charge, this.#window, this.#slab);
   }
 
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number {

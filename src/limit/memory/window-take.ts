@@ -1,5 +1,6 @@
 import type { QuotaPolicy } from '../policy.js';
 import { type EntrySlab, placeInChunk } from './entry-slab.js';
+import type { LogCharge } from './unit-log.js';
 import {
   BLOCK,
   CLASS_SHIFT,
@@ -19,19 +20,14 @@ import {
 /** `takeUnits` has left a charge to the general steps. */
 export const NOT_TAKEN = -1;
 
-/** What the last `takeUnits` found out, as `LogCharge` has it. Read at once. */
-export const taken = { ahead: 0, wait: 0 };
-
 /** Drops, checks and charges in one step: `take` of a log. All numbers of the record are read once and written once. */
 export function takeUnits(
   { numbers, words }: WindowRecords,
-  policy: QuotaPolicy,
-  slot: number,
-  units: number,
-  now: number,
+  charge: LogCharge,
   window: number,
   slab: EntrySlab,
 ): number {
+  const { policy, slot, units, now } = charge;
   const d = numbersOf(slot);
   const w = wordsOf(slot);
   const ring = words[w + RING] as number;
@@ -63,8 +59,8 @@ export function takeUnits(
   numbers[d + OLDEST] = oldest;
   numbers[d + TOTAL] = total + units;
   words[w + RING] = (ring & ~(COUNT | (HEAD << HEAD_SHIFT))) | (head << HEAD_SHIFT) | (count + 1);
-  taken.ahead = time - now;
-  taken.wait = oldest - until;
+  charge.ahead = time - now;
+  charge.wait = oldest - until;
   return total;
 }
 

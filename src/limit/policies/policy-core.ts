@@ -7,7 +7,7 @@ import type { Cost } from '../cost.js';
  * - `client-ip`: the key that `clientIp` found, or without a `clientIp` guard that of the socket's address.
  * - `principal`: the id of the principal. Needs an `authenticate` before.
  * - `principal-or-client-ip`: the id of the principal if there is one, and otherwise as `client-ip`. For an optional
- *   `authenticate`.
+ *   `authenticate`. The partition key is `principal:` and the id, or `client-ip:` and the key of the address.
  * - `global`: all clients together.
  * - a function that returns a partition key: a non-empty string.
  */

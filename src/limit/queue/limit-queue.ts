@@ -41,6 +41,8 @@ export interface Charge {
 /** A request on its way through the queue. */
 export interface QueuedRequest extends Charge {
   readonly join: JoinRequest;
+  /** A place that comes later than that is no longer true. */
+  isOver: boolean;
 }
 
 /** The queue of one `limit` guard. */
@@ -77,15 +79,16 @@ export class LimitQueue {
     const { maxWait, by, weight, onQueue } = this.#options;
     const gpuTime = bound.policies.findIndex(({ kind }) => kind === 'gpu-time');
     const wantsPlaces = onQueue !== undefined || exchange.queueListener !== undefined;
+    const request = { ...charge, isOver: false };
     const join: JoinRequest = {
       key: keys[this.placeIn(bound)] as string,
       client: this.#partitionKey(by, exchange),
       weight: typeof weight === 'number' ? weight : checkWeight(weight(exchange)),
       maxWait: Math.min(maxWait, exchange.deadline?.remaining() ?? maxWait),
       estimate: gpuTime === -1 ? undefined : units[gpuTime],
-      onPlace: wantsPlaces ? (place) => this.#moved(exchange, place) : undefined,
+      onPlace: wantsPlaces ? (place) => !request.isOver && this.#moved(exchange, place) : undefined,
     };
-    return { ...charge, join };
+    return Object.assign(request, { join });
   }
 
   /** Charges a request, after waiting for its turn if slots are all that it lacks. */
@@ -155,6 +158,7 @@ export class LimitQueue {
         if (queued !== undefined) return queued;
       }
     } finally {
+      request.isOver = true;
       exchange.queuePlace = undefined;
     }
   }

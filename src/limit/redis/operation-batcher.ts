@@ -1,11 +1,13 @@
 import { type Answer, type Operation, operationFailure } from './operation.js';
-import { LateCallError } from './script-call.js';
+import { LateCallError, type ScriptCall } from './script-call.js';
 import type { LateAnswers, ScriptClient } from './script-client.js';
 
 /** Operations in one call of the script, at most. While the script runs, the server runs nothing else. */
 const MAX_OPERATIONS = 200;
 /** Up to this many operations go out in one call. While the server runs one call, this process prepares the next. */
 const FEW_OPERATIONS = 25;
+/** If more operations than these calls hold wait for their answers, calls are larger: each costs the server time of its own. */
+const CALLS_AT_ONCE = 8;
 /** Calls for the operations of one turn, if these hold them: the server remembers the replies to the latest calls only. */
 const MANY_CALLS = 64;
 
@@ -33,6 +35,8 @@ export class OperationBatcher {
   readonly #onLate: LateAnswers;
   readonly #flush = () => this.#sendSome();
   #jobs: Job[] = [];
+  /** Operations that were sent and not answered. */
+  #unanswered = 0;
 
   /** `onLate` receives answers that came after their operations were rejected. */
   constructor(script: ScriptClient, onLate: LateAnswers) {
@@ -60,7 +64,8 @@ export class OperationBatcher {
    */
   #sendSome(): void {
     const jobs = this.#jobs;
-    const parts = this.#script.isCluster ? 1 : Math.min(MANY_CALLS, Math.ceil(jobs.length / FEW_OPERATIONS));
+    const most = Math.max(FEW_OPERATIONS, Math.ceil((jobs.length + this.#unanswered) / CALLS_AT_ONCE));
+    const parts = this.#script.isCluster ? 1 : Math.min(MANY_CALLS, Math.ceil(jobs.length / most));
     const size = Math.ceil(jobs.length / parts);
     const some = parts === 1 ? jobs : jobs.splice(0, size);
     if (parts === 1) this.#jobs = [];
@@ -69,22 +74,30 @@ export class OperationBatcher {
   }
 
   async #send(jobs: readonly Job[], mayRepeat: boolean): Promise<void> {
+    this.#unanswered += jobs.length;
+    let answers: readonly Answer[];
     try {
-      const operations = jobs.map(({ operation }) => operation);
-      const { timeout } = this.#script;
-      const call = this.#script.prepare(operations, {
-        rememberFor: timeout * 2,
-        ownMarker: false,
-        // In a Cluster, the estimate may come from a server with another clock. A late charge is then given back.
-        expiresAfter: mayRepeat || !this.#script.isCluster ? timeout : undefined,
-      });
-      const answers = await this.#script.send(call, this.#onLate);
-      for (let i = 0; i < jobs.length; i++) this.#end(jobs[i] as Job, answers[i] as Answer);
+      answers = await this.#script.send(this.#callOf(jobs, mayRepeat), this.#onLate);
     } catch (error) {
       // The server's clock may have moved against ours. Its reply has just corrected our estimate.
       if (mayRepeat && error instanceof LateCallError) return this.#send(jobs, false);
       for (const job of jobs) finish(job, undefined, error);
+      return;
+    } finally {
+      this.#unanswered -= jobs.length;
     }
+    for (let i = 0; i < jobs.length; i++) this.#end(jobs[i] as Job, answers[i] as Answer);
+  }
+
+  #callOf(jobs: readonly Job[], mayRepeat: boolean): ScriptCall {
+    const operations = jobs.map(({ operation }) => operation);
+    const { timeout } = this.#script;
+    return this.#script.prepare(operations, {
+      rememberFor: timeout * 2,
+      ownMarker: false,
+      // In a Cluster, the estimate may come from a server with another clock. A late charge is then given back.
+      expiresAfter: mayRepeat || !this.#script.isCluster ? timeout : undefined,
+    });
   }
 
   #end(job: Job, answer: Answer): void {

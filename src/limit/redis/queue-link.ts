@@ -2,7 +2,7 @@ import { StoreError } from '../store.js';
 import { type QueueStep, steps } from './queue-call.js';
 
 /** Steps in one call, at most. While the script runs, the server runs nothing else. */
-const MAX_STEPS = 100;
+const MAX_STEPS = 50;
 
 /** The tickets whose steps a link sends. */
 export interface LinkedTickets {
@@ -110,7 +110,7 @@ export class QueueLink {
     const now = sent.length > 0 ? this.#now : this.#tickets.now();
     if (this.#steps.length > 0) this.#schedule();
     // After all steps, since it names the tickets as they are now.
-    else if (this.#mustList && !this.#isListing) {
+    else if (this.#mustList && !this.#isListing && this.#tickets.pollAfter !== undefined) {
       this.#mustList = false;
       void this.#list(sent, now);
       return;

@@ -18,6 +18,11 @@ export class QueueSnapshot {
     this.#areLengthsKnown = areLengthsKnown;
   }
 
+  /** How many tickets wait. */
+  get waiting(): number {
+    return this.#clients.reduce((sum, { waiting }) => sum + waiting.length, 0);
+  }
+
   /** Where the tickets wait, by their orders. */
   places(): ReadonlyMap<number, QueuePlace> {
     const places = new Map<number, QueuePlace>();

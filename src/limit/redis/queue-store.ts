@@ -5,7 +5,7 @@ import type { RedisClient } from './client.js';
 import { redisKey } from './layout.js';
 import { queueKey } from './queue-key.js';
 import { QueueScript, type QueueScriptOptions } from './queue-script.js';
-import type { QueueSurroundings } from './queue-surroundings.js';
+import { growingInterval, type QueueSurroundings } from './queue-surroundings.js';
 import { QueueTickets } from './queue-tickets.js';
 import { QueueWakeups, type RedisSubscriber } from './queue-wakeups.js';
 import type { ServerClock } from './server-clock.js';
@@ -28,8 +28,7 @@ export class RedisQueues {
   /** Keeps the tickets of processes apart. */
   readonly #processName = randomBytes(6).toString('base64url');
   /** Those with tickets of this process, by their Redis keys. */
-  readonly #live = new Map<string, Set<QueueTickets>>();
-  #opened = 0;
+  readonly #live = new Map<string, QueueTickets>();
   #tickets = 0;
   #isStopped = false;
 
@@ -37,14 +36,15 @@ export class RedisQueues {
     const { subscriber, prefix, clock, timeout, interval } = options;
     this.#prefix = prefix;
     this.#wakeups = new QueueWakeups(subscriber, `${prefix}queue:${this.#processName}`, (key) => {
-      for (const tickets of this.#live.get(key) ?? []) tickets.wake();
+      this.#live.get(key)?.wake();
     });
     const script = new QueueScript(options);
     this.#around = {
       script,
       clock,
+      owner: this.#processName,
       timeout,
-      interval,
+      intervalFor: growingInterval(interval),
       nextNumber: () => ++this.#tickets,
       channel: () => this.#wakeups.channel,
     };
@@ -52,19 +52,12 @@ export class RedisQueues {
 
   /** A queue for each partition key of one policy. */
   open(settings: QueueSettings): WaitingQueue {
-    const owner = `${this.#processName}${this.#opened++}`;
-    const ticketsOf = new Map<string, QueueTickets>();
     return {
       join: (request: JoinRequest): Promise<Joined> => {
         if (this.#isStopped) return Promise.reject(closed());
         this.#wakeups.start();
         const key = queueKey(this.#prefix, redisKey(this.#prefix, request.key), settings.policy.id);
-        let tickets = ticketsOf.get(key);
-        if (tickets === undefined) {
-          tickets = this.#add(key, owner, settings, () => ticketsOf.delete(key));
-          ticketsOf.set(key, tickets);
-        }
-        return tickets.join(request);
+        return this.#ticketsOf(key, settings).join(settings, request);
       },
     };
   }
@@ -72,19 +65,20 @@ export class RedisQueues {
   /** Rejects all that wait, and stops the use of the clients. */
   stop(): void {
     this.#isStopped = true;
-    for (const tickets of [...this.#live.values()].flatMap((ofKey) => [...ofKey])) tickets.stop(closed());
+    for (const tickets of this.#live.values()) tickets.stop(closed());
     this.#live.clear();
     this.#wakeups.stop();
   }
 
-  #add(key: string, owner: string, settings: QueueSettings, onIdle: () => void): QueueTickets {
-    const ofKey = this.#live.get(key) ?? new Set();
-    const tickets = new QueueTickets(this.#around, key, owner, settings, () => {
-      onIdle();
-      ofKey.delete(tickets);
-      if (ofKey.size === 0 && this.#live.get(key) === ofKey) this.#live.delete(key);
-    });
-    this.#live.set(key, ofKey.add(tickets));
+  #ticketsOf(key: string, settings: QueueSettings): QueueTickets {
+    let tickets = this.#live.get(key);
+    if (tickets === undefined) {
+      const made = new QueueTickets(this.#around, key, settings, () => {
+        if (this.#live.get(key) === made) this.#live.delete(key);
+      });
+      this.#live.set(key, made);
+      tickets = made;
+    }
     return tickets;
   }
 }

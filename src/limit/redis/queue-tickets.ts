@@ -25,8 +25,6 @@ interface Join {
 export class QueueTickets implements LinkedTickets, TicketPort {
   readonly #around: QueueSurroundings;
   readonly #key: string;
-  readonly #owner: string;
-  readonly #settings: QueueSettings;
   readonly #onIdle: () => void;
   readonly #link = new QueueLink(this);
   readonly #timeouts: TicketTimeouts;
@@ -34,14 +32,15 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   readonly #tickets = new Map<number, RedisTicket>();
   readonly #joins = new Map<number, Join>();
   readonly #view: QueueView;
+  /** The policy's limit may change from request to request. */
+  #settings: QueueSettings;
   /** When Redis last answered, by the steady clock. */
   #heardAt: number;
 
-  /** `onIdle` is called when no ticket is left. */
-  constructor(around: QueueSurroundings, key: string, owner: string, settings: QueueSettings, onIdle: () => void) {
+  /** `onIdle` is called when no ticket is left. It may be called again. */
+  constructor(around: QueueSurroundings, key: string, settings: QueueSettings, onIdle: () => void) {
     this.#around = around;
     this.#key = key;
-    this.#owner = owner;
     this.#settings = settings;
     this.#onIdle = onIdle;
     this.#heardAt = around.clock.steady();
@@ -49,7 +48,8 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     this.#timeouts = new TicketTimeouts(around.clock, (ticket) => this.#end(ticket, 'timeout'));
   }
 
-  join(request: JoinRequest): Promise<Joined> {
+  join(settings: QueueSettings, request: JoinRequest): Promise<Joined> {
+    this.#settings = settings;
     const { clock, nextNumber } = this.#around;
     const ticket = new RedisTicket(nextNumber(), request, clock.steady(), this);
     this.#tickets.set(ticket.number, ticket);
@@ -97,11 +97,11 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   }
 
   get pollAfter(): number | undefined {
-    const { interval, clock } = this.#around;
+    const interval = this.#around.intervalFor(this.#view.waiting);
     const { lease } = this.#settings.policy;
     if (this.#tickets.size === 0) {
       // Redis may still have a ticket that is gone. After its lease it has not.
-      const silent = clock.steady() - this.#heardAt;
+      const silent = this.#around.clock.steady() - this.#heardAt;
       return this.#link.isUnsure && silent <= Math.max(lease, waitingLease(interval)) ? interval : undefined;
     }
     for (const { state } of this.#tickets.values()) if (state !== 'running') return interval;
@@ -109,18 +109,18 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   }
 
   now(): number {
-    const { clock } = this.#around;
-    return clock.isManual ? clock.now() : -1;
+    return this.#around.clock.isManual ? this.#around.clock.now() : -1;
   }
 
   async call(sent: readonly QueueStep[], now: number): Promise<void> {
-    const { script, interval, timeout, channel } = this.#around;
+    const { script, owner, timeout, channel, intervalFor } = this.#around;
+    const interval = intervalFor(this.#view.waiting);
     const { policy, maxWaiting } = this.#settings;
     const turnTime = waitingLease(interval) + 4 * timeout;
-    const header = [now, this.#owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
+    const header = [now, owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
     const reply = await script.call(this.#key, [...header, channel(), ...sent.flat()]);
     this.#read(readQueueReply(reply, policy.limit));
-    if (this.#tickets.size === 0) this.#onIdle();
+    if (this.pollAfter === undefined) this.#onIdle();
   }
 
   failed(sent: readonly QueueStep[], error: StoreError): void {
@@ -132,9 +132,8 @@ export class QueueTickets implements LinkedTickets, TicketPort {
       join.ticket.state = 'gone';
       join.reject(error);
     }
-    const { clock, interval } = this.#around;
-    const isLost = clock.steady() - this.#heardAt > waitingLease(interval);
-    if (isLost || !isOutage(error)) this.#rejectAll(error);
+    const silent = this.#around.clock.steady() - this.#heardAt;
+    if (silent > waitingLease(this.#around.intervalFor(this.#view.waiting)) || !isOutage(error)) this.#rejectAll(error);
     if (this.pollAfter === undefined) this.#onIdle();
   }
 

@@ -27,6 +27,11 @@ export class QueueView {
     return true;
   }
 
+  /** How many tickets wait. */
+  get waiting(): number {
+    return this.#snapshot?.waiting ?? 0;
+  }
+
   placeOf({ order }: RedisTicket): QueuePlace | undefined {
     this.#places ??= this.#snapshot?.places();
     return this.#places?.get(order);

@@ -103,7 +103,13 @@ for _, ticket in ipairs(tickets) do
   end
 end
 
-local function changed() queue.version = queue.version + 1 end
+-- Whether virtual time is up to date.
+local is_current = false
+
+local function changed()
+  queue.version = queue.version + 1
+  is_current = false
+end
 
 -- Owners -------------------------------------------------------------------------------------------------------------
 
@@ -153,6 +159,8 @@ end
 
 -- Brings virtual time up to date, and forgets what it has passed.
 local function advance()
+  if is_current then return end
+  is_current = true
   queue.virtual = virtual_time()
   queue.now = now
   for place = #clients, 1, -1 do
@@ -402,7 +410,8 @@ local function number() return tonumber(argument()) end
 
 -- Makes a ticket from the data that precede a step.
 local function new_ticket(id, weight, estimate, order, name)
-  local client = client_of[id]
+  local client, was_current = client_of[id], is_current
+  local is_within = client and #waits[client] > 0
   local before = client and { 0, client[WEIGHT], client[SERVICE], client[AS_OF] } or { 0 }
   client = activate(id, weight)
   if order < 0 then order = queue.order + 1 end
@@ -413,6 +422,8 @@ local function new_ticket(id, weight, estimate, order, name)
   insert(tickets, ticket)
   own[name] = ticket
   changed()
+  -- Virtual time is still between the services of those that wait.
+  is_current = was_current and (is_within or service(client) == queue.virtual)
   before[1] = queue.version
   return ticket
 end

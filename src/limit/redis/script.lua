@@ -86,6 +86,9 @@ local limit, window, granule, grace, day_limit, day_stop, is_today
 local signature, head_format, entries_at, entry_format, value_format
 local width, most, most_total, most_offset = 0, 0, 0, 0
 
+-- The value that the latest operation has written. The next one may have the same key.
+local written_key, written
+
 -- Places of policies begin at 1.
 local policies_at = at - POLICY_BYTES
 at = at + policies * POLICY_BYTES
@@ -139,7 +142,8 @@ while at <= length do
       if save then save() end
 
       local key = keys[place]
-      local raw = get('GET', key)
+      local raw
+      if key == written_key then raw = written else raw = get('GET', key) end
       local origin, total, count, stop, used = 0, 0, 0, 0, 0
       if raw then
         -- An error is a table.
@@ -250,6 +254,7 @@ while at <= length do
       -- The first charge of a day has set the time until which the key stays, unless its window lasts longer.
       if for_day > 0 and stays <= day_stop then stays, lives = day_stop, used > day_units end
       -- To set the time until which a key stays costs as much as to set its value.
+      written_key, written = key, value
       if lives then
         call('SET', key, value, 'KEEPTTL')
       else
@@ -257,6 +262,7 @@ while at <= length do
       end
     until true
     if not answer then
+      written_key = nil
       if not run then run, save = general(packed, policies_at, now, slack) end
       local behind
       answer, behind = run(at, place - first_key)

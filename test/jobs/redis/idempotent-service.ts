@@ -17,7 +17,7 @@ export interface ServiceOptions {
 }
 
 /** The lease of its keys, in milliseconds. */
-export const LEASE = 1000;
+export const LEASE = 2000;
 
 /**
  * A service whose handler counts its runs in Redis, by path, takes as many milliseconds as the query says, and answers with the
@@ -36,6 +36,7 @@ export async function startService({ client, prefix, join }: ServiceOptions): Pr
     guard(idempotent({ store, join, lease: `${LEASE}ms`, timeout: '10s' }), quota),
     async (req, res) => {
       const run = await client.incr(`${prefix}runs:${req.path}`);
+      await client.incr(`${prefix}runs`);
       await sleep(Number(req.query.takes));
       res.send(`${req.path} run ${run}`);
     },

@@ -21,7 +21,7 @@ describeRedis(
     function open() {
       const clock = new ManualClock(START);
       const prefix = `refusals-${process.pid}-${opened++}:`;
-      const options = { client: target.client(), now: clock.now, prefix, timeout: '10s' };
+      const options = { client: target.client(), now: clock.now, prefix, timeout: '10s' } as const;
       const store = redisStore({ ...options, refusalCache: '30s' });
       const plain = redisStore({ ...options, refusalCache: false });
       return { clock, store, plain };
