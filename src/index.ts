@@ -86,8 +86,9 @@ export { type SecurityHeadersOptions, securityHeaders } from './edge/security-he
 export { type TrustedHostsOptions, trustedHosts } from './edge/trusted-hosts.js';
 export type { Cost } from './limit/cost.js';
 export { type FailedAuthLimit, type FailedAuthLimitOptions, failedAuthLimit } from './limit/failed-auth-limit.js';
-export { type LimitGuard, limit } from './limit/limit.js';
+export { limit } from './limit/limit.js';
 export type { LimitDecision } from './limit/limit-decision.js';
+export type { LimitGuard } from './limit/limit-guard.js';
 export type { LimitOptions } from './limit/limit-options.js';
 export type { MemoryStore } from './limit/memory/memory-limit-store.js';
 export { type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import {
   type AuthenticateOptions,
@@ -47,6 +48,7 @@ const API = '/api/v1';
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp'] as const;
 const MAX_FILES = 25;
 const MAX_FACES = 1_000_000;
+const CONFIRM_WITHIN_MS = 500;
 const JOB = { param: 'job_id' };
 /** The answer to a caller without a key, which says nothing about the job: not even whether it exists. */
 const LIMITED = {
@@ -236,6 +238,8 @@ export async function createGateway(
     async close() {
       await queue.close();
       images.close();
+      // The slots of stopped jobs are given back when the worker has confirmed that, or else when their leases end.
+      if (counters.client !== undefined) await sleep(CONFIRM_WITHIN_MS);
       await counters.close();
     },
   };

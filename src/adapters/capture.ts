@@ -12,13 +12,19 @@ const PLACEHOLDER = 'x-gatewarden-capture';
  * follows, until `done` has settled: a client that has the whole answer can rely on what `done` did. The rest is sent as it
  * is written.
  */
-export function captureResponse(response: ServerResponse, maxBytes: number, done: ResponseReceiver): void {
+export function captureResponse(
+  response: ServerResponse,
+  maxBytes: number,
+  done: ResponseReceiver,
+  onFault: (error: unknown) => void,
+): void {
   const write = response.write as Method;
   const end = response.end as Method;
   const collected = new CollectedBody(maxBytes);
   response.setHeader(PLACEHOLDER, '');
   response.removeHeader(PLACEHOLDER);
   const before = response.getHeaders();
+  const keepsEncoding = watchEncoding(response);
   /** Calls that wait for `done`; undefined before and after that. */
   let held: (() => unknown)[] | undefined;
   let isDone = false;
@@ -27,11 +33,17 @@ export function captureResponse(response: ServerResponse, maxBytes: number, done
     held = [call];
     const settled = done({
       status: response.statusCode,
-      headers: changedHeaders(before, response.getHeaders()),
+      headers: changedHeaders(before, response.getHeaders()).filter(
+        ([name]) => name !== 'content-encoding' || keepsEncoding(),
+      ),
       body: collected.body(),
     });
     if (!isThenable(settled)) return sendHeld();
-    settled.then(sendHeld, sendHeld);
+    settled.then(sendHeld, sendHeld).then(undefined, (error: unknown) => {
+      // The handler, which would have caught it, has returned.
+      onFault(error);
+      response.destroy();
+    });
     return undefined;
   }
 
@@ -79,6 +91,27 @@ export function captureResponse(response: ServerResponse, maxBytes: number, done
 
   response.write = capturingWrite as ServerResponse['write'];
   response.end = capturingEnd as ServerResponse['end'];
+}
+
+/**
+ * Middleware that was there before, such as `compression`, encodes what was collected unencoded, and says so from the head
+ * on. Returns whether the encoding of the response is that of the collected body.
+ */
+function watchEncoding(response: ServerResponse): () => boolean {
+  const writeHead = response.writeHead as Method;
+  let isOwn: boolean | undefined;
+  response.writeHead = ((...args: unknown[]) => {
+    isOwn ??= response.hasHeader('content-encoding') || namesEncoding(args.at(-1));
+    return writeHead.apply(response, args);
+  }) as ServerResponse['writeHead'];
+  return () => isOwn ?? true;
+}
+
+/** The headers of `writeHead` are an object, a list of names and values, or a list of pairs. */
+function namesEncoding(headers: unknown): boolean {
+  if (typeof headers !== 'object' || headers === null) return false;
+  const names: readonly unknown[] = Array.isArray(headers) ? headers.flat() : Object.keys(headers);
+  return names.some((name) => typeof name === 'string' && name.toLowerCase() === 'content-encoding');
 }
 
 /** A body up to a number of bytes. What is larger is not kept. */

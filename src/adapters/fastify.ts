@@ -7,7 +7,7 @@ import type { FastifyPluginAsync } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { noteSkipped } from '../core/answer-watch.js';
 import { callerOf } from '../core/caller.js';
-import type { Exchange } from '../core/exchange.js';
+import { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { OptionError } from '../core/option.js';
 import type { Reply } from '../core/reply.js';
@@ -134,13 +134,16 @@ function hookOf(run: Guard): FastifyGuardHook {
  *   sendReply(request, reply, await queue.respond(...)),
  * )
  * ```
+ * @throws TypeError without `guard(...)` on the route
  */
 export function sendReply<R extends FastifyReply>(
   request: { readonly exchange: Exchange },
   reply: R,
   answer: Reply,
 ): R {
-  send(reply, request.exchange, answer);
+  const exchange: unknown = request.exchange;
+  if (!(exchange instanceof Exchange)) throw new TypeError('gatewarden: sendReply needs guard(...) on the route');
+  send(reply, exchange, answer);
   return reply;
 }
 

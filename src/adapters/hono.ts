@@ -73,6 +73,7 @@ export function createGuard(options: CreateGuardOptions): HonoGuard {
  * ```ts
  * app.post('/generate', guard(authenticate(apiKeys({ keys }))), async (c) => sendReply(c, await queue.respond(...)))
  * ```
+ * @throws TypeError without `guard(...)` on the route
  */
 export function sendReply(context: Context, reply: Reply): Response {
   const exchange: unknown = context.get('exchange');

@@ -178,8 +178,8 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     return this.#pendingHead;
   }
 
-  capture(maxBytes: number, done: ResponseReceiver): void {
-    captureResponse(this.#response, maxBytes, done);
+  capture(maxBytes: number, done: ResponseReceiver, onFault: (error: unknown) => void): void {
+    captureResponse(this.#response, maxBytes, done, onFault);
   }
 }
 

@@ -185,7 +185,7 @@ export class Exchange {
    * @internal
    */
   capture(maxBytes: number, done: ResponseReceiver): boolean {
-    this.#headers.capture?.(maxBytes, done);
+    this.#headers.capture?.(maxBytes, done, (error) => this.fault(error));
     return this.#headers.capture !== undefined;
   }
 

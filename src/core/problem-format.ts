@@ -5,6 +5,7 @@ import { checkOptionNames, OptionError } from './option.js';
 import type { OwnProblem } from './own-problem.js';
 import type { Problem, ProblemFormats, WireProblem } from './problem.js';
 import { PROBLEMS } from './problem-kinds.js';
+import { KNOWN_MEMBERS } from './problem-members.js';
 import type { Reply } from './reply.js';
 import { ignoreRejection } from './thenable.js';
 
@@ -65,8 +66,16 @@ function formatted(
   formats: ProblemFormats,
   requestId: string | undefined,
 ): WireProblem | undefined {
-  const forCode = Object.hasOwn(formats, problem.code) ? formats[problem.code as keyof ProblemFormats] : undefined;
+  const { code } = problem;
+  const isFormatted = Object.hasOwn(formats, code) && hasMembers(problem);
+  const forCode = isFormatted ? formats[code as keyof ProblemFormats] : undefined;
   return ((forCode ?? formats.default) as ProblemFormats['default'])?.(problem, requestId);
+}
+
+/** Whether a problem has the members that a format for its code may read. */
+function hasMembers(problem: Problem | OwnProblem): boolean {
+  const { code } = problem;
+  return !Object.hasOwn(KNOWN_MEMBERS, code) || KNOWN_MEMBERS[code as keyof typeof KNOWN_MEMBERS] in problem;
 }
 
 function rendered(wire: WireProblem, ordinaryStatus: number): RenderedProblem {

@@ -54,3 +54,14 @@ interface FullMembers {
   /** What is left of that: less than the request needs. */
   readonly remaining: number;
 }
+
+/** One member of each code that has some. A problem without it, such as that of a failed job, has lost the others too. */
+export const KNOWN_MEMBERS: { readonly [C in keyof ProblemMembers]: keyof ProblemMembers[C] } = {
+  'upload-malformed': 'reason',
+  'upload-too-large': 'part',
+  'upload-type-unsupported': 'found',
+  'upload-undecodable': 'reason',
+  'quota-exceeded': 'policies',
+  'concurrency-exceeded': 'policies',
+  'capacity-exceeded': 'policies',
+};

@@ -57,9 +57,10 @@ export interface ResponseHeaders {
   onHead(hook: () => void): void;
   /**
    * Gives `done` the whole response just before its end is sent, and holds that end back until the returned promise has
-   * settled. It is also called if the client has left, when the handler answers. Undefined if the framework cannot do it.
+   * settled. It is also called if the client has left, when the handler answers. `onFault` receives what then went wrong with
+   * the end. Undefined if the framework cannot do it.
    */
-  capture?(maxBytes: number, done: ResponseReceiver): void;
+  capture?(maxBytes: number, done: ResponseReceiver, onFault: (error: unknown) => void): void;
 }
 
 /** Receives a captured response. It must not throw or reject. */

@@ -1,12 +1,36 @@
 import { Exchange } from '../core/exchange.js';
+import type { Outcome } from '../core/outcome.js';
 import type { RequestView, ResponseHeaders } from '../core/request-view.js';
+
+/** The exchange of a job, which ends with the job. */
+export class JobExchange extends Exchange {
+  readonly #abort = new AbortController();
+
+  override get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  override end(outcome: Outcome): void {
+    if (outcome.kind === 'aborted' && this.outcome === undefined) this.#abort.abort();
+    super.end(outcome);
+  }
+
+  /** Ends it for a job that was stopped before its work began. So it costs nothing, and guards that wait need not go on. */
+  withdraw(): void {
+    if (this.outcome !== undefined) return;
+    super.end(WITHDRAWN);
+    this.#abort.abort();
+  }
+}
+
+const WITHDRAWN: Outcome = Object.freeze({ kind: 'refused', status: 410, code: 'job-cancelled' });
 
 /**
  * An exchange for the work of a job, which outlives the request that asked for it. It has what the guards of that request
  * found out about the caller, and nothing of what they charged or hold. It ends with the job.
  */
-export function detachedExchange(origin: Exchange): Exchange {
-  const exchange = new Exchange(new SubmittedRequest(origin.request), new UnsentHeaders());
+export function detachedExchange(origin: Exchange): JobExchange {
+  const exchange = new JobExchange(new SubmittedRequest(origin.request), new UnsentHeaders());
   exchange.requestId = origin.requestId;
   exchange.clientIp = origin.clientIp;
   exchange.principal = origin.principal;

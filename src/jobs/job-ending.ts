@@ -39,18 +39,6 @@ export function faulty(): Ending {
   return { change: failed(fault), outcome: { kind: 'completed', status: fault.status } };
 }
 
-/** Whether the work has returned a reply with a problem, such as that of a worker's failure. */
-export function isRefusal(value: unknown): value is Reply {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'headers' in value &&
-    'problem' in value &&
-    typeof value.problem === 'object' &&
-    value.problem !== null
-  );
-}
-
 /** A guard that answers without a problem has not let the job run either. */
 function problemOf(reply: Reply): JobProblem {
   return reply.problem ?? problem('internal-error');

@@ -1,5 +1,6 @@
-import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { isRefusal } from '../core/reply.js';
+import type { JobExchange } from './detached-exchange.js';
 import { hasEnded } from './job-change.js';
 import {
   CANCELLED,
@@ -7,7 +8,6 @@ import {
   type Ending,
   faulty,
   giveBack,
-  isRefusal,
   type JobEnd,
   jsonOf,
   refusedByGuard,
@@ -31,7 +31,7 @@ export interface RunRequest {
   readonly id: string;
   readonly holder: string;
   /** An exchange of the job's own. */
-  readonly exchange: Exchange;
+  readonly exchange: JobExchange;
   readonly guards: Guard | undefined;
   readonly work: (job: RunningJob) => unknown;
   /** Whether another process can run the job if it has not started. */
@@ -127,8 +127,12 @@ export class JobRun {
   stop(why: Stop): void {
     if (this.#isOver || this.#stop !== undefined) return;
     this.#stop = why;
-    if (!this.#hasStarted) giveBack(this.#request.exchange);
-    this.#request.exchange.abort();
+    const { exchange } = this.#request;
+    if (this.#hasStarted) exchange.abort();
+    else {
+      giveBack(exchange);
+      exchange.withdraw();
+    }
     this.#onStop();
   }
 

@@ -59,6 +59,8 @@ export class JobRunner {
     const run = new JobRun(this.#context, request, leasedAt + this.#context.lease);
     this.#runs.set(request.id, run);
     this.#keepLeases();
+    // The queue was closed while the store created the job.
+    if (this.#isClosed) run.stop('closed');
     // Not when its work has settled, which may never happen.
     void run.ended.then(() => {
       this.#runs.delete(request.id);
@@ -133,7 +135,8 @@ export class JobRunner {
         if (this.#isClosed) return;
         if (this.#runs.has(id)) continue;
         // If the store cannot be read, nothing is removed.
-        if ((await this.#context.store.read(id)) === undefined) await results.remove(id);
+        if ((await this.#context.store.read(id)) !== undefined) continue;
+        await results.remove(id).catch((error: unknown) => this.#fault(error));
       }
     } catch (error) {
       this.#fault(error);

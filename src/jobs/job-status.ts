@@ -35,6 +35,9 @@ export interface JobStatus extends JobUrls {
   readonly files?: readonly JobStatusFile[];
 }
 
+/** The last time that a `Date` can be, in epoch milliseconds. */
+const MAX_TIME = 8.64e15;
+
 /** The URLs of a job whose routes are under `path`. */
 export function urlsOf(path: string, id: string): JobUrls {
   const own = `${path}/${id}`;
@@ -52,7 +55,7 @@ export function statusOf(path: string, record: JobRecord): JobStatus {
     ...(record.endedAt === undefined ? {} : { ended_at: iso(record.endedAt) }),
     ...(record.expiresAt === undefined ? {} : { expires_at: iso(record.expiresAt) }),
     ...(place === undefined ? {} : { position: place.position }),
-    ...(place?.expectedStart === undefined ? {} : { expected_start: iso(place.expectedStart) }),
+    ...(isTime(place?.expectedStart) ? { expected_start: iso(place.expectedStart) } : {}),
     ...(progress === undefined ? {} : { progress: progress.fraction }),
     ...(progress?.message === undefined ? {} : { message: progress.message }),
     ...(cancelRequested && state === 'running' ? { cancel_requested: true as const } : {}),
@@ -64,6 +67,11 @@ export function statusOf(path: string, record: JobRecord): JobStatus {
 
 function fileUrl({ result_url }: JobUrls, { name }: JobFile): string {
   return `${result_url}?file=${encodeURIComponent(name)}`;
+}
+
+/** A queue whose limit is zero has no end. */
+function isTime(time: number | undefined): time is number {
+  return typeof time === 'number' && Math.abs(time) <= MAX_TIME;
 }
 
 function iso(time: number): string {

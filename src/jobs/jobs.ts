@@ -209,8 +209,9 @@ export function jobs(options: JobsOptions): JobQueue {
   async function endOf(exchange: Exchange, job: SubmittedJob, patience: number): Promise<JobRecord | undefined> {
     const left = new Promise<undefined>((resolve) => {
       exchange.onEnd(({ kind }) => {
-        if (kind === 'aborted' && settings.cancelOnLeave) void store.cancel(job.id);
         resolve(undefined);
+        // A rejection is a fault, and the job runs on.
+        return kind === 'aborted' && settings.cancelOnLeave ? store.cancel(job.id) : undefined;
       });
     });
     const late = new Error('late');

@@ -41,7 +41,8 @@ interface Entry {
   /** When the holder counts as dead. */
   leaseUntil: number;
   readonly ttl: number;
-  readonly task: JobTask | undefined;
+  /** Until it starts. */
+  task: JobTask | undefined;
   readonly listeners: Set<() => void>;
 }
 
@@ -204,6 +205,7 @@ class Jobs implements MemoryJobStore {
 
   #update(entry: Entry, parts: Partial<JobRecord>): void {
     entry.record = { ...entry.record, ...parts, version: entry.record.version + 1 };
+    if (entry.record.state !== 'queued') entry.task = undefined;
     if (!hasEnded(entry.record.state)) notify(entry);
   }
 

@@ -1,7 +1,7 @@
-import { Exchange } from '../core/exchange.js';
+import type { Exchange } from '../core/exchange.js';
 import type { Principal } from '../core/principal.js';
 import type { RequestView } from '../core/request-view.js';
-import { UnsentHeaders } from './detached-exchange.js';
+import { JobExchange, UnsentHeaders } from './detached-exchange.js';
 
 /** What a task is stored with: its input, and what the guards found out about who submitted it. */
 interface Payload {
@@ -35,7 +35,7 @@ export function payloadOf(exchange: Exchange, input: unknown): string {
 }
 
 /** The exchange of a task that another process has submitted. It has no header lines. */
-export function adoptedExchange(payload: string): { readonly exchange: Exchange; readonly input: unknown } {
+export function adoptedExchange(payload: string): { readonly exchange: JobExchange; readonly input: unknown } {
   const { input, method, url, requestId, clientIp, principal }: Payload = JSON.parse(payload);
   const request: RequestView = {
     method,
@@ -45,7 +45,7 @@ export function adoptedExchange(payload: string): { readonly exchange: Exchange;
     bodyWasRead: false,
     fieldLines: () => [],
   };
-  const exchange = new Exchange(request, new UnsentHeaders());
+  const exchange = new JobExchange(request, new UnsentHeaders());
   exchange.requestId = requestId;
   exchange.clientIp = clientIp;
   exchange.principal = principal;

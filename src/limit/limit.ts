@@ -20,7 +20,6 @@ import { type AdmittingGuard, StoreAdmission } from './store-admission.js';
 import { storeFailure } from './store-failure.js';
 
 export type { LimitDecision } from './limit-decision.js';
-export type { LimitGuard } from './limit-guard.js';
 export type { LimitOptions } from './limit-options.js';
 export type { RefundCause } from './refund.js';
 

@@ -96,5 +96,5 @@ describeRedis('the Image2Model API with REDIS_URL', () => {
     });
     expect(await again.ended(waiting.job_id, KEYS.alice)).toMatchObject({ status: 'succeeded' });
     expect((await again.send(`/download/${waiting.job_id}/chair.glb`, KEYS.alice)).status).toBe(200);
-  }, 40_000);
+  }, 90_000);
 });

@@ -291,6 +291,13 @@ describe('what a job holds and is charged', () => {
     expect(await left()).toEqual([0, 0, 0]);
   });
 
+  it('is given back if a later guard of the job refuses', async () => {
+    const { guard, left } = limits();
+    const job = await submitted(queueOf(), { guards: [guard, () => refuse(problem('deadline-malformed'))], run: () => 1 });
+    expect(await job.ended).toMatchObject({ state: 'failed', problem: { code: 'deadline-malformed' } });
+    expect(await left()).toEqual([0, 0, 0]);
+  });
+
   it('is nothing for a job that was cancelled before it ran', async () => {
     const { guard, left } = limits();
     const queue = queueOf();
@@ -305,6 +312,35 @@ describe('what a job holds and is charged', () => {
     await job.ended;
     pass();
     expect(await left()).toEqual([0, 0, 0]);
+  });
+
+  it('is nothing for a job that was cancelled while it waited for a slot, and the next one gets that', async () => {
+    const queue = queueOf();
+    const slots = limit({
+      store: memoryStore(),
+      by: 'global',
+      policies: [slidingWindow({ limit: 100, window: '1h', name: 'requests' }), concurrency({ limit: 1 })],
+      queue: { maxWait: '10s' },
+    });
+    const left = async () => (await slots.peek('global')).map(({ limit, remaining }) => limit - remaining);
+    const [first, second, third] = [controlled(), controlled(), controlled()];
+    const running = await submitted(queue, { guards: [slots], run: first.run });
+    await first.running;
+    const waiting = await submitted(queue, { guards: [slots], run: second.run });
+    const last = await submitted(queue, { guards: [slots], run: third.run });
+    await expect.poll(async () => (await seen(queue, last.id))?.place?.position).toBe(2);
+    await queue.cancel()(routed(waiting.id).exchange);
+    expect(await waiting.ended).toMatchObject({ state: 'cancelled', startedAt: undefined, place: undefined });
+    await expect.poll(async () => (await seen(queue, last.id))?.place?.position).toBe(1);
+    expect(await left()).toEqual([1, 1]);
+    first.finish();
+    await running.ended;
+    await third.running;
+    expect(await left()).toEqual([2, 1]);
+    third.finish();
+    await last.ended;
+    expect(await left()).toEqual([2, 0]);
+    expect(() => second.job).toThrow('does not run');
   });
 
   it('is nothing for a job that was cancelled while the guard decided', async () => {
@@ -322,9 +358,7 @@ describe('what a job holds and is charged', () => {
     await job.ended;
     pass();
     await nextTurn();
-    const [requests, slots, gpu = 0] = await left();
-    expect([requests, slots]).toEqual([0, 0]);
-    expect(gpu).toBeLessThanOrEqual(1);
+    expect(await left()).toEqual([0, 0, 0]);
   });
 
   it('does not touch what its request was charged', async () => {

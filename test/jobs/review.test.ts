@@ -1,5 +1,9 @@
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
-import { connect } from 'node:net';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { getRequestListener } from '@hono/node-server';
 import express from 'express';
@@ -9,8 +13,18 @@ import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guard as expressGuard, sendReply as sendExpress } from '../../src/adapters/express.js';
 import { guard as fastifyGuard, gatewarden, sendReply as sendFastify } from '../../src/adapters/fastify.js';
 import { guard as honoGuard, sendReply as sendHono } from '../../src/adapters/hono.js';
-import { type Exchange, type Guard, jsonReply, type Reply } from '../../src/index.js';
-import { idempotent, type JobStore, jobs, memoryJobStore } from '../../src/jobs/index.js';
+import { renderReply } from '../../src/core/render-reply.js';
+import { type Exchange, type Guard, jsonReply, problem, problemFormat, type Reply, refuse } from '../../src/index.js';
+import {
+  folder,
+  type IdempotencyStore,
+  idempotent,
+  type JobStore,
+  jobs,
+  memoryIdempotencyStore,
+  memoryJobStore,
+} from '../../src/jobs/index.js';
+import { statusOf } from '../../src/jobs/job-status.js';
 import { testExchange } from '../exchange-fixture.js';
 import { listening } from '../worker/scene.js';
 
@@ -172,4 +186,293 @@ describe('a client that leaves', () => {
     const repeat = await fetch(url, { method: 'POST', headers, body: '{}', signal: AbortSignal.timeout(3000) });
     expect(await repeat.text()).toBe('"ran"');
   });
+});
+
+describe('a job', () => {
+  const open: { close(): Promise<void> }[] = [];
+  afterEach(async () => {
+    for (const queue of open.splice(0)) await queue.close();
+  });
+  function queueOf(options: Partial<Parameters<typeof jobs>[0]> = {}) {
+    const queue = jobs({ store: memoryJobStore(), ...options });
+    open.push(queue);
+    return queue;
+  }
+  /** A memory store of which some verbs are others. */
+  const storeWith = (others: (inner: JobStore) => Partial<JobStore>): JobStore => {
+    const inner = memoryJobStore();
+    const verbs = ['create', 'read', 'change', 'renew', 'cancel', 'adopt', 'watch'] as const;
+    const own = Object.fromEntries(verbs.map((verb) => [verb, (inner[verb] as () => unknown).bind(inner)]));
+    return { ...(own as unknown as JobStore), ...others(inner) };
+  };
+
+  it('whose JSON looks like a refusal has succeeded with it: a model must not decide that its work was free', async () => {
+    const text =
+      '{"status":500,"headers":[],"problem":{"code":"x","status":500,"title":"t","detail":"the work itself"}}';
+    const answer = await queueOf().submit(testExchange({ method: 'POST' }).exchange, { run: () => JSON.parse(text) });
+    if (answer.kind !== 'accepted') throw new Error('refused');
+    expect(await answer.job.ended).toMatchObject({ state: 'succeeded', result: text, problem: undefined });
+  });
+
+  it('that is to be cancelled as its client leaves, by a store that is away, is a fault and not the end of the process', async () => {
+    const store = storeWith(() => ({ cancel: () => Promise.reject(new Error('redis is away')) }));
+    const queue = queueOf({ store, wait: '10s', cancelOnLeave: true });
+    const { exchange, faults } = testExchange({ method: 'POST' });
+    const stop = deferred();
+    const reply = queue.respond(exchange, { run: () => stop.promise });
+    await vi.waitFor(() => expect(exchange.outcome).toBeUndefined());
+    await new Promise((resolve) => setImmediate(resolve));
+    exchange.abort();
+    expect((await reply).status).toBe(202);
+    await vi.waitFor(() => expect(faults.map(String)).toEqual(['Error: redis is away']));
+    stop.resolve();
+  });
+
+  it('that was refused because the store answered too late is cancelled, so no other process runs it', async () => {
+    let created = '';
+    const ran = vi.fn();
+    const inner = memoryJobStore({ now: () => clock });
+    let clock = 1000;
+    const store = {
+      ...storeWith(() => ({})),
+      create: async (job: Parameters<JobStore['create']>[0]) => {
+        created = job.id;
+        inner.create(job);
+        throw new Error('no answer within 1000 ms');
+      },
+      cancel: (id: string) => inner.cancel(id),
+      read: (id: string) => inner.read(id),
+    };
+    const tasks = { mesh: { run: ran } };
+    const answer = await queueOf({ store, tasks }).submit(testExchange({ method: 'POST' }).exchange, { task: 'mesh' });
+    expect(answer.kind).toBe('refused');
+    await vi.waitFor(() => expect(inner.read(created)?.state).toBe('cancelled'));
+    clock += 60_000;
+    expect(inner.adopt(['mesh'], 'other', 1000)).toBeUndefined();
+  });
+
+  it('that is created while the queue closes is not run', async () => {
+    const [creating, goOn] = [deferred(), deferred()];
+    const store = storeWith((inner) => ({
+      create: async (job) => {
+        creating.resolve();
+        await goOn.promise;
+        return inner.create(job);
+      },
+    }));
+    const queue = queueOf({ store });
+    const run = vi.fn();
+    const submitted = queue.submit(testExchange({ method: 'POST' }).exchange, { run });
+    await creating.promise;
+    await queue.close();
+    goOn.resolve();
+    const answer = await submitted;
+    if (answer.kind === 'accepted') expect(await answer.job.ended).toMatchObject({ state: 'failed' });
+    expect(run).not.toHaveBeenCalled();
+  });
+
+  it('whose answer is too large to be remembered can still be found', async () => {
+    const queue = queueOf({ wait: '5s' });
+    const app = express();
+    app.post('/', expressGuard(idempotent({ maxBytes: 1000 })), async (req, res) =>
+      sendExpress(req, res, await queue.respond(req.exchange, { run: () => 'x'.repeat(2000) })),
+    );
+    const url = await listening(createServer(app));
+    const send = () => fetch(url, { method: 'POST', headers: { 'idempotency-key': 'k' } });
+    const first = await send();
+    expect(await first.json()).toHaveLength(2000);
+    const repeat = await send();
+    expect(repeat.status).toBe(409);
+    expect(repeat.headers.get('location')).toBe(first.headers.get('content-location'));
+    expect(repeat.headers.get('location')).toMatch(/^\/jobs\/.{22}\/result$/);
+  });
+});
+
+describe('a recorded answer', () => {
+  /** As the middleware `compression`: it wraps the response before, and compresses from the head on. */
+  const compressing: express.RequestHandler = (_req, res, next) => {
+    const { write, end, writeHead } = res;
+    const chunks: Buffer[] = [];
+    res.writeHead = ((...args: unknown[]) => {
+      if (!res.getHeader('content-encoding')) {
+        res.setHeader('content-encoding', 'gzip');
+        res.removeHeader('content-length');
+      }
+      return Reflect.apply(writeHead, res, args);
+    }) as never;
+    const take = (chunk: unknown) => {
+      if (typeof chunk === 'string' || chunk instanceof Uint8Array) chunks.push(Buffer.from(chunk));
+    };
+    res.write = ((chunk: unknown) => {
+      if (!res.headersSent) res.writeHead(res.statusCode);
+      take(chunk);
+      return true;
+    }) as never;
+    res.end = ((chunk?: unknown) => {
+      if (!res.headersSent) res.writeHead(res.statusCode);
+      take(chunk);
+      return Reflect.apply(end, res, [gzipSync(Buffer.concat(chunks))]);
+    }) as never;
+    void write;
+    next();
+  };
+
+  it.each([
+    ['sent at once', (res: express.Response) => void res.json({ done: true })],
+    [
+      'streamed',
+      (res: express.Response) => {
+        res.type('json').write('{"done":');
+        res.end('true}');
+      },
+    ],
+    [
+      'streamed after its head',
+      (res: express.Response) => {
+        res.writeHead(200, { 'content-type': 'application/json' });
+        res.write('{"done":');
+        res.end('true}');
+      },
+    ],
+  ])('that is compressed on its way and %s is repeated in a form that a client can read', async (_how, answer) => {
+    const app = express();
+    app.post('/', compressing, expressGuard(idempotent()), (_req, res) => answer(res));
+    const url = await listening(createServer(app));
+    const send = () => fetch(url, { method: 'POST', headers: { 'idempotency-key': 'k' } });
+    expect(await (await send()).json()).toEqual({ done: true });
+    const repeat = await send();
+    expect(repeat.headers.get('idempotency-replayed')).toBe('true');
+    expect(await repeat.json()).toEqual({ done: true });
+  });
+});
+
+describe('the problem of a failed job', () => {
+  it('is worded by a default format, since the job does not keep the members of its code', async () => {
+    const queue = jobs({ store: memoryJobStore() });
+    const quota = {
+      'violated-policies': ['day'],
+      policies: [{ name: 'day', limit: 1, remaining: 0, resetAt: 0 }],
+      limit: 1,
+      remaining: 0,
+      resetAt: 0,
+      retryAt: null,
+    };
+    const { exchange, faults } = testExchange({ method: 'POST' });
+    const reply = await queue.submit(exchange, {
+      guards: [() => refuse(problem('quota-exceeded', quota))],
+      run: () => 1,
+    });
+    if (reply.kind !== 'accepted') throw new Error('refused');
+    const { problem: told } = (await reply.job.ended) ?? {};
+    if (told === undefined) throw new Error('it has not failed');
+    problemFormat({
+      'quota-exceeded': ({ policies: [policy] }) => ({ body: { error: policy?.name } }),
+      default: ({ code }) => ({ body: { error: code } }),
+    })(exchange);
+    expect(renderReply(refuse(told), exchange).body).toBe('{"error":"quota-exceeded"}');
+    expect(renderReply(refuse(problem('quota-exceeded', quota)), exchange).body).toBe('{"error":"day"}');
+    expect(faults).toEqual([]);
+    await queue.close();
+  });
+});
+
+describe('the files of jobs that are gone', () => {
+  it('are removed also if those of another one cannot be', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'review-'));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    const ids = ['AAAAAAAAAAAAAAAAAAAAAA', 'BBBBBBBBBBBBBBBBBBBBBA', 'CCCCCCCCCCCCCCCCCCCCCA'];
+    for (const id of ids) await mkdir(join(directory, id));
+    const files = folder({ directory });
+    const removed: string[] = [];
+    const faults: unknown[] = [];
+    const queue = jobs({
+      store: memoryJobStore(),
+      results: {
+        ...files,
+        remove: async (id) => {
+          removed.push(id);
+          if (removed.length === 1) throw new Error('busy');
+          await files.remove(id);
+        },
+      },
+      onFault: (error) => faults.push(error),
+    });
+    await vi.waitFor(async () => expect(await readdir(directory)).toHaveLength(1));
+    expect([...removed].sort()).toEqual(ids);
+    expect(faults.map(String)).toEqual(['Error: busy']);
+    await queue.close();
+  });
+});
+
+describe('a body that breaks off', () => {
+  it('lets nobody pass, also if the server does not know yet that the client has left', async () => {
+    const { exchange } = testExchange({
+      method: 'POST',
+      headers: [['Idempotency-Key', 'k']],
+      readBody: async () => 'aborted',
+    });
+    expect(exchange.outcome).toBeUndefined();
+    expect(await idempotent()(exchange)).toMatchObject({ status: 503 });
+  });
+});
+
+describe('an answer that cannot be sent', () => {
+  it('after the store has taken it ends its connection, and not the process', async () => {
+    const app = express();
+    const store = memoryIdempotencyStore();
+    const slow: IdempotencyStore = {
+      begin: async (...args) => store.begin(...args),
+      renew: async (...args) => store.renew(...args),
+      finish: async (...args) => store.finish(...args),
+      release: async (...args) => store.release(...args),
+    };
+    app.post('/', expressGuard(idempotent({ store: slow })), (_req, res) => {
+      res.statusMessage = 'a name\nof a client';
+      res.end('done');
+    });
+    const url = await listening(createServer(app));
+    await expect(fetch(url, { method: 'POST', headers: { 'idempotency-key': 'k' } })).rejects.toThrow('fetch failed');
+  });
+});
+
+describe('a place', () => {
+  it('with a time that is none is shown without it', () => {
+    const record = memoryJobStore().create({ id: 'a', owner: 'o', holder: 'h', lease: 1, ttl: 1, task: undefined });
+    if (record.kind !== 'created') throw new Error(record.kind);
+    for (const expectedStart of [Number.POSITIVE_INFINITY, Number.NaN, 9e15, null as never]) {
+      const status = statusOf('/jobs', { ...record.record, place: { position: 3, expectedStart } });
+      expect(status).toMatchObject({ position: 3 });
+      expect(status).not.toHaveProperty('expected_start');
+    }
+  });
+});
+
+it('a reply over HTTP/2 is remembered also if the client left before it', async () => {
+  let started = 0;
+  const [begun, goOn, left] = [deferred(), deferred(), deferred()];
+  const run = expressGuard(idempotent());
+  const server = createHttp2Server((req, res) => {
+    run(req as never, res as never, () => {
+      started++;
+      const { exchange } = req as unknown as { exchange: Exchange };
+      exchange.onEnd(() => left.resolve());
+      begun.resolve();
+      void goOn.promise.then(() => sendExpress(req as never, res as never, jsonReply(202, { id: started })));
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  onTestFinished(() => {
+    client.destroy();
+    server.close();
+  });
+  const post = () => client.request({ ':method': 'POST', ':path': '/', 'idempotency-key': 'k' }).end();
+  const first = post();
+  await begun.promise;
+  first.close();
+  await left.promise;
+  goOn.resolve();
+  const repeat = post();
+  const body = await repeat.setEncoding('utf8').toArray();
+  expect([started, body.join('')]).toEqual([1, '{"id":1}']);
 });

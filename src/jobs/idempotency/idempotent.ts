@@ -140,7 +140,7 @@ export function idempotent(options: IdempotentOptions = {}): Guard {
     const key = `${client}:${digestOf([request.method, path, clientKey])}`;
     const fingerprint = await fingerprintOf(request, maxRequestBytes);
     if (fingerprint.kind === 'too-large') return TOO_LARGE;
-    if (fingerprint.kind === 'aborted') return undefined;
+    if (fingerprint.kind === 'aborted') return REFUSALS.unavailable;
     for (;;) {
       // The client has left: nothing must begin.
       if (exchange.outcome !== undefined) return undefined;

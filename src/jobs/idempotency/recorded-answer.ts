@@ -44,8 +44,11 @@ export function answerOf({ status, headers, body }: CapturedResponse, maxBytes: 
 
 /** What stays of an answer that is not repeated: its status, and where its result is. */
 export function withoutBody({ status, headers }: IdempotencyAnswer): IdempotencyAnswer {
-  const location = headers.filter(([name, value]) => name.toLowerCase() === 'location' && value.length <= MAX_LOCATION);
-  return { status, headers: location, body: undefined };
+  const headerOf = (wanted: string) => headers.find(([name]) => name.toLowerCase() === wanted)?.[1];
+  // The result of a job that came in time has the second one.
+  const location = headerOf('location') ?? headerOf('content-location');
+  const isKept = location !== undefined && location.length <= MAX_LOCATION;
+  return { status, headers: isKept ? [['Location', location]] : [], body: undefined };
 }
 
 /** The reply to a repeat. */

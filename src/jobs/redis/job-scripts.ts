@@ -3,7 +3,7 @@ import { RedisScript } from '../../core/redis/script.js';
 /**
  * What all scripts begin with. A job is a hash: o owner, s state, v version, c b e x times of creation, start, end and expiry,
  * p place, g progress, q whether its end was requested, r result, f files, m problem, h holder, l end of the lease, t ttl,
- * n k i the task's name, payload and number, u the last command. The problem of a lost job is the text `lost`.
+ * n k i the task's name, payload (until it starts) and number, u the last command. The problem of a lost job is the text `lost`.
  *
  * ARGV[1] is the time, or -1 for the server's own. ARGV[2] names the command: a client library may send one twice, and the
  * second time it changes nothing and is answered as the first.
@@ -27,7 +27,8 @@ local function set(job, fields)
   end
 end
 local function finish(job, at, fields)
-  fields.p, fields.v, fields.e, fields.x = false, text(job.v + 1), text(at), text(at + tonumber(job.t))
+  fields.p, fields.k, fields.v = false, false, text(job.v + 1)
+  fields.e, fields.x = text(at), text(at + tonumber(job.t))
   set(job, fields)
 end
 local function load()
@@ -48,9 +49,11 @@ end
 local function isHeldBy(job, holder)
   return job and (job.s == 'queued' or job.s == 'running') and job.h == holder and now < tonumber(job.l)
 end
-local function reply(job)
+local function reply(job, withPayload)
   local flat = {}
-  for name, value in pairs(job) do flat[#flat + 1] = name; flat[#flat + 1] = value end
+  for name, value in pairs(job) do
+    if name ~= 'k' or withPayload then flat[#flat + 1] = name; flat[#flat + 1] = value end
+  end
   return flat
 end
 `;
@@ -87,7 +90,7 @@ for i = 6, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] ~= '' and ARGV[i + 1] end
 if ARGV[5] == 'end' then
   finish(job, now, fields)
 else
-  if ARGV[5] == 'start' then fields.s, fields.b, fields.p = 'running', text(now), false end
+  if ARGV[5] == 'start' then fields.s, fields.b, fields.p, fields.k = 'running', text(now), false, false end
   fields.v = text(job.v + 1)
   set(job, fields)
 end
@@ -121,11 +124,11 @@ return reply(job)`);
 export const ADOPT = jobScript(`
 local job = load()
 if not job or job.s ~= 'queued' or job.n ~= ARGV[5] or job.i ~= ARGV[6] then return 'gone' end
-if job.u == command then return reply(job) end
+if job.u == command then return reply(job, true) end
 if now < tonumber(job.l) then return job.l end
 set(job, { h = ARGV[3], l = text(now + ARGV[4]), u = command })
 keep(job)
-return reply(job)`);
+return reply(job, true)`);
 
 /** The tasks of one name whose lease has ended: KEYS[1] is the index, a sorted set of tasks by the end of their lease. */
 export const LAPSED = new RedisScript(`

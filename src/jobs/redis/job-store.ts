@@ -101,6 +101,7 @@ interface Settings {
 class Jobs implements RedisJobStore {
   readonly #settings: Settings;
   readonly #tasks: TaskIndex;
+  readonly #reads = new Map<string, Promise<JobRecord | undefined>>();
   #evictionChecked = false;
 
   constructor(settings: Settings) {
@@ -135,7 +136,18 @@ class Jobs implements RedisJobStore {
     }
   }
 
-  async read(id: string): Promise<JobRecord | undefined> {
+  /** All who follow a job look at it at the same moment. They share one command. */
+  read(id: string): Promise<JobRecord | undefined> {
+    const shared = this.#reads.get(id);
+    if (shared !== undefined) return shared;
+    const answer = this.#read(id);
+    this.#reads.set(id, answer);
+    // Before anything else arrives: whoever asks later may know of a change.
+    queueMicrotask(() => this.#reads.delete(id));
+    return answer;
+  }
+
+  async #read(id: string): Promise<JobRecord | undefined> {
     return this.#record(id, await this.#run(READ, id, []));
   }
 

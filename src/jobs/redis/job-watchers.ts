@@ -7,6 +7,9 @@ export interface JobSubscriber {
   on(event: 'message', listener: (channel: string, message: string) => void): unknown;
 }
 
+/** The most jobs that are read at each interval, so that many jobs do not keep Redis busy. More have longer intervals. */
+const MAX_POLLED = 500;
+
 /** Who follows which job in this process. There is one timer while there is anybody. */
 export class JobWatchers {
   readonly #interval: number;
@@ -31,7 +34,7 @@ export class JobWatchers {
       this.#subscribe(id);
     }
     listeners.add(listener);
-    this.#timer ??= setInterval(() => this.#all(), this.#interval).unref();
+    this.#timer ??= setInterval(() => this.#poll(), this.#interval).unref();
     return () => this.#remove(id, listener);
   }
 
@@ -40,8 +43,15 @@ export class JobWatchers {
     for (const listener of [...(this.#listeners.get(id) ?? [])]) listener();
   }
 
-  #all(): void {
-    for (const id of [...this.#listeners.keys()]) this.changed(id);
+  /** Those that were called longest ago. */
+  #poll(): void {
+    let left = Math.min(MAX_POLLED, this.#listeners.size);
+    for (const [id, listeners] of this.#listeners) {
+      if (left-- === 0) return;
+      this.#listeners.delete(id);
+      this.#listeners.set(id, listeners);
+      this.changed(id);
+    }
   }
 
   #remove(id: string, listener: () => void): void {

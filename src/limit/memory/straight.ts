@@ -43,7 +43,9 @@ export function admitOne(
   if (used === 0) return undefined;
   table.sweep();
   const retryAt = counters.retryAt(policy, slot, units);
-  return new MemoryRefusal(clock.wall, policy, used, counters.resetAt(policy, slot), retryAt);
+  // Of a full counter, one unit fits when the first becomes available.
+  const isSame = units === 1 && used === policy.limit && retryAt !== null;
+  return new MemoryRefusal(clock.wall, policy, used, isSame ? retryAt : counters.resetAt(policy, slot), retryAt);
 }
 
 /** Admits under several policies, if every key has a counter with room. Undefined in any other case. Then nothing was charged. */

@@ -12,11 +12,11 @@ export interface Wait {
 }
 
 /**
- * Ends calls that are not answered in time. It does what `withTimeout` does, with one timer for all calls, as all of them
- * may take equally long. It keeps the process alive only while a call waits.
+ * Ends calls that are not answered in time. It does what `withTimeout` does, with one timer for all calls, as all of
+ * them may take equally long. It keeps the process alive only while a call waits.
  *
- * The calls are a list of their own. A `Set` makes a new table from time to time, and the old table refers to the new one
- * and with it to the calls that wait: the garbage collector would keep the objects of many calls that have long ended.
+ * The calls are a list of their own. A `Set` makes a new table from time to time, and the old table refers to the new
+ * one and with it to the calls that wait: the garbage collector would keep the objects of calls that have long ended.
  */
 export class CallTimeouts {
   readonly #timeout: number;

@@ -2,9 +2,9 @@
 --
 -- The general path of script.lua, which describes the values and the arguments: runs any operation on any value. It
 -- decides and stores as the straight path does, which a property test compares with it. script-text.ts makes a function
--- of this file. It takes the packed call, where its policies are, the time, and how much longer than their counters keys
--- live, and returns two functions: `run` runs the operation at a place and returns its answer and the next place; `save` writes what
--- the operations have changed. No value is kept beyond `save`.
+-- of this file. It takes the packed call, where its policies are, the time, and how much longer than their counters
+-- keys live. It returns two functions: `run` runs the operation at a place, and returns its answer and the next place;
+-- `save` writes what the operations have changed. No value is kept beyond `save`.
 --
 -- If the units of a wide window do not fit, they are the sum of its entries. A counter that has given units back has
 -- another beside it, its tally: a log of the units that were given back, at the times of their charges. A policy with
@@ -383,8 +383,8 @@ end
 local function write(value)
   local order = {}
   for _, counter in ipairs(value.order) do
-    -- Without holds, a counter is soon as good as none: the next token is the time. It stays as long as its key would, so
-    -- that tokens rise also if the clock steps back a little.
+    -- Without holds, a counter is soon as good as none: the next token is the time. It stays as long as its key would,
+    -- so that tokens rise also if the clock steps back a little.
     if counter.kind ~= HOLDS or ttl_of_holds(counter) >= -slack then order[#order + 1] = counter end
   end
   if #order == 0 then order = value.order end

@@ -47,6 +47,11 @@ function tagOf(id: string): Buffer {
   return tag;
 }
 
+/** The tag of a policy's counter, in hexadecimal digits. */
+export function tagText({ id }: QuotaPolicy): string {
+  return tagOf(id).toString('hex');
+}
+
 /** The length of a packed policy. */
 export const POLICY_BYTES = 2 * TAG_BYTES + 45;
 

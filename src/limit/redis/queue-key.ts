@@ -1,5 +1,14 @@
 import { hash } from 'node:crypto';
 
+/** The Redis keys of a call: that of the queue, and that of the counter of its slots if both are in one slot. */
+export type QueueKeys = readonly [queue: string, ...counter: string[]];
+
+/** The keys for the counter `counterKey` of a policy. */
+export function queueKeys(prefix: string, counterKey: string, policyId: string): QueueKeys {
+  const key = queueKey(prefix, counterKey, policyId);
+  return hashTag(counterKey) === undefined ? [key] : [key, counterKey];
+}
+
 /**
  * The Redis key of a queue, in the slot of the counter of its slots if that is possible. No partition key can name it: the
  * digest is longer than any of them.

@@ -45,7 +45,7 @@ export class QueueLink {
     if (this.#isStopped) return;
     const now = this.#tickets.now();
     // A clock that was passed in may have moved since the last step.
-    if (this.#steps.length > 0 && now !== this.#now) this.#send();
+    if (this.#steps.length > 0 && now !== this.#now) this.#send(false);
     this.#now = now;
     this.#steps.push(step);
     this.#schedule();
@@ -103,14 +103,14 @@ export class QueueLink {
     setImmediate(this.#flush);
   }
 
-  #send(): void {
+  #send(mayList = true): void {
     this.#isScheduled = false;
     if (this.#isStopped) return;
     const sent = this.#steps.splice(0, MAX_STEPS);
     const now = sent.length > 0 ? this.#now : this.#tickets.now();
     if (this.#steps.length > 0) this.#schedule();
     // After all steps, since it names the tickets as they are now.
-    else if (this.#mustList && !this.#isListing && this.#tickets.pollAfter !== undefined) {
+    else if (mayList && this.#mustList && !this.#isListing && this.#tickets.pollAfter !== undefined) {
       this.#mustList = false;
       void this.#list(sent, now);
       return;

@@ -4,6 +4,7 @@ import { CallTimeouts } from './call-timeouts.js';
 import { type ByteCommands, hasByteCommands, type RedisClient } from './client.js';
 import { slotOf } from './cluster-slot.js';
 import SCRIPT from './queue.lua';
+import type { QueueKeys } from './queue-key.js';
 import { callFailure, type ScriptCall } from './script-call.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
@@ -36,9 +37,10 @@ export class QueueScript {
     this.#timeouts = new CallTimeouts(options.timeout);
   }
 
-  /** Rejects with a `StoreError` if no answer comes within the timeout. */
-  call(key: string, args: readonly (string | number)[]): Promise<unknown> {
+  /** Calls it for a queue, and for the counter of its slots. Rejects with a `StoreError` if no answer comes in time. */
+  call(keys: QueueKeys, args: readonly (string | number)[]): Promise<unknown> {
     const { client, timeout, onSuccess, onFailure, isAway } = this.#options;
+    const [key] = keys;
     const slot = slotOf(client, key);
     if (isAway(slot)) return Promise.reject(unavailable('Redis does not answer'));
     return new Promise((resolve, reject) => {
@@ -47,7 +49,7 @@ export class QueueScript {
         reject(failure);
       };
       const wait = this.#timeouts.begin(() => fail(unavailable(`Redis did not answer within ${timeout} ms`)));
-      this.#evaluate(key, args).then(
+      this.#evaluate(keys, args).then(
         (reply) => {
           if (!this.#timeouts.end(wait)) return;
           onSuccess(slot);
@@ -60,12 +62,12 @@ export class QueueScript {
     });
   }
 
-  async #evaluate(key: string, args: readonly (string | number)[]): Promise<unknown> {
+  async #evaluate(keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     try {
-      return await this.#commands.evalshaBuffer(SHA, 1, key, ...args);
+      return await this.#commands.evalshaBuffer(SHA, keys.length, ...keys, ...args);
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-      return this.#commands.evalBuffer(SCRIPT, 1, key, ...args);
+      return this.#commands.evalBuffer(SCRIPT, keys.length, ...keys, ...args);
     }
   }
 }

@@ -3,7 +3,7 @@ import type { Joined, JoinRequest, QueueSettings, WaitingQueue } from '../queue/
 import { type StoreError, unavailable } from '../store.js';
 import type { RedisClient } from './client.js';
 import { redisKey } from './layout.js';
-import { queueKey } from './queue-key.js';
+import { type QueueKeys, queueKeys } from './queue-key.js';
 import { QueueScript, type QueueScriptOptions } from './queue-script.js';
 import { growingInterval, type QueueSurroundings } from './queue-surroundings.js';
 import { QueueTickets } from './queue-tickets.js';
@@ -56,8 +56,8 @@ export class RedisQueues {
       join: (request: JoinRequest): Promise<Joined> => {
         if (this.#isStopped) return Promise.reject(closed());
         this.#wakeups.start();
-        const key = queueKey(this.#prefix, redisKey(this.#prefix, request.key), settings.policy.id);
-        return this.#ticketsOf(key, settings).join(settings, request);
+        const keys = queueKeys(this.#prefix, redisKey(this.#prefix, request.key), settings.policy.id);
+        return this.#ticketsOf(keys, settings).join(settings, request);
       },
     };
   }
@@ -70,10 +70,11 @@ export class RedisQueues {
     this.#wakeups.stop();
   }
 
-  #ticketsOf(key: string, settings: QueueSettings): QueueTickets {
+  #ticketsOf(keys: QueueKeys, settings: QueueSettings): QueueTickets {
+    const [key] = keys;
     let tickets = this.#live.get(key);
     if (tickets === undefined) {
-      const made = new QueueTickets(this.#around, key, settings, () => {
+      const made = new QueueTickets(this.#around, keys, settings, () => {
         if (this.#live.get(key) === made) this.#live.delete(key);
       });
       this.#live.set(key, made);

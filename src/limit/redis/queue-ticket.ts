@@ -76,12 +76,13 @@ export class RedisTicket implements Ticket, TicketData {
     this.#place = place;
   }
 
-  /** Passes on its place if that has changed. */
+  /** Passes on its place if its position has changed. */
   tell(place: QueuePlace | undefined): void {
     const { onPlace } = this;
     const last = this.#place;
     if (onPlace === undefined || place === undefined) return;
-    if (last?.position === place.position && last.expectedWait === place.expectedWait) return;
+    const isKnown = place.expectedWait !== undefined;
+    if (last?.position === place.position && (last.expectedWait !== undefined) === isKnown) return;
     this.#place = place;
     onPlace(place);
   }

@@ -1,8 +1,10 @@
 import type { Joined, JoinRequest, QueueSettings } from '../queue/waiting-queue.js';
 import type { StoreError } from '../store.js';
+import { tagText } from './layout.js';
 import { isOutage } from './outage.js';
 import { type QueueStep, steps } from './queue-call.js';
 import { decideJoin } from './queue-join.js';
+import type { QueueKeys } from './queue-key.js';
 import { type LinkedTickets, QueueLink } from './queue-link.js';
 import { type JoinAnswer, type QueueReply, readQueueReply } from './queue-reply.js';
 import { type QueueSurroundings, waitingLease } from './queue-surroundings.js';
@@ -24,7 +26,7 @@ interface Join {
 /** The tickets that this process has in one queue. */
 export class QueueTickets implements LinkedTickets, TicketPort {
   readonly #around: QueueSurroundings;
-  readonly #key: string;
+  readonly #keys: QueueKeys;
   readonly #onIdle: () => void;
   readonly #link = new QueueLink(this);
   readonly #timeouts: TicketTimeouts;
@@ -38,9 +40,9 @@ export class QueueTickets implements LinkedTickets, TicketPort {
   #heardAt: number;
 
   /** `onIdle` is called when no ticket is left. It may be called again. */
-  constructor(around: QueueSurroundings, key: string, settings: QueueSettings, onIdle: () => void) {
+  constructor(around: QueueSurroundings, keys: QueueKeys, settings: QueueSettings, onIdle: () => void) {
     this.#around = around;
-    this.#key = key;
+    this.#keys = keys;
     this.#settings = settings;
     this.#onIdle = onIdle;
     this.#heardAt = around.clock.steady();
@@ -118,7 +120,7 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     const { policy, maxWaiting } = this.#settings;
     const turnTime = waitingLease(interval) + 4 * timeout;
     const header = [now, owner, interval, policy.limit, maxWaiting, policy.lease, turnTime, this.#known(sent)];
-    const reply = await script.call(this.#key, [...header, channel(), ...sent.flat()]);
+    const reply = await script.call(this.#keys, [...header, channel(), tagText(policy), ...sent.flat()]);
     this.#read(readQueueReply(reply, policy.limit));
     if (this.pollAfter === undefined) this.#onIdle();
   }

@@ -8,6 +8,7 @@
 -- never to the caller. Every step may run twice: a client sends calls again if their replies were lost.
 --
 -- KEYS[1]   the queue
+-- KEYS[2]   the counter of its slots, if it is in the same slot of a Cluster
 -- ARGV      now; -1: the server's time
 --           the owner
 --           its interval
@@ -17,6 +18,7 @@
 --           how long a live owner may have a turn without using it
 --           the version that the caller knows; empty: it wants no snapshot
 --           the owner's channel, or empty
+--           the tag of the policy in the counter, in hexadecimal digits
 --           then the steps, as queue-call.ts writes them
 --
 -- All times are milliseconds. The reply is one string of doubles, as queue-reply.ts reads it.
@@ -77,7 +79,7 @@ local owners, tickets, clients = queue.owners, queue.tickets, queue.clients
 local client_of, waits, taken, runs = {}, {}, {}, {}
 -- The caller's tickets by number.
 local own = {}
-local all_waiting, all_taken = 0, 0
+local all_waiting, all_taken, all_running = 0, 0, 0
 -- Whether a ticket has come back that was there before.
 local is_unsorted = false
 -- The owners to wake.
@@ -99,7 +101,10 @@ for _, ticket in ipairs(tickets) do
   elseif state ~= PUSHED_OUT then
     taken[client] = taken[client] + 1
     all_taken = all_taken + 1
-    if state == RUNNING then runs[client] = runs[client] + 1 end
+    if state == RUNNING then
+      runs[client] = runs[client] + 1
+      all_running = all_running + 1
+    end
   end
 end
 
@@ -251,6 +256,7 @@ local function stop_running(ticket)
   local client = client_of[ticket[CLIENT]]
   fold(client)
   runs[client] = runs[client] - 1
+  all_running = all_running - 1
   -- What held its next ticket back may be this job.
   client[ASIDE_UNTIL] = -1
 end
@@ -287,9 +293,49 @@ local function is_before(a, a_head, b, b_head)
   return a_head[ORDER] < b_head[ORDER]
 end
 
+-- How many slots are held, whoever holds them: requests that do not queue may hold some as well. general.lua describes the
+-- counters. 0 if they cannot be read: then a turn is in vain, and comes back.
+local function read_held()
+  local counters = KEYS[2] and redis.pcall('GET', KEYS[2])
+  if type(counters) ~= 'string' then return 0 end
+  local tag = string.gsub(ARGV[10], '%x%x', function(digits) return string.char(tonumber(digits, 16)) end)
+  -- By kind: the bytes of a head, where it has the number of its entries, the bytes of an entry.
+  local kinds = { [0] = { 6 }, { 8, 6, 5 }, { 10, 8, 9 }, { 11 }, { 8, 6, 22 } }
+  local count = string.byte(counters, 1) - 128
+  local head, entries, held = 2 + count * 4, {}, 0
+  for i = 1, count do
+    local own, flags = struct.unpack('>c3B', counters, i * 4 - 2)
+    local kind = kinds[flags % 8]
+    entries[i] = { own, kind[3] and struct.unpack('>I2', counters, head + kind[2]) or 0, kind[3] or 0, flags % 8 }
+    head = head + kind[1]
+  end
+  for i = 1, count do
+    local own, number, width, kind = unpack(entries[i])
+    for place = head, head + (number - 1) * width, width do
+      if own == tag and kind == 4 then
+        local units, expiry = struct.unpack('>I4I6', counters, place + 8)
+        if expiry > now then held = held + units end
+      end
+      if width == 0 then break end
+    end
+    head = head + number * width
+  end
+  return held
+end
+
+local held
+local function is_free()
+  if all_taken >= slots or now < (queue.grants_from or 0) then return false end
+  if not held then
+    local ok, number = pcall(read_held)
+    held = ok and number or 0
+  end
+  return slots - held > all_taken - all_running
+end
+
 -- Gives turns while slots are free.
 local function grant()
-  while all_waiting > 0 and all_taken < slots do
+  while all_waiting > 0 and is_free() do
     local next, ticket, place
     for _, client in ipairs(clients) do
       if #waits[client] > 0 and client[ASIDE_UNTIL] <= now then
@@ -399,7 +445,7 @@ end
 local JOINED, FULL, OVER = 0, 1, 2
 -- The answers to `join`: ticket number, answer, order, client.
 local joined, unknown = {}, {}
-local at = 10
+local at = 11
 
 local function argument()
   at = at + 1
@@ -416,6 +462,8 @@ local function new_ticket(id, weight, estimate, order, name)
   client = activate(id, weight)
   if order < 0 then order = queue.order + 1 end
   if order <= queue.order then is_unsorted = true end
+  -- Redis has lost this queue. First, all processes come back with their tickets.
+  if order > queue.order + 1 then queue.grants_from = now + SILENT_AFTER * tonumber(ARGV[3]) end
   queue.order = max(queue.order, order)
   local ticket = { me, name, id, estimate, order, WAITING, 0, 0, before }
   put_back(client, ticket)
@@ -504,6 +552,7 @@ function step.start()
   end
   fold(client)
   runs[client] = runs[client] + 1
+  all_running = all_running + 1
   ticket[STATE], ticket[SINCE] = RUNNING, now
   changed()
 end

@@ -23,8 +23,8 @@
 --            the policies, each packed by layout.ts
 --            the operations, packed by operation.ts
 --
--- The marker's value is the number of the call in 16 digits, when the marker expires 8, and the reply. It lives twice as
--- long as it has to remember a reply, so that not every call has to set that time anew.
+-- The marker's value is the number of the call in 16 digits, when the marker expires 8, and the reply. It lives twice
+-- as long as it has to remember a reply, so that not every call has to set that time anew.
 --
 -- All times are milliseconds. The reply is one string: the outcome of the call 1 byte, the time 8, then for each
 -- operation its status 1 and its figures: for each charge the units in use 8, when more become free 8, the time of the
@@ -118,7 +118,7 @@ while at <= length do
         is_today = now >= start and now < day_stop
       end
       signature = (for_window > 0 and for_day > 0 and TWO_COUNTERS or ONE_COUNTER) .. window_tag .. day_tag
-      -- The head of a value begins with the signature. A whole value has entries behind it: earlier ones, and the new one.
+      -- The head of a value begins with the signature. A whole value ends with the earlier entries and the new one.
       if for_window == 0 then
         head_format, entries_at = '>c5I4I2', 12
       elseif for_day == 0 and width == 5 then

@@ -1,7 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { Redis as Redis6 } from 'ioredis6';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
+import type { IdempotencyStore } from '../../../src/jobs/idempotency/idempotency-store.js';
+import { memoryIdempotencyStore } from '../../../src/jobs/idempotency/memory-idempotency-store.js';
 import { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from '../../../src/redis.js';
 import { idempotencyStoreContract } from '../../contracts/idempotency-store.js';
 import { describeRedis } from '../../redis/describe.js';
@@ -13,6 +16,8 @@ import {
   startCluster,
   startRedis,
 } from '../../redis/server.js';
+
+const RUNS = process.env.PROPERTY_RUNS === undefined ? 40 : 1000;
 
 let runs = 0;
 const freshPrefix = () => `idempotency-${process.pid}-${runs++}:`;
@@ -36,6 +41,29 @@ describeRedis(
       const client = new Redis6(target.url);
       const store = redisIdempotencyStore({ client, prefix: freshPrefix() });
       return { stores: [store], pass: (ms) => sleep(ms + 5), close: () => client.disconnect() };
+    });
+
+    it('decides as the store in memory does, whatever is asked in whatever order', async () => {
+      const client = target.client();
+      const verb = fc.constantFrom('begin', 'finish', 'renew', 'release');
+      const step = fc.tuple(verb, fc.constantFrom('a', 'b'), fc.constantFrom('1', '2', '3'), fc.constantFrom('f', 'g'));
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
+          const stores = [redisIdempotencyStore({ client, prefix: freshPrefix() }), memoryIdempotencyStore()];
+          const ask = (store: IdempotencyStore, [verb, key, holder, fingerprint]: (typeof steps)[number]) => {
+            const answer = { status: 200, headers: [['x-holder', holder]] as const, body: Buffer.from(holder) };
+            if (verb === 'begin') return store.begin(key, fingerprint, holder, 60_000);
+            if (verb === 'finish') return store.finish(key, fingerprint, holder, answer, 60_000);
+            return verb === 'renew' ? store.renew(key, holder, 60_000) : store.release(key, holder);
+          };
+          const [inRedis, inMemory] = stores.map((store) => steps.map((one) => () => ask(store, one)));
+          for (const [i, one] of steps.entries()) {
+            const [got, expected] = [await inRedis?.[i]?.(), await inMemory?.[i]?.()];
+            expect(got, String(one)).toEqual(expected);
+          }
+        }),
+        { numRuns: RUNS },
+      );
     });
 
     it('lets Redis expire each key, so that nothing is left', async () => {

@@ -4,6 +4,7 @@ import { Drift } from './fairness.js';
 import { type Job, Simulation, seeded } from './simulation.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 150);
+const LONG = { timeout: 60_000 + RUNS * 60 };
 
 const WEIGHTS = [1, 1, 2, 0.5, 3];
 
@@ -82,6 +83,7 @@ function play(
 describe('a fair queue', () => {
   it.each([undefined, 0, 0.3, 3])(
     'serves clients that both wait alike, within 2 N longest jobs, with estimates x %s',
+    LONG,
     (estimates) => {
       fc.assert(
         fc.property(load, (one) => {

@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { exponential, lognormal, quantile, Simulation, seeded, type Visit } from './simulation.js';
 
 const SECOND = 1000;
+const LONG = { timeout: 120_000 };
 const isThorough = process.env.PROPERTY_RUNS !== undefined;
 const SEEDS = isThorough ? [1, 2, 3, 4, 5] : [1];
 const DURATION = (isThorough ? 4000 : 2500) * SECOND;
 
-describe('newcomers and a regular client', () => {
+describe('newcomers and a regular client', LONG, () => {
   /** The longest time between two jobs of a regular client, beside a stream of clients that come once each. */
   function longestGap(load: number): { gap: number; jobs: number } {
     const random = seeded(7);
@@ -36,7 +37,7 @@ describe('newcomers and a regular client', () => {
   });
 });
 
-describe('one client', () => {
+describe('one client', LONG, () => {
   /** Which part of the worker's time a client gets beside another that has always jobs waiting. */
   function share(come: (simulation: Simulation, length: () => number) => void): number {
     const random = seeded(3);
@@ -88,7 +89,7 @@ describe('one client', () => {
   });
 });
 
-describe('a full queue', () => {
+describe('a full queue', LONG, () => {
   it('refuses no job of a client that has none waiting because of a flood of another', () => {
     const random = seeded(5);
     const simulation = new Simulation(1, 10);
@@ -117,7 +118,7 @@ function errorsOf(visits: readonly Visit[]): number[] {
   return errors;
 }
 
-describe('the expected wait on arrival', () => {
+describe('the expected wait on arrival', LONG, () => {
   const LENGTHS: Readonly<Record<string, (random: () => number) => number>> = {
     constant: () => 5 * SECOND,
     'lognormal with sigma 0.5': (random) => lognormal(random, 5 * SECOND, 0.5),

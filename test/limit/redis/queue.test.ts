@@ -3,13 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Cluster, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
-import { concurrency } from '../../../src/limit/policy.js';
+import { limit } from '../../../src/limit/limit.js';
+import { concurrency, dailyQuota, gpuTime, slidingWindow } from '../../../src/limit/policy.js';
 import type { Joined, JoinRequest, Ticket } from '../../../src/limit/queue/waiting-queue.js';
 import { slotOf } from '../../../src/limit/redis/cluster-slot.js';
 import { clientName, queueKey } from '../../../src/limit/redis/queue-key.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { StoreError } from '../../../src/limit/store.js';
+import { testExchange } from '../../exchange-fixture.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
@@ -23,6 +25,9 @@ const REQUEST: JoinRequest = {
   estimate: undefined,
   onPlace: undefined,
 };
+
+/** The commands of a queue, and what ioredis needs. */
+const BASICS = ['+evalsha', '+eval', '+get', '+set', '+time', '+info'];
 
 const closing: (() => void)[] = [];
 let prefixes = 0;
@@ -106,8 +111,12 @@ describeRedis('a queue in Redis', () => {
 
   it('hears of a turn at once over a second connection', async () => {
     const prefix = newPrefix();
+    const rules = ['on', '>c4n4ry', `~${prefix}*`, 'resetchannels', `&${prefix}queue:*`, '-@all', ...BASICS];
+    const listening = ['+publish', '+subscribe', '+unsubscribe'];
+    expect(await server.cli('ACL', 'SETUSER', 'listener', ...rules, ...listening)).toBe('OK');
+    const user = { username: 'listener', password: 'c4n4ry' };
     const [one, other] = [1, 2].map(() =>
-      open(server.client(), prefix, { subscriber: server.client(), queueInterval: '10s' }),
+      open(server.client(user), prefix, { subscriber: server.client(user), queueInterval: '10s' }),
     ) as [ReturnType<typeof open>, ReturnType<typeof open>];
     // The first ticket of a process finds out its channel.
     for (const name of ['bob', 'carol']) ticketOf(await other.join(name), 'turn').leave();
@@ -146,6 +155,56 @@ describeRedis('a queue in Redis', () => {
     const turn = ticketOf(await other.join('bob'), 'waiting').turn();
     running.ended();
     expect(await turn).toEqual({ kind: 'turn' });
+  });
+
+  it('lets the requests of two processes share one slot', async () => {
+    const prefix = newPrefix();
+    const guards = [1, 2].map(() => {
+      const { store } = open(server.client(), prefix);
+      const policies = concurrency({ limit: 1, by: 'global' });
+      return limit({ store, by: 'principal', policies, queue: { maxWait: '30s' } });
+    });
+    const running: { end(): void }[] = [];
+    const passed: number[] = [];
+    const sent = [0, 1, 0, 1, 1].map(async (process, i) => {
+      const { exchange } = testExchange();
+      exchange.principal = { id: `client-${i % 2}`, scheme: 'test', scopes: [], credentialId: 'first' };
+      const reply = await guards[process]?.(exchange);
+      if (reply === undefined) {
+        passed.push(i);
+        running.push({ end: () => exchange.end({ kind: 'completed', status: 200 }) });
+      }
+      return reply;
+    });
+    for (let i = 1; i <= sent.length; i++) {
+      await until('another request passes', () => passed.length === i);
+      await delay(20);
+      // One at a time.
+      expect(passed).toHaveLength(i);
+      running[i - 1]?.end();
+    }
+    expect(await Promise.all(sent)).toEqual(Array(5).fill(undefined));
+    const slots = await open(server.client(), prefix).store.peek([concurrency({ limit: 1, by: 'global' })], ['global']);
+    expect(slots[0]?.remaining).toBe(1);
+  });
+
+  it('gives no turn while a request that did not queue holds the slot', async () => {
+    const prefix = newPrefix();
+    const { store, join } = open(server.client(), prefix);
+    const others = [
+      slidingWindow({ limit: 600, window: '1m' }),
+      dailyQuota({ limit: 10 }),
+      gpuTime({ limit: '1h', window: '1h', estimate: '1s' }),
+    ];
+    const decision = await store.admit([...others, POLICY], Array(4).fill('key'), [1, 1, 1000, 1]);
+    if (decision.kind !== 'admitted') throw new Error('refused');
+    const waiting = ticketOf(await join('alice'), 'waiting');
+    const watched = watch(waiting);
+    await delay(150);
+    expect(watched.result).toBeUndefined();
+    await store.release(decision.receipt);
+    await until('it has its turn', () => watched.result === 'turn');
+    waiting.leave();
   });
 
   it('takes back a turn that nobody uses, and gives it to the next', async () => {
