@@ -39,13 +39,15 @@ export function eventsReply(exchange: Exchange, record: JobRecord, source: Event
     onClose();
     return NOTHING_MORE;
   }
-  let isOpen = false;
-  exchange.onEnd(() => {
-    if (!isOpen) onClose();
+  let events: JobEvents | undefined;
+  exchange.onEnd(({ kind }) => {
+    if (events === undefined) onClose();
+    // Off Node, the exchange is completed before the stream is read.
+    else if (kind !== 'completed') events.destroy();
   });
   const open = () => {
-    isOpen = true;
-    return new JobEvents(record, Math.min(seen, record.version), source, onClose);
+    events = new JobEvents(record, Math.min(seen, record.version), source, onClose);
+    return events;
   };
   return { status: 200, headers: HEADERS, problem: undefined, stream: open };
 }

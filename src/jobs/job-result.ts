@@ -67,9 +67,16 @@ async function fileReply(
   if (request.method === 'HEAD') return { status, headers, problem: undefined, stream: nothing };
   // Opened before the head is sent, so that a file that is missing is a refusal.
   const stream = await results.open(id, name, range === 'whole' ? undefined : range);
-  const close = () => stream.destroy();
-  exchange.onEnd(close);
-  return { status, headers, problem: undefined, stream: () => stream };
+  let isSent = false;
+  exchange.onEnd(({ kind }) => {
+    // Off Node, the exchange is completed before the stream is read.
+    if (kind !== 'completed' || !isSent) stream.destroy();
+  });
+  const open = () => {
+    isSent = true;
+    return stream;
+  };
+  return { status, headers, problem: undefined, stream: open };
 }
 
 function nothing(): never {

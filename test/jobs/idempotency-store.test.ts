@@ -64,7 +64,7 @@ describe('memoryIdempotencyStore', () => {
     expect(store.begin('a', 'f', '2', 1000)).toEqual({
       kind: 'answered',
       fingerprint: 'f',
-      answer: { status: 200, headers: [['location', '/jobs/1']], body: undefined },
+      answer: { status: 200, headers: [['Location', '/jobs/1']], body: undefined },
     });
     expect(store.begin('c', 'f', '2', 1000)).toMatchObject({ answer: { body: LARGE.body } });
   });

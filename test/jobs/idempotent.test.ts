@@ -231,6 +231,13 @@ describe('an answer', () => {
     expect(seen.faults).toEqual([expect.stringContaining('idempotent lost its key before the request was answered')]);
   });
 
+  it('with a status that no reply can have is not repeated, and does not run again', async () => {
+    const { url, seen } = await service(() => ({ status: 799, body: 'odd' }), { remember: () => true });
+    expect(await post(url, 'key')).toMatchObject({ status: 799, text: 'odd' });
+    expect(await post(url, 'key')).toMatchObject({ status: 409, code: 'idempotency-answer-too-large' });
+    expect(seen).toEqual({ runs: 1, faults: [] });
+  });
+
   it('of a handler that sends the reply of a worker is a refusal, and is forgotten', async () => {
     const handle: Handle = (exchange) => {
       const { status, headers, body = '' } = renderReply(refuse(problem('deadline-malformed')), exchange);

@@ -293,7 +293,10 @@ describe('what a job holds and is charged', () => {
 
   it('is given back if a later guard of the job refuses', async () => {
     const { guard, left } = limits();
-    const job = await submitted(queueOf(), { guards: [guard, () => refuse(problem('deadline-malformed'))], run: () => 1 });
+    const job = await submitted(queueOf(), {
+      guards: [guard, () => refuse(problem('deadline-malformed'))],
+      run: () => 1,
+    });
     expect(await job.ended).toMatchObject({ state: 'failed', problem: { code: 'deadline-malformed' } });
     expect(await left()).toEqual([0, 0, 0]);
   });

@@ -12,8 +12,9 @@ import { Hono } from 'hono';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guard as expressGuard, sendReply as sendExpress } from '../../src/adapters/express.js';
 import { guard as fastifyGuard, gatewarden, sendReply as sendFastify } from '../../src/adapters/fastify.js';
-import { guard as honoGuard, sendReply as sendHono } from '../../src/adapters/hono.js';
+import { createGuard, guard as honoGuard, sendReply as sendHono } from '../../src/adapters/hono.js';
 import { renderReply } from '../../src/core/render-reply.js';
+import type { ResponseReceiver } from '../../src/core/request-view.js';
 import { type Exchange, type Guard, jsonReply, problem, problemFormat, type Reply, refuse } from '../../src/index.js';
 import {
   folder,
@@ -23,6 +24,7 @@ import {
   jobs,
   memoryIdempotencyStore,
   memoryJobStore,
+  type RunningJob,
 } from '../../src/jobs/index.js';
 import { statusOf } from '../../src/jobs/job-status.js';
 import { testExchange } from '../exchange-fixture.js';
@@ -475,4 +477,112 @@ it('a reply over HTTP/2 is remembered also if the client left before it', async 
   const repeat = post();
   const body = await repeat.setEncoding('utf8').toArray();
   expect([started, body.join('')]).toEqual([1, '{"id":1}']);
+});
+
+describe('on a runtime without Node responses', () => {
+  async function served(run: (job: RunningJob) => unknown) {
+    const directory = await mkdtemp(join(tmpdir(), 'review-'));
+    const queue = jobs({ store: memoryJobStore(), results: folder({ directory }), maxStreams: 1 });
+    onTestFinished(async () => {
+      await queue.close();
+      await rm(directory, { recursive: true });
+    });
+    const web = createGuard({ getConnInfo: () => ({ remote: { address: '192.0.2.1' } }) });
+    const app = new Hono();
+    app.post(
+      '/jobs',
+      web(() => undefined),
+      async (c) => sendHono(c, await queue.respond(c.var.exchange, { run })),
+    );
+    app.get('/jobs/:id/result', web(queue.result()), (c) => c.text('unreached'));
+    app.get('/jobs/:id/events', web(queue.events()), (c) => c.text('unreached'));
+    app.get('/jobs/:id', web(queue.status()), (c) => c.text('unreached'));
+    const { id, token } = (await (await app.request('/jobs', { method: 'POST' })).json()) as Record<string, string>;
+    const get = (path: string, signal?: AbortSignal) =>
+      app.request(`/jobs/${id}${path}`, { headers: { 'job-token': `${token}` }, signal: signal ?? null });
+    return get;
+  }
+
+  it('a file is sent whole', async () => {
+    const get = await served((job) => job.file('mesh.ply', 'text/plain', 'x'.repeat(300_000)));
+    await vi.waitFor(async () =>
+      expect((await (await get('')).json()) as object).toMatchObject({ status: 'succeeded' }),
+    );
+    expect(await (await get('/result')).text()).toHaveLength(300_000);
+  });
+
+  it('events arrive until the job ends', async () => {
+    const finish = deferred();
+    const get = await served(() => finish.promise);
+    const events = (await get('/events')).text();
+    finish.resolve();
+    expect(await events).toContain('"status":"succeeded"');
+  });
+});
+
+it('a client that leaves before its events are read does not keep their place', async () => {
+  const queue = jobs({ store: memoryJobStore(), maxStreams: 1 });
+  onTestFinished(() => queue.close());
+  const alice = { id: 'alice', scheme: 'test', scopes: [], credentialId: 'c' };
+  const stop = deferred();
+  const answer = await queue.submit(testExchange({ method: 'POST', principal: alice }).exchange, {
+    run: () => stop.promise,
+  });
+  if (answer.kind !== 'accepted') throw new Error('refused');
+  const follow = async () => {
+    const { exchange } = testExchange({ principal: alice });
+    Object.assign(exchange.request, { param: () => answer.job.id });
+    return { exchange, reply: (await queue.events()(exchange)) as Reply };
+  };
+  const first = await follow();
+  const stream = first.reply.stream?.();
+  expect((await follow()).reply.status).toBe(429);
+  first.exchange.abort();
+  await vi.waitFor(() => expect(stream?.destroyed).toBe(true));
+  expect((await follow()).reply.status).toBe(200);
+  stop.resolve();
+});
+
+it('an answer is offered to a store that is away for minutes until it is back, so no process runs the request again', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const memory = memoryIdempotencyStore();
+  let isAway = false;
+  const store: IdempotencyStore = {
+    begin: (...args) => memory.begin(...args),
+    renew: (...args) => !isAway && memory.renew(...args),
+    release: (...args) => memory.release(...args),
+    finish: async (...args) => {
+      if (isAway) throw new Error('redis is away');
+      return memory.finish(...args);
+    },
+  };
+  const options = { method: 'POST', headers: [['Idempotency-Key', 'k']] } as const;
+  const first = testExchange(options);
+  let answer: ResponseReceiver = () => undefined;
+  Object.assign(first.headers, {
+    capture: (_maxBytes: number, done: ResponseReceiver) => {
+      answer = done;
+    },
+  });
+  expect(await idempotent({ store })(first.exchange)).toBeUndefined();
+  isAway = true;
+  await answer({ status: 200, headers: [], body: Buffer.from('done') });
+  first.exchange.end({ kind: 'completed', status: 200 });
+  await vi.advanceTimersByTimeAsync(300_000);
+  isAway = false;
+  await vi.advanceTimersByTimeAsync(16_000);
+  const elsewhere = testExchange(options);
+  expect(await idempotent({ store })(elsewhere.exchange)).toMatchObject({ status: 200 });
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it('a repeat of an answer without a body is completed, and not refused', async () => {
+  const outcomes: unknown[] = [];
+  const app = express();
+  const watch: Guard = (exchange) => void exchange.onEnd((outcome) => outcomes.push(outcome));
+  app.post('/', expressGuard(watch, idempotent()), (_req, res) => void res.status(204).end());
+  const url = await listening(createServer(app));
+  for (let i = 0; i < 2; i++) await fetch(url, { method: 'POST', headers: { 'idempotency-key': 'k' } });
+  await vi.waitFor(() => expect(outcomes).toEqual(Array(2).fill({ kind: 'completed', status: 204 })));
 });

@@ -31,8 +31,8 @@ const CONFLICT: RunEnd = { kind: 'conflict' };
 const MAX_WAITING = 16;
 /** How long to wait for the end of an answer that has begun, if the client has left, in milliseconds. */
 const STREAM_TIMEOUT = 10_000;
-/** When an answer that the store did not take is offered again, in milliseconds. */
-const RETRIES = [1000, 2000, 4000, 8000, 16_000];
+/** When an answer that the store did not take is offered again, in milliseconds: at first, later, and how often. */
+const RETRIES = { first: 1000, longest: 16_000, most: 40 };
 
 /** One request that holds a key, or tries to, and the repeats that wait for it in this process. */
 export class KeyRun {
@@ -192,17 +192,19 @@ export class KeyRun {
   #offerLater(answer: IdempotencyAnswer, error: unknown, attempt: number): void {
     this.#exchange?.fault(error);
     this.#tell({ kind: 'answered', answer });
-    const delay = RETRIES[attempt];
-    if (delay === undefined) {
+    if (attempt >= RETRIES.most) {
       this.#finished(answer, true);
       return;
     }
-    this.#patience = setTimeout(() => {
-      Promise.resolve(this.#offer(answer)).then(
-        (isStored) => this.#finished(answer, isStored),
-        (again: unknown) => this.#offerLater(answer, again, attempt + 1),
-      );
-    }, delay);
+    this.#patience = setTimeout(
+      () => {
+        Promise.resolve(this.#offer(answer)).then(
+          (isStored) => this.#finished(answer, isStored),
+          (again: unknown) => this.#offerLater(answer, again, attempt + 1),
+        );
+      },
+      Math.min(RETRIES.first * 2 ** attempt, RETRIES.longest),
+    );
     this.#patience.unref();
   }
 

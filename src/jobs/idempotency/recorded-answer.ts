@@ -38,7 +38,9 @@ export function answerOf({ status, headers, body }: CapturedResponse, maxBytes: 
   });
   const headerBytes = repeated.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
   const whole = BODILESS.includes(status) ? EMPTY : body;
-  if (whole !== undefined && whole.length + headerBytes <= maxBytes) return { status, headers: repeated, body: whole };
+  // No reply can have a status above 599.
+  const canReply = status <= 599 && whole !== undefined && whole.length + headerBytes <= maxBytes;
+  if (canReply) return { status, headers: repeated, body: whole };
   return withoutBody({ status, headers: repeated, body: undefined });
 }
 
@@ -55,7 +57,7 @@ export function withoutBody({ status, headers }: IdempotencyAnswer): Idempotency
 export function replayOf({ status, headers, body }: IdempotencyAnswer): Reply {
   if (body === undefined) return refuse(problem('idempotency-answer-too-large'), headers);
   const marked: Reply['headers'] = [...headers, REPLAYED];
-  if (BODILESS.includes(status)) return { status, headers: marked, problem: undefined };
+  if (BODILESS.includes(status)) return { status, headers: marked, problem: undefined, isAnswer: true };
   return {
     status,
     headers: [...marked, ['Content-Length', String(body.length)]],

@@ -157,6 +157,9 @@ export class LimitQueue {
         const queued = await this.#tryToStart(request, turn);
         if (queued !== undefined) return queued;
       }
+    } catch (error) {
+      turn.ticket.leave();
+      throw error;
     } finally {
       request.isOver = true;
       exchange.queuePlace = undefined;

@@ -1,7 +1,7 @@
-import type { QueuePlace } from '../../core/queue-place.js';
 import { FairQueue } from './fair-queue.js';
+import { MemoryTicket, type TicketOwner } from './memory-ticket.js';
 import type { FairTicket } from './queue-client.js';
-import type { Joined, JoinRequest, QueueSettings, Ticket, TurnResult } from './waiting-queue.js';
+import type { Joined, JoinRequest, QueueSettings } from './waiting-queue.js';
 
 /** A free slot that something else held is found so soon, in milliseconds. */
 const LOOK_AGAIN = 100;
@@ -17,13 +17,15 @@ export interface QueueHost {
 }
 
 /** The queue of one counter of slots, in memory. One timer runs while something waits, and does not keep the process alive. */
-export class MemoryQueue {
+export class MemoryQueue implements TicketOwner {
   readonly #host: QueueHost;
   readonly #key: string;
   readonly #onIdle: () => void;
   readonly #fair: FairQueue;
   readonly #tickets = new Map<FairTicket, MemoryTicket>();
   #settings: QueueSettings;
+  /** The last time that the clock said. */
+  #now = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
   /** Tickets that are told of their place. */
@@ -47,6 +49,7 @@ export class MemoryQueue {
     this.#settings = settings;
     this.#fair.resize(settings.policy.limit, settings.maxWaiting);
     const now = this.#host.now();
+    this.#now = now;
     const arrived = this.#fair.join(request, now);
     if (arrived.ticket === undefined) {
       this.#idle();
@@ -93,10 +96,20 @@ export class MemoryQueue {
   }
 
   #change(act: (now: number) => void): void {
-    const now = this.#host.now();
-    act(now);
-    this.#grant(now);
-    this.#tellPlaces();
+    let isClockBroken = false;
+    try {
+      this.#now = this.#host.now();
+    } catch {
+      // The next admission reports it. What has ended has ended all the same.
+      isClockBroken = true;
+    }
+    act(this.#now);
+    if (isClockBroken) {
+      this.#wake(this.#now, this.#now);
+    } else {
+      this.#grant(this.#now);
+      this.#tellPlaces();
+    }
   }
 
   /** Gives free slots to those that are next, and sees to it that the timer runs while somebody waits. */
@@ -128,6 +141,7 @@ export class MemoryQueue {
     this.#timerDueAt = Number.POSITIVE_INFINITY;
     try {
       const now = this.#host.now();
+      this.#now = now;
       for (const ticket of this.#fair.expired(now)) {
         this.#fair.leave(ticket, now);
         this.#refuse(ticket, 'timeout', now);
@@ -170,77 +184,12 @@ export class MemoryQueue {
   #tellPlaces(): void {
     if (this.#listeners === 0 || this.#willTell) return;
     this.#willTell = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.#willTell = false;
       if (this.#listeners === 0 || this.#fair.waiting === 0) return;
-      for (const { ticket, position, expectedWait } of this.#fair.places(this.#host.now())) {
+      for (const { ticket, position, expectedWait } of this.#fair.places(this.#now)) {
         this.#tickets.get(ticket)?.moveTo({ position, expectedWait });
       }
-    });
-  }
-}
-
-/** A promise that is settled from outside. */
-class Later<T> {
-  resolve: (value: T) => void = () => undefined;
-  reject: (error: unknown) => void = () => undefined;
-  readonly promise = new Promise<T>((resolve, reject) => {
-    this.resolve = resolve;
-    this.reject = reject;
-  });
-}
-
-class MemoryTicket implements Ticket {
-  readonly request: JoinRequest;
-  /** The last place that it was told. Undefined if it never waited. */
-  place: QueuePlace | undefined = undefined;
-  listens = false;
-  readonly #queue: MemoryQueue;
-  readonly #ticket: FairTicket;
-  #result = new Later<TurnResult>();
-
-  constructor(queue: MemoryQueue, ticket: FairTicket, request: JoinRequest) {
-    this.#queue = queue;
-    this.#ticket = ticket;
-    this.request = request;
-  }
-
-  turn(): Promise<TurnResult> {
-    return this.#result.promise;
-  }
-
-  setAside(): void {
-    if (this.#ticket.state !== 'turn') return;
-    this.#result = new Later();
-    this.#queue.setAside(this.#ticket);
-  }
-
-  started(): void {
-    this.#queue.started(this.#ticket);
-  }
-
-  leave(): void {
-    this.#queue.leave(this.#ticket);
-  }
-
-  ended(): void {
-    this.#queue.ended(this.#ticket);
-  }
-
-  finish(result: TurnResult): void {
-    this.#result.resolve(result);
-  }
-
-  fail(error: unknown): void {
-    // Nobody may have asked yet.
-    this.#result.promise.catch(() => undefined);
-    this.#result.reject(error);
-  }
-
-  moveTo(place: QueuePlace): void {
-    const { position, expectedWait } = this.place ?? {};
-    if (position === place.position && (expectedWait === undefined) === (place.expectedWait === undefined)) return;
-    this.place = place;
-    this.request.onPlace?.(place);
+    }, 0);
   }
 }

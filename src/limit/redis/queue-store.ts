@@ -36,7 +36,9 @@ export class RedisQueues {
     const { subscriber, prefix, clock, timeout, interval } = options;
     this.#prefix = prefix;
     this.#wakeups = new QueueWakeups(subscriber, `${prefix}queue:${this.#processName}`, (key) => {
-      this.#live.get(key)?.wake();
+      if (key !== undefined) this.#live.get(key)?.wake();
+      // Redis must know at which channel this process listens.
+      else for (const tickets of this.#live.values()) tickets.wake();
     });
     const script = new QueueScript(options);
     this.#around = {

@@ -49,7 +49,7 @@ interface Scene extends Omit<LimitOptions, 'queue'> {
 
 /** A guard with a queue, and the requests of its clients. */
 function service({ queue = {}, wrap = (store) => store, ...options }: Scene) {
-  const memory = memoryStore();
+  const memory = (options.store as ReturnType<typeof memoryStore> | undefined) ?? memoryStore();
   const store = wrap(memory);
   const decisions: LimitDecision[] = [];
   const guard = limit({
@@ -588,6 +588,24 @@ describe('limit with a queue', () => {
     expect(waiting.map(({ state }) => state)).toEqual(['passed', 'waits']);
     await running.done();
     expect(waiting.map(({ state }) => state)).toEqual(['passed', 'waits']);
+  });
+
+  it('refuses with 503 what waits when the clock of the store fails, and serves again when it works', async () => {
+    let isBroken = false;
+    const store = memoryStore({ now: () => (isBroken ? Number.NaN : Date.now()) });
+    const { send } = service({ policies: oneGpu, store });
+    const running = await send('alice', ({ exchange }) => {
+      exchange.faultReporter = () => undefined;
+    });
+    const waiting = await send('bob', ({ exchange }) => {
+      exchange.faultReporter = () => undefined;
+    });
+    isBroken = true;
+    await later(300);
+    expect(codeOf(waiting)).toBe('store-unavailable');
+    isBroken = false;
+    await running.done();
+    expect((await send('carol')).state).toBe('passed');
   });
 
   it('keeps no timer when nobody waits', async () => {

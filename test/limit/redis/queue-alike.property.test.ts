@@ -10,6 +10,7 @@ import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { Subscriber } from './queue-simulation.js';
 
 /** `npm run test:long` asks for more. */
 const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 2000) / 20);
@@ -65,31 +66,6 @@ interface Both {
   readonly redis: Ticket;
   result: TurnResult['kind'] | undefined;
   place: number | undefined;
-}
-
-/** Passes messages to the stores as a second connection would, but when it is told to. */
-class Subscriber {
-  readonly #channels: string[] = [];
-  readonly #listeners = new Set<(channel: string, message: string) => void>();
-
-  async subscribe(channel: string): Promise<void> {
-    this.#channels.push(channel);
-  }
-
-  async unsubscribe(): Promise<void> {}
-
-  on(_event: 'message', listener: (channel: string, message: string) => void): void {
-    this.#listeners.add(listener);
-  }
-
-  off(_event: 'message', listener: (channel: string, message: string) => void): void {
-    this.#listeners.delete(listener);
-  }
-
-  /** Makes the stores ask for news of a queue. */
-  wake(key: string): void {
-    for (const listener of this.#listeners) for (const channel of this.#channels) listener(channel, key);
-  }
 }
 
 let runs = 0;

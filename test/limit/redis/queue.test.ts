@@ -118,11 +118,12 @@ describeRedis('a queue in Redis', () => {
     const [one, other] = [1, 2].map(() =>
       open(server.client(user), prefix, { subscriber: server.client(user), queueInterval: '10s' }),
     ) as [ReturnType<typeof open>, ReturnType<typeof open>];
-    // The first ticket of a process finds out its channel.
-    for (const name of ['bob', 'carol']) ticketOf(await other.join(name), 'turn').leave();
     const running = ticketOf(await one.join('alice'), 'turn');
     running.started();
     const turn = ticketOf(await other.join('bob'), 'waiting').turn();
+    // It listens since it has a ticket.
+    await until('the other listens', async () => (await server.cli('PUBSUB', 'CHANNELS', `${prefix}*`)) !== '');
+    await delay(300);
     const began = performance.now();
     running.ended();
     expect(await turn).toEqual({ kind: 'turn' });
