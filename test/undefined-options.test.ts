@@ -504,6 +504,8 @@ describe('an option that is undefined counts as absent', () => {
             instances: undefined,
             ahead: undefined,
             refusalCache: undefined,
+            subscriber: undefined,
+            queueInterval: undefined,
             onEvent: undefined,
             now,
           }),

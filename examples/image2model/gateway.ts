@@ -272,7 +272,7 @@ export async function createGateway(
       if (record === undefined || record.state === 'queued' || record.state === 'running') return;
       counts[record.state]++;
       // A job that was cancelled in the queue has not removed them.
-      await images.remove(id);
+      await images.remove(id).catch((error: unknown) => logger.error({ err: error }, 'images'));
     });
     const { body, ...accepted } = queue.accepted(job);
     sendReply(req, res, {

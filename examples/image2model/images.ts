@@ -67,7 +67,9 @@ export class StoredImages {
     const before = Date.now() - LIFETIME_MS;
     for (const name of await readdir(this.#directory).catch(() => [])) {
       const changed = await stat(join(this.#directory, name)).catch(() => undefined);
-      if (changed !== undefined && changed.mtimeMs < before) await this.remove(name);
+      if (changed === undefined || changed.mtimeMs >= before) continue;
+      // What cannot be removed now is tried again an hour later.
+      await this.remove(name).catch(() => undefined);
     }
   }
 }

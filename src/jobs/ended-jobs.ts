@@ -1,3 +1,4 @@
+import { shareOf } from './job-owner.js';
 import type { JobRecord } from './job-store.js';
 
 /** A job that has ended. */
@@ -11,7 +12,7 @@ export class EndedJobs<Entry extends Ended> {
   readonly #byOwner = new Map<string, Set<Entry>>();
 
   add(entry: Entry): void {
-    const { owner } = entry.record;
+    const owner = shareOf(entry.record.owner);
     this.#all.add(entry);
     const own = this.#byOwner.get(owner);
     if (own === undefined) this.#byOwner.set(owner, new Set([entry]));
@@ -19,7 +20,7 @@ export class EndedJobs<Entry extends Ended> {
   }
 
   delete(entry: Entry): void {
-    const { owner } = entry.record;
+    const owner = shareOf(entry.record.owner);
     this.#all.delete(entry);
     const own = this.#byOwner.get(owner);
     own?.delete(entry);

@@ -5,6 +5,9 @@ import type { JobRecord } from './job-store.js';
 /** The request header in which a caller without credentials shows the token of its job. */
 export const JOB_TOKEN = 'Job-Token';
 
+/** What the owner of an anonymous caller's job begins with. */
+const TOKEN_OWNER = 'token:';
+
 /** 128 bits in base64url, with an end that only 128 bits can have. */
 const ID = /^[A-Za-z0-9_-]{21}[AQgw]$/;
 
@@ -32,6 +35,11 @@ export function newOwner({ principal }: Exchange): NewOwner {
   return { owner: ownerOfToken(token), token };
 }
 
+/** Who shares in what a store has room for. Anonymous callers are one: each of their jobs has an owner of its own. */
+export function shareOf(owner: string): string {
+  return owner.startsWith(TOKEN_OWNER) ? TOKEN_OWNER : owner;
+}
+
 /** Whether the caller may see a job. Takes the same time whether it may or not, and for a job that is missing. */
 export function mayAccess(exchange: Exchange, record: JobRecord | undefined, adminScope: string | undefined): boolean {
   const { principal } = exchange;
@@ -50,7 +58,7 @@ function ownerOfPrincipal(id: string): string {
 
 /** A token is stored only as its digest. */
 function ownerOfToken(token: string): string {
-  return `token:${digest(token).toString('base64url')}`;
+  return `${TOKEN_OWNER}${digest(token).toString('base64url')}`;
 }
 
 function isEqual(a: string, b: string): boolean {

@@ -26,6 +26,7 @@ import {
   memoryJobStore,
   type RunningJob,
 } from '../../src/jobs/index.js';
+import { newOwner } from '../../src/jobs/job-owner.js';
 import { statusOf } from '../../src/jobs/job-status.js';
 import { testExchange } from '../exchange-fixture.js';
 import { listening } from '../worker/scene.js';
@@ -585,4 +586,16 @@ it('a repeat of an answer without a body is completed, and not refused', async (
   const url = await listening(createServer(app));
   for (let i = 0; i < 2; i++) await fetch(url, { method: 'POST', headers: { 'idempotency-key': 'k' } });
   await vi.waitFor(() => expect(outcomes).toEqual(Array(2).fill({ kind: 'completed', status: 204 })));
+});
+
+it('a full memory store forgets the jobs of anonymous callers, who are all one, before the results of a client', () => {
+  const store = memoryJobStore({ maxJobs: 8 });
+  const ended = (id: string, owner: string) => {
+    expect(store.create({ id, owner, holder: 'h', lease: 1000, ttl: 1000, task: undefined }).kind).toBe('created');
+    store.cancel(id);
+  };
+  const own = ['a', 'b', 'c'];
+  for (const id of own) ended(id, newOwner({ principal: { id: 'alice' } } as Exchange).owner);
+  for (let i = 0; i < 20; i++) ended(`anonymous ${i}`, newOwner({ principal: undefined } as Exchange).owner);
+  expect(own.filter((id) => store.read(id) === undefined)).toEqual([]);
 });
