@@ -22,6 +22,6 @@ export {
 export type { JobSubscriber } from './jobs/redis/job-watchers.js';
 export type { TaskRedisClient } from './jobs/redis/task-index.js';
 export type { RedisClient } from './limit/redis/client.js';
-export type { RedisSubscriber } from './limit/redis/queue-wakeups.js';
+export type { RedisSubscriber } from './limit/redis/queue/queue-wakeups.js';
 export { type RedisStore, redisStore } from './limit/redis/redis-store.js';
 export type { AheadOptions, RedisStoreEvent, RedisStoreOptions } from './limit/redis/redis-store-options.js';

@@ -19,8 +19,8 @@ const MAX_PORT = 65_535;
 /**
  * Reads one address from a socket or a forwarding header. A port, brackets and a zone are removed. Returns undefined for
  * anything that is not exactly one address, and for the unspecified addresses, which no client can have. `net.isIP`
- * decides: it accepts no octal, hexadecimal and short forms (`010.8.8.8`, `127.1`), which other software reads as other
- * addresses.
+ * decides, because ipaddr.js also accepts octal, hexadecimal and short forms (`010.8.8.8`, `127.1`), which other software
+ * reads as other addresses.
  */
 export function parseAddress(text: string): Address | undefined {
   if (text.length > MAX_LENGTH) return undefined;

@@ -17,8 +17,8 @@ const watches = new WeakMap<Exchange, Watch>();
 let isUsed = false;
 
 /**
- * Watches how an exchange is answered. `onSkipped` is called if the client left while a later guard was waiting: the handler
- * never runs then.
+ * Watches how an exchange is answered. `onSkipped` is called if the client left before a later guard let the request pass: the
+ * handler never runs then.
  */
 export function watchAnswer(exchange: Exchange, onSkipped: () => void): AnswerWatch {
   isUsed = true;

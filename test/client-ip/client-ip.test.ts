@@ -527,7 +527,7 @@ function failureOf(act: () => unknown): unknown {
   throw new Error('no error was thrown');
 }
 
-// The oracle. It shares no code with the guard.
+// The oracle. It shares no code with the guard and does not use ipaddr.js.
 
 const TRUSTED = new BlockList();
 TRUSTED.addSubnet('127.0.0.0', 8, 'ipv4');

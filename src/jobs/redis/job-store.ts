@@ -22,7 +22,7 @@ export interface RedisJobStoreOptions {
   readonly prefix?: string | undefined;
   /**
    * A second client, for subscriptions only, such as `client.duplicate()`. With it, a change by another process is seen at
-   * once. Without it, jobs that are followed are read every `pollInterval`.
+   * once. Without it, jobs that are followed are read every `pollInterval`, 500 of them at a time.
    */
   readonly subscriber?: JobSubscriber | undefined;
   /** How often a job that is followed is read. Default `'500ms'`, or `'5s'` with a `subscriber`. */

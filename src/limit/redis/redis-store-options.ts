@@ -8,10 +8,10 @@ import {
   oneOf,
   positiveInteger,
 } from '../../core/option.js';
+import type { AheadSettings } from './ahead/hot-counters.js';
 import { hasByteCommands, type RedisClient } from './client.js';
-import type { AheadSettings } from './hot-counters.js';
 import type { OnStoreFailure } from './outage-mode.js';
-import { isSubscriber, type RedisSubscriber } from './queue-wakeups.js';
+import { isSubscriber, type RedisSubscriber } from './queue/queue-wakeups.js';
 
 /**
  * A change that a Redis store reports to `onEvent`.

@@ -4,15 +4,15 @@ import type { QuotaPolicy } from '../policy.js';
 import type { QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
 import { type Decision, type LimitStore, type Receipt, unavailable } from '../store.js';
 import { checkSettledUnits, checkUnits } from '../units.js';
+import { HotCounters } from './ahead/hot-counters.js';
+import type { DecideOtherwise } from './ahead/hot-decisions.js';
 import { Circuits } from './circuits.js';
 import { slotOf } from './cluster-slot.js';
-import { HotCounters } from './hot-counters.js';
-import type { DecideOtherwise } from './hot-decisions.js';
 import { redisKeysOf } from './layout.js';
 import { correction } from './operation.js';
 import { isOutage, noAnswer } from './outage.js';
 import { OutageMode } from './outage-mode.js';
-import { RedisQueues } from './queue-store.js';
+import { RedisQueues } from './queue/queue-store.js';
 import { admitted, PartsReceipt, type RedisDecision, receiptOf, type SlotCharges } from './receipt.js';
 import { RedisCounters } from './redis-counters.js';
 import {

@@ -5,7 +5,7 @@ import { concurrency } from '../../../src/limit/policy.js';
 import { FairQueue } from '../../../src/limit/queue/fair-queue.js';
 import type { FairTicket } from '../../../src/limit/queue/queue-client.js';
 import type { Ticket, TurnResult, WaitingQueue } from '../../../src/limit/queue/waiting-queue.js';
-import { queueKey } from '../../../src/limit/redis/queue-key.js';
+import { queueKey } from '../../../src/limit/redis/queue/queue-key.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { concurrency } from '../../../src/limit/policy.js';
 import type { Ticket, WaitingQueue } from '../../../src/limit/queue/waiting-queue.js';
-import { queueKey } from '../../../src/limit/redis/queue-key.js';
+import { queueKey } from '../../../src/limit/redis/queue/queue-key.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import type { RedisTarget } from '../../redis/server.js';

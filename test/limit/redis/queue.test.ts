@@ -7,7 +7,7 @@ import { limit } from '../../../src/limit/limit.js';
 import { concurrency, dailyQuota, gpuTime, slidingWindow } from '../../../src/limit/policy.js';
 import type { Joined, JoinRequest, Ticket } from '../../../src/limit/queue/waiting-queue.js';
 import { slotOf } from '../../../src/limit/redis/cluster-slot.js';
-import { clientName, queueKey } from '../../../src/limit/redis/queue-key.js';
+import { clientName, queueKey } from '../../../src/limit/redis/queue/queue-key.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { StoreError } from '../../../src/limit/store.js';

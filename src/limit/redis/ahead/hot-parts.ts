@@ -1,7 +1,7 @@
-import type { QuotaState } from '../../core/quota-state.js';
-import type { Decision, Hold, Receipt } from '../store.js';
+import type { QuotaState } from '../../../core/quota-state.js';
+import type { Decision, Hold, Receipt } from '../../store.js';
+import { NO_HOLDS, PartsReceipt, RedisReceipt } from '../receipt.js';
 import type { HotCounter, Portion } from './hot-counter.js';
-import { NO_HOLDS, PartsReceipt, RedisReceipt } from './receipt.js';
 
 interface HotPart {
   readonly place: number;

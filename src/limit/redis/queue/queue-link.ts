@@ -1,4 +1,4 @@
-import { StoreError } from '../store.js';
+import { StoreError } from '../../store.js';
 import { type QueueStep, steps } from './queue-call.js';
 
 /** Steps in one call, at most. While the script runs, the server runs nothing else. */

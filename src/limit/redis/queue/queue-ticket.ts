@@ -1,6 +1,6 @@
-import type { QueuePlace } from '../../core/queue-place.js';
-import type { JoinRequest, Ticket, TurnResult } from '../queue/waiting-queue.js';
-import type { StoreError } from '../store.js';
+import type { QueuePlace } from '../../../core/queue-place.js';
+import type { JoinRequest, Ticket, TurnResult } from '../../queue/waiting-queue.js';
+import type { StoreError } from '../../store.js';
 import type { TicketData } from './queue-call.js';
 import { clientName } from './queue-key.js';
 

@@ -1,5 +1,5 @@
+import type { ServerClock } from '../server-clock.js';
 import type { RedisTicket } from './queue-ticket.js';
-import type { ServerClock } from './server-clock.js';
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 

@@ -1,8 +1,8 @@
-import type { QueuePlace } from '../../core/queue-place.js';
+import type { QueuePlace } from '../../../core/queue-place.js';
+import type { ServerClock } from '../server-clock.js';
 import type { QueueReply } from './queue-reply.js';
 import type { QueueSnapshot } from './queue-snapshot.js';
 import type { RedisTicket } from './queue-ticket.js';
-import type { ServerClock } from './server-clock.js';
 
 /** What this process knows of a queue: the latest snapshot that Redis has sent. */
 export class QueueView {

@@ -1,6 +1,6 @@
-import type { QuotaState } from '../../core/quota-state.js';
-import type { LogPolicy } from '../policy.js';
-import type { RedisDecision, SlotCharges } from './receipt.js';
+import type { QuotaState } from '../../../core/quota-state.js';
+import type { LogPolicy } from '../../policy.js';
+import type { RedisDecision, SlotCharges } from '../receipt.js';
 
 /** Units of a counter that this process has charged in Redis, and may admit until a moment. */
 export interface Portion {

@@ -1,7 +1,7 @@
-import type { Joined, JoinRequest, QueueSettings } from '../queue/waiting-queue.js';
-import type { StoreError } from '../store.js';
-import { tagText } from './layout.js';
-import { isOutage } from './outage.js';
+import type { Joined, JoinRequest, QueueSettings } from '../../queue/waiting-queue.js';
+import type { StoreError } from '../../store.js';
+import { tagText } from '../layout.js';
+import { isOutage } from '../outage.js';
 import { type QueueStep, steps } from './queue-call.js';
 import { decideJoin } from './queue-join.js';
 import type { QueueKeys } from './queue-key.js';

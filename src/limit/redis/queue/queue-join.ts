@@ -1,4 +1,4 @@
-import type { QueuePlace } from '../../core/queue-place.js';
+import type { QueuePlace } from '../../../core/queue-place.js';
 import type { JoinAnswer } from './queue-reply.js';
 import type { RedisTicket } from './queue-ticket.js';
 import type { QueueView } from './queue-view.js';

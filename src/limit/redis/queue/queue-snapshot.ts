@@ -1,5 +1,5 @@
-import type { QueuePlace } from '../../core/queue-place.js';
-import { type ClientSnapshot, replay } from '../queue/expected-wait.js';
+import type { QueuePlace } from '../../../core/queue-place.js';
+import { type ClientSnapshot, replay } from '../../queue/expected-wait.js';
 
 /** The order of a ticket that is not there yet: after all others. */
 const NEWCOMER = Number.MAX_SAFE_INTEGER;

@@ -1,5 +1,5 @@
+import type { ServerClock } from '../server-clock.js';
 import type { QueueScript } from './queue-script.js';
-import type { ServerClock } from './server-clock.js';
 
 /** What all queues of a store share. */
 export interface QueueSurroundings {

@@ -1,5 +1,5 @@
-import type { ClientSnapshot, WaitingSnapshot } from '../queue/expected-wait.js';
-import { type StoreError, unavailable } from '../store.js';
+import type { ClientSnapshot, WaitingSnapshot } from '../../queue/expected-wait.js';
+import { type StoreError, unavailable } from '../../store.js';
 import { QueueSnapshot } from './queue-snapshot.js';
 
 /** How Redis answers a `join`. */

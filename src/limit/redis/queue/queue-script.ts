@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
-import { type StoreError, unavailable } from '../store.js';
-import { CallTimeouts } from './call-timeouts.js';
-import { type ByteCommands, hasByteCommands, type RedisClient } from './client.js';
-import { slotOf } from './cluster-slot.js';
+import { type StoreError, unavailable } from '../../store.js';
+import { CallTimeouts } from '../call-timeouts.js';
+import { type ByteCommands, hasByteCommands, type RedisClient } from '../client.js';
+import { slotOf } from '../cluster-slot.js';
+import { callFailure, type ScriptCall } from '../script-call.js';
 import SCRIPT from './queue.lua';
 import type { QueueKeys } from './queue-key.js';
-import { callFailure, type ScriptCall } from './script-call.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
 

@@ -1,12 +1,12 @@
-import { holds, type LogPolicy, type QuotaPolicy } from '../policy.js';
-import type { Receipt } from '../store.js';
+import { holds, type LogPolicy, type QuotaPolicy } from '../../policy.js';
+import type { Receipt } from '../../store.js';
+import type { SlotCharges } from '../receipt.js';
+import type { RedisCounters } from '../redis-counters.js';
+import type { ServerClock } from '../server-clock.js';
+import { UseWatch } from '../use-watch.js';
 import { aheadPlan, HotCounter, MIN_UNITS, portionOf } from './hot-counter.js';
 import { HotDecisions, steadyTime } from './hot-decisions.js';
 import { HotTable } from './hot-table.js';
-import type { SlotCharges } from './receipt.js';
-import type { RedisCounters } from './redis-counters.js';
-import type { ServerClock } from './server-clock.js';
-import { UseWatch } from './use-watch.js';
 
 /** Counters of which units are taken ahead. */
 const MAX_HOT = 1000;

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import type { Joined, JoinRequest, QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
-import { type StoreError, unavailable } from '../store.js';
-import type { RedisClient } from './client.js';
-import { redisKey } from './layout.js';
+import type { Joined, JoinRequest, QueueSettings, WaitingQueue } from '../../queue/waiting-queue.js';
+import { type StoreError, unavailable } from '../../store.js';
+import type { RedisClient } from '../client.js';
+import { redisKey } from '../layout.js';
+import type { ServerClock } from '../server-clock.js';
 import { type QueueKeys, queueKeys } from './queue-key.js';
 import { QueueScript, type QueueScriptOptions } from './queue-script.js';
 import { growingInterval, type QueueSurroundings } from './queue-surroundings.js';
 import { QueueTickets } from './queue-tickets.js';
 import { QueueWakeups, type RedisSubscriber } from './queue-wakeups.js';
-import type { ServerClock } from './server-clock.js';
 
 /** What the queues of a store need. */
 export interface RedisQueuesOptions extends QueueScriptOptions {

@@ -1,12 +1,12 @@
-import type { QuotaState } from '../../core/quota-state.js';
-import type { QuotaPolicy } from '../policy.js';
-import { type Decision, type Receipt, StoreError } from '../store.js';
-import { checkUnits } from '../units.js';
+import type { QuotaState } from '../../../core/quota-state.js';
+import type { QuotaPolicy } from '../../policy.js';
+import { type Decision, type Receipt, StoreError } from '../../store.js';
+import { checkUnits } from '../../units.js';
+import { NO_HOLDS, RedisReceipt, type SlotCharges } from '../receipt.js';
+import type { ServerClock } from '../server-clock.js';
 import type { HotCounter, Portion } from './hot-counter.js';
 import { HotParts } from './hot-parts.js';
 import type { HotTable } from './hot-table.js';
-import { NO_HOLDS, RedisReceipt, type SlotCharges } from './receipt.js';
-import type { ServerClock } from './server-clock.js';
 
 /** Decides about a request in another way. `error`: Redis has just not answered, and the time of the request is over. */
 export type DecideOtherwise = (

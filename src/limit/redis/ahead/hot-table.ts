@@ -1,4 +1,4 @@
-import type { QuotaPolicy } from '../policy.js';
+import type { QuotaPolicy } from '../../policy.js';
 import type { HotCounter } from './hot-counter.js';
 
 /** The counters of which units are taken ahead, by policy and key. */
