@@ -128,7 +128,7 @@ describe('a client that leaves', () => {
     const left = deferred();
     app.post(
       '/',
-      expressGuard(idempotent({ maxRequestBytes: '1kb' }), ({ onEnd }) => void onEnd),
+      expressGuard(idempotent({ maxRequestBytes: '1kb' })),
       (req, _res, next) => {
         req.exchange.onEnd(() => left.resolve());
         next();
@@ -294,7 +294,7 @@ describe('a job', () => {
 describe('a recorded answer', () => {
   /** As the middleware `compression`: it wraps the response before, and compresses from the head on. */
   const compressing: express.RequestHandler = (_req, res, next) => {
-    const { write, end, writeHead } = res;
+    const { end, writeHead } = res;
     const chunks: Buffer[] = [];
     res.writeHead = ((...args: unknown[]) => {
       if (!res.getHeader('content-encoding')) {
@@ -316,7 +316,6 @@ describe('a recorded answer', () => {
       take(chunk);
       return Reflect.apply(end, res, [gzipSync(Buffer.concat(chunks))]);
     }) as never;
-    void write;
     next();
   };
 

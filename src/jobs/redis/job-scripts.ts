@@ -95,7 +95,7 @@ else
   set(job, fields)
 end
 keep(job)
-redis.call('PUBLISH', key, job.v)
+redis.pcall('PUBLISH', key, job.v)
 return reply(job)`);
 
 /** holder, lease. */
@@ -117,7 +117,7 @@ else
   return reply(job)
 end
 keep(job)
-redis.call('PUBLISH', key, job.v)
+redis.pcall('PUBLISH', key, job.v)
 return reply(job)`);
 
 /** holder, lease, name, number. 'gone' for a task that cannot be adopted any more, and the end of its lease if not yet. */
