@@ -24,7 +24,7 @@ function printHelp(origin: string, { access }: Settings): void {
   console.log(`  curl -s -N ${origin}/api/v1/status/tasks/$JOB/stream ${key}`.trimEnd());
   console.log(`  curl -s ${origin}/api/v1/status/$JOB ${key}`.trimEnd());
   console.log(`  curl -s -o image.glb ${origin}/api/v1/download/$JOB/image.glb ${key}`.trimEnd());
-  console.log(`\nOr open ${origin} in a browser.\n`);
+  console.log(`\nOr open ${origin}/page in a browser.\n`);
 }
 
 /** The argument of `curl -F` for a file, in the quotes of curl and of the shell where its path needs them. */

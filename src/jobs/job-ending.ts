@@ -3,6 +3,7 @@ import { shown } from '../core/option.js';
 import type { Outcome } from '../core/outcome.js';
 import { problem } from '../core/problem.js';
 import type { Reply } from '../core/reply.js';
+import { isThenable } from '../core/thenable.js';
 import { type JobChange, type JobFile, type JobProblem, LOST } from './job-store.js';
 
 export type JobEnd = Extract<JobChange, { kind: 'end' }>;
@@ -71,4 +72,14 @@ export function giveBack(exchange: Exchange): undefined {
       fault(error);
     }
   }
+}
+
+/** What a job holds stays held until its work has ended, which may be after the job was stopped. Returns the work. */
+export function holdUntilDone(exchange: Exchange, work: unknown): unknown {
+  if (!isThenable(work)) return work;
+  const done = Promise.resolve(work);
+  for (let admission = exchange.admission; admission !== undefined; admission = admission.previous) {
+    admission.holdUntil(done);
+  }
+  return done;
 }

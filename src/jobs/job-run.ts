@@ -8,6 +8,7 @@ import {
   type Ending,
   faulty,
   giveBack,
+  holdUntilDone,
   type JobEnd,
   jsonOf,
   refusedByGuard,
@@ -177,7 +178,7 @@ export class JobRun {
       if (this.#stop !== undefined) return giveBack(exchange);
       if (reply !== undefined) return refusedByGuard(reply);
       if (!(await this.#start())) return giveBack(exchange);
-      const result: unknown = await work(this.#running());
+      const result: unknown = await holdUntilDone(exchange, work(this.#running()));
       if (isRefusal(result)) return refusedByWork(result);
       const json = jsonOf(result, this.#context.maxResultBytes);
       return succeeded(json, await this.#files.whole());

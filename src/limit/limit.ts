@@ -133,12 +133,13 @@ export function limit(options: LimitOptions): LimitGuard {
   ): Reply | undefined {
     if (decision.kind === 'refused') return refused(exchange, bound, decision);
     if (decision.kind !== 'admitted') throw new TypeError(NO_DECISION);
+    const admission = new StoreAdmission(identity, exchange, bound, keys, decision, slot);
+    exchange.admission = admission;
+    // Before all that can fail: what is held is given back at the end, whatever happens.
+    if (bound.mayHold || refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
     // A store may admit without knowing the state of the quotas.
     if (headers && decision.states.length > 0) addRateLimit(exchange, bound, decision.states, decision.at);
     if (legacyHeaders) setLegacyRateLimit(exchange, bound, decision.states, undefined);
-    const admission = new StoreAdmission(identity, exchange, bound, keys, decision, slot);
-    exchange.admission = admission;
-    if (bound.mayHold || refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
     if (onDecision !== undefined) {
       const { kind, at, states } = decision;
       report(onDecision, { kind, at, quotas: states, enforced: enforce }, exchange);

@@ -63,6 +63,7 @@ interface Model {
   state: 'running' | 'succeeded' | 'failed' | 'cancelled' | 'gone';
   code: string | undefined;
   progress: number | undefined;
+  isWorking: boolean;
   endedAt: number;
 }
 
@@ -91,7 +92,7 @@ class World {
     const answer = await this.#gateways[gateway]?.queue.submit(exchange, { guards: [this.#limit], run: work.run });
     exchange.end({ kind: 'completed', status: 202 });
     if (answer?.kind !== 'accepted') throw new Error('the store is full');
-    const isAdmitted = this.running().length < SLOTS;
+    const isAdmitted = this.working().length < SLOTS;
     this.jobs.push({
       id: answer.job.id,
       owner,
@@ -100,6 +101,7 @@ class World {
       state: isAdmitted ? 'running' : 'failed',
       code: isAdmitted ? undefined : 'capacity-exceeded',
       progress: undefined,
+      isWorking: isAdmitted,
       endedAt: Date.now(),
     });
     if (isAdmitted) this.charged++;
@@ -112,6 +114,7 @@ class World {
   }
 
   finish(job: Model, how: 'well' | 'throw' | 'refuse'): void {
+    job.isWorking = false;
     if (how === 'throw') job.work.fail(new Error('broken'));
     else job.work.finish(how === 'well' ? { ok: true } : refuse(problem('upload-undecodable', { reason: 'x' })));
     if (job.state !== 'running') return;
@@ -151,6 +154,11 @@ class World {
     return this.jobs.filter(({ state }) => state === 'running');
   }
 
+  /** Jobs whose work goes on, wanted or not: it holds its slot. */
+  working(): readonly Model[] {
+    return this.jobs.filter(({ isWorking }) => isWorking);
+  }
+
   async check(): Promise<void> {
     // Whatever is under way settles, and no time passes.
     await vi.advanceTimersByTimeAsync(0);
@@ -169,9 +177,9 @@ class World {
       );
     }
     const [requests, slots, gpu] = (await this.#limit.peek('global')).map(({ limit, remaining }) => limit - remaining);
-    expect([requests, slots]).toEqual([this.charged, this.running().length]);
+    expect([requests, slots]).toEqual([this.charged, this.working().length]);
     // What runs counts with its estimate, and what has ended with what it used.
-    expect(gpu).toBeGreaterThanOrEqual(this.running().length * ESTIMATE_MS);
+    expect(gpu).toBeGreaterThanOrEqual(this.working().length * ESTIMATE_MS);
   }
 
   async close(): Promise<void> {
@@ -258,7 +266,7 @@ it('a job is what its owner was told, holds and costs what it should, and leaves
         await one.act(world);
         await world.check();
       }
-      for (const job of world.running()) world.finish(job, 'well');
+      for (const job of world.working()) world.finish(job, 'well');
       await world.check();
       await world.close();
     }),

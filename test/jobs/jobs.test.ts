@@ -346,6 +346,20 @@ describe('what a job holds and is charged', () => {
     expect(() => second.job).toThrow('does not run');
   });
 
+  it('holds its slot until its work has ended, although the job was cancelled', async () => {
+    const { guard, left } = limits();
+    const queue = queueOf();
+    const work = controlled();
+    const job = await submitted(queue, { guards: [guard], run: work.run });
+    await work.running;
+    await queue.cancel()(routed(job.id).exchange);
+    expect(await job.ended).toMatchObject({ state: 'cancelled' });
+    expect(await left()).toMatchObject({ 1: 1 });
+    work.finish();
+    await nextTurn();
+    expect(await left()).toMatchObject({ 1: 0 });
+  });
+
   it('is nothing for a job that was cancelled while the guard decided', async () => {
     const { guard, left } = limits();
     const queue = queueOf();

@@ -12,6 +12,8 @@ import {
   slidingWindow,
 } from '../../src/limit/policy.js';
 
+const ESTIMATE_RULE =
+  "must be what a job takes, such as '30s', a function that returns milliseconds, or learnedEstimate(), which learns it";
 const WINDOW_RULE = "must be a length of time such as '500ms', '30s', '15m' or '24h'";
 const NAME_RULE = 'must be 1 to 64 letters, digits, dots, dashes or underscores';
 const BY_RULE = "must be 'client-ip', 'principal', 'principal-or-client-ip', 'global' or a function that returns a key";
@@ -89,7 +91,7 @@ describe('gpuTime', () => {
     [{ limit: '1000001s', window: '1h', estimate: '1s' }, "\"limit\" must be at most '1000000s', got '1000001s'"],
     [{ limit: '1s', window: 'hour', estimate: '1s' }, `"window" ${WINDOW_RULE}, got 'hour'`],
     [{ limit: '1s', window: '401d', estimate: '1s' }, "\"window\" must be at most '400d', got '401d'"],
-    [{ limit: '1s', window: '1h' }, `"estimate" ${WINDOW_RULE}, got undefined`],
+    [{ limit: '1s', window: '1h' }, `"estimate" ${ESTIMATE_RULE}, got undefined`],
     [{ limit: '1s', window: '1h', estimate: 30 }, "\"estimate\" needs a unit, got 30; write '30s' or '30ms'"],
     [{ limit: '1s', window: '1h', estimate: {} }, `"estimate" ${WINDOW_RULE}, got [Object]`],
     [{ limit: '1s', window: '1h', estimate: '1s', lease: '1ms' }, "\"lease\" must be at least '100ms', got '1ms'"],

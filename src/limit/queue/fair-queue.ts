@@ -32,9 +32,6 @@ import { newcomerPlace, places } from './queue-places.js';
  *   wait for longer than it may is refused at once. Before the first job has ended nothing is known, and it may wait.
  */
 
-/** How long a client is passed over whose turn came in vain, unless one of its own jobs ends before. */
-export const SET_ASIDE = 250;
-
 /** The queue of one counter of slots, without clock, timers or promises. After each change, ask `next` until it has none. */
 export class FairQueue {
   readonly #clients = new QueueClients();
@@ -141,8 +138,6 @@ export class FairQueue {
     ticket.client.run(-1, now);
     this.#running--;
     this.#lengths.learn(ticket.client.id, ticket.estimate, now - ticket.startedAt);
-    // What held its next ticket back may be this job.
-    ticket.client.asideUntil = Number.NEGATIVE_INFINITY;
     this.#remove(ticket);
   }
 
@@ -162,7 +157,7 @@ export class FairQueue {
     ticket.state = 'waiting';
     ticket.client.putBack(ticket);
     this.#waiting++;
-    ticket.client.asideUntil = now + SET_ASIDE;
+    ticket.client.setAside(now);
   }
 
   /** Tickets that have waited for as long as they may, in the order of their deadlines. They still have to `leave`. */

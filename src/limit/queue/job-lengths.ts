@@ -9,6 +9,9 @@ const PRIOR = 2;
 const MAX_CLIENTS = 256;
 /** Recent jobs of which it is known how much longer they took than expected. */
 const MAX_SURPRISES = 64;
+/** A longer job counts in the mean of all clients as so many times that mean, once it has a few values. */
+const MAX_OUTLIER = 8;
+const FEW = 8;
 
 /** A mean of recent values, in two numbers. */
 export interface RecentMean {
@@ -79,15 +82,19 @@ export class JobLengths {
   learn(client: string, estimate: number | undefined, length: number): void {
     // A job of no length would say that the next takes none, and would be divided by.
     const took = Math.max(1, length);
-    this.#surprises[this.#next] = took / (this.expected(client, estimate) ?? took);
-    this.#next = (this.#next + 1) % MAX_SURPRISES;
     const own = this.#clients.get(client) ?? unknown();
     this.#clients.delete(client);
     this.#clients.set(client, own);
-    for (const known of [own, this.#all]) {
-      add(known.length, took);
-      if (estimate !== undefined) add(known.ratio, took / estimate);
+    const { length: lengths, ratio: ratios } = this.#all;
+    add(own.length, took);
+    add(lengths, bounded(lengths, took));
+    if (estimate !== undefined) {
+      add(own.ratio, took / estimate);
+      add(ratios, bounded(ratios, took / estimate));
     }
+    // Of what is expected now: before, a few tiny jobs would make an ordinary one a thousand times as long as expected.
+    this.#surprises[this.#next] = took / (this.expected(client, estimate) ?? took);
+    this.#next = (this.#next + 1) % MAX_SURPRISES;
     if (this.#clients.size > MAX_CLIENTS) {
       for (const oldest of this.#clients.keys()) {
         this.#clients.delete(oldest);
@@ -104,6 +111,11 @@ function unknown(): Known {
 function add(recent: RecentMean, value: number): void {
   recent.count = Math.min(recent.count + 1, MEMORY);
   recent.mean += (value - recent.mean) / recent.count;
+}
+
+/** One client's endless job must not make the jobs of all others look long. */
+function bounded({ count, mean }: RecentMean, value: number): number {
+  return count < FEW ? value : Math.min(value, MAX_OUTLIER * mean);
 }
 
 /** A client's own mean counts for more with each of its jobs. */

@@ -136,17 +136,15 @@ export class LimitQueue {
   #joined(request: QueuedRequest, joined: Joined): Queued | Promise<Queued> {
     if (joined.kind === 'full') return { kind: 'queue-full', expectedWait: joined.expectedWait };
     const turn = new QueuedTurn(request.exchange, joined.ticket);
-    if (joined.kind === 'waiting') {
-      this.#waits(request.exchange, joined.place);
-      return this.#wait(request, turn);
-    }
+    if (joined.kind === 'waiting') return this.#wait(request, turn, joined.place);
     return after(this.#tryToStart(request, turn), (queued) => queued ?? this.#wait(request, turn));
   }
 
   /** Waits until the request has its slot or goes away. */
-  async #wait(request: QueuedRequest, turn: QueuedTurn): Promise<Queued> {
+  async #wait(request: QueuedRequest, turn: QueuedTurn, place?: QueuePlace): Promise<Queued> {
     const { exchange } = request;
     try {
+      if (place !== undefined) this.#waits(exchange, place);
       for (;;) {
         const result = await turn.next();
         if (result.kind === 'gone') return result;
@@ -193,7 +191,7 @@ export class LimitQueue {
     }
     try {
       const decision = this.#store.admit(bound.policies, keys, units);
-      return isThenable(decision) ? Promise.resolve(decision).then(apply, failed) : apply(decision);
+      return isThenable(decision) ? Promise.resolve(decision).then(apply).catch(failed) : apply(decision);
     } catch (error) {
       return failed(error);
     }

@@ -59,7 +59,12 @@ export class MemoryQueue implements TicketOwner {
     const ticket = new MemoryTicket(this, fair, request);
     this.#tickets.set(fair, ticket);
     if (pushedOut !== undefined) this.#refuse(pushedOut, 'pushed-out', now);
-    this.#grant(now);
+    try {
+      this.#grant(now);
+    } catch (error) {
+      this.leave(fair);
+      throw error;
+    }
     if (fair.state === 'turn') return { kind: 'turn', ticket };
     ticket.place = { position, expectedWait };
     this.#listen(ticket);
@@ -96,19 +101,18 @@ export class MemoryQueue implements TicketOwner {
   }
 
   #change(act: (now: number) => void): void {
-    let isClockBroken = false;
     try {
       this.#now = this.#host.now();
     } catch {
       // The next admission reports it. What has ended has ended all the same.
-      isClockBroken = true;
     }
     act(this.#now);
-    if (isClockBroken) {
-      this.#wake(this.#now, this.#now);
-    } else {
+    try {
       this.#grant(this.#now);
       this.#tellPlaces();
+    } catch {
+      // Nor can it be known now which slots are free.
+      this.#wake(this.#now, this.#now);
     }
   }
 

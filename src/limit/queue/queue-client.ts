@@ -11,6 +11,10 @@ export interface FairTicket {
   startedAt: number;
 }
 
+/** How long a client is passed over whose turn came in vain, unless one of its own jobs ends before: at first, and at most. */
+const SET_ASIDE = 250;
+const MAX_ASIDE = 4000;
+
 /** A client of a fair queue, and what it was served. */
 export class QueueClient {
   weight: number;
@@ -20,6 +24,8 @@ export class QueueClient {
   readonly taken = new Set<FairTicket>();
   /** Until then it is passed over: its turn came, but it could not start. */
   asideUntil = Number.NEGATIVE_INFINITY;
+  /** Its turns in vain, since one of its jobs has started or ended. */
+  #inVain = 0;
   #running = 0;
   /** Its service at `#since`. */
   #service: number;
@@ -69,8 +75,16 @@ export class QueueClient {
     this.weight = weight;
   }
 
+  /** Its turn came in vain. The more often in a row, the longer it is passed over, so that others have their turns. */
+  setAside(now: number): void {
+    this.asideUntil = now + Math.min(SET_ASIDE * 2 ** this.#inVain++, MAX_ASIDE);
+  }
+
   /** One more of its jobs runs from now on, or one less. */
   run(change: 1 | -1, now: number): void {
+    // What held its next ticket back may be the job that ends.
+    if (change < 0) this.asideUntil = Number.NEGATIVE_INFINITY;
+    this.#inVain = 0;
     this.#fold(now);
     this.#running += change;
   }

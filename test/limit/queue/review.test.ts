@@ -3,7 +3,9 @@ import type { Exchange } from '../../../src/core/exchange.js';
 import { limit } from '../../../src/limit/limit.js';
 import { memoryStore } from '../../../src/limit/memory/memory-store.js';
 import { concurrency } from '../../../src/limit/policy.js';
+import { FairQueue } from '../../../src/limit/queue/fair-queue.js';
 import { JobLengths } from '../../../src/limit/queue/job-lengths.js';
+import type { FairTicket } from '../../../src/limit/queue/queue-client.js';
 import type { JoinRequest, WaitingQueue } from '../../../src/limit/queue/waiting-queue.js';
 import type { Decision, LimitStore } from '../../../src/limit/store.js';
 import { testExchange } from '../../exchange-fixture.js';
@@ -64,10 +66,15 @@ describe('no slot is lost', () => {
 
   it.each(['now', 'later'])('when the store decides nothing, %s', async (when) => {
     let isBroken = true;
-    const store = changed(memoryStore(), 'admit', (admit: LimitStore['admit']) => (...args: Parameters<typeof admit>) => {
-      const decision = isBroken ? (undefined as unknown as Decision) : admit(...args);
-      return when === 'now' ? decision : Promise.resolve(decision);
-    });
+    const store = changed(
+      memoryStore(),
+      'admit',
+      (admit: LimitStore['admit']) =>
+        (...args: Parameters<typeof admit>) => {
+          const decision = isBroken ? (undefined as unknown as Decision) : admit(...args);
+          return when === 'now' ? decision : Promise.resolve(decision);
+        },
+    );
     const guard = limit({ store, by: 'principal', policies: oneGpu, queue: {} });
     const broken = exchangeOf('alice');
     await Promise.resolve()
@@ -90,7 +97,7 @@ describe('no slot is lost', () => {
     const store = memoryStore();
     const guard = limit({ store, by: 'principal', policies: oneGpu, queue });
     const broken = exchangeOf('alice');
-    broken.set = () => {
+    broken.append = () => {
       throw new TypeError('no header can be set');
     };
     await Promise.resolve()
@@ -125,6 +132,29 @@ describe('no slot is lost', () => {
     readings = Number.POSITIVE_INFINITY;
     const all = [turnOf(queue, 'erin'), turnOf(queue, 'erin')];
     for (const ticket of all) ticket.leave();
+  });
+});
+
+describe('a client whose turns are in vain', () => {
+  const arrival = (client: string) => ({ client, weight: 1, maxWait: 60_000, estimate: undefined });
+
+  it('is passed over for longer each time, up to 4 s, and from the beginning once one of its jobs has ended', () => {
+    const queue = new FairQueue(2, 10);
+    let now = 0;
+    const running = queue.join(arrival('alice'), now).ticket as FairTicket;
+    queue.next(now);
+    queue.start(running, now);
+    queue.join(arrival('alice'), now);
+    const pauses = (count: number) =>
+      Array.from({ length: count }, () => {
+        queue.setAside(queue.next(now) as FairTicket, now);
+        const since = now;
+        now = queue.nextDeadline(now);
+        return now - since;
+      });
+    expect(pauses(7)).toEqual([250, 500, 1000, 2000, 4000, 4000, 4000]);
+    queue.end(running, now);
+    expect(pauses(2)).toEqual([250, 500]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { FairQueue, SET_ASIDE } from '../../../src/limit/queue/fair-queue.js';
+import { FairQueue } from '../../../src/limit/queue/fair-queue.js';
 import type { FairTicket } from '../../../src/limit/queue/queue-client.js';
 
 /** One job, and the client that wants it done. Times are milliseconds. */
@@ -124,7 +124,7 @@ export class Simulation {
       if (visit.job.isHeldBack === true && !this.#heldBack.has(visit)) {
         this.#heldBack.add(visit);
         this.queue.setAside(started, this.now);
-        this.at(this.now + SET_ASIDE, () => undefined);
+        this.at(started.client.asideUntil, () => undefined);
         continue;
       }
       visit.startedAt = this.now;

@@ -19,12 +19,18 @@ export interface LinkedTickets {
 }
 
 /**
- * Sends the steps of one queue's tickets: those of one turn of the event loop together. While there are tickets, it lists
- * them to Redis at each interval, which renews them. Its timer does not keep the process alive.
+ * Sends the steps of one queue's tickets: those of one turn of the event loop together, and those that come while a call is
+ * under way in the next one. So a flood of requests makes calls larger, and not more than Redis answers. While there are
+ * tickets, it lists them to Redis at each interval, which renews them. Its timer does not keep the process alive.
  */
 export class QueueLink {
   readonly #tickets: LinkedTickets;
-  readonly #flush = () => this.#send();
+  readonly #flush = () => {
+    this.#isScheduled = false;
+    if (this.#underWay === 0) this.#send();
+  };
+  /** Calls that are not answered. */
+  #underWay = 0;
   #steps: QueueStep[] = [];
   /** When the steps were taken. */
   #now = -1;
@@ -104,7 +110,6 @@ export class QueueLink {
   }
 
   #send(mayList = true): void {
-    this.#isScheduled = false;
     if (this.#isStopped) return;
     const sent = this.#steps.splice(0, MAX_STEPS);
     const now = sent.length > 0 ? this.#now : this.#tickets.now();
@@ -131,6 +136,7 @@ export class QueueLink {
   }
 
   async #call(sent: readonly QueueStep[], now: number): Promise<boolean> {
+    this.#underWay++;
     try {
       await this.#tickets.call(sent, now);
       return true;
@@ -139,6 +145,8 @@ export class QueueLink {
       this.#tickets.failed(sent, asStoreError(error));
       return false;
     } finally {
+      this.#underWay--;
+      if (this.#steps.length > 0 || (this.#mustList && !this.#isListing)) this.#schedule();
       this.plan();
     }
   }

@@ -25,9 +25,10 @@
 local SILENT_AFTER = 3
 -- A ticket that waits is gone after so many intervals, and no sooner than this.
 local WAITS_FOR, LEAST_WAIT = 10, 2000
-local SET_ASIDE = 250
+local SET_ASIDE, MAX_ASIDE = 250, 4000
 local MAX_REMEMBERED = 1000
 local MEMORY, PRIOR, MAX_CLIENTS, MAX_SURPRISES = 32, 2, 256, 64
+local MAX_OUTLIER, FEW = 8, 8
 -- How long what is known of jobs is kept after the last ticket.
 local KEPT_FOR = 600000
 -- If decisions use another clock than the server's, by which keys expire.
@@ -38,8 +39,8 @@ local WAITING, TURN, RUNNING, PUSHED_OUT, GONE = 1, 2, 3, 4, 0
 -- The fields of a ticket. Its turns are counted. SINCE: when its turn came, or its job started.
 -- BEFORE: what `refuse` restores.
 local OWNER, NUMBER, CLIENT, ESTIMATE, ORDER, STATE, GRANT, SINCE, BEFORE = 1, 2, 3, 4, 5, 6, 7, 8, 9
--- The fields of a client.
-local ID, WEIGHT, SERVICE, AS_OF, ASIDE_UNTIL = 1, 2, 3, 4, 5
+-- The fields of a client. IN_VAIN: its turns in vain, since one of its jobs has started or ended.
+local ID, WEIGHT, SERVICE, AS_OF, ASIDE_UNTIL, IN_VAIN = 1, 2, 3, 4, 5, 6
 -- The fields of an owner.
 local SEEN, INTERVAL, CHANNEL, LEASE = 1, 2, 3, 4
 -- The fields of what is known of the jobs of one client. All clients together have an empty id.
@@ -72,7 +73,14 @@ else
   queue = { version = math.floor(now), virtual = 0, now = now, order = 0, lengths = '' }
   queue.owners, queue.clients, queue.tickets = {}, {}, {}
 end
+-- Counters know this time. That of the queue does not step back: what the server's clock has lost is added from then on.
+local clock = now
+if not is_manual then
+  queue.behind = max(queue.behind or 0, (queue.last or queue.now) - now)
+  now = now + queue.behind
+end
 now = max(now, queue.now)
+queue.last = now
 
 local owners, tickets, clients = queue.owners, queue.tickets, queue.clients
 -- Clients by id, and of each client: its tickets that wait, how many have a turn or run, how many run.
@@ -177,7 +185,7 @@ end
 local function activate(id, weight)
   local client = client_of[id]
   if not client then
-    client = add_client({ id, weight, queue.virtual, now, -1 })
+    client = add_client({ id, weight, queue.virtual, now, -1, 0 })
     insert(clients, client)
     return client
   end
@@ -258,7 +266,7 @@ local function stop_running(ticket)
   runs[client] = runs[client] - 1
   all_running = all_running - 1
   -- What held its next ticket back may be this job.
-  client[ASIDE_UNTIL] = -1
+  client[ASIDE_UNTIL], client[IN_VAIN] = -1, 0
 end
 
 local function drop(ticket)
@@ -276,6 +284,14 @@ local function take_turn_back(ticket)
   untake(client_of[ticket[CLIENT]])
   put_back(client_of[ticket[CLIENT]], ticket)
   changed()
+end
+
+-- A turn came in vain. The more often in a row, the longer the client is passed over.
+local function set_aside(ticket)
+  take_turn_back(ticket)
+  local client = client_of[ticket[CLIENT]]
+  client[ASIDE_UNTIL] = now + min(SET_ASIDE * 2 ^ (client[IN_VAIN] or 0), MAX_ASIDE)
+  client[IN_VAIN] = (client[IN_VAIN] or 0) + 1
 end
 
 -- The first ticket of a client whose owner is not silent.
@@ -314,7 +330,7 @@ local function read_held()
     for place = head, head + (number - 1) * width, width do
       if own == tag and kind == 4 then
         local units, expiry = struct.unpack('>I4I6', counters, place + 8)
-        if expiry > now then held = held + units end
+        if expiry > clock then held = held + units end
       end
       if width == 0 then break end
     end
@@ -416,10 +432,13 @@ local function add_to_mean(one, count, mean, value)
   one[mean] = one[mean] + (value - one[mean]) / one[count]
 end
 
+-- One client's endless job must not make the jobs of all others look long.
+local function bounded(all, count, mean, value)
+  return all[count] < FEW and value or min(value, MAX_OUTLIER * all[mean])
+end
+
 local function learn(id, estimate, length)
   local took, is_known = max(1, length), known()
-  is_known.surprises[is_known.next + 1] = took / (expected(id, estimate) or took)
-  is_known.next = (is_known.next + 1) % MAX_SURPRISES
   local one = is_known.of[id] or { id, 0, 0, 0, 0 }
   for place, other in ipairs(is_known.clients) do
     if other == one then
@@ -429,10 +448,16 @@ local function learn(id, estimate, length)
   end
   insert(is_known.clients, one)
   is_known.of[id] = one
-  for _, mean in ipairs({ one, is_known.all }) do
-    add_to_mean(mean, LENGTHS, LENGTH, took)
-    if estimate >= 0 then add_to_mean(mean, RATIOS, RATIO, took / estimate) end
+  local all = is_known.all
+  add_to_mean(one, LENGTHS, LENGTH, took)
+  add_to_mean(all, LENGTHS, LENGTH, bounded(all, LENGTHS, LENGTH, took))
+  if estimate >= 0 then
+    add_to_mean(one, RATIOS, RATIO, took / estimate)
+    add_to_mean(all, RATIOS, RATIO, bounded(all, RATIOS, RATIO, took / estimate))
   end
+  -- Of what is expected now: before, a few tiny jobs would make an ordinary one a thousand times as long as expected.
+  is_known.surprises[is_known.next + 1] = took / (expected(id, estimate) or took)
+  is_known.next = (is_known.next + 1) % MAX_SURPRISES
   if #is_known.clients > MAX_CLIENTS then
     is_known.of[is_known.clients[1][1]] = nil
     remove_at(is_known.clients, 1)
@@ -529,8 +554,7 @@ end
 function step.aside()
   local ticket, turn = own[number()], number()
   if not ticket or ticket[STATE] ~= TURN or ticket[GRANT] ~= turn then return end
-  take_turn_back(ticket)
-  client_of[ticket[CLIENT]][ASIDE_UNTIL] = now + SET_ASIDE
+  set_aside(ticket)
 end
 
 function step.start()
@@ -551,6 +575,7 @@ function step.start()
     if all_waiting == 0 then restart() end
   end
   fold(client)
+  client[IN_VAIN] = 0
   runs[client] = runs[client] + 1
   all_running = all_running + 1
   ticket[STATE], ticket[SINCE] = RUNNING, now
@@ -586,9 +611,8 @@ for _, ticket in ipairs(tickets) do
   local silent, owner = silence(ticket)
   local state, interval = ticket[STATE], owner[INTERVAL]
   if state == TURN and (silent > SILENT_AFTER * interval or now - ticket[SINCE] > turn_time) then
-    take_turn_back(ticket)
-    -- Its owner lives, but does not use its turn.
-    if silent <= SILENT_AFTER * interval then client_of[ticket[CLIENT]][ASIDE_UNTIL] = now + SET_ASIDE end
+    -- Its owner may live, and not use its turn.
+    if silent > SILENT_AFTER * interval then take_turn_back(ticket) else set_aside(ticket) end
     state = WAITING
   end
   local lasts = max(LEAST_WAIT, WAITS_FOR * interval)
