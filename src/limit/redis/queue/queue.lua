@@ -73,7 +73,7 @@ else
   queue = { version = math.floor(now), virtual = 0, now = now, order = 0, lengths = '' }
   queue.owners, queue.clients, queue.tickets = {}, {}, {}
 end
--- Counters know this time. That of the queue does not step back: what the server's clock has lost is added from then on.
+-- Counters know this time. That of the queue does not step back: what the server's clock has lost is added.
 local clock = now
 if not is_manual then
   queue.behind = max(queue.behind or 0, (queue.last or queue.now) - now)
