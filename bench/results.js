@@ -67,7 +67,9 @@ export function sectionOf(row) {
 
 /** A row that could not be measured. It has no table, so that the comparison does not find it. */
 export function failedSection(name, message) {
-  return [`### ${name}`, '', `Failed: ${cell(message)}`].join('\n');
+  // Without the stack, which names folders of the machine.
+  const [reason = ''] = message.split('\n');
+  return [`### ${name}`, '', `Failed: ${cell(reason)}`].join('\n');
 }
 
 /** The lines of the table of goals that one row has. */
