@@ -86,7 +86,7 @@ export const rows = [
       'queue is 5.1 KB, slots and GPU time 2.7 KB, days 0.8 KB. Without all of that, and without HTTP/2, bodies, forwarding ' +
       'headers and Content-Security-Policy (2.0 KB), 29 KB would be left. The rest is what the quick start uses, with its ' +
       'checks of options and its texts; no file of it is above 3.5 KB before compression. Tried: a reader and writer of IP ' +
-      'addresses instead of ipaddr.js (kept: 3.8 KB less), and the sources instead of the published files (0.8 KB less).',
+      'addresses instead of ipaddr.js (3.8 KB less, and taken back: a well-kept package reads them), and the sources instead of the published files (0.8 KB less).',
     sides: [
       sized(PEERS, PEERS_DO, THREE_PEERS),
       sized('gatewarden', 'security headers, client address, a shared secret, a sliding window in memory', QUICK_START),
@@ -109,9 +109,9 @@ export const rows = [
     goals: [{ side: 'gatewarden', minus: 'an empty module', atMost: 10 }],
     notes:
       'A fifth of it are modules of Node (`node:crypto`, `node:net`), which most services load anyway. A quarter is lru-cache ' +
-      'with the modules of Node that it loads, for `apiKeys` with a store only. ipaddr.js was another fifth, and is no longer ' +
-      'used. Tried on paper for lru-cache: a Map in the order of use, which would stop the process to reorganize a large ' +
-      'cache, and `import()` at the first use, which the factory, as it is synchronous, cannot await.',
+      'with the modules of Node that it loads, for `apiKeys` with a store only. ipaddr.js is another fifth. Tried on paper ' +
+      'for lru-cache: a Map in the order of use, which would stop the process to reorganize a large cache, and ' +
+      '`import()` at the first use, which the factory, as it is synchronous, cannot await.',
     sides: [
       imported('an empty module', 'nothing', 'data:text/javascript,'),
       imported(PEERS, PEERS_DO, 'helmet', 'cors', 'express-rate-limit'),
