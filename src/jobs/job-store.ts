@@ -70,7 +70,7 @@ export interface NewJob {
   /** 128 random bits. */
   readonly id: string;
   readonly owner: string;
-  /** Names who runs it, and nobody else: 128 random bits. */
+  /** Identifies the process that runs the job: 128 random bits. */
   readonly holder: string;
   /** Milliseconds. The holder renews it; when it has passed, the holder counts as dead. */
   readonly lease: number;

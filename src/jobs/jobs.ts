@@ -65,7 +65,7 @@ export interface AcceptedJob extends JobUrls {
 
 /** Jobs that outlive their requests. */
 export interface JobQueue extends JobGuards {
-  /** Submits a job for the caller, who owns it from then on. It runs in this process, whoever is still connected. */
+  /** Submits a job for the caller, who owns it from then on. It runs in this process, even if the caller disconnects. */
   submit(exchange: Exchange, submission: JobSubmission): Promise<Submission>;
   /**
    * Submits a job and answers: 202, with URLs, or the result if it comes within `wait`. The reply is sent with `sendReply` of

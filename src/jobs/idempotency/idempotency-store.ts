@@ -33,8 +33,8 @@ export interface IdempotencyStore {
   /** Extends the lease to `lease` milliseconds from now. False if `holder` does not have the key. */
   renew(key: string, holder: string, lease: number): boolean | Promise<boolean>;
   /**
-   * Remembers the answer for `ttl` milliseconds, if `holder` has the key, or nobody has it since its lease has ended. False if
-   * another request has it, or has been answered.
+   * Stores the answer for `ttl` milliseconds if `holder` still has the key, or if its lease has ended and no other request has
+   * the key. Returns false if another request has the key, or if the key has an answer.
    */
   finish(
     key: string,

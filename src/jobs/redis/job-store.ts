@@ -58,9 +58,8 @@ const MIN_POLL = 10;
 
 /**
  * Keeps jobs in Redis, for several processes and through their restarts. Each verb is one script on one key, and each key
- * expires with its job. A job whose process has died is `failed` with `job-lost` once its lease has ended, whoever reads it; one
- * that was submitted as a task and has not started is adopted by another process. If Redis has no memory left, new jobs are
- * refused. A server whose `maxmemory-policy` evicts keys can forget a job; the warning `GATEWARDEN_EVICTION_RISK` reports it
+ * expires with its job. If the process of a job dies, the job is `failed` with `job-lost` when its lease ends. A task that has
+ * not started is adopted by another process instead. If Redis has no memory left, new jobs are refused. A server whose `maxmemory-policy` evicts keys can forget a job; the warning `GATEWARDEN_EVICTION_RISK` reports it
  * once.
  *
  * ```ts
@@ -142,7 +141,7 @@ class Jobs implements RedisJobStore {
     if (shared !== undefined) return shared;
     const answer = this.#read(id);
     this.#reads.set(id, answer);
-    // Before anything else arrives: whoever asks later may know of a change.
+    // Before anything else arrives: a later read may have seen a change.
     queueMicrotask(() => this.#reads.delete(id));
     return answer;
   }

@@ -32,8 +32,8 @@ interface Replayed {
 }
 
 /**
- * Replays a queue from now on, as if nobody came or left: whenever a slot is free, the next ticket in fair order starts and
- * runs for its length. Calls `onStart` for each ticket in the order in which they start.
+ * Replays a queue from now on, as if no request arrived or left: whenever a slot is free, the next ticket in fair order
+ * starts and runs for its length. Calls `onStart` for each ticket in the order in which they start.
  */
 export function replay(slots: number, clients: readonly ClientSnapshot[], onStart: OnStart): void {
   const ends: [at: number, client: Replayed][] = [];

@@ -153,7 +153,7 @@ export class MemoryQueue implements TicketOwner {
       this.#grant(now);
       this.#tellPlaces();
     } catch (error) {
-      // The clock of the service has failed. Whoever waits is told, since nobody would be served.
+      // The clock of the service has failed. All waiting requests fail, since none would be served.
       for (const ticket of this.#tickets.values()) ticket.fail(error);
     }
   }

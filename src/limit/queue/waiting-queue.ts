@@ -24,13 +24,13 @@ export interface JoinRequest {
    * wait depends on it, never the order.
    */
   readonly estimate: number | undefined;
-  /** Receives each change of its place. Undefined if nobody wants to know. */
+  /** Called when its place changes. Undefined if there is no listener. */
   readonly onPlace: ((place: QueuePlace) => void) | undefined;
 }
 
 /**
  * The answer to a request for a slot.
- * - `turn`: nobody is before it, and a slot should be free: ask the store to admit it.
+ * - `turn`: the request is next, and a slot should be free. Ask the store to admit it.
  * - `waiting`: `ticket.turn` says when.
  * - `full`: it could not be served in `maxWait`, or too many wait. Nothing of it remains.
  */
@@ -50,7 +50,7 @@ export type TurnResult =
   | { readonly kind: 'timeout' | 'pushed-out'; readonly expectedWait: number };
 
 /**
- * A place in a queue. Whoever got one calls `started` or `leave` exactly once, and `ended` after `started`. Calls beyond
+ * A place in a queue. The caller of `join` calls `started` or `leave` exactly once, and `ended` after `started`. Calls beyond
  * that have no effect.
  */
 export interface Ticket {

@@ -4,8 +4,8 @@
 -- as they do, which a property test compares. Lua 5.1, as Redis 6.2 and later and Valkey run it.
 --
 -- Every ticket belongs to a process, its owner. An owner that has been silent for three of its intervals is passed over, and
--- its turns go back. After its lease, its tickets are gone. Whoever calls: a turn is given to the ticket whose turn it is,
--- never to the caller. Every step may run twice: a client sends calls again if their replies were lost.
+-- its turns go back. After its lease, its tickets are gone. A turn is given to the ticket that is next, whichever process
+-- calls. Every step may run twice: a client sends calls again if their replies were lost.
 --
 -- KEYS[1]   the queue
 -- KEYS[2]   the counter of its slots, if it is in the same slot of a Cluster
@@ -309,7 +309,7 @@ local function is_before(a, a_head, b, b_head)
   return a_head[ORDER] < b_head[ORDER]
 end
 
--- How many slots are held, whoever holds them: requests that do not queue may hold some as well. general.lua describes the
+-- How many slots are held, also by requests that do not queue. general.lua describes the
 -- counters. 0 if they cannot be read: then a turn is in vain, and comes back.
 local function read_held()
   local counters = KEYS[2] and redis.pcall('GET', KEYS[2])
