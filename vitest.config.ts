@@ -46,6 +46,11 @@ export default defineConfig({
       { find: /^gatewarden\/redis$/, replacement: source('redis.ts') },
       { find: /^gatewarden\/upload$/, replacement: source('upload/index.ts') },
       { find: /^gatewarden\/worker$/, replacement: source('worker/index.ts') },
+      { find: /^gatewarden\/metrics$/, replacement: source('observe/metrics/index.ts') },
+      { find: /^gatewarden\/operator$/, replacement: source('operator/index.ts') },
+      { find: /^gatewarden\/sqlite$/, replacement: source('limit/sqlite/index.ts') },
+      { find: /^gatewarden\/upgrade$/, replacement: source('adapters/upgrade.ts') },
+      { find: /^gatewarden\/web$/, replacement: source('adapters/web-handler.ts') },
     ],
   },
   test: {
@@ -57,6 +62,8 @@ export default defineConfig({
       },
       { extends: true, test: { name: 'isolated', include: ISOLATED, exclude: ELSEWHERE } },
     ],
+    // The operator page is plain files, which Vitest would empty.
+    css: true,
     globalSetup: ['test/redis/setup.ts'],
     // Looks for credentials in all that is printed, warned of and answered.
     setupFiles: ['test/canary.ts'],

@@ -72,7 +72,8 @@ async function wrk({ url, connections = 50, seconds = 1, method = 'GET', headers
 export function parseWrk(text) {
   const count = (pattern) => Number(pattern.exec(text)?.[1] ?? 0);
   const latency = (share) => {
-    const found = new RegExp(`^\\s+${share}%\\s+([\\d.]+)(us|ms|s)$`, 'm').exec(text);
+    // wrk pads a unit of one letter.
+    const found = new RegExp(`^\\s+${share}%\\s+([\\d.]+)(us|ms|s) ?$`, 'm').exec(text);
     if (found === null) throw new Error(`wrk printed no latencies:\n${text}`);
     return Number(found[1]) * UNITS[found[2]];
   };

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compareRow } from './comparison.js';
-import { environment, gatewardenVersion } from './machine.js';
+import { environment, gatewardenVersion, node24 } from './machine.js';
 import { failedSection, goalLines, parse, render, sectionOf } from './results.js';
 import { goalText, judged, orderOf, ratios, summary } from './statistics.js';
 
@@ -22,9 +22,24 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const SIDE = fileURLToPath(new URL('side.js', import.meta.url));
 /** The order of the tables. Files that are not named here come last. */
-const ORDER = ['http', 'memory', 'redis', 'ahead', 'keys', 'jwt', 'upload', 'footprint', 'size'];
+const ORDER = [
+  'http',
+  'no-network',
+  'memory',
+  'journal',
+  'usage',
+  'redis',
+  'ahead',
+  'sqlite',
+  'keys',
+  'jwt',
+  'upload',
+  'footprint',
+  'size',
+];
 const LEAST_ROUNDS = 7;
 const TIMEOUT_MS = 120_000;
+const NODE_24 = node24();
 
 function options() {
   try {
@@ -86,6 +101,7 @@ function prepare(build) {
 async function startSide(row, { name }) {
   const child = fork(SIDE, [row.file, row.name, name], {
     execArgv: ['--expose-gc'],
+    ...(row.onNode24 && NODE_24 !== undefined ? { execPath: NODE_24 } : {}),
     // What a side prints does not belong to the results.
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
@@ -150,10 +166,11 @@ async function measure(row, rounds, version) {
       running.push(started);
       await started.ask({ act: 'open', context });
     }
-    for (let round = 0; round <= rounds; round++) {
+    const warmUps = row.warmUps ?? 1;
+    for (let round = 0; round < warmUps + rounds; round++) {
       for (const side of orderOf(running, round)) {
         const returned = checked(row, side.name, await side.ask({ act: 'run', round }));
-        if (round > 0) figures.get(side.name).push(returned);
+        if (round >= warmUps) figures.get(side.name).push(returned);
       }
     }
     for (const side of running) await side.ask({ act: 'close' });

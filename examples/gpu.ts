@@ -44,11 +44,20 @@ export function logWorker(logger: Logger): (event: WorkerEvent) => void {
           'The worker goes on with a cancelled job, which keeps its slot',
         );
         break;
+      case 'cancel-unconfirmed':
+        logger.warn(
+          { ...event.job, ageMs: event.age, reason: event.reason },
+          'The worker has not said whether a cancelled job has ended, and the job keeps its slot',
+        );
+        break;
       case 'hold-lost':
         logger.error({ ...event.job }, 'The slot of a job was lost, and the job cancelled');
         break;
       case 'job-refused':
         logger.error({ ...event.job, reason: event.reason }, 'The worker refused a job');
+        break;
+      case 'ended-jobs-unreadable':
+        logger.error({ reason: event.reason }, 'Jobs that have ended at the worker cannot be booked');
     }
   };
 }

@@ -14,7 +14,7 @@ export const waitingVariables = {
   MAX_WAITING: integer({ min: 1, max: 1000, default: 100 }),
 };
 
-/** A queue in which the clients that `by` names are served alike. Undefined if nobody waits. */
+/** A queue in which the clients that `by` names are served alike. Undefined if requests do not wait. */
 export function waitingQueue(
   { maxWait, maxWaiting }: WaitingSettings,
   by: PartitionBy,

@@ -51,6 +51,16 @@ export type { ClientIp, ClientIpReason } from './core/client-ip.js';
 export type { Duration } from './core/duration.js';
 export { type EndHook, Exchange, type ExchangeLocals, type FaultReporter } from './core/exchange.js';
 export type { Guard } from './core/guard.js';
+export type {
+  JobBooking,
+  Ledger,
+  Usage,
+  UsageChange,
+  UsageOrder,
+  UsagePage,
+  UsageQuery,
+  UsageRow,
+} from './core/ledger.js';
 export { OptionError } from './core/option.js';
 export type { Outcome } from './core/outcome.js';
 export type { OwnProblem } from './core/own-problem.js';
@@ -80,6 +90,7 @@ export { sequence } from './core/sequence.js';
 export type { Size } from './core/size.js';
 export type { Time } from './core/time.js';
 export { type SaveOptions, type Upload, type UploadedFile, uploadOf } from './core/uploaded-file.js';
+export { type WebSocketOriginOptions, webSocketOrigin } from './core/web-socket-origin.js';
 export type { CspDirectives } from './edge/content-security-policy.js';
 export { type CorsOptions, cors } from './edge/cors.js';
 export { type SecurityHeadersOptions, securityHeaders } from './edge/security-headers.js';
@@ -90,6 +101,8 @@ export { limit } from './limit/limit.js';
 export type { LimitDecision } from './limit/limit-decision.js';
 export type { LimitGuard } from './limit/limit-guard.js';
 export type { LimitOptions } from './limit/limit-options.js';
+export type { JournalEvent } from './limit/memory/journal/journal-events.js';
+export type { JournalOptions, OnJournalFailure } from './limit/memory/journal/journal-options.js';
 export type { MemoryStore } from './limit/memory/memory-limit-store.js';
 export { type MemoryStoreOptions, memoryStore } from './limit/memory/memory-store.js';
 export { type Concurrency, type ConcurrencyOptions, concurrency } from './limit/policies/concurrency.js';
@@ -115,7 +128,17 @@ export type {
 export type { CapacityStatus } from './limit/quota-refusal.js';
 export type { RefundCause } from './limit/refund.js';
 export { type Decision, type Hold, type LimitStore, type Receipt, StoreError, type Violation } from './limit/store.js';
-export { type AccessLogFields, type AccessLogOptions, accessLog, type Logger } from './observe/access-log.js';
+export {
+  type AccessLogFields,
+  type AccessLogOptions,
+  type AccessLogStart,
+  type AccessLogStartFields,
+  accessLog,
+  type Logger,
+} from './observe/access-log.js';
 export { type AuditOptions, type AuditRecord, audit } from './observe/audit.js';
 export { type ProcessTimeOptions, processTime } from './observe/process-time.js';
 export { type RequestIdOptions, requestId } from './observe/request-id.js';
+export { type MemoryLedger, type MemoryLedgerOptions, memoryLedger } from './observe/usage/memory-ledger.js';
+export { type MeterUsageOptions, meterUsage } from './observe/usage/meter-usage.js';
+export { type UsageReportOptions, usageReport } from './observe/usage/usage-report.js';

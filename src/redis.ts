@@ -8,6 +8,18 @@ export {
   type ReplayRedisClient,
   redisReplayStore,
 } from './auth/redis/replay-store.js';
+export type { OtherRedisClient } from './core/redis/clients/any-client.js';
+export type { GlideSubscriber, NodeRedisSubscriber, OtherSubscriber } from './core/redis/clients/any-subscriber.js';
+export type { GlideRedisClient } from './core/redis/clients/glide.js';
+export type {
+  NodeRedisBase,
+  NodeRedisClient,
+  NodeRedisCluster,
+  NodeRedisNode,
+  NodeRedisReplyOptions,
+  NodeRedisSentinel,
+  NodeRedisSingle,
+} from './core/redis/clients/node-redis-client.js';
 export {
   type JobRedisClient,
   type RedisIdempotencyStoreOptions,
@@ -23,5 +35,14 @@ export type { JobSubscriber } from './jobs/redis/job-watchers.js';
 export type { TaskRedisClient } from './jobs/redis/task-index.js';
 export type { RedisClient } from './limit/redis/client.js';
 export type { RedisSubscriber } from './limit/redis/queue/queue-wakeups.js';
-export { type RedisStore, redisStore } from './limit/redis/redis-store.js';
+export type { RedisStore } from './limit/redis/redis-limit-store.js';
+export { redisStore } from './limit/redis/redis-store.js';
 export type { AheadOptions, RedisStoreEvent, RedisStoreOptions } from './limit/redis/redis-store-options.js';
+export type { LedgerRedisClient } from './observe/usage/redis/ledger-client.js';
+export { type RedisLedger, type RedisLedgerOptions, redisLedger } from './observe/usage/redis/redis-ledger.js';
+export {
+  type OperatorRedisClient,
+  type RedisOperatorStore,
+  type RedisOperatorStoreOptions,
+  redisOperatorStore,
+} from './operator/redis/operator-store.js';

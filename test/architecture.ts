@@ -6,12 +6,13 @@ export type House = ReadonlyMap<string, string>;
 /** What breaks one rule, a line each; empty where the rule holds. */
 export type Rule = (house: House) => readonly string[];
 
-const GUARD_FOLDERS = ['client-ip', 'edge', 'observe', 'auth', 'limit', 'upload', 'worker', 'jobs', 'env'];
-const REDIS_FOLDERS = ['core/redis/', 'limit/redis/', 'auth/redis/', 'jobs/redis/'];
-const REDIS_PACKAGES = ['ioredis', 'cluster-key-slot'];
+const GUARD_FOLDERS = ['client-ip', 'edge', 'observe', 'auth', 'limit', 'upload', 'worker', 'jobs', 'operator', 'env'];
+const REDIS_PACKAGES = ['ioredis', 'redis', '@valkey/valkey-glide', 'cluster-key-slot'];
 const JWT_FOLDER = 'auth/jwt/';
 const UPLOAD_FOLDER = 'upload/';
 const UPLOAD_PACKAGES = ['@fastify/busboy', 'file-type', 'sharp'];
+/** Behind the name of a file that is imported as its text. */
+const RAW = '?raw';
 /** What stands above the house: they name what it has. */
 const ENTRIES = ['index.ts', 'redis.ts'];
 const FRAMEWORKS = ['express', 'fastify', 'hono'];
@@ -93,7 +94,7 @@ export const rules = {
       /^limit\/[^/]+$/.test(file) &&
       target !== undefined &&
       /^limit\/(memory|redis)\//.test(target) &&
-      target !== 'limit/memory/memory-store.ts',
+      target !== 'limit/memory/plain-memory-store.ts',
   ),
 
   noDumpingGround: (house) =>
@@ -122,7 +123,7 @@ function isTypeScript(file: string): boolean {
 }
 
 function isRedis(file: string): boolean {
-  return file === 'redis.ts' || REDIS_FOLDERS.some((folder) => file.startsWith(folder));
+  return file === 'redis.ts' || file.includes('/redis/');
 }
 
 /** Packages that src needs at run time and `dependencies` does not name. */
@@ -205,7 +206,8 @@ function readImports(house: House, file: string): readonly Import[] {
     specifier,
     target: fileOf(file, specifier),
     packageName: packageOf(specifier),
-    atRunTime: atRunTime.has(specifier),
+    // The build puts the text of a `?raw` import into the bundle.
+    atRunTime: atRunTime.has(specifier) && !specifier.endsWith(RAW),
   }));
 }
 
@@ -219,7 +221,8 @@ function importedFiles(house: House, file: string): readonly string[] {
 
 function fileOf(from: string, specifier: string): string | undefined {
   if (!specifier.startsWith('.')) return undefined;
-  return new URL(specifier, `file:///${from}`).pathname.slice(1).replace(/\.js$/, '.ts');
+  const path = new URL(specifier, `file:///${from}`).pathname.slice(1);
+  return specifier.endsWith(RAW) ? path : path.replace(/\.js$/, '.ts');
 }
 
 function packageOf(specifier: string): string | undefined {

@@ -323,7 +323,7 @@ describe('the load generator', () => {
      50%  850.00us
      75%    2.66ms
      90%    3.05ms
-     99%    1.20s
+     99%    1.20s${' '}
   20735 requests in 1.00s, 3.80MB read
   Socket errors: connect 1, read 2, write 0, timeout 3
   Non-2xx or 3xx responses: 17

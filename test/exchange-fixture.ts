@@ -25,6 +25,8 @@ export interface TestExchangeOptions {
   /** Instead of a stream of `body`. */
   readonly openBody?: NonNullable<RequestView['openBody']>;
   readonly principal?: Principal | undefined;
+  /** The pattern of the route, as the framework would tell it. */
+  readonly routePattern?: string;
   /** Whether the server may have dropped header lines. Default undefined, as in views that never drop any. */
   readonly headersTruncated?: boolean;
 }
@@ -37,6 +39,7 @@ class TestRequest implements RequestView {
   readonly encrypted: boolean;
   readonly readBody?: NonNullable<RequestView['readBody']>;
   readonly headersTruncated?: boolean;
+  readonly routePattern?: string;
   readonly openBody: NonNullable<RequestView['openBody']>;
   readonly #lines: readonly HeaderLine[];
 
@@ -49,6 +52,7 @@ class TestRequest implements RequestView {
     if (readBody !== undefined) this.readBody = readBody;
     this.openBody = options.openBody ?? (() => Readable.from([body]));
     if (options.headersTruncated !== undefined) this.headersTruncated = options.headersTruncated;
+    if (options.routePattern !== undefined) this.routePattern = options.routePattern;
     this.method = options.method ?? 'GET';
     this.url = options.url ?? '/';
     this.remoteAddress = 'remoteAddress' in options ? options.remoteAddress : '127.0.0.1';

@@ -196,7 +196,7 @@ const AT_START: readonly (readonly [mistake: string, act: () => unknown, message
   [
     'a URL as client',
     () => redisStore({ client: 'redis://:c4n4ry-password@localhost' as Any }),
-    'gatewarden: redisStore "client" must be an ioredis client',
+    'gatewarden: redisStore "client" must be a client of ioredis (Redis, Cluster), of redis 5 (createClient, createCluster, createSentinel) or of @valkey/valkey-glide (GlideClient, GlideClusterClient)',
   ],
   [
     'a secret that is not set',

@@ -61,7 +61,7 @@ export class Client {
       const values = fields.filter(([field]) => field === name).map(([, value]) => value);
       return values.length === 0 ? undefined : values.join(', ');
     };
-    const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1]);
+    const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(statusLine)?.[1]);
     const body = await this.#body(status, field, toHead);
     return { status, field, body, json: () => JSON.parse(body.toString()) };
   }

@@ -36,8 +36,10 @@ import {
   type LimitOptions,
   learnedEstimate,
   limit,
+  type MemoryLedgerOptions,
   type MemoryReplayStoreOptions,
   type MemoryStoreOptions,
+  memoryLedger,
   memoryReplayStore,
   memoryStore,
   OptionError,
@@ -65,6 +67,8 @@ import {
   slidingWindow,
   type TrustedHostsOptions,
   trustedHosts,
+  type WebSocketOriginOptions,
+  webSocketOrigin,
 } from 'gatewarden';
 import {
   type IdempotentOptions,
@@ -90,13 +94,17 @@ import {
 import {
   type RedisIdempotencyStoreOptions,
   type RedisJobStoreOptions,
+  type RedisLedgerOptions,
   type RedisReplayStoreOptions,
   type RedisStoreOptions,
   redisIdempotencyStore,
   redisJobStore,
+  redisLedger,
   redisReplayStore,
   redisStore,
 } from 'gatewarden/redis';
+import { type SqliteDatabase, type SqliteStoreOptions, sqliteStore } from 'gatewarden/sqlite';
+import { type CreateGuardUpgradeOptions, createGuardUpgrade } from 'gatewarden/upgrade';
 import {
   type FieldOptions,
   type FileOptions,
@@ -106,6 +114,7 @@ import {
   type UploadOptions,
   upload,
 } from 'gatewarden/upload';
+import { type CreateGuardedOptions, createGuarded } from 'gatewarden/web';
 import { type DeadlineOptions, deadline, type WorkerOptions, worker } from 'gatewarden/worker';
 import { describe, expect, it } from 'vitest';
 
@@ -142,7 +151,11 @@ describe('an option that is undefined counts as absent', () => {
   it.each<[string, () => unknown]>([
     [
       'accessLog',
-      () => accessLog({ logger: console, ...absent<AccessLogOptions>({ hashKey: undefined, skip: undefined }) }),
+      () =>
+        accessLog({
+          logger: console,
+          ...absent<AccessLogOptions>({ hashKey: undefined, skip: undefined, start: undefined }),
+        }),
     ],
     ['adminApiKey', () => adminApiKey(SECRET, absent<AdminApiKeyOptions>({ clientId: undefined, id: undefined }))],
     [
@@ -277,6 +290,16 @@ describe('an option that is undefined counts as absent', () => {
           }),
         }),
     ],
+    [
+      'createGuarded',
+      () =>
+        createGuarded(absent<CreateGuardedOptions>({ address: undefined, params: undefined, routePattern: undefined })),
+    ],
+    [
+      'createGuardUpgrade',
+      () => createGuardUpgrade(absent<CreateGuardUpgradeOptions>({ origin: undefined, timeout: undefined })),
+    ],
+    ['webSocketOrigin', () => webSocketOrigin(absent<WebSocketOriginOptions>({ origin: undefined }))],
     [
       'concurrency',
       () =>
@@ -484,13 +507,28 @@ describe('an option that is undefined counts as absent', () => {
         ),
     ],
     ['memoryReplayStore', () => memoryReplayStore(absent<MemoryReplayStoreOptions>({ maxEntries: undefined, now }))],
-    ['memoryStore', () => memoryStore(absent<MemoryStoreOptions>({ maxEntries: undefined, now }))],
+    ['memoryStore', () => memoryStore(absent<MemoryStoreOptions>({ maxEntries: undefined, journal: undefined, now }))],
     ['parseApiKeys', () => parseApiKeys(`${SECRET}:acme:1`, absent<ParseApiKeysOptions>({ limitName: undefined }))],
     ['processTime', () => processTime(absent<ProcessTimeOptions>({ serverTiming: undefined }))],
     ['requestId', () => requestId(absent<RequestIdOptions>({ generate: undefined }))],
     [
       'requireScope',
       () => requireScope('admin', absent<RequireScopeOptions>({ realm: undefined, resourceMetadata: undefined })),
+    ],
+    [
+      'redisLedger',
+      () =>
+        redisLedger({
+          client: client(),
+          ...absent<RedisLedgerOptions>({
+            prefix: undefined,
+            timeZone: undefined,
+            keepDays: undefined,
+            interval: undefined,
+            timeout: undefined,
+            now,
+          }),
+        }),
     ],
     [
       'redisStore',
@@ -506,6 +544,20 @@ describe('an option that is undefined counts as absent', () => {
             refusalCache: undefined,
             subscriber: undefined,
             queueInterval: undefined,
+            onEvent: undefined,
+            now,
+          }),
+        }),
+    ],
+    [
+      'sqliteStore',
+      () =>
+        sqliteStore({
+          database: sqliteDatabase(),
+          ...absent<Omit<SqliteStoreOptions, 'database'>>({
+            path: undefined,
+            timeout: undefined,
+            maxEntries: undefined,
             onEvent: undefined,
             now,
           }),
@@ -617,6 +669,20 @@ describe('an option that is undefined counts as absent', () => {
         }),
     ],
     [
+      'memoryLedger',
+      () =>
+        memoryLedger(
+          absent<MemoryLedgerOptions>({
+            timeZone: undefined,
+            keepDays: undefined,
+            maxClients: undefined,
+            file: undefined,
+            interval: undefined,
+            now,
+          }),
+        ),
+    ],
+    [
       'worker',
       () =>
         worker({
@@ -629,6 +695,7 @@ describe('an option that is undefined counts as absent', () => {
             probeTimeout: undefined,
             chargeFailures: undefined,
             headers: undefined,
+            ledger: undefined,
             onEvent: undefined,
             fetch: undefined,
           }),
@@ -703,6 +770,18 @@ describe('an option that switches a check on must have a value', () => {
 });
 
 /** A client that is never used. */
+/** Has the tables of a store. Not every Node has `node:sqlite`. */
+function sqliteDatabase(): SqliteDatabase {
+  return {
+    exec: () => undefined,
+    prepare: () => ({
+      get: () => ({ version: 1 }),
+      all: () => [{ name: 'gatewarden_limits_info' }],
+      run: () => undefined,
+    }),
+  };
+}
+
 function client(): never {
   const unused = () => Promise.reject(new Error('not used'));
   return {

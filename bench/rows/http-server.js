@@ -1,4 +1,4 @@
-// The services that rows/http.js measures: each framework bare, with guards, with the peers' middleware, and with the ideal.
+// The services that rows/http.js and rows/no-network.js measure: each framework bare, with guards, with the peers' middleware, and with the ideal.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -69,17 +69,19 @@ async function expressStack(stack) {
   return [guard(ours[stack]())];
 }
 
-async function expressServer(stack) {
+async function expressService(stack) {
   const { default: express } = await import('express');
   const app = express();
   for (const middleware of await expressStack(stack)) app.use(middleware);
   app.get('/generate', (_req, res) => res.json(BODY));
-  return new Promise((done) => {
-    const server = app.listen(0, '127.0.0.1', () => done(server.address().port));
-  });
+  const listen = () =>
+    new Promise((done) => {
+      const server = app.listen(0, '127.0.0.1', () => done(server.address().port));
+    });
+  return { listener: app, listen };
 }
 
-async function fastifyServer(stack) {
+async function fastifyService(stack) {
   const { default: fastify } = await import('fastify');
   const app = fastify();
   if (stack === 'peers') {
@@ -111,12 +113,16 @@ async function fastifyServer(stack) {
     app.addHook('onRequest', guard(...guards));
   }
   app.get('/generate', () => BODY);
-  await app.listen({ port: 0, host: '127.0.0.1' });
-  return app.server.address().port;
+  const listen = async () => {
+    await app.listen({ port: 0, host: '127.0.0.1' });
+    return app.server.address().port;
+  };
+  await app.ready();
+  return { listener: app.routing, listen };
 }
 
-async function honoServer(stack) {
-  const [{ Hono }, { serve }] = [await import('hono'), await import('@hono/node-server')];
+async function honoService(stack) {
+  const [{ Hono }, { getRequestListener, serve }] = [await import('hono'), await import('@hono/node-server')];
   const app = new Hono();
   if (stack === 'peers') {
     const { requestId } = await import('hono/request-id');
@@ -157,19 +163,21 @@ async function honoServer(stack) {
     app.use(guard(...guards));
   }
   app.get('/generate', (c) => c.json(BODY));
-  return new Promise((done) => {
-    serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) => done(port));
-  });
+  const listen = () =>
+    new Promise((done) => {
+      serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) => done(port));
+    });
+  return { listener: getRequestListener(app.fetch), listen };
 }
 
-const SERVERS = { express: expressServer, fastify: fastifyServer, hono: honoServer };
+const SERVICES = { express: expressService, fastify: fastifyService, hono: honoService };
 
 /**
- * Starts one service in this process and returns its port. `stack` is `bare`, `ideal`, `peers`, `gatewarden`, one of our
+ * One service in this process: its request listener, and `listen`, which starts a server and returns the port. `stack` is `bare`, `ideal`, `peers`, `gatewarden`, one of our
  * guards, such as `cors`, or `peer: cors`.
  */
-export async function startServer(framework, stack, apiKey) {
+export async function service(framework, stack, apiKey) {
   key = apiKey;
   expected = digestOf(apiKey);
-  return SERVERS[framework](stack);
+  return SERVICES[framework](stack);
 }

@@ -52,7 +52,7 @@ export function createServer(settings: Settings, logger: Logger, docs: Docs): Ho
       fastApiErrors,
       requestId(),
       clientIp(proxyOptions(settings.trustedProxies)),
-      accessLog({ logger: guideLines(logger) }),
+      accessLog({ logger: guideLines(logger), start: true }),
       processTime(),
       securityHeaders({ preset: 'classic' }),
       trustedHosts({ hosts: settings.trustedHosts }),

@@ -75,8 +75,8 @@ export interface Gateway {
 }
 
 /**
- * The Image2Model API: uploads become jobs, which belong to the client whose key has submitted them, and run whoever is still
- * connected. Images and models are kept in `directory`.
+ * The Image2Model API: uploads become jobs, which belong to the client whose key has submitted them, and run even if it
+ * disconnects. Images and models are kept in `directory`.
  */
 export async function createGateway(
   settings: Settings,
@@ -321,7 +321,7 @@ export async function createGateway(
   }
 }
 
-/** A key that nobody knows, so that a list without keys refuses everyone. */
+/** A random key, which no client has, so that a list without keys refuses all of them. */
 function nobodyIf(isEmpty: boolean): readonly string[] {
   return isEmpty ? [randomBytes(32).toString('hex')] : [];
 }

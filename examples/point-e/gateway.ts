@@ -27,7 +27,9 @@ import { upload, uploadOf } from 'gatewarden/upload';
 import { deadline, JobError, type JobFailure, type JobRequest, worker } from 'gatewarden/worker';
 import sharp from 'sharp';
 import { z } from 'zod';
+import type { Counters } from '../counters.js';
 import { gpuPolicies, logWorker } from '../gpu.js';
+import { operatorDesk } from '../operator-desk.js';
 import type { Logger } from '../text-logger.js';
 import { proxyOptions } from '../trusted-proxies.js';
 import { waitingQueue } from '../waiting.js';
@@ -99,6 +101,7 @@ export function createGateway(
   files: ModelFiles,
   store: LimitStore = memoryStore(),
   logger: Logger,
+  redis?: Counters['client'],
 ): Express {
   const { limitPerIp, window } = settings;
   const gpu = worker({ url: workerUrl, deadline: settings.maxGpuTime, onEvent: logWorker(logger) });
@@ -127,16 +130,36 @@ export function createGateway(
     refundOn: ['refused', 'refused-after-body', 'server-error'],
   });
   const forImage = limit({ store, by: 'client-ip', policies: gpuUse, queue });
+  const desk =
+    settings.operatorKey === undefined
+      ? undefined
+      : operatorDesk({
+          name: 'Point-E',
+          key: settings.operatorKey,
+          clientIp: proxyOptions(settings.trustedProxies),
+          redis,
+          prefix: 'point-e:operator:',
+          directory: settings.dataDirectory,
+          // The main server sends the requests of all end users, who are known by their addresses.
+          by: ({ clientIp }) => clientIp?.key ?? 'unknown',
+          limits: { generations: beforeImage, ...(gpuUse.length > 1 ? { gpu: forImage } : {}) },
+          slots: [limit({ store, by: 'global', policies: gpuUse.slice(0, 1) })],
+          worker: gpu,
+          logger,
+        });
+  const controls = desk === undefined ? [] : [desk.controls];
 
   const app = express();
   app.disable('x-powered-by');
   app.use(
     guard(
+      ...(desk === undefined ? [] : [desk.page.watch()]),
       fastApiErrors,
       requestId(),
       accessLog({ logger, skip: ({ request }) => /^\/(?:health|ready)(?:\?|$)/.test(request.url) }),
       securityHeaders(),
       ...(settings.trustedHosts.length === 0 ? [] : [trustedHosts({ hosts: settings.trustedHosts })]),
+      ...(desk === undefined ? [] : [desk.page]),
     ),
   );
 
@@ -162,7 +185,7 @@ export function createGateway(
 
   app.post(
     '/generate/text',
-    guard(mainServer, endUser, gpu.ready()),
+    guard(mainServer, endUser, ...controls, gpu.ready()),
     express.json({ limit: '64kb', inflate: false }),
     validated,
     (req, res, next) => (wantsEvents(req) ? streamText(req, res) : next()),
@@ -176,6 +199,7 @@ export function createGateway(
     guard(
       mainServer,
       endUser,
+      ...controls,
       gpu.ready(),
       beforeImage,
       upload({
@@ -300,7 +324,7 @@ export function createGateway(
   }
 }
 
-/** What the worker is asked for, and for whom. */
+/** What the worker is asked for, and for which client. */
 function textJob(res: Response): [job: JobRequest, user_id: string | null] {
   const { prompt, grid_size, user_id = null } = res.locals.body as z.infer<typeof GenerateText>;
   return [{ path: '/generate/text', json: { prompt, grid_size } }, user_id];

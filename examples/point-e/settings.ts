@@ -14,9 +14,10 @@ import {
   toMilliseconds,
 } from 'gatewarden/env';
 import { baseUrl } from '../base-url.js';
-import { redisUrl } from '../counters.js';
+import { dataDirectory, redisUrl } from '../counters.js';
 import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
 import { type GpuSettings, gpuVariables } from '../gpu.js';
+import { developmentKey, operatorKey } from '../operator-desk.js';
 import { trustedProxies } from '../trusted-proxies.js';
 import { type WaitingSettings, waitingVariables } from '../waiting.js';
 
@@ -25,6 +26,9 @@ export interface Settings extends GpuSettings, WaitingSettings {
   readonly secrets: readonly string[];
   /** Whether the secret was generated for this run. */
   readonly secretIsGenerated: boolean;
+  /** The key of the operator page. If undefined, there is no page. */
+  readonly operatorKey: string | undefined;
+  readonly operatorKeyIsGenerated: boolean;
   readonly limitPerIp: number;
   /** How long a generation counts. With 24 hours, the count resets at midnight UTC instead. */
   readonly window: Duration;
@@ -32,6 +36,8 @@ export interface Settings extends GpuSettings, WaitingSettings {
   readonly maxGpuTime: Duration;
   /** The Redis that counts generations of all processes. If undefined, this process counts its own. It may hold a password. */
   readonly redisUrl: string | undefined;
+  /** Where this process keeps its counts without Redis. If undefined, or `:memory:`, a restart forgets them. */
+  readonly dataDirectory: string | undefined;
   readonly trustedProxies: readonly string[];
   /** The hosts that the gateway serves. If empty, any. */
   readonly trustedHosts: readonly string[];
@@ -53,6 +59,7 @@ export function readSettings(environment: Variables): Settings {
     {
       POINT_E_SECRET_KEY: mainServerSecret(),
       POINT_E_PREVIOUS_SECRET_KEY: mainServerSecret(),
+      OPERATOR_KEY: operatorKey(),
       RATE_LIMIT_PER_IP: integer({ min: 1, max: 1_000_000, default: 5 }),
       RATE_LIMIT_WINDOW: checked(duration({ bare: 's', default: '24h' }), checkWindow),
       // Node's `fetch` waits at most 300 seconds for a response.
@@ -60,6 +67,7 @@ export function readSettings(environment: Variables): Settings {
       ...gpuVariables,
       ...waitingVariables,
       REDIS_URL: redisUrl(),
+      DATA_DIRECTORY: dataDirectory(),
       TRUSTED_PROXIES: trustedProxies(),
       TRUSTED_HOSTS: checked(list({ default: [] }), (hosts) => trustedHosts({ hosts })),
       PUBLIC_URL: baseUrl(),
@@ -79,6 +87,8 @@ export function readSettings(environment: Variables): Settings {
   return {
     secrets: [current ?? randomBytes(32).toString('hex'), ...(previous === undefined ? [] : [previous])],
     secretIsGenerated: current === undefined,
+    operatorKey: values.OPERATOR_KEY ?? developmentKey(values.HOST, environment),
+    operatorKeyIsGenerated: values.OPERATOR_KEY === undefined,
     limitPerIp: values.RATE_LIMIT_PER_IP,
     window: values.RATE_LIMIT_WINDOW,
     maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
@@ -87,6 +97,7 @@ export function readSettings(environment: Variables): Settings {
     maxWait: values.MAX_WAIT_SECONDS,
     maxWaiting: values.MAX_WAITING,
     redisUrl: values.REDIS_URL,
+    dataDirectory: values.DATA_DIRECTORY,
     trustedProxies: values.TRUSTED_PROXIES,
     trustedHosts: hostsOf(values.TRUSTED_HOSTS, values.HOST),
     publicUrl: values.PUBLIC_URL,

@@ -9,6 +9,7 @@ import {
   type Logger,
   limit,
   memoryStore,
+  meterUsage,
   type Problem,
   type ProblemFormats,
   problemFormat,
@@ -21,20 +22,24 @@ import {
 } from 'gatewarden';
 import { gatewarden, guard } from 'gatewarden/fastify';
 import { jwt, jwtIssuer } from 'gatewarden/jwt';
+import { metrics, metricsEndpoint } from 'gatewarden/metrics';
 import { imageInspector, upload, uploadOf } from 'gatewarden/upload';
 import { deadline, JobError, type JobFailure, worker } from 'gatewarden/worker';
+import * as client from 'prom-client';
 import sharp from 'sharp';
 import { z } from 'zod';
-import { openCounters } from '../counters.js';
+import { openCounters, openLedger } from '../counters.js';
 import { gpuPolicies, logWorker } from '../gpu.js';
+import { ofClients, operatorDesk } from '../operator-desk.js';
 import { proxyOptions } from '../trusted-proxies.js';
 import { waitingQueue } from '../waiting.js';
 import type { Segmentation } from '../workers/segmentation.js';
 import { Filters, filterMasks, Preprocessing, summary } from './filters.js';
+import { gpuBusy } from './gpu-busy.js';
 import { guideLines } from './guide-lines.js';
 import type { Settings } from './settings.js';
 import { countTraffic, recentTraffic } from './traffic.js';
-import { clientUsage } from './usage.js';
+import { clientUsage, topClients } from './usage.js';
 
 const TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/tiff'] as const;
 const MAX_PIXELS = 50_000_000;
@@ -147,32 +152,83 @@ export async function createGateway(
     slidingWindow({ limit: units, window: '1h', name: 'hourly', by });
   const policyByLimit = new Map<number, QuotaPolicy>();
   const anonymous = hourly(settings.defaultRateLimit, 'client-ip');
-  function policyOf({ principal }: Exchange) {
-    if (principal === undefined) return anonymous;
-    const units = principal.limits?.perHour ?? settings.authenticatedRateLimit;
+  const policyOf = ({ principal }: Exchange) =>
+    principal === undefined ? anonymous : policyOfUnits(principal.limits?.perHour);
+  const policyOfClient = (id: string) =>
+    policyOfUnits(settings.apiKeys.find(({ clientId }) => clientId === id)?.limits?.perHour);
+  function policyOfUnits(units: number = settings.authenticatedRateLimit) {
     const policy = policyByLimit.get(units) ?? hourly(units, 'principal');
     policyByLimit.set(units, policy);
     return policy;
   }
-  const counters = openCounters(settings.redisUrl, 'sam-service:', logger);
+  const register = new client.Registry();
+  const measured = metrics({ client, register });
+  const counters = openCounters(
+    settings.redisUrl,
+    'sam-service:',
+    logger,
+    settings.redisUrl === undefined ? undefined : measured.storeEvents(),
+    settings.dataDirectory,
+  );
   const traffic = recentTraffic(now);
-  const usage = settings.usageTracking ? clientUsage() : undefined;
+  const ledger = settings.usageTracking
+    ? openLedger(counters.client, 'sam-service-usage:', settings.dataDirectory)
+    : undefined;
   // Slots and GPU time are counted together, for all routes.
   const gpuStore = counters.store ?? memoryStore();
-  const gpu = worker({ url: workerUrl, deadline: settings.maxGpuTime, onEvent: logWorker(logger) });
+  const busy = gpuBusy(settings.gpuSlots, now);
+  const logEvent = logWorker(logger);
+  const measureEvent = measured.workerEvents();
+  const gpu = worker({
+    url: workerUrl,
+    deadline: settings.maxGpuTime,
+    ledger,
+    onEvent(event) {
+      logEvent(event);
+      measureEvent(event);
+    },
+  });
   const gpuOfClients = gpuPolicies(settings, 'principal');
   const gpuOfOthers = gpuPolicies(settings, 'client-ip');
+  const forGpu = limit({
+    store: gpuStore,
+    by: 'principal',
+    policies: ({ principal }) => (principal === undefined ? gpuOfOthers : gpuOfClients),
+    // Clients are served alike while they wait, however many images each has.
+    queue: waitingQueue(settings, 'principal-or-client-ip'),
+  });
   // After the whole image is there, so that no slot waits for a slow upload.
-  const forJob = guard(
-    limit({
-      store: gpuStore,
-      policies: ({ principal }) => (principal === undefined ? gpuOfOthers : gpuOfClients),
-      // Clients are served alike while they wait, however many images each has.
-      queue: waitingQueue(settings, 'principal-or-client-ip'),
-    }),
-    deadline({ max: settings.maxGpuTime }),
-  );
+  const forJob = guard(forGpu, deadline({ max: settings.maxGpuTime }));
+  const forRequests = limit({
+    store: counters.store,
+    by: 'principal',
+    policies: policyOf,
+    legacyHeaders: true,
+    // Nothing has reached the worker when an upload is refused.
+    refundOn: ['refused', 'refused-after-body', 'server-error'],
+  });
+  const desk =
+    settings.deskKey === undefined
+      ? undefined
+      : operatorDesk({
+          name: 'SAM service',
+          key: settings.deskKey,
+          clientIp: proxyOptions(settings.trustedProxies),
+          redis: counters.client,
+          prefix: 'sam-service:operator:',
+          directory: settings.dataDirectory,
+          by: ({ principal }) => principal?.id ?? 'anonymous',
+          limits: {
+            hourly: ofClients(forRequests, policyOfClient),
+            ...(gpuOfClients.length > 1 ? { gpu: ofClients(forGpu, () => gpuOfClients) } : {}),
+          },
+          slots: [limit({ store: gpuStore, by: 'global', policies: gpuOfClients.slice(0, 1) })],
+          worker: gpu,
+          ledger,
+          logger,
+        });
   const admit = guard(
+    ...(ledger === undefined ? [] : [meterUsage({ ledger })]),
     authenticate(
       [
         apiKeys({ keys: settings.apiKeys }),
@@ -180,18 +236,9 @@ export async function createGateway(
       ],
       { optional: allowAnonymous },
     ),
+    ...(desk === undefined ? [] : [desk.controls]),
     gpu.ready(),
-    limit({
-      store: counters.store,
-      policies: policyOf,
-      legacyHeaders: true,
-      // Nothing has reached the worker when an upload is refused.
-      refundOn: ['refused', 'refused-after-body', 'server-error'],
-    }),
-    ({ principal }) => {
-      usage?.request(principal?.id);
-      return undefined;
-    },
+    forRequests,
   );
   // Without an admin key, a random key is accepted in its place, so every request is a 401 and never a 403.
   const hasAdmin = settings.apiKeys.some(({ scopes = [] }) => scopes.includes('admin'));
@@ -211,17 +258,28 @@ export async function createGateway(
   });
 
   const app = fastify({ bodyLimit: Math.ceil(maxFileBytes * 1.4) + 65_536 });
-  app.addHook('onClose', counters.close);
+  app.addHook('preClose', async () => desk?.page.close());
+  app.addHook('onClose', async () => {
+    // If Redis is away, what was collected of the last second is lost.
+    await ledger?.close()?.catch(() => undefined);
+    await counters.close();
+  });
   await app.register(gatewarden, {
     guards: [
+      measured,
+      ...(desk === undefined ? [] : [desk.page.watch()]),
       // Monitoring requests are not counted, so that an idle service looks idle.
-      countTraffic(traffic, (path) => path === '/health' || path.startsWith('/admin/')),
+      countTraffic(traffic, (path) => ['/health', '/metrics'].includes(path) || path.startsWith('/admin/')),
       (exchange: Exchange) => (sendsOnlyToken(exchange) ? tokenErrors : keyErrors)(exchange),
       requestId(),
       clientIp(proxyOptions(settings.trustedProxies)),
-      accessLog({ logger: guideLines(logger) }),
+      accessLog({
+        logger: guideLines(logger),
+        start: { credentials: ({ request }) => request.fieldLines('x-api-key')[0] },
+      }),
       securityHeaders(),
       ...(settings.trustedHosts.length === 0 ? [] : [trustedHosts({ hosts: settings.trustedHosts })]),
+      ...(desk === undefined ? [] : [desk.page]),
     ],
   });
 
@@ -259,19 +317,21 @@ export async function createGateway(
     },
   );
 
-  if (usage !== undefined) app.get('/admin/usage', { onRequest: adminOnly }, () => usage.all());
+  if (ledger !== undefined) app.get('/admin/usage', { onRequest: adminOnly }, () => clientUsage(ledger));
 
-  app.get('/admin/metrics', { onRequest: adminOnly }, () => {
+  app.get('/admin/metrics', { onRequest: adminOnly }, async () => {
     const { active, requestRate, errorRate } = traffic.now();
     return {
       active_connections: active,
-      // The stand-in has no GPU.
-      gpu_utilization: null,
+      // A worker of the contract does not report its memory. How long its slots were used is known here.
+      gpu_utilization: { memory_used: null, memory_total: null, utilization_percent: busy.percent() },
       request_rate: requestRate,
       error_rate: errorRate,
-      top_users: usage?.top(10) ?? [],
+      top_users: ledger === undefined ? [] : await topClients(ledger, 'requests', 10),
     };
   });
+
+  app.get('/metrics', { onRequest: [adminOnly, guard(metricsEndpoint({ register }))] }, () => undefined);
 
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'Not found' }));
   app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
@@ -313,7 +373,7 @@ export async function createGateway(
     const job = exchange.locals.segmentJob;
     if (job === undefined) throw new Error('no image was read');
     const start = now();
-    const result = await ask(exchange, job).finally(() => usage?.workerTook(exchange.principal?.id, now() - start));
+    const result = await ask(exchange, job);
     if ('kind' in result) return sendFailure(exchange, reply, result);
     const { width, height, masks } = result;
     const selected = filterMasks(masks, job.filters, width, height);
@@ -334,13 +394,16 @@ export async function createGateway(
       normalize: String(normalize),
       ...(blur === undefined ? {} : { blur: String(blur) }),
     });
-    const result = await gpu.run(exchange, { path: `/segment?${query}`, body: image });
-    if (result.kind !== 'done') return result;
+    const ended = busy.begin();
     try {
+      const result = await gpu.run(exchange, { path: `/segment?${query}`, body: image });
+      if (result.kind !== 'done') return result;
       return (await result.response.json()) as Segmentation;
     } catch (error) {
       if (error instanceof JobError) return error.failure;
       throw error;
+    } finally {
+      ended();
     }
   }
 

@@ -17,9 +17,10 @@ import {
 } from 'gatewarden/env';
 import { jwtIssuer } from 'gatewarden/jwt';
 import { baseUrl } from '../base-url.js';
-import { redisUrl } from '../counters.js';
+import { dataDirectory, redisUrl } from '../counters.js';
 import { hostsOf, requireSecrets, type Variables } from '../exposure.js';
 import { type GpuSettings, gpuVariables } from '../gpu.js';
+import { developmentKey } from '../operator-desk.js';
 import { LEVELS, type Level } from '../text-logger.js';
 import { trustedProxies } from '../trusted-proxies.js';
 import { type WaitingSettings, waitingVariables } from '../waiting.js';
@@ -28,6 +29,10 @@ export interface Settings extends GpuSettings, WaitingSettings {
   readonly apiKeys: readonly ApiKeyRecord[];
   /** The key that was generated for this run, if any. */
   readonly generatedKey: string | undefined;
+  /** The key of the operator page: that of the admin, or one for this run. If undefined, there is no page. */
+  readonly deskKey: string | undefined;
+  /** Whether the key of the page was generated for this run. */
+  readonly deskKeyIsGenerated: boolean;
   readonly jwtSecret: string;
   /** The users that may request a token: names with their passwords. */
   readonly users: ReadonlyMap<string, string>;
@@ -37,6 +42,8 @@ export interface Settings extends GpuSettings, WaitingSettings {
   readonly authenticatedRateLimit: number;
   /** The Redis that counts requests of all processes. If undefined, this process counts its own. It may hold a password. */
   readonly redisUrl: string | undefined;
+  /** Where this process keeps its counts without Redis. If undefined, or `:memory:`, a restart forgets them. */
+  readonly dataDirectory: string | undefined;
   readonly maxFileBytes: number;
   /** How long the worker may take for one request. */
   readonly maxGpuTime: Duration;
@@ -66,6 +73,7 @@ export function readSettings(environment: Variables): Settings {
       DEFAULT_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 10 }),
       AUTHENTICATED_RATE_LIMIT: integer({ min: 1, max: 1_000_000, default: 100 }),
       REDIS_URL: redisUrl(),
+      DATA_DIRECTORY: dataDirectory(),
       MAX_FILE_SIZE_MB: size({ bare: 'mb', default: '50mb' }),
       // Node's `fetch` waits at most 300 seconds for a response.
       MAX_GPU_TIME_SECONDS: integer({ min: 1, max: 300, default: 300 }),
@@ -87,12 +95,15 @@ export function readSettings(environment: Variables): Settings {
   return {
     apiKeys: values.ADMIN_API_KEY === undefined ? clients : withAdmin(clients, values.ADMIN_API_KEY),
     generatedKey,
+    deskKey: values.ADMIN_API_KEY ?? developmentKey(values.HOST, environment),
+    deskKeyIsGenerated: values.ADMIN_API_KEY === undefined,
     jwtSecret: values.JWT_SECRET ?? randomBytes(32).toString('hex'),
     users: values.AUTH_USERS ?? new Map(),
     allowAnonymous: values.ALLOW_ANONYMOUS,
     defaultRateLimit: values.DEFAULT_RATE_LIMIT,
     authenticatedRateLimit: values.AUTHENTICATED_RATE_LIMIT,
     redisUrl: values.REDIS_URL,
+    dataDirectory: values.DATA_DIRECTORY,
     maxFileBytes: values.MAX_FILE_SIZE_MB,
     maxGpuTime: `${values.MAX_GPU_TIME_SECONDS}s`,
     gpuSlots: values.GPU_SLOTS,

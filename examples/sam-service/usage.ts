@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import type { Ledger, UsageOrder, UsageRow } from 'gatewarden';
 
 export interface ClientUsage {
   readonly requests: number;
@@ -6,48 +6,46 @@ export interface ClientUsage {
   readonly gpu_time: number;
 }
 
+/** Refusals of requests that were never admitted. The guide counts the others, also if they fail. */
+const NOT_ADMITTED = [
+  'credentials-missing',
+  'credentials-invalid',
+  'credentials-malformed',
+  'scope-insufficient',
+  'client-suspended',
+  'not-ready',
+  'quota-exceeded',
+  'store-unavailable',
+];
+const PAGE = 1000;
+
 /** What each client has used, by its id, never by its key. Clients without an id share the id `anonymous`. */
-export interface Usage {
-  request(id: string | undefined): void;
-  workerTook(id: string | undefined, milliseconds: number): void;
-  all(): Readonly<Record<string, ClientUsage>>;
-  /** The clients with the most requests, in descending order. */
-  top(count: number): readonly (ClientUsage & { readonly id: string })[];
+export async function clientUsage(ledger: Ledger): Promise<Readonly<Record<string, ClientUsage>>> {
+  const all: UsageRow[] = [];
+  for (let total = 1; all.length < total; ) {
+    const page = await ledger.read({ sort: 'client', offset: all.length, limit: PAGE });
+    if (page.rows.length === 0) break;
+    all.push(...page.rows);
+    total = page.total;
+  }
+  // `fromEntries` defines members instead of assigning them, so a client may be named `__proto__`.
+  return Object.fromEntries(all.filter(isServed).map((row) => [row.client, usageOf(row)]));
 }
 
-const ANONYMOUS = 'anonymous';
+/** The clients with the most of something, in descending order. */
+export async function topClients(ledger: Ledger, sort: UsageOrder, count: number) {
+  const { rows } = await ledger.read({ sort, limit: count });
+  return rows.filter(isServed).map((row) => ({ id: row.client, ...usageOf(row) }));
+}
 
-/** Counts usage since the start, for the `maxClients` most recent clients. */
-export function clientUsage({ maxClients = 10_000 }: { readonly maxClients?: number } = {}): Usage {
-  const clients = new LRUCache<string, { requests: number; milliseconds: number }>({ max: maxClients });
+function usageOf({ requests, refusals, gpuTime }: UsageRow): ClientUsage {
+  const refused = NOT_ADMITTED.reduce(
+    (sum, code) => sum + (Object.hasOwn(refusals, code) ? (refusals[code] ?? 0) : 0),
+    0,
+  );
+  return { requests: requests - refused, gpu_time: gpuTime / 1000 };
+}
 
-  function usageOf(id = ANONYMOUS) {
-    const usage = clients.get(id) ?? { requests: 0, milliseconds: 0 };
-    clients.set(id, usage);
-    return usage;
-  }
-  const entries = () =>
-    [...clients.entries()].map(([id, { requests, milliseconds }]) => ({
-      id,
-      requests,
-      gpu_time: Math.round(milliseconds) / 1000,
-    }));
-
-  return {
-    request(id) {
-      usageOf(id).requests++;
-    },
-    workerTook(id, milliseconds) {
-      usageOf(id).milliseconds += milliseconds;
-    },
-    all() {
-      // `fromEntries` defines members instead of assigning them, so a client may be named `__proto__`.
-      return Object.fromEntries(entries().map(({ id, ...usage }) => [id, usage]));
-    },
-    top(count) {
-      return entries()
-        .sort((a, b) => b.requests - a.requests)
-        .slice(0, count);
-    },
-  };
+function isServed(row: UsageRow): boolean {
+  return usageOf(row).requests > 0 || row.gpuTime > 0;
 }

@@ -9,6 +9,7 @@ export interface JobHeaders extends JobName {
 }
 
 const ID = /^[\w.:-]{1,128}$/;
+const ACCOUNT = /^[\w.-]{1,700}$/;
 
 /** The name of a request in the log. An id that could forge a log line is replaced. */
 export function requestIdOf(headers: IncomingHttpHeaders): string {
@@ -30,7 +31,10 @@ export function readJobHeaders(headers: IncomingHttpHeaders): JobHeaders | strin
   // Ten digits may exceed the maximum of a timer, and a timer that overflows fires immediately.
   const deadlineMs = wholeNumber(headers['x-deadline-ms'], 9);
   if (deadlineMs === undefined) return 'X-Deadline-Ms must be a whole number of milliseconds, at most nine digits';
-  return { id, slot, token, instance, deadlineMs };
+  const account = headers['x-job-account'];
+  if (account !== undefined && !(typeof account === 'string' && ACCOUNT.test(account)))
+    return 'X-Job-Account must be 1 to 700 characters of A-Z a-z 0-9 _ . -';
+  return { id, slot, token, account, instance, deadlineMs };
 }
 
 /** A whole number without sign, of at most so many digits. */

@@ -5,7 +5,22 @@ export interface JobName {
   readonly id: string;
   readonly slot: number;
   readonly token: number;
+  /** What the gateway keeps with the job, if it sent something. */
+  readonly account?: string | undefined;
 }
+
+/** A job that has ended, as `GET /jobs/ended` lists it. */
+export interface EndedJob extends JobName {
+  /** Rises by one with each job that has ended. */
+  readonly number: number;
+  readonly gpu_ms: number;
+  readonly end: 'done' | 'failed' | 'stopped';
+  readonly endedAt: number;
+}
+
+/** How many ended jobs are listed in all, and how many one response lists. */
+const MAX_ENDED = 10_000;
+const ENDED_AT_ONCE = 100;
 
 /** A job that runs. `stop` is aborted when it must end. It runs until `JobTable.end`. */
 export interface RunningJob extends JobName {
@@ -37,6 +52,10 @@ export class JobTable {
   /** By slot: a job starts only with a token above this one. */
   readonly #newest: number[];
   readonly #running: (RunningJob | undefined)[];
+  /** The newest jobs that have ended, oldest first. */
+  #ended: EndedJob[] = [];
+  #count = 0;
+  #gpuMs = 0;
 
   /** `now` is a monotonic clock in milliseconds. */
   constructor(slots: number, now: () => number) {
@@ -61,18 +80,36 @@ export class JobTable {
   }
 
   /** Starts a job, or returns why it cannot start. */
-  start(instance: string, { id, slot, token }: JobName): RunningJob | JobRefusal {
+  start(instance: string, { id, slot, token, account }: JobName): RunningJob | JobRefusal {
     const refusal = this.refusalOf(instance, { slot, token });
     if (refusal !== undefined) return refusal;
-    const job = { id, slot, token, stop: new AbortController(), startedAt: this.#now() };
+    const job = { id, slot, token, account, stop: new AbortController(), startedAt: this.#now() };
     this.#newest[slot] = token;
     this.#running[slot] = job;
     return job;
   }
 
-  /** To be called when nothing of the job runs any more. */
-  end(job: RunningJob): void {
+  /** To be called when nothing of the job runs any more, with the GPU time in whole milliseconds. */
+  end(job: RunningJob, gpuMs: number, end: EndedJob['end']): void {
     if (this.#running[job.slot] === job) this.#running[job.slot] = undefined;
+    const { id, slot, token, account } = job;
+    this.#count++;
+    this.#gpuMs += gpuMs;
+    this.#ended.push({ number: this.#count, id, slot, token, account, gpu_ms: gpuMs, end, endedAt: this.#now() });
+    // Many of them at once, since to remove the first of a long list is slow.
+    if (this.#ended.length > 2 * MAX_ENDED) this.#ended = this.#ended.slice(-MAX_ENDED);
+  }
+
+  /** The first jobs that ended after the one of this number, and the GPU time of all that have ever ended. */
+  listEnded(after: number) {
+    const now = this.#now();
+    const first = this.#ended[0]?.number ?? 1;
+    const from = Math.max(0, this.#ended.length - MAX_ENDED, after - first + 1);
+    const ended = this.#ended.slice(from, from + ENDED_AT_ONCE).map(({ endedAt, ...job }) => ({
+      ...job,
+      age_ms: Math.round(now - endedAt),
+    }));
+    return { instance: this.instance, gpu_ms: this.#gpuMs, ended };
   }
 
   /**

@@ -7,7 +7,7 @@ import {
 } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readJobHeaders, requestIdOf, wholeNumber } from './job-headers.js';
-import { type JobName, JobTable, type RunningJob } from './job-table.js';
+import { type EndedJob, type JobName, JobTable, type RunningJob } from './job-table.js';
 import { jsonReply, refuse, refusedStart, stopped, type WorkerReply } from './worker-reply.js';
 
 /** What a job results in. `note` is for the log. */
@@ -47,6 +47,8 @@ export interface WorkerOptions {
   readonly now?: (() => number) | undefined;
 }
 
+const READ = ['/ready', '/jobs', '/jobs/ended'];
+
 export interface WorkerDescription {
   /** For log lines. */
   readonly name: string;
@@ -77,12 +79,13 @@ export function createWorkerServer(
   const readyAt = now() + readyAfterMs;
 
   async function reply(req: IncomingMessage, res: ServerResponse, path: string): Promise<WorkerReply> {
-    const method = path in jobs ? 'POST' : path === '/ready' || path === '/jobs' ? 'GET' : undefined;
+    const method = path in jobs ? 'POST' : READ.includes(path) ? 'GET' : undefined;
     const [, slot, token] = /^\/jobs\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
     if (slot !== undefined) return cancel(req, wholeNumber(slot, 3), wholeNumber(token, 15));
     if (method === undefined) return refuse(404, 'unknown path');
     if (req.method !== method) return refuse(405, `use ${method}`, { Allow: method });
     if (path === '/jobs') return jsonReply(200, { instance: table.instance, slots, jobs: table.list() }, 'listed');
+    if (path === '/jobs/ended') return ended(req);
     const waitMs = readyAt - now();
     if (waitMs > 0) {
       const headers = { 'Retry-After': Math.ceil(waitMs / 1000) };
@@ -94,6 +97,12 @@ export function createWorkerServer(
       return jsonReply(200, { ready: true, worker: description, instance: table.instance, slots }, 'ready');
     }
     return runJob(req, res, kind);
+  }
+
+  function ended({ url = '' }: IncomingMessage): WorkerReply {
+    const after = wholeNumber(new URLSearchParams(url.split('?', 2)[1]).get('after') ?? '0', 15);
+    if (after === undefined) return refuse(400, 'after must be the number of a job');
+    return jsonReply(200, table.listEnded(after), 'listed');
   }
 
   function cancel(req: IncomingMessage, slot: number | undefined, token: number | undefined): WorkerReply {
@@ -141,15 +150,17 @@ export function createWorkerServer(
     const forward = () => job.stop.abort(signal.reason);
     signal.addEventListener('abort', forward);
     if (signal.aborted) forward();
+    let end: EndedJob['end'] = 'failed';
+    let gpuMs = 0;
     try {
-      const outcome = await computeSlowly(job, computation);
-      const used = { 'X-GPU-Seconds': ((now() - job.startedAt) / 1000).toFixed(6) };
-      const result = replyOf(job, outcome);
-      return { ...result, headers: { ...result.headers, ...used } };
+      const result = replyOf(job, await computeSlowly(job, computation));
+      end = job.stop.signal.aborted ? 'stopped' : result.status === 200 ? 'done' : 'failed';
+      gpuMs = Math.ceil(now() - job.startedAt);
+      return { ...result, headers: { ...result.headers, 'X-GPU-Seconds': (gpuMs / 1000).toFixed(3) } };
     } finally {
       signal.removeEventListener('abort', forward);
-      // Before the response: a gateway that has read it finds the slot free.
-      table.end(job);
+      // Before the response: a gateway that has read it finds the slot free, and the job in the list of those that ended.
+      table.end(job, gpuMs || Math.ceil(now() - job.startedAt), end);
     }
   }
 

@@ -41,7 +41,12 @@ export type GatewardenPlugin = (app: object, options: GatewardenOptions) => Prom
 
 /** A hook that runs guards, in an application of any server, logger and type provider. */
 export type FastifyGuardHook = (
-  request: { readonly raw: object; readonly params?: unknown; exchange: Exchange },
+  request: {
+    readonly raw: object;
+    readonly params?: unknown;
+    readonly routeOptions?: { readonly url?: string | undefined };
+    exchange: Exchange;
+  },
   reply: {
     readonly raw: object;
     readonly sent: boolean;
@@ -93,7 +98,9 @@ function hookOf(run: Guard): FastifyGuardHook {
     const response = responseOf(reply);
     const exchange = exchangeOf(request.raw as IncomingMessage, response);
     request.exchange = exchange;
-    (request.raw as RoutedRequest).params = request.params;
+    const routed = request.raw as RoutedRequest;
+    routed.params = request.params;
+    routed.routed = request;
     // The client has left, or the request is answered already: the handler must not start.
     if (exchange.outcome !== undefined) {
       noteSkipped(exchange);

@@ -4,19 +4,18 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler, Next } from 'hono';
-import { noteSkipped } from '../core/answer-watch.js';
 import { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { callback, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
-import { renderReply } from '../core/render-reply.js';
 import type { Reply } from '../core/reply.js';
-import { INTERNAL_ERROR } from '../core/sequence.js';
-import { warn } from '../core/warning.js';
 import { combine } from './guard-arguments.js';
+import { honoRoute } from './hono-route.js';
 import { exchangeOf } from './node-http.js';
-import type { RoutedRequest } from './node-message.js';
-import { mergedVary } from './vary.js';
-import { WebMessage, webBody } from './web.js';
+import type { NodeRequest, RoutedRequest } from './node-message.js';
+import { WebMessage } from './web.js';
+import { beginExchange, finish, knownExchange, warnOfMissingAddress } from './web-exchange.js';
+import { withHeaders } from './web-headers.js';
+import { guardResponse, responseFrom } from './web-reply.js';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -39,8 +38,8 @@ const OPTIONS: OptionNames<CreateGuardOptions> = { getConnInfo: true };
 /**
  * Turns guards into Hono middleware. They run in order. The first that refuses answers the request, and the handler
  * does not run. All `guard(...)` calls on one request share one exchange, which handlers read as `c.var.exchange`. On
- * Node, the exchange ends when the response has ended. On other runtimes, it ends when the handler has returned the
- * response, or when the signal of the request is aborted.
+ * Node, the exchange ends when the response has ended. On other runtimes, it ends when the runtime has read the body of the
+ * response or has cancelled it, or when the signal of the request is aborted.
  *
  * ```ts
  * app.post('/generate', guard(authenticate(apiKeys({ keys }))), handler)
@@ -78,12 +77,7 @@ export function createGuard(options: CreateGuardOptions): HonoGuard {
 export function sendReply(context: Context, reply: Reply): Response {
   const exchange: unknown = context.get('exchange');
   if (!(exchange instanceof Exchange)) throw new TypeError('gatewarden: sendReply needs guard(...) on the route');
-  return isSent(exchange, reply) ? responseOf(exchange, reply) : unreadResponse();
-}
-
-/** If the client has left, nobody reads the reply, but `idempotent` remembers it. */
-function isSent({ outcome }: Exchange, { stream }: Reply): boolean {
-  return outcome === undefined || (outcome.kind === 'aborted' && stream === undefined);
+  return responseFrom(exchange, reply);
 }
 
 function middleware(
@@ -97,9 +91,23 @@ function middleware(
     if (known instanceof Exchange) return answerOrContinue(run, known, context, next);
     const { incoming, outgoing } = (context.env ?? {}) as NodeBindings;
     if (incoming === undefined || outgoing === undefined) {
+      // Of `guarded` around the application, or of `guardUpgrade` before an upgrade.
+      const outer = knownExchange(context.req.raw) ?? (incoming as NodeRequest | undefined)?.exchange;
+      if (outer instanceof Exchange) {
+        context.set('exchange', outer);
+        return answerOrContinue(run, outer, context, next);
+      }
       const address = () => (getConnInfo === undefined ? socketAddress(incoming) : getConnInfo(context).remote.address);
-      const message = new WebMessage(context.req.raw, address, (name) => context.req.param(name));
-      return onWebRequest(run, message, context, next);
+      const { req } = context;
+      const message = new WebMessage(
+        req.raw,
+        address,
+        (name) => req.param(name),
+        () => honoRoute(req),
+      );
+      // On serverless platforms, it may be a plain object.
+      const socket = typeof incoming?.socket.once === 'function' ? incoming.socket : undefined;
+      return onWebRequest(run, message, context, next, socket);
     }
     (incoming as RoutedRequest).paramSource = context.req;
     const exchange = exchangeOf(incoming, outgoing);
@@ -108,19 +116,26 @@ function middleware(
   };
 }
 
-/** Off Node, nothing reports the end of a response. The exchange ends when the handler has returned it. */
-async function onWebRequest(run: Guard, message: WebMessage, context: Context, next: Next): Promise<void> {
-  const exchange = new Exchange(message, message);
+/**
+ * Off Node, only the body shows when a response has ended. With a socket, it is the handshake of a WebSocket on Node: its
+ * exchange lasts as long as the connection, unless it is refused.
+ */
+async function onWebRequest(
+  run: Guard,
+  message: WebMessage,
+  context: Context,
+  next: Next,
+  socket: IncomingMessage['socket'] | undefined,
+): Promise<void> {
+  const exchange = beginExchange(context.req.raw, message);
   context.set('exchange', exchange);
-  const { signal } = context.req.raw;
-  if (signal.aborted) exchange.abort();
-  else signal.addEventListener('abort', () => exchange.abort(), { once: true });
+  if (socket?.destroyed) exchange.abort();
+  else socket?.once('close', () => exchange.abort());
   try {
     await answerOrContinue(run, exchange, context, next);
-    const response = message.captured(context.res);
-    if (response !== context.res) replaceResponse(context, await response);
-    for (const [name, value] of message.headers()) addHeader(context, name, value);
-    exchange.end({ kind: 'completed', status: context.res.status });
+    if (socket === undefined || context.res.status >= 400) {
+      replaceResponse(context, await finish(message, exchange, context.res));
+    } else replaceResponse(context, withHeaders(context.res, message.headers()));
   } catch (error) {
     exchange.end({ kind: 'completed', status: 500 });
     throw error;
@@ -128,19 +143,8 @@ async function onWebRequest(run: Guard, message: WebMessage, context: Context, n
 }
 
 function socketAddress(incoming: IncomingMessage | undefined): string | undefined {
-  if (incoming === undefined) warnOfMissingAddress();
+  if (incoming === undefined) warnOfMissingAddress('guard', 'createGuard({ getConnInfo })');
   return incoming?.socket.remoteAddress;
-}
-
-let hasWarned = false;
-
-function warnOfMissingAddress(): void {
-  if (hasWarned) return;
-  hasWarned = true;
-  warn(
-    'guard finds no client addresses on this runtime and treats all clients as one; use createGuard({ getConnInfo })',
-    { code: 'GATEWARDEN_NO_ADDRESS' },
-  );
 }
 
 /** What @hono/node-server passes on from Node. */
@@ -150,59 +154,15 @@ interface NodeBindings {
 }
 
 async function answerOrContinue(run: Guard, exchange: Exchange, context: Context, next: Next): Promise<void> {
-  // The client has left, or the request is answered already: the handler must not start.
-  if (exchange.outcome !== undefined) {
-    noteSkipped(exchange);
-    context.res = unreadResponse();
-    return;
-  }
-  const result = run(exchange);
-  const reply = result instanceof Promise ? await result : result;
-  if (reply !== undefined && isSent(exchange, reply)) context.res = responseOf(exchange, reply);
-  // The client may have left while a guard was waiting.
-  else if (exchange.outcome !== undefined) context.res = unreadResponse();
-  else await next();
-}
-
-/** Hono needs a response even after the client has left. */
-function unreadResponse(): Response {
-  return new Response(null, { status: 503 });
-}
-
-function responseOf(exchange: Exchange, reply: Reply): Response {
-  const { status, headers, body, stream, outcome } = renderReply(reply, exchange);
-  let sent: string | ReadableStream<Uint8Array> | null = body ?? null;
-  try {
-    if (stream !== undefined) sent = webBody(stream(), (error) => exchange.fault(error));
-  } catch (error) {
-    exchange.fault(error);
-    return responseOf(exchange, INTERNAL_ERROR);
-  }
-  const response = new Response(sent, { status });
-  // One by one, since `Headers` joins repeated names of a list.
-  for (const [name, value] of headers) response.headers.set(name, value);
-  // A stream ends with the response.
-  if (stream === undefined) exchange.end(outcome);
-  return response;
-}
-
-/** Adds the header of a guard, unless the handler has set it. `Vary` needs both values. */
-function addHeader(context: Context, name: string, value: string): void {
-  const handlerValue = context.res.headers.get(name);
-  if (handlerValue !== null && name.toLowerCase() !== 'vary') return;
-  const wholeValue = handlerValue === null ? value : mergedVary(value, handlerValue);
-  try {
-    context.res.headers.set(name, wholeValue);
-  } catch {
-    // The headers of a response that came from `fetch` are immutable.
-    const changed = new Response(context.res.body, context.res);
-    changed.headers.set(name, wholeValue);
-    replaceResponse(context, changed);
-  }
+  const answer = guardResponse(run, exchange);
+  const response = answer instanceof Promise ? await answer : answer;
+  if (response === undefined) await next();
+  else context.res = response;
 }
 
 /** Hono merges the headers of the response that it has into a new one. */
 function replaceResponse(context: Context, response: Response): void {
+  if (context.res === response) return;
   context.res = undefined;
   context.res = response;
 }

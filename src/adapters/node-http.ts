@@ -65,7 +65,7 @@ function openExchanges(socket: GuardedSocket): Exchange[] {
   return open;
 }
 
-/** Without an allocation, unlike a `Set`, which builds itself anew after a few changes. */
+/** Allocates nothing. A `Set` allocates its table again after a few changes. */
 function remove(open: Exchange[], exchange: Exchange): void {
   const i = open.indexOf(exchange);
   const last = open.at(-1);

@@ -4,7 +4,9 @@ import type { Readable } from 'node:stream';
 import type { Exchange } from '../core/exchange.js';
 import type { RequestBody, RequestView, ResponseHeaders, ResponseReceiver } from '../core/request-view.js';
 import { captureResponse } from './capture.js';
+import { type ExpressRequest, expressRoute } from './express-route.js';
 import { lowerCaseName } from './header-name.js';
+import { type HonoRoutes, honoRoute } from './hono-route.js';
 import { bodyOf, streamOf, unlessReset } from './http2.js';
 import { discardUnread, openBody, readBody } from './request-body.js';
 import { PendingHead } from './write-head.js';
@@ -21,7 +23,9 @@ export interface RoutedRequest extends NodeRequest {
   /** Set by Express, whose router replaces it, and by the adapter of Fastify. */
   params?: unknown;
   /** Set by the adapter of Hono, which decodes parameters only when they are read, and all of them for an empty name. */
-  paramSource?: { param(name: string): string | undefined };
+  paramSource?: HonoRoutes & { param(name: string): string | undefined };
+  /** Set by the adapter of Fastify, which builds `routeOptions` at each read. */
+  routed?: { readonly routeOptions?: { readonly url?: string | undefined } };
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
@@ -62,6 +66,14 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     const { params, paramSource } = this.#request as RoutedRequest;
     if (paramSource === undefined) return paramOf(params, name);
     return name === '' ? undefined : paramSource.param(name);
+  }
+
+  get routePattern(): string | undefined {
+    const request: RoutedRequest & ExpressRequest = this.#request;
+    const { paramSource, routed, originalUrl } = request;
+    if (paramSource !== undefined) return honoRoute(paramSource);
+    if (routed !== undefined) return routed.routeOptions?.url;
+    return originalUrl === undefined ? undefined : expressRoute(request);
   }
 
   /**
@@ -109,6 +121,10 @@ export class NodeHttpMessage implements RequestView, ResponseHeaders {
     // header.
     if (typeof folded === 'string') return [folded];
     return Array.isArray(folded) ? folded : NO_LINES;
+  }
+
+  get bytesWritten(): number | undefined {
+    return streamOf(this.#response) === undefined ? this.#request.socket.bytesWritten : undefined;
   }
 
   readBody(maxBytes: number): Promise<RequestBody> {

@@ -7,8 +7,8 @@ import { INTERNAL_ERROR } from '../core/sequence.js';
 import { lowerCaseName } from './header-name.js';
 
 /**
- * Sends the reply of a guard, and ends the exchange unless the body is a stream. If the client has left, nobody reads the
- * reply, but `idempotent` remembers it.
+ * Sends the reply of a guard, and ends the exchange unless the body is a stream. If the client has left, the reply is not
+ * received, but `idempotent` remembers it.
  */
 export function sendReply(response: ServerResponse, exchange: Exchange, reply: Reply): void {
   const { outcome: earlier } = exchange;

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
+import { checkHeader } from '../core/render-reply.js';
 import type { RequestBody, RequestView, ResponseHeaders, ResponseReceiver } from '../core/request-view.js';
 import { captureWebResponse, type WebCapture } from './web-capture.js';
 
@@ -13,6 +14,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
   readonly #request: Request;
   readonly #address: () => string | undefined;
   readonly #param: (name: string) => string | undefined;
+  readonly #route: () => string | undefined;
   readonly #hooks: (() => void)[] = [];
   /** Known before the body is discarded, and when a copy of it was read. */
   #bodyWasRead: boolean | undefined;
@@ -23,10 +25,12 @@ export class WebMessage implements RequestView, ResponseHeaders {
     request: Request,
     address: () => string | undefined,
     param: (name: string) => string | undefined = () => undefined,
+    route: () => string | undefined = () => undefined,
   ) {
     this.#request = request;
     this.#address = address;
     this.#param = param;
+    this.#route = route;
   }
 
   get method(): string {
@@ -55,6 +59,10 @@ export class WebMessage implements RequestView, ResponseHeaders {
 
   param(name: string): string | undefined {
     return name === '' ? undefined : this.#param(name);
+  }
+
+  get routePattern(): string | undefined {
+    return this.#route();
   }
 
   fieldLines(name: string): readonly string[] {
@@ -86,6 +94,7 @@ export class WebMessage implements RequestView, ResponseHeaders {
   }
 
   set(name: string, value: string): void {
+    checkHeader(name, value);
     this.#headers.set(name.toLowerCase(), [name, value]);
   }
 
@@ -152,6 +161,7 @@ function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
 /** A body for a web response, which is read from `source` as fast as the client reads it. */
 export function webBody(source: Readable, onError: (error: unknown) => void): globalThis.ReadableStream<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]();
+  let isCancelled = false;
   return new globalThis.ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -160,11 +170,13 @@ export function webBody(source: Readable, onError: (error: unknown) => void): gl
           if (done) controller.close();
           else controller.enqueue(typeof value === 'string' ? new TextEncoder().encode(value) : value);
         } catch (error) {
-          onError(error);
+          // The client has left: its source was cut, and no fault.
+          if (!isCancelled) onError(error);
           controller.error(error);
         }
       },
       cancel() {
+        isCancelled = true;
         source.destroy();
       },
     },

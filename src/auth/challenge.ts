@@ -1,5 +1,5 @@
-import type { ResourceMetadata } from '../core/exchange.js';
 import { badOption } from '../core/option.js';
+import type { ResourceMetadata } from '../core/resource-metadata.js';
 
 /** The parameters of a challenge, beside its realm. */
 export interface ChallengeParameters {

@@ -2,14 +2,17 @@ import type { Admission } from './admission.js';
 import type { AuthenticationDecision } from './authentication-decision.js';
 import type { ClientIp } from './client-ip.js';
 import type { Deadline } from './deadline.js';
+import type { ExchangeObserver } from './exchange-observer.js';
 import type { Outcome } from './outcome.js';
 import { watchPreflight } from './preflight.js';
 import type { Principal } from './principal.js';
 import type { ProblemFormats } from './problem.js';
 import type { QueuePlace } from './queue-place.js';
 import type { RequestView, ResponseHeaders, ResponseReceiver } from './request-view.js';
+import type { ResourceMetadata } from './resource-metadata.js';
 import { ignoreRejection, isThenable } from './thenable.js';
 import type { Upload } from './uploaded-file.js';
+import type { UsageAccount } from './usage-account.js';
 
 /**
  * The values that a service keeps with an exchange, in `exchange.locals`. A service declares their types once:
@@ -24,13 +27,6 @@ import type { Upload } from './uploaded-file.js';
  */
 // biome-ignore lint/suspicious/noEmptyInterface: services declare its members.
 export interface ExchangeLocals {}
-
-/** Where a client finds out how it gets a token (RFC 9728). */
-export interface ResourceMetadata {
-  /** The URL of the metadata. */
-  readonly url: string;
-  readonly scopes: readonly string[];
-}
 
 /** Receives every decision about credentials. */
 export type AuthenticationListener = (decision: AuthenticationDecision, exchange: Exchange) => void;
@@ -69,10 +65,7 @@ export class Exchange {
    * @internal
    */
   peerIsTrusted = false;
-  /**
-   * Set by `cors`.
-   * @internal
-   */
+  /** Set by `cors`. @internal */
   hasPassedCors = false;
   /**
    * Set by `securityHeaders`: the headers that the last one has set.
@@ -84,16 +77,28 @@ export class Exchange {
    * @internal
    */
   queueListener: ((place: QueuePlace) => void) | undefined = undefined;
-  /**
-   * Set by `protectedResource`.
-   * @internal
-   */
+  /** Set by `protectedResource`. @internal */
   resourceMetadata: ResourceMetadata | undefined = undefined;
   /**
    * Set by `audit` and `accessLog`.
    * @internal
    */
   authenticationListener: AuthenticationListener | undefined = undefined;
+  /**
+   * Set by `observe`, for meters.
+   * @internal
+   */
+  observer: ExchangeObserver<Exchange> | undefined = undefined;
+  /**
+   * Set by `meterUsage`: where the GPU time of the exchange is booked.
+   * @internal
+   */
+  usageAccount: UsageAccount | undefined = undefined;
+  /**
+   * Set by `operatorControls`: whether the client may exceed its own quotas.
+   * @internal
+   */
+  exceedsQuotas = false;
   /**
    * Set by `problemFormat`.
    * @internal
@@ -133,7 +138,7 @@ export class Exchange {
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController();
-      if (this.#outcome?.kind === 'aborted') this.#abort.abort();
+      if (this.#outcome !== undefined && this.abortsSignal(this.#outcome)) this.#abort.abort();
     }
     return this.#abort.signal;
   }
@@ -155,9 +160,9 @@ export class Exchange {
 
   /** Sets a response header unless it has a value. Returns whether it was set. */
   setDefault(name: string, value: string): boolean {
-    if (this.#headers.get(name) !== undefined) return false;
-    this.#headers.set(name, value);
-    return true;
+    const isNew = this.#headers.get(name) === undefined;
+    if (isNew) this.#headers.set(name, value);
+    return isNew;
   }
 
   /** Adds a member to a list-valued response header such as `Vary` or `RateLimit`. */
@@ -204,7 +209,7 @@ export class Exchange {
   end(outcome: Outcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    if (outcome.kind === 'aborted') this.#abort?.abort();
+    if (this.abortsSignal(outcome)) this.#abort?.abort();
     const hooks = this.#hooks;
     if (hooks === undefined) return;
     this.#hooks = undefined;
@@ -217,6 +222,11 @@ export class Exchange {
   /** For adapters: ends the exchange because the connection closed before the response was finished. */
   abort(): void {
     this.end(ABORTED);
+  }
+
+  /** Whether an exchange that ends like this aborts its signal. @internal */
+  protected abortsSignal(outcome: Outcome): boolean {
+    return outcome.kind === 'aborted';
   }
 
   /** Reports a fault. If the reporter itself fails, that failure is ignored: the request must not suffer for it. */
@@ -236,6 +246,4 @@ export class Exchange {
   }
 }
 
-function reportToStandardError(error: unknown): void {
-  console.error('gatewarden:', error);
-}
+const reportToStandardError = (error: unknown): void => console.error('gatewarden:', error);

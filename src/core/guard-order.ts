@@ -1,4 +1,5 @@
 import type { Guard } from './guard.js';
+import { named } from './guard-name.js';
 import { OptionError } from './option.js';
 
 /** Where a guard belongs among the others of one sequence. Guards are named by the function that makes them. */
@@ -19,10 +20,10 @@ interface Placed extends GuardOrder {
 
 const placements = new WeakMap<Guard, readonly Placed[]>();
 
-/** Declares where a guard belongs, and returns it. `sequence` then reports a wrong order when the service starts. */
+/** Names a guard and declares where it belongs. `sequence` then reports a wrong order when the service starts. */
 export function inOrder<G extends Guard>(guard: G, order: GuardOrder): G {
   placements.set(guard, [{ ...order, guard }]);
-  return guard;
+  return named(order.name, guard);
 }
 
 /**
@@ -45,6 +46,11 @@ export function checkGuardOrder(guards: readonly Guard[], combined: Guard): void
       if (has(earlier, name)) throw wrongOrder(one.name, name, why);
     }
   });
+}
+
+/** Whether the function of this name has made the guard, or one of a sequence. */
+export function isMadeBy(guard: Guard, name: string): boolean {
+  return has(placements.get(guard) ?? [], name);
 }
 
 function has(placed: readonly Placed[], name: string): boolean {

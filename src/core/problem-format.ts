@@ -1,6 +1,7 @@
 import { checkExchange } from './check-exchange.js';
 import type { Exchange } from './exchange.js';
 import type { Guard } from './guard.js';
+import { named } from './guard-name.js';
 import { checkOptionNames, OptionError } from './option.js';
 import type { OwnProblem } from './own-problem.js';
 import type { Problem, ProblemFormats, WireProblem } from './problem.js';
@@ -29,11 +30,11 @@ export function problemFormat(formats: ProblemFormats): Guard {
       throw new OptionError(`gatewarden: problemFormat "${code}" must be a function`);
   }
   const own: ProblemFormats = Object.freeze({ ...formats });
-  return function problemFormat(exchange) {
+  return named('problemFormat', (exchange) => {
     checkExchange('problemFormat', exchange);
     exchange.problemFormats = own;
     return undefined;
-  };
+  });
 }
 
 /** A reply's body as it goes over the wire. */

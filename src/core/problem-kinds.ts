@@ -1,3 +1,5 @@
+import { OPERATOR_PROBLEMS } from './operator-problem-kinds.js';
+
 /** What every problem of one code has in common. */
 export interface ProblemKind {
   readonly status: number;
@@ -58,6 +60,11 @@ export const PROBLEMS = {
     status: 400,
     title: 'Bad Request',
     detail: 'This service does not serve the requested host.',
+  },
+  'origin-untrusted': {
+    status: 403,
+    title: 'Forbidden',
+    detail: 'Pages of this origin may not open a connection to this service.',
   },
   'preflight-refused': {
     status: 403,
@@ -158,6 +165,11 @@ export const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'The service is starting and cannot accept work yet. Try again later.',
   },
+  'query-malformed': {
+    status: 400,
+    title: 'Bad Request',
+    detail: 'The query of the URL cannot be used.',
+  },
   'deadline-malformed': {
     status: 400,
     title: 'Bad Request',
@@ -213,6 +225,7 @@ export const PROBLEMS = {
     title: 'Service Unavailable',
     detail: 'Jobs cannot be submitted or read right now. Try again later.',
   },
+  ...OPERATOR_PROBLEMS,
   'range-not-satisfiable': {
     status: 416,
     title: 'Range Not Satisfiable',

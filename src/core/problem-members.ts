@@ -39,6 +39,10 @@ export interface ProblemMembers {
     /** The earliest time at which this request could pass, in epoch milliseconds; null if it never can. */
     readonly retryAt: number | null;
   };
+  'query-malformed': {
+    /** What is wrong, in a few words. */
+    readonly reason: string;
+  };
   'concurrency-exceeded': FullMembers;
   'capacity-exceeded': FullMembers;
 }
@@ -62,6 +66,7 @@ export const KNOWN_MEMBERS: { readonly [C in keyof ProblemMembers]: keyof Proble
   'upload-type-unsupported': 'found',
   'upload-undecodable': 'reason',
   'quota-exceeded': 'policies',
+  'query-malformed': 'reason',
   'concurrency-exceeded': 'policies',
   'capacity-exceeded': 'policies',
 };

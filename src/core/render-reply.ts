@@ -122,7 +122,11 @@ function checkBodyAllowed(status: number): void {
   throw new TypeError(`gatewarden: a guard returned a body with status ${status}, which has no body`);
 }
 
-function checkHeader(name: string, value: string): void {
+/**
+ * For adapters: checks a header that a guard has set or returned.
+ * @throws TypeError for a header that HTTP cannot carry
+ */
+export function checkHeader(name: string, value: string): void {
   // The value is not shown: it may hold a secret.
   if (!TOKEN.test(name)) throw new TypeError(`gatewarden: a guard returned the header name ${JSON.stringify(name)}`);
   if (!FIELD_VALUE.test(value)) {

@@ -1,6 +1,7 @@
 import { checkExchange } from './check-exchange.js';
 import type { FaultReporter } from './exchange.js';
 import type { Guard } from './guard.js';
+import { named } from './guard-name.js';
 import { OptionError, shown } from './option.js';
 
 /**
@@ -17,9 +18,9 @@ export function reportFaults(report: FaultReporter): Guard {
       `gatewarden: reportFaults takes a function of the error and the exchange, got ${shown(report)}`,
     );
   }
-  return function reportFaults(exchange) {
+  return named('reportFaults', (exchange) => {
     checkExchange('reportFaults', exchange);
     exchange.faultReporter = report;
     return undefined;
-  };
+  });
 }

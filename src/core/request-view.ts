@@ -19,6 +19,11 @@ export interface RequestView {
    * framework has not chosen the route yet.
    */
   param?(name: string): string | undefined;
+  /**
+   * The pattern of the route that the framework has chosen, such as `/jobs/:id`. It contains nothing that the client sent.
+   * Undefined if no route was chosen, or not yet. Read it early, so that the adapter can watch the choice of the route.
+   */
+  readonly routePattern?: string | undefined;
   /** Every field line of one header, by lower-case name, in order. A repeated `Authorization` is two lines. */
   fieldLines(name: string): readonly string[];
   /**
@@ -38,6 +43,11 @@ export interface RequestView {
    * framework cannot tell, which counts as not read.
    */
   readonly bodyWasRead?: boolean;
+  /**
+   * How many bytes the connection of this request has sent so far, those that wait to be sent included. Undefined if the
+   * connection is shared with other requests at the same time, or the framework cannot tell.
+   */
+  readonly bytesWritten?: number | undefined;
 }
 
 /**

@@ -12,6 +12,9 @@ import { isThenable } from './thenable.js';
 export const INTERNAL_ERROR = refuse(problem('internal-error'));
 const TOO_MANY_HEADERS = refuse(problem('headers-too-many'));
 
+/** By the guard that `sequence` has made: the guards in it, which observers receive instead. */
+const sequences = new WeakMap<Guard, readonly Guard[]>();
+
 /**
  * Combines guards into one guard. They run in order, and the first reply ends the sequence. It returns a promise only if a
  * guard is asynchronous. A guard that throws, rejects, or returns anything but a reply or undefined is a fault: it is
@@ -30,7 +33,13 @@ export function sequence(...guards: readonly Guard[]): Guard {
     return run(guards, exchange, 0);
   }
   checkGuardOrder(guards, sequence);
+  sequences.set(sequence, guards);
   return sequence;
+}
+
+/** For adapters: the guards in a sequence, and in the sequences in it. For any other guard, that guard. */
+export function guardsIn(guard: Guard): readonly Guard[] {
+  return sequences.get(guard)?.flatMap(guardsIn) ?? [guard];
 }
 
 function checkGuard(guard: unknown): void {
@@ -55,28 +64,62 @@ function remedyFor(value: unknown): string {
 }
 
 function run(guards: readonly Guard[], exchange: Exchange, from: number): ReturnType<Guard> {
+  let guard: Guard | undefined;
+  let observer: Exchange['observer'];
+  let startedAt = 0;
   try {
     for (let i = from; i < guards.length; i++) {
-      const guard = guards[i];
+      guard = guards[i];
+      observer = exchange.observer;
+      if (observer !== undefined) startedAt = performance.now();
       const result = guard?.(exchange);
-      if (result === undefined) continue;
-      if (!isThenable(result)) return checkReply(result, guard);
-      return Promise.resolve(result).then(
-        (reply) => {
-          // A reply is remembered also if the client has left, unless it would be read from a stream.
-          if (exchange.outcome !== undefined && (reply === undefined || reply?.stream !== undefined))
-            noteSkipped(exchange);
-          if (reply !== undefined) return checkLateReply(reply, guard, exchange);
-          return exchange.outcome === undefined ? run(guards, exchange, i + 1) : undefined;
-        },
-        (error: unknown) => faultReply(exchange, error),
-      );
+      if (result !== undefined) {
+        if (!isThenable(result)) return noted(checkReply(result, guard), guard, exchange, observer, startedAt);
+        return runLater(result, guards, exchange, i, startedAt);
+      }
+      if (observer !== undefined) noted(undefined, guard, exchange, observer, startedAt);
     }
     // Last, so that the guards which observe and set headers have run. A header that a guard relied on may be missing.
     return exchange.request.headersTruncated === true ? TOO_MANY_HEADERS : undefined;
   } catch (error) {
-    return faultReply(exchange, error);
+    return noted(faultReply(exchange, error), guard, exchange, observer, startedAt);
   }
+}
+
+/** The guard at place `i` has returned a promise. */
+function runLater(
+  result: PromiseLike<Reply | undefined>,
+  guards: readonly Guard[],
+  exchange: Exchange,
+  i: number,
+  startedAt: number,
+): Promise<Reply | undefined> {
+  const guard = guards[i];
+  const observer = startedAt === 0 ? undefined : exchange.observer;
+  return Promise.resolve(result).then(
+    (late) => {
+      // A reply is remembered also if the client has left, unless it would be read from a stream.
+      if (exchange.outcome !== undefined && (late === undefined || late?.stream !== undefined)) noteSkipped(exchange);
+      const reply = late === undefined ? undefined : checkLateReply(late, guard, exchange);
+      noted(reply, guard, exchange, observer, startedAt);
+      return reply === undefined && exchange.outcome === undefined ? run(guards, exchange, i + 1) : reply;
+    },
+    (error: unknown) => noted(faultReply(exchange, error), guard, exchange, observer, startedAt),
+  );
+}
+
+/** Tells the observer that there was before the guard ran. A fault is an answer too. */
+function noted<R extends Reply | undefined>(
+  reply: R,
+  guard: Guard | undefined,
+  exchange: Exchange,
+  observer: Exchange['observer'],
+  startedAt: number,
+): R {
+  if (observer?.guardEnded !== undefined && guard !== undefined && !sequences.has(guard)) {
+    observer.guardEnded(exchange, guard.name, performance.now() - startedAt, reply);
+  }
+  return reply;
 }
 
 /** JavaScript callers may return anything; `true` or `null` must not let the request pass. */

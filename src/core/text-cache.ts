@@ -1,4 +1,4 @@
-/** Values that are remembered at a time. Bounded, because anybody can send new texts. */
+/** Values that are remembered at a time. Bounded, because any caller can send new texts. */
 const MAX_ENTRIES = 8192;
 
 /**

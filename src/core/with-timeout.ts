@@ -15,7 +15,7 @@ export async function withTimeout<T>(
   let timer: NodeJS.Timeout | undefined;
   let check: NodeJS.Immediate | undefined;
   const late = new Promise<never>((_, reject) => {
-    // At most that time again, or a process that is never idle would not find out that nobody answers.
+    // At most that time again, or a process that is never idle would not notice that there is no answer.
     let more = ms;
     const wait = (time: number): void => {
       const due = performance.now() + time;

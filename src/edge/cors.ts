@@ -4,11 +4,11 @@ import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
 import { inOrder } from '../core/guard-order.js';
 import { badOption, boolean, checkOptionNames, OptionError, type OptionNames } from '../core/option.js';
+import { originMatcher } from '../core/origin.js';
 import { expectPreflights, isPreflight } from '../core/preflight.js';
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { warnIfTooLate } from './cors-order.js';
-import { originMatcher } from './origin.js';
 
 /** The options of `cors`. */
 export interface CorsOptions {

@@ -1,6 +1,7 @@
 import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { badOption, boolean, checkOptionNames, type OptionNames, oneOf } from '../core/option.js';
 import type { RequestView } from '../core/request-view.js';
 import { type CspDirectives, contentSecurityPolicy } from './content-security-policy.js';
@@ -140,7 +141,7 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
     }
   }
 
-  return function securityHeaders(exchange: Exchange) {
+  return named('securityHeaders', (exchange: Exchange) => {
     checkExchange('securityHeaders', exchange);
     const earlier = exchange.securityHeaders;
     if (earlier !== undefined) removeUnchanged(exchange, earlier);
@@ -151,7 +152,7 @@ export function securityHeaders(options: SecurityHeadersOptions = {}): Guard {
     }
     exchange.securityHeaders = added;
     return undefined;
-  };
+  });
 }
 
 /** The text of an option that is not a plain text itself. */

@@ -2,6 +2,7 @@ import { isIPv4 } from 'node:net';
 import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { badOption, boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { refuse } from '../core/reply.js';
@@ -71,13 +72,13 @@ export function trustedHosts(options: TrustedHostsOptions): Guard {
     return forwarded.length === 1 ? parseAuthority(forwarded[0] ?? '', undefined) : undefined;
   }
 
-  return function trustedHosts(exchange) {
+  return named('trustedHosts', (exchange) => {
     checkExchange('trustedHosts', exchange);
     const host = requestedHost(exchange);
     if (host === undefined) return REFUSED;
     for (const matches of matchers) if (matches(host)) return undefined;
     return REFUSED;
-  };
+  });
 }
 
 function hostMatcher(entry: string): (host: Authority) => boolean {

@@ -1,6 +1,7 @@
 import { Exchange } from '../core/exchange.js';
 import type { Outcome } from '../core/outcome.js';
 import type { RequestView, ResponseHeaders } from '../core/request-view.js';
+import { UsageAccount } from '../core/usage-account.js';
 
 /** The exchange of a job, which ends with the job. */
 export class JobExchange extends Exchange {
@@ -36,6 +37,9 @@ export function detachedExchange(origin: Exchange): JobExchange {
   exchange.principal = origin.principal;
   exchange.peerIsTrusted = origin.peerIsTrusted;
   exchange.faultReporter = origin.faultReporter;
+  exchange.observer = origin.observer;
+  if (origin.usageAccount !== undefined) exchange.usageAccount = new UsageAccount(origin.usageAccount.ledger, exchange);
+  exchange.exceedsQuotas = origin.exceedsQuotas;
   Object.assign(exchange.locals, origin.locals);
   return exchange;
 }
@@ -56,6 +60,10 @@ class SubmittedRequest implements RequestView {
     this.remoteAddress = request.remoteAddress;
     this.encrypted = request.encrypted;
     this.#request = request;
+  }
+
+  get routePattern(): string | undefined {
+    return this.#request.routePattern;
   }
 
   param(name: string): string | undefined {

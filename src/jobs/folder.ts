@@ -4,6 +4,7 @@ import { mkdir, open, opendir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { checkLastingFiles } from '../core/lasting-files.js';
 import { checkOptionNames, type OptionNames, text } from '../core/option.js';
 import { isJobId } from './job-owner.js';
 import { type FileRange, isSafeName, type ResultFiles } from './result-files.js';
@@ -29,6 +30,7 @@ const PRIVATE_FILE = 0o600;
  */
 export function folder(options: FolderOptions): ResultFiles {
   checkOptionNames('folder', options, OPTIONS);
+  checkLastingFiles('folder', 'directory');
   const root = resolve(text('folder', 'directory', options.directory));
 
   function pathOf(job: string, name: string): string {

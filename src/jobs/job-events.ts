@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { eventStreamReply } from '../core/event-stream.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Reply } from '../core/reply.js';
 import { hasEnded } from './job-change.js';
@@ -20,14 +21,6 @@ const NOTHING_MORE: Reply = {
   problem: undefined,
   isAnswer: true,
 };
-const HEADERS: Reply['headers'] = [
-  ['Content-Type', 'text/event-stream; charset=utf-8'],
-  // Not to be compressed either: an event would wait in the compressor.
-  ['Cache-Control', 'no-store, no-transform'],
-  // nginx would keep events until its buffer is full.
-  ['X-Accel-Buffering', 'no'],
-];
-
 /**
  * What happens to a job, as server-sent events. Each has the whole status, and its id is the version of the job: a client
  * that connects again with `Last-Event-ID` gets the present state, unless it has that already. The stream ends with the job.
@@ -39,17 +32,8 @@ export function eventsReply(exchange: Exchange, record: JobRecord, source: Event
     onClose();
     return NOTHING_MORE;
   }
-  let events: JobEvents | undefined;
-  exchange.onEnd(({ kind }) => {
-    if (events === undefined) onClose();
-    // Off Node, the exchange is completed before the stream is read.
-    else if (kind !== 'completed') events.destroy();
-  });
-  const open = () => {
-    events = new JobEvents(record, Math.min(seen, record.version), source, onClose);
-    return events;
-  };
-  return { status: 200, headers: HEADERS, problem: undefined, stream: open };
+  const open = () => new JobEvents(record, Math.min(seen, record.version), source, onClose);
+  return eventStreamReply(exchange, open, onClose);
 }
 
 /** Never holds more than one event: a slow client misses states between, and never the last one. */

@@ -25,7 +25,7 @@ export interface JobResultOptions extends JobRouteOptions {
 }
 
 /**
- * Guards for the routes of jobs. Each serves only the owner of the job, and a caller with `adminScope`. For anybody else,
+ * Guards for the routes of jobs. Each serves only the owner of the job, and a caller with `adminScope`. For any other caller,
  * the job is missing: 404 `job-not-found`. Put them behind `authenticate`. A caller without a principal must send the
  * `Job-Token` of its job.
  */
@@ -67,7 +67,7 @@ export function jobGuards(settings: JobGuardSettings): JobGuards {
   /** Open streams of events, by job. */
   const streams = new Map<string, number>();
 
-  /** The same work for a job of somebody else and for none. Undefined for both. */
+  /** The same work for a job of another owner and for none. Undefined for both. */
   async function owned(exchange: Exchange, id: string | undefined): Promise<JobRecord | undefined> {
     const record = isJobId(id) ? await store.read(id) : undefined;
     return mayAccess(exchange, record, adminScope) ? record : undefined;

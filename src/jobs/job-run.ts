@@ -103,7 +103,7 @@ export class JobRun {
     }
   }
 
-  /** Looks at the job in the store: somebody may have cancelled it. */
+  /** Looks at the job in the store: it may have been cancelled. */
   async check(): Promise<void> {
     if (this.#isChecking !== 'no') {
       this.#isChecking = 'again';
@@ -152,7 +152,7 @@ export class JobRun {
       const ending = await Promise.race([work, this.#stopping.then(() => undefined)]);
       this.#isOver = true;
       this.#reports.end();
-      // What is held is given back before anybody sees that the job has ended.
+      // What is held is given back before the end of the job can be seen.
       exchange.end(ending?.outcome ?? { kind: 'aborted' });
       const record = await this.#recordEnd(ending?.change ?? this.#endOfStopped());
       if (record?.state !== 'succeeded') void this.#removeFiles(work);

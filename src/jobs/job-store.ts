@@ -116,7 +116,7 @@ export type JobChange =
 
 /**
  * The problem of a job whose holder has died. Such a job has ended when its lease did: `endedAt` is the end of the lease,
- * `expiresAt` is `ttl` later, and `version` is one more. So it does not matter when, or by whom, it is read.
+ * `expiresAt` is `ttl` later, and `version` is one more. So it does not matter when, or by which process, it is read.
  */
 export const LOST: JobProblem = Object.freeze(problem('job-lost'));
 
@@ -157,6 +157,11 @@ export interface JobStore {
     holder: string,
     lease: number,
   ): AdoptedJob | undefined | Promise<AdoptedJob | undefined>;
+  /**
+   * The newest jobs of all owners, the newest first: at most `limit` of them, and fewer if some are gone. For operators only.
+   * Optional.
+   */
+  list?(limit: number): readonly JobRecord[] | Promise<readonly JobRecord[]>;
   /**
    * Calls `onChange` soon after each change of the job, by whichever process, until the returned function is called. Calls
    * without a change are allowed, so a store may simply call it at an interval. It must not keep the process alive.

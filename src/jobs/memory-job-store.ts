@@ -31,6 +31,7 @@ export interface MemoryJobStore extends JobStore {
   renew(id: string, holder: string, lease: number): JobRecord | undefined;
   cancel(id: string): JobRecord | undefined;
   adopt(names: readonly string[], holder: string, lease: number): AdoptedJob | undefined;
+  list(limit: number): readonly JobRecord[];
   /** The number of jobs that are kept now, for gauges. */
   readonly size: number;
 }
@@ -154,6 +155,12 @@ class Jobs implements MemoryJobStore {
       return { record: entry.record, task: entry.task };
     }
     return undefined;
+  }
+
+  list(limit: number): readonly JobRecord[] {
+    const now = this.#now();
+    const ids = [...this.#entries.keys()].slice(-limit).reverse();
+    return ids.flatMap((id) => this.#current(id, now)?.record ?? []);
   }
 
   watch(id: string, onChange: () => void): () => void {

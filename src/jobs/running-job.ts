@@ -80,7 +80,7 @@ export class JobFiles {
   add(name: string, type: string, body: FileBody): Promise<void> {
     const { results, maxFiles } = this.#limits;
     const source = streamOf(body);
-    // It may fail before anybody reads it.
+    // It may fail before it is read.
     source.on('error', () => undefined);
     const refuse = (message: string): never => {
       source.destroy();

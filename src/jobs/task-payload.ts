@@ -8,6 +8,7 @@ interface Payload {
   readonly input: unknown;
   readonly method: string;
   readonly url: string;
+  readonly routePattern: string | undefined;
   readonly requestId: string | undefined;
   readonly clientIp: Exchange['clientIp'];
   readonly principal: Principal | undefined;
@@ -23,6 +24,7 @@ export function payloadOf(exchange: Exchange, input: unknown): string {
     method: request.method,
     // A query may hold a secret.
     url: request.url.replace(/[?#].*$/s, ''),
+    routePattern: request.routePattern,
     requestId,
     clientIp,
     principal,
@@ -36,10 +38,11 @@ export function payloadOf(exchange: Exchange, input: unknown): string {
 
 /** The exchange of a task that another process has submitted. It has no header lines. */
 export function adoptedExchange(payload: string): { readonly exchange: JobExchange; readonly input: unknown } {
-  const { input, method, url, requestId, clientIp, principal }: Payload = JSON.parse(payload);
+  const { input, method, url, routePattern, requestId, clientIp, principal }: Payload = JSON.parse(payload);
   const request: RequestView = {
     method,
     url,
+    routePattern,
     remoteAddress: clientIp?.ip,
     encrypted: false,
     bodyWasRead: false,

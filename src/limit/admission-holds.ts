@@ -1,9 +1,11 @@
 import type { AdmissionHold } from '../core/admission.js';
 import type { Exchange } from '../core/exchange.js';
+import { reportedGpuTime, reportGpuTime } from '../core/gpu-time.js';
 import { isThenable } from '../core/thenable.js';
 import type { BoundPolicies, BoundPolicy } from './bound-policies.js';
 import { learn } from './estimate.js';
 import { type Leased, type LeaseKeeper, leaseKeeperOf } from './lease-keeper.js';
+import { observedStore, type StoreCalls } from './observed-store.js';
 import { holds } from './policy.js';
 import type { QueuedSlot } from './queue/limit-queue.js';
 import type { Hold, LimitStore, Receipt } from './store.js';
@@ -33,6 +35,10 @@ export class AdmissionHolds implements Leased {
   #list: readonly AdmissionHold[] | undefined = undefined;
   #lost: AbortController | undefined = undefined;
   #isLost = false;
+  /** The same from begin to end, so that nothing is counted down that was not counted up. */
+  readonly #observer: Exchange['observer'];
+  /** The GPU time of the exchange before this admission. */
+  readonly #earlierGpuTime: number;
   /** Work that has not settled. */
   #pending = 0;
   /** Runs when the exchange and all work have ended. */
@@ -41,6 +47,8 @@ export class AdmissionHolds implements Leased {
   constructor(charge: Charge, granted: readonly (Hold | undefined)[], slot?: QueuedSlot) {
     this.#charge = charge;
     this.#slot = slot;
+    this.#observer = charge.exchange.observer;
+    this.#earlierGpuTime = reportedGpuTime(charge.exchange);
     this.#keeper = leaseKeeperOf(charge.store);
     let lease = Number.POSITIVE_INFINITY;
     charge.bound.policies.forEach((policy, i) => {
@@ -53,6 +61,7 @@ export class AdmissionHolds implements Leased {
     });
     this.lease = lease;
     this.#keeper.add(this);
+    for (const { policy } of this.#live.values()) this.#observer?.held?.(charge.exchange, policy, 1);
   }
 
   /** What has neither ended nor been lost. */
@@ -81,8 +90,16 @@ export class AdmissionHolds implements Leased {
   /** The holds of these policies end with these units. If those are the work's own, they teach estimates. */
   settled(units: readonly (number | undefined)[], mayTeach: boolean): void {
     const { bound, keys, exchange } = this.#charge;
+    const account = exchange.usageAccount;
     units.forEach((used, i) => {
-      if (used === undefined || !this.#live.delete(i)) return;
+      if (used === undefined || !this.#live.has(i)) return;
+      this.#noteEnd(i);
+      this.#live.delete(i);
+      const { kind, name, by } = bound.policies[i] as BoundPolicy;
+      if (kind === 'gpu-time') {
+        reportGpuTime(exchange, this.#earlierGpuTime + used);
+        if (account?.hasJobs === false) account.bookHeld(`${by === 'global'} ${name}`, used);
+      }
       if (mayTeach && used > 0 && exchange.outcome?.kind !== 'aborted') {
         learn(bound.policies[i] as BoundPolicy, keys[i] as string, exchange, used);
       }
@@ -92,9 +109,10 @@ export class AdmissionHolds implements Leased {
 
   release(): void | Promise<void> {
     if (this.#live.size === 0) return undefined;
+    for (const i of this.#live.keys()) this.#noteEnd(i);
     this.#live.clear();
     this.#ended();
-    return this.giveBack(() => this.#charge.store.release(this.#charge.receipt));
+    return this.giveBack(() => this.#store.release(this.#charge.receipt));
   }
 
   /** Tells the store what has ended. Its queue serves the next once the store has freed the slot, or has failed to. */
@@ -130,10 +148,11 @@ export class AdmissionHolds implements Leased {
   }
 
   renew(): boolean | Promise<boolean> {
-    return this.#charge.store.renew(this.#charge.receipt);
+    return this.#store.renew(this.#charge.receipt);
   }
 
   lose(): void {
+    for (const i of this.#live.keys()) this.#noteEnd(i);
     this.#isLost = true;
     this.#list = undefined;
     this.#lost?.abort(lostHold());
@@ -142,6 +161,16 @@ export class AdmissionHolds implements Leased {
 
   fault(error: unknown): void {
     this.#charge.exchange.fault(error);
+  }
+
+  get #store(): StoreCalls {
+    return observedStore(this.#charge.exchange, this.#charge.store);
+  }
+
+  /** What was lost has ended before. */
+  #noteEnd(place: number): void {
+    const hold = this.#live.get(place);
+    if (hold !== undefined && !this.#isLost) this.#observer?.held?.(this.#charge.exchange, hold.policy, -1);
   }
 
   #endIfDone(): void {

@@ -1,6 +1,7 @@
 import type { Exchange } from '../core/exchange.js';
 import { badOption, OptionError } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
+import { warn } from '../core/warning.js';
 import { type Cost, checkCost } from './cost.js';
 import { estimateOf } from './estimate.js';
 import { partitionName } from './partition.js';
@@ -54,6 +55,7 @@ export function policySource(
 ): PolicySource {
   if (typeof policies !== 'function') {
     const fixed = bindPolicies(policies, guardBy, guardCost);
+    warnOfCosts(fixed);
     return { fixed, of: () => fixed };
   }
   const cache = new WeakMap<Policies, BoundPolicies>();
@@ -70,6 +72,17 @@ export function policySource(
       return bound;
     },
   };
+}
+
+/** Costs that no counter ever has room for are allowed, and surely a mistake. */
+function warnOfCosts({ policies, fixedUnits }: BoundPolicies): void {
+  for (const [i, { name, limit }] of policies.entries()) {
+    const units = fixedUnits?.[i] ?? 0;
+    if (units <= limit) continue;
+    warn(`limit: each request costs ${units} units of "${name}", more than its limit of ${limit}: all are refused`, {
+      code: 'GATEWARDEN_COST_ABOVE_LIMIT',
+    });
+  }
 }
 
 /** Checks policies and binds each to its own `by` and `cost`, or to the guard's. @throws OptionError */

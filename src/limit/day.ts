@@ -1,3 +1,5 @@
+import { dayNames } from '../core/calendar-day.js';
+
 /** A calendar day, from `start` to before `end`, in epoch milliseconds. */
 export interface Day {
   readonly start: number;
@@ -13,7 +15,6 @@ const REACH = 50 * 3_600_000;
  * unknown time zone.
  */
 export function dayCalendar(timeZone: string): ((now: number) => Day) | undefined {
-  if (typeof timeZone !== 'string') return undefined;
   const find = timeZone === 'UTC' ? utcDay : zonedDay(timeZone);
   if (find === undefined) return undefined;
   let latest: Day = { start: 0, end: 0 };
@@ -29,23 +30,10 @@ function utcDay(now: number): Day {
 }
 
 function zonedDay(timeZone: string): ((now: number) => Day) | undefined {
-  let format: Intl.DateTimeFormat;
-  try {
-    format = new Intl.DateTimeFormat('en-US-u-ca-iso8601-nu-latn', {
-      timeZone,
-      year: 'numeric',
-      month: '2-digit',
-      day: '2-digit',
-    });
-  } catch {
-    return undefined;
-  }
+  const nameAt = dayNames(timeZone);
+  if (nameAt === undefined) return undefined;
   /** The date as a number: 20250615. */
-  const dateAt = (time: number): number => {
-    const part: Record<string, number> = {};
-    for (const { type, value } of format.formatToParts(time)) part[type] = Number(value);
-    return (part.year ?? 0) * 10_000 + (part.month ?? 0) * 100 + (part.day ?? 0);
-  };
+  const dateAt = (time: number) => Number(nameAt(time).replaceAll('-', ''));
   // A day may start at 01:00, last 23 or 25 hours, or be skipped. So its edges are searched for, not computed.
   const firstTime = (before: number, after: number, isReached: (date: number) => boolean): number => {
     let low = before;

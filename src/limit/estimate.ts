@@ -22,7 +22,7 @@ export function estimateOf(policy: GpuTime, key: string, exchange: Exchange): nu
   return Math.ceil(ms);
 }
 
-/** Tells a learned estimate what a job has taken, in milliseconds. What fails in it is a fault, and ends no hold late. */
+/** Gives a learned estimate the time that a job has taken, in milliseconds. What fails in it is a fault, and ends no hold late. */
 export function learn(policy: QuotaPolicy, key: string, exchange: Exchange, ms: number): void {
   if (policy.kind !== 'gpu-time' || typeof policy.estimate !== 'object') return;
   // A client that cuts its jobs short must not make its estimate small.

@@ -4,7 +4,7 @@ import { badOption, checkOptionNames, type OptionNames } from '../core/option.js
 import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';
-import { memoryStore } from './memory/memory-store.js';
+import { plainMemoryStore } from './memory/plain-memory-store.js';
 import { partitionKeys, partitionName } from './partition.js';
 import { type PartitionBy, partitionBy, slidingWindow } from './policy.js';
 import { retryAfter } from './quota-refusal.js';
@@ -69,7 +69,7 @@ export function failedAuthLimit(options: FailedAuthLimitOptions): FailedAuthLimi
   }
   const policy = slidingWindow({ limit, window, name });
   const policies = Object.freeze([Object.freeze({ ...policy, by, id: `${partitionName(by)}/${policy.id}` })]);
-  const store = options.store === undefined ? memoryStore() : checkStore('failedAuthLimit', options.store);
+  const store = options.store === undefined ? plainMemoryStore() : checkStore('failedAuthLimit', options.store);
   const partitionKey = partitionKeys({ factory: 'failedAuthLimit', before: 'authenticate' });
 
   function check(exchange: Exchange): Answer {

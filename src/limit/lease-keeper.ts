@@ -77,7 +77,7 @@ export class LeaseKeeper {
     this.#stopTimer();
     this.#timerDueAt = dueAt;
     this.#timer = setTimeout(() => this.#renewDue(), Math.max(1, dueAt - performance.now()));
-    this.#timer.unref();
+    this.#timer.unref?.();
   }
 
   #stopTimer(): void {

@@ -3,7 +3,7 @@ import { badOption, boolean, callback, checkOptionNames, type OptionNames } from
 import { type PolicySource, policySource } from './bound-policies.js';
 import { type Cost, fixedOrFunction } from './cost.js';
 import type { LimitDecision } from './limit-decision.js';
-import { memoryStore } from './memory/memory-store.js';
+import { plainMemoryStore } from './memory/plain-memory-store.js';
 import { type PartitionBy, partitionBy, type QuotaPolicy } from './policy.js';
 import { type CheckedQueueOptions, checkQueueOptions, type QueueOptions } from './queue/queue-options.js';
 import type { CapacityStatus } from './quota-refusal.js';
@@ -59,8 +59,8 @@ export interface LimitOptions {
    */
   readonly capacityStatus?: CapacityStatus | undefined;
   /**
-   * Lets a request wait if slots of a `concurrency` are all that it lacks. Who waits is served in fair order: next is the
-   * client that was served least. Every other policy is decided before, and everything is charged when it is admitted. The
+   * Lets a request wait if slots of a `concurrency` are all that it lacks. Waiting requests are served in fair order: next
+   * is the client that was served least. Every other policy is decided before, and everything is charged when it is admitted. The
    * queue is for the slots counted by `global`, or else for the first `concurrency`; its `cost` must be 1. A limit that is
    * not enforced has no queue. Default: such a request is refused at once.
    */
@@ -123,7 +123,7 @@ export function checkLimitOptions(options: LimitOptions): LimitSettings {
   const refundOn = refundCauses(options.refundOn);
   const guardBy = partitionBy('limit', options.by);
   const source = policySource(options.policies, guardBy, cost);
-  const store = options.store === undefined ? memoryStore() : checkStore('limit', options.store);
+  const store = options.store === undefined ? plainMemoryStore() : checkStore('limit', options.store);
   return {
     guardBy,
     source,

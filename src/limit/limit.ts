@@ -5,10 +5,12 @@ import { inOrder } from '../core/guard-order.js';
 import type { Reply } from '../core/reply.js';
 import { isThenable } from '../core/thenable.js';
 import { type BoundPolicies, type BoundPolicy, bindPolicies, unitsOf } from './bound-policies.js';
+import { beyondOwnQuotas, withOwnLimits } from './exceeding.js';
 import { addRateLimit, setLegacyRateLimit } from './headers.js';
 import { report } from './limit-decision.js';
 import type { LimitGuard } from './limit-guard.js';
 import { checkLimitOptions, type LimitOptions } from './limit-options.js';
+import { observedStore } from './observed-store.js';
 import { partitionKeys, storedKey } from './partition.js';
 import type { PartitionBy, QuotaPolicy } from './policy.js';
 import { type Charge, LimitQueue, type NotServed, type Queued, type QueuedSlot } from './queue/limit-queue.js';
@@ -51,12 +53,14 @@ export function limit(options: LimitOptions): LimitGuard {
     queue?.placeIn(source.fixed);
   }
   /** Identifies this guard in the admissions that it makes. */
-  const identity: AdmittingGuard = { store, refundOn };
+  const ordinary: AdmittingGuard = { store, refundOn };
+  /** For a client that may exceed its quotas: without a limit, refunds would have no bound. */
+  const exceeding: AdmittingGuard = { store, refundOn: [] };
   let reportedSecondCharge = false;
 
   function charge(exchange: Exchange): ReturnType<Guard> {
     if (skip !== undefined && skips(skip(exchange))) return undefined;
-    const bound = source.of(exchange);
+    const bound = exchange.exceedsQuotas ? beyondOwnQuotas(source.of(exchange)) : source.of(exchange);
     const keys: string[] = [];
     for (const by of bound.partitions) keys.push(partitionKey(by, exchange));
     const units = bound.fixedUnits ?? unitsOf(bound, cost, exchange, keys);
@@ -64,7 +68,7 @@ export function limit(options: LimitOptions): LimitGuard {
     if (queue?.isFor(bound)) return chargeInTurn(queue, { exchange, bound, keys, units });
     let decision: Decision | Promise<Decision>;
     try {
-      decision = store.admit(bound.policies, keys, units);
+      decision = observedStore(exchange, store).admit(bound.policies, keys, units);
     } catch (error) {
       return failed(exchange, error);
     }
@@ -116,7 +120,7 @@ export function limit(options: LimitOptions): LimitGuard {
     { policies }: BoundPolicies,
     keys: readonly string[],
   ): void {
-    if (!StoreAdmission.wasMadeBy(identity, last)) {
+    if (!StoreAdmission.wasMadeBy(exchange.exceedsQuotas ? exceeding : ordinary, last)) {
       warnOfSecondCharge(last, store, policies, keys);
     } else if (!reportedSecondCharge) {
       reportedSecondCharge = true;
@@ -128,15 +132,18 @@ export function limit(options: LimitOptions): LimitGuard {
     exchange: Exchange,
     bound: BoundPolicies,
     keys: readonly string[],
-    decision: Decision,
+    received: Decision,
     slot?: QueuedSlot,
   ): Reply | undefined {
+    const { exceedsQuotas } = exchange;
+    const decision = exceedsQuotas ? withOwnLimits(received, bound) : received;
+    const identity = exceedsQuotas ? exceeding : ordinary;
     if (decision.kind === 'refused') return refused(exchange, bound, decision);
     if (decision.kind !== 'admitted') throw new TypeError(NO_DECISION);
     const admission = new StoreAdmission(identity, exchange, bound, keys, decision, slot);
     exchange.admission = admission;
     // Before all that can fail: what is held is given back at the end, whatever happens.
-    if (bound.mayHold || refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
+    if (bound.mayHold || identity.refundOn.length > 0) exchange.onEnd((outcome) => admission.end(outcome));
     // A store may admit without knowing the state of the quotas.
     if (headers && decision.states.length > 0) addRateLimit(exchange, bound, decision.states, decision.at);
     if (legacyHeaders) setLegacyRateLimit(exchange, bound, decision.states, undefined);

@@ -6,6 +6,7 @@ import type { QuotaState } from '../core/quota-state.js';
 import { isThenable } from '../core/thenable.js';
 import { AdmissionHolds } from './admission-holds.js';
 import type { BoundPolicies, BoundPolicy } from './bound-policies.js';
+import { observedStore, type StoreCalls } from './observed-store.js';
 import { holds } from './policy.js';
 import type { QueuedSlot } from './queue/limit-queue.js';
 import { type RefundCause, refundCause } from './refund.js';
@@ -30,6 +31,8 @@ export class StoreAdmission implements Admission {
   readonly #keys: readonly string[];
   readonly #receipt: Receipt;
   readonly #held: AdmissionHolds | undefined;
+  /** Where in the ledger of the exchange the store can book together with a settlement. */
+  readonly #bookingPlace: string | undefined;
   #isKept = false;
 
   constructor(
@@ -48,6 +51,11 @@ export class StoreAdmission implements Admission {
     this.#keys = keys;
     this.#receipt = receipt;
     if (bound.mayHold) {
+      const account = exchange.usageAccount;
+      if (account !== undefined) {
+        this.#bookingPlace = guard.store.bookingPlace?.(receipt, account.ledger);
+        account.place ??= this.#bookingPlace;
+      }
       this.#held = new AdmissionHolds({ exchange, store: guard.store, bound, keys, receipt }, granted, slot);
     }
   }
@@ -87,7 +95,9 @@ export class StoreAdmission implements Admission {
     const cause = refundCause(outcome, this.#exchange);
     const isRefunded = cause !== undefined && refundOn.includes(cause);
     if (this.#held === undefined) {
-      return isRefunded && !this.#isKept ? store.settle(this.#receipt, this.#bound.noUnits) : undefined;
+      return isRefunded && !this.#isKept
+        ? observedStore(this.#exchange, store).settle(this.#receipt, this.#bound.noUnits)
+        : undefined;
     }
     // If a guard refused, no handler has used the GPU.
     const usedNothing = outcome.kind === 'refused' || (isRefunded && cause === 'server-error');
@@ -113,10 +123,34 @@ export class StoreAdmission implements Admission {
   }
 
   #settle(units: readonly (number | undefined)[], mayTeach: boolean): void | Promise<void> {
-    if (this.#held === undefined) return this.#guard.store.settle(this.#receipt, units);
+    const store = observedStore(this.#exchange, this.#guard.store);
+    if (this.#held === undefined) return store.settle(this.#receipt, units);
     checkSettledUnits(units);
     this.#held.settled(units, mayTeach);
-    return this.#held.giveBack(() => this.#guard.store.settle(this.#receipt, units));
+    try {
+      return this.#held.giveBack(() => this.#tell(store, units));
+    } finally {
+      // A worker's jobs may still be settled by another admission of the exchange.
+      if (this.#exchange.usageAccount?.hasJobs === false) this.#exchange.usageAccount.flush();
+    }
+  }
+
+  /** Books the jobs of the exchange together with the settlement if the store can. */
+  #tell(store: StoreCalls, units: readonly (number | undefined)[]): void | Promise<void> {
+    const account = this.#exchange.usageAccount;
+    const bookings = account?.take(this.#bookingPlace) ?? [];
+    if (account === undefined || bookings.length === 0) return store.settle(this.#receipt, units);
+    const refuse = () => account.putBack(bookings);
+    const failed = (error: unknown): never => {
+      refuse();
+      throw error;
+    };
+    try {
+      const told = store.settle(this.#receipt, units, { ledger: account.ledger, bookings, refuse });
+      return isThenable(told) ? Promise.resolve(told).catch(failed) : told;
+    } catch (error) {
+      return failed(error);
+    }
   }
 
   #ofLogs(units: number): readonly (number | undefined)[] {

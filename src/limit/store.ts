@@ -1,3 +1,4 @@
+import type { JobBooking, Ledger } from '../core/ledger.js';
 import type { QuotaState } from '../core/quota-state.js';
 import type { QuotaPolicy } from './policy.js';
 import type { QueueSettings, WaitingQueue } from './queue/waiting-queue.js';
@@ -18,6 +19,15 @@ export interface Violation {
   readonly state: QuotaState;
   /** The earliest time at which the policy could admit the request, in epoch milliseconds; null if it never can. */
   readonly retryAt: number | null;
+}
+
+/** Jobs whose GPU time is booked in a ledger together with the settlement of their charge. */
+export interface SettledJobs {
+  readonly ledger: Ledger;
+  /** All of them name the place that the store has returned from `bookingPlace`. */
+  readonly bookings: readonly JobBooking[];
+  /** To be called by a store that cannot book them after all. They are then booked by themselves. */
+  refuse(): void;
 }
 
 /** A store's decision about one admission. */
@@ -63,9 +73,15 @@ export interface LimitStore {
   /**
    * Corrects the charge of policy `i` to `units[i]`, and leaves it as it is for `undefined`. Only the first correction of
    * each policy counts. The result is never below zero, and only the window or day of the admission changes. A hold ends,
-   * and what was used is logged from now on, even beyond the limit.
+   * and what was used is logged from now on, even beyond the limit. `jobs` are only given to a store with `bookingPlace`,
+   * which books them in the same atomic step, or refuses them.
    */
-  settle(receipt: Receipt, units: readonly (number | undefined)[]): void | Promise<void>;
+  settle(receipt: Receipt, units: readonly (number | undefined)[], jobs?: SettledJobs): void | Promise<void>;
+  /**
+   * In which place of a ledger this store can book in one atomic step with the settlement of an admission. Undefined if it
+   * cannot, as if the method is absent: jobs are then booked by themselves.
+   */
+  bookingPlace?(receipt: Receipt, ledger: Ledger): string | undefined;
   /**
    * Extends every hold of an admission that was neither settled nor released to one lease from now. Returns whether all of
    * them were still held. Rejects if the store does not answer; try again.
@@ -86,13 +102,14 @@ export interface LimitStore {
 
 /**
  * Thrown by a store that cannot decide. `GATEWARDEN_STORE_UNAVAILABLE`: the store does not answer, and has already reported
- * that. `GATEWARDEN_STORE_DATA`: the stored data cannot be used; the message names the key.
+ * that. `GATEWARDEN_STORE_DATA`: the stored data cannot be used; the message names the key or the file.
+ * `GATEWARDEN_STORE_LOCKED`: another process has the files of the store in use.
  */
 export class StoreError extends Error {
   override readonly name = 'StoreError';
 
   constructor(
-    readonly code: 'GATEWARDEN_STORE_UNAVAILABLE' | 'GATEWARDEN_STORE_DATA',
+    readonly code: 'GATEWARDEN_STORE_UNAVAILABLE' | 'GATEWARDEN_STORE_DATA' | 'GATEWARDEN_STORE_LOCKED',
     message: string,
     cause?: unknown,
   ) {

@@ -11,7 +11,7 @@ export function checkUnits(policies: readonly unknown[], units: readonly number[
 /** Checks what an admission is settled to. For stores. @throws RangeError */
 export function checkSettledUnits(units: readonly (number | undefined)[]): void {
   for (const settled of units) {
-    if (settled !== undefined && (!Number.isInteger(settled) || settled < 0)) {
+    if (settled !== undefined && (!Number.isSafeInteger(settled) || settled < 0)) {
       throw new RangeError(`gatewarden: settled quota units must be a whole number, 0 or more, got ${settled}`);
     }
   }

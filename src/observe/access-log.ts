@@ -2,9 +2,10 @@ import type { AuthenticationDecision } from '../core/authentication-decision.js'
 import { checkExchange } from '../core/check-exchange.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { badOption, callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import type { Outcome } from '../core/outcome.js';
-import { ignoreRejection } from '../core/thenable.js';
+import { ignoreRejection, isThenable } from '../core/thenable.js';
 import { keyHasher } from './key-hash.js';
 import { printable } from './printable.js';
 import { requestPath } from './request-path.js';
@@ -39,26 +40,46 @@ export interface AccessLogFields {
   readonly cfRay: string | undefined;
 }
 
+/** The fields that are logged when an exchange begins, with `start`. */
+export type AccessLogStartFields = Pick<AccessLogFields, 'requestId' | 'method' | 'path' | 'ip' | 'keyHash' | 'cfRay'>;
+
+/** How an exchange is logged when it begins. */
+export interface AccessLogStart {
+  /**
+   * Returns the credentials of a request that are not checked yet, so that the line on arrival has their `keyHash`. Only the
+   * hash is logged. Default: that line has none.
+   */
+  readonly credentials?: ((exchange: Exchange) => string | undefined) | undefined;
+}
+
 /** The options of `accessLog`. */
 export interface AccessLogOptions {
-  /** Receives one call for each exchange. */
+  /** Receives one call for each exchange, or two with `start`. */
   readonly logger: Logger;
   /** Returns true for an exchange that is not logged, such as a health check. Default: all are logged. */
   readonly skip?: ((exchange: Exchange) => boolean) | undefined;
   /**
-   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
+   * Whether to write a line on arrival too, so that a request can be seen while it hangs. Both lines have the same
+   * `requestId`. `skip` is then called twice. Default false.
+   */
+  readonly start?: boolean | AccessLogStart | undefined;
+  /**
+   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random
+   * key, which `audit` and `accessLog` share.
    */
   readonly hashKey?: string | undefined;
 }
 
-const OPTIONS: OptionNames<AccessLogOptions> = { logger: true, skip: true, hashKey: true };
+const OPTIONS: OptionNames<AccessLogOptions> = { logger: true, skip: true, start: true, hashKey: true };
+const START: OptionNames<AccessLogStart> = { credentials: true };
 const LEVELS = ['info', 'warn', 'error'] as const;
 const CF_RAY = /^[0-9a-f]{16}-[A-Z]{3}$/;
 
 /**
  * Logs one line for each exchange when it ends: the request, the status, the duration and the client. The level is
  * `error` for a status of 500 or above, `warn` for any other refusal, and otherwise `info`. A logger that fails does not
- * change the response. Put it first, after `requestId`.
+ * change the response. With `start`, it also logs a line at the level `info` when the exchange begins. Put it first, after
+ * `requestId` and `clientIp`.
  *
  * ```ts
  * guard(requestId(), accessLog({ logger: pino(), skip: ({ request }) => request.url === '/health' }))
@@ -78,12 +99,42 @@ export function accessLog(options: AccessLogOptions): Guard {
     );
   }
   callback('accessLog', 'skip', skip);
+  const start = startOf(options.start);
   const keyHash = keyHasher('accessLog', options.hashKey);
 
-  return function accessLog(exchange) {
+  function isSkipped(exchange: Exchange): boolean {
+    const skipped: unknown = skip?.(exchange);
+    ignoreRejection(skipped);
+    return skipped === true;
+  }
+
+  /** What fails is a fault, and changes no response. */
+  function logStart(exchange: Exchange, { credentials }: AccessLogStart): void {
+    try {
+      if (isSkipped(exchange)) return;
+      const { request, requestId, clientIp } = exchange;
+      const presented: unknown = credentials?.(exchange);
+      ignoreRejection(presented);
+      const fields: AccessLogStartFields = {
+        requestId,
+        method: printable(request.method),
+        path: printable(requestPath(request.url)),
+        ip: clientIp?.key ?? request.remoteAddress,
+        keyHash: typeof presented === 'string' && presented !== '' ? keyHash(presented) : undefined,
+        cfRay: clientIp?.source === 'cf-connecting-ip' ? rayOf(exchange) : undefined,
+      };
+      const written = logger.info(fields, `${fields.method} ${fields.path} started`) as unknown;
+      if (isThenable(written)) Promise.resolve(written).catch((error: unknown) => exchange.fault(error));
+    } catch (error) {
+      exchange.fault(error);
+    }
+  }
+
+  return named('accessLog', (exchange) => {
     checkExchange('accessLog', exchange);
-    const start = performance.now();
+    const startedAt = performance.now();
     const { remoteAddress } = exchange.request;
+    if (start !== undefined) logStart(exchange, start);
     let credentials: string | undefined;
     const earlierListener = exchange.authenticationListener;
     exchange.authenticationListener = (decision: AuthenticationDecision, subject) => {
@@ -91,9 +142,7 @@ export function accessLog(options: AccessLogOptions): Guard {
       earlierListener?.(decision, subject);
     };
     exchange.onEnd((outcome) => {
-      const skipped: unknown = skip?.(exchange);
-      ignoreRejection(skipped);
-      if (skipped === true) return undefined;
+      if (isSkipped(exchange)) return undefined;
       const { request, requestId, clientIp, principal } = exchange;
       const fields: AccessLogFields = {
         requestId,
@@ -102,7 +151,7 @@ export function accessLog(options: AccessLogOptions): Guard {
         status: outcome.kind === 'aborted' ? undefined : outcome.status,
         outcome: outcome.kind,
         code: outcome.kind === 'refused' ? outcome.code : undefined,
-        duration: Math.round((performance.now() - start) * 1000) / 1000,
+        duration: Math.round((performance.now() - startedAt) * 1000) / 1000,
         ip: clientIp?.key ?? remoteAddress,
         principal: principal === undefined ? undefined : printable(principal.id),
         keyHash: credentials === undefined ? undefined : keyHash(credentials),
@@ -113,7 +162,15 @@ export function accessLog(options: AccessLogOptions): Guard {
       return logger[levelOf(outcome)](fields, `${method} ${path} ${status ?? 'aborted'}`) as unknown;
     });
     return undefined;
-  };
+  });
+}
+
+function startOf(start: AccessLogOptions['start']): AccessLogStart | undefined {
+  if (start === undefined || start === false) return undefined;
+  if (start === true) return {};
+  checkOptionNames('accessLog "start"', start, START);
+  callback('accessLog', 'start.credentials', start.credentials);
+  return start;
 }
 
 function levelOf(outcome: Outcome): (typeof LEVELS)[number] {

@@ -48,7 +48,8 @@ export interface AuditOptions {
    */
   readonly waitForStatus?: boolean | undefined;
   /**
-   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random key.
+   * The key of `keyHash`, at least 32 characters. Set it to compare hashes of several processes. Default a random
+   * key, which `audit` and `accessLog` share.
    */
   readonly hashKey?: string | undefined;
   /** The clock, in epoch milliseconds. Default `Date.now`. */

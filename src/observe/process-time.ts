@@ -1,5 +1,6 @@
 import { checkExchange } from '../core/check-exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { boolean, checkOptionNames, type OptionNames } from '../core/option.js';
 
 /** The options of `processTime`. */
@@ -23,7 +24,7 @@ export function processTime(options: ProcessTimeOptions = {}): Guard {
   checkOptionNames('processTime', options, OPTIONS);
   const { serverTiming = false } = options;
   boolean('processTime', 'serverTiming', serverTiming);
-  return function processTime(exchange) {
+  return named('processTime', (exchange) => {
     checkExchange('processTime', exchange);
     const start = performance.now();
     exchange.onHead(() => {
@@ -32,5 +33,5 @@ export function processTime(options: ProcessTimeOptions = {}): Guard {
       if (serverTiming) exchange.append('Server-Timing', `app;dur=${elapsed.toFixed(3)}`);
     });
     return undefined;
-  };
+  });
 }

@@ -1,5 +1,6 @@
 import { checkExchange } from '../core/check-exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { callback, checkOptionNames, type OptionNames } from '../core/option.js';
 import { ignoreRejection } from '../core/thenable.js';
 import { randomUuids } from './random-uuid.js';
@@ -28,7 +29,7 @@ export function requestId(options: RequestIdOptions = {}): Guard {
   const generate = callback('requestId', 'generate', options.generate);
   const newId = generate === undefined ? randomUuids() : () => checkedId(generate());
 
-  return function requestId(exchange) {
+  return named('requestId', (exchange) => {
     checkExchange('requestId', exchange);
     const lines = exchange.request.fieldLines('x-request-id');
     const [received] = lines;
@@ -36,7 +37,7 @@ export function requestId(options: RequestIdOptions = {}): Guard {
     exchange.requestId = id;
     exchange.set('X-Request-ID', id);
     return undefined;
-  };
+  });
 }
 
 function checkedId(id: unknown): string {

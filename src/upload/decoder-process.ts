@@ -76,7 +76,8 @@ class DecoderProcess {
   async decode(job: DecodeJob, ms: number, signal?: AbortSignal): Promise<DecodeResult | Ended> {
     clearTimeout(this.#idleTimer);
     this.#child.ref();
-    this.#child.channel?.ref();
+    // On Bun, the channel has neither of the two.
+    this.#child.channel?.ref?.();
     let timer: NodeJS.Timeout | undefined;
     let abort = () => {};
     const result = await new Promise<DecoderMessage | Ended>((resolve) => {
@@ -114,7 +115,7 @@ class DecoderProcess {
     this.#onEnd = leave;
     this.#idleTimer = setTimeout(leave, IDLE_MS).unref();
     this.#child.unref();
-    this.#child.channel?.unref();
+    this.#child.channel?.unref?.();
   }
 
   #stop(): void {

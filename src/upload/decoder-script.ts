@@ -51,4 +51,4 @@ function decodeInTurn(process: NodeJS.Process, sharp: Sharp, decode: typeof deco
  * The script of a decoder process, whose argument is the path of sharp. It is made from functions, so that they are
  * checked like all code, and no bundler has to know of another file.
  */
-export const DECODER_SCRIPT = `(${decodeInTurn})(process, require(process.argv[1]), ${decodeImage});`;
+export const DECODER_SCRIPT = `(${decodeInTurn})(process, require(process.argv.at(-1)), ${decodeImage});`;

@@ -2,6 +2,7 @@ import { checkExchange } from '../core/check-exchange.js';
 import type { Deadline } from '../core/deadline.js';
 import { type Duration, milliseconds } from '../core/duration.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
 import { badOption, checkOptionNames, type OptionNames } from '../core/option.js';
 import { problem } from '../core/problem.js';
 import { refuse } from '../core/reply.js';
@@ -40,7 +41,7 @@ export function deadline(options: DeadlineOptions): Guard {
     throw badOption('deadline', 'header', 'must be the name of a header', header);
   }
   const name = header.toLowerCase();
-  return function deadline(exchange) {
+  return named('deadline', (exchange) => {
     checkExchange('deadline', exchange);
     const [asked, ...more] = exchange.request.fieldLines(name);
     if (asked === undefined) {
@@ -50,7 +51,7 @@ export function deadline(options: DeadlineOptions): Guard {
     if (more.length > 0 || !/^\d{1,15}$/.test(asked) || Number(asked) === 0) return MALFORMED;
     exchange.deadline = deadlineIn(Math.min(max, Number(asked)), Number(asked) < max);
     return undefined;
-  };
+  });
 }
 
 function deadlineIn(duration: number, isShortened: boolean): Deadline {

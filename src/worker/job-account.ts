@@ -1,4 +1,6 @@
 import type { Exchange } from '../core/exchange.js';
+import type { JobBooking } from '../core/ledger.js';
+import type { AccountOfJob } from './account-text.js';
 import { type ExchangeJobs, jobsOf, type Place } from './exchange-jobs.js';
 
 /**
@@ -38,14 +40,34 @@ export class JobAccount {
   readonly #jobs: ExchangeJobs;
   readonly #gpu: readonly Place[];
   readonly #held: ReadonlySet<Place['admission']>;
+  readonly #usage: Exchange['usageAccount'];
 
   /** @throws TypeError if the exchange holds no slot for the job */
   constructor(exchange: Exchange, slots: string | undefined) {
     this.#jobs = jobsOf(exchange);
+    this.#usage = exchange.usageAccount;
     this.place = slotOf(this.#jobs, slots);
     this.#gpu = this.#jobs.take(this.place);
     this.#held = new Set([...this.#jobs.held()].map(({ admission }) => admission));
     this.lost = [...new Set([this.place, ...this.#gpu].map(({ admission }) => admission))].map(({ lost }) => lost);
+  }
+
+  /** The job is sent. Returns what a booking needs to know, if usage is metered. */
+  sent(): AccountOfJob | undefined {
+    const usage = this.#usage;
+    if (usage === undefined) return undefined;
+    usage.jobStarted();
+    return { client: usage.client, place: usage.place };
+  }
+
+  /** Books what the job has used, together with its settlement if `pay` or `forgive` follow. */
+  book(booking: JobBooking): void {
+    this.#usage?.book(booking);
+  }
+
+  /** Books what no settlement has taken. */
+  flush(): void {
+    this.#usage?.flush();
   }
 
   /** Holds what the exchange holds until the job has ended. */

@@ -1,4 +1,8 @@
 import type { Exchange } from '../core/exchange.js';
+import type { JobEnd } from '../core/exchange-observer.js';
+import { reportedGpuTime, reportGpuTime } from '../core/gpu-time.js';
+import { type AccountOfJob, accountText, bookedName } from './account-text.js';
+import type { EndedJobs } from './ended-jobs.js';
 import type { JobAccount } from './job-account.js';
 import { untilGone } from './job-ending.js';
 import { cancelled, deadlineExceeded, type JobFailure, unavailable } from './job-result.js';
@@ -10,6 +14,7 @@ import type { WorkerLink } from './worker-link.js';
 export interface RunContext {
   readonly link: WorkerLink;
   readonly readiness: Readiness;
+  readonly ended: EndedJobs;
   readonly report: (event: WorkerEvent) => void;
   /** How long to wait for the worker's word after the deadline, in milliseconds. */
   readonly grace: number;
@@ -18,7 +23,7 @@ export interface RunContext {
 
 /**
  * Why a job is stopped before it has ended by itself: the client has left, the deadline has passed, the hold or the
- * connection was lost, or nobody reads the answer.
+ * connection was lost, or the answer is no longer read.
  */
 export type Stop = 'client' | 'deadline' | 'hold' | 'connection' | 'unread';
 
@@ -43,6 +48,10 @@ export class JobLife {
   /** The instance that may have the job. */
   #sentTo: string | undefined = undefined;
   #sentAt = 0;
+  /** Who was told that the job has started. */
+  #observer: Exchange['observer'] = undefined;
+  /** Whose usage the job is. Undefined if usage is not metered. */
+  #of: AccountOfJob | undefined = undefined;
   /** When the worker stops the job by itself at the latest. */
   #endsAt = 0;
   #stop: Stop | undefined = undefined;
@@ -102,8 +111,18 @@ export class JobLife {
   /** The job is on its way to the worker. */
   sent(instance: string): void {
     this.#sentTo = instance;
+    this.#of ??= this.#account.sent();
+    if (this.#observer === undefined) {
+      this.#observer = this.#exchange.observer;
+      this.#observer?.jobStarted?.(this.#exchange);
+    }
     this.#sentAt = performance.now();
     this.#context.link.running++;
+  }
+
+  /** What the worker keeps with the job, so that other gateways can book it. */
+  get accountText(): string | undefined {
+    return this.#of && accountText(this.#of);
   }
 
   /** The worker does not have the job, and says so. */
@@ -123,15 +142,22 @@ export class JobLife {
     this.connection.abort();
   }
 
-  /** The job has ended and has used so many milliseconds. Undefined if it costs nothing. */
-  end(used?: number): void {
+  /**
+   * The job has ended and has to pay for so many milliseconds, undefined if it costs nothing. `spent` is what it has used
+   * of the GPU all the same, and `isWord` whether the worker has said so.
+   */
+  end(used?: number, end: JobEnd = 'failed', spent = used ?? 0, isWord = false): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     clearTimeout(this.#timer);
     for (const lost of this.#account.lost) lost.removeEventListener('abort', this.#onLost);
     if (this.#sentTo !== undefined) this.#context.link.running--;
+    if (spent > 0) reportGpuTime(this.#exchange, reportedGpuTime(this.#exchange) + Math.ceil(spent));
+    if (this.#observer !== undefined) this.#observer.jobEnded?.(this.#exchange, end, this.elapsed);
+    this.#book(spent, end, isWord);
     if (used === undefined) this.#account.forgive();
     else this.#account.pay(used);
+    this.#account.flush();
     this.#resolveEnded();
   }
 
@@ -141,9 +167,34 @@ export class JobLife {
     this.#exchange.signal.removeEventListener('abort', this.#onLeave);
   }
 
+  /**
+   * Books what the job has used. If the worker has not said that, its list of jobs that have ended has the job, unless it
+   * never ran. What was measured here counts only for a worker without such a list.
+   */
+  #book(spent: number, end: JobEnd, isWord: boolean): void {
+    const instance = this.#sentTo;
+    const of = this.#of;
+    if (instance === undefined || of === undefined) return;
+    const { slot, token } = this.#job;
+    const how = end === 'aborted' || this.#stop !== undefined ? 'aborted' : 'finished';
+    const gpuTime = Math.max(0, Math.ceil(spent));
+    const booking = { job: bookedName(instance, slot, token), ...of, gpuTime, isFinal: isWord, end: how } as const;
+    const { ended } = this.#context;
+    if (isWord || ended.isMissingAt(instance)) {
+      this.#account.book(booking);
+      return;
+    }
+    void ended.read().then((wasRead) => {
+      // A worker that has started again has lost its list.
+      if (wasRead && ended.isKeptBy(instance)) return;
+      this.#account.book(booking);
+      this.#account.flush();
+    });
+  }
+
   readonly #onDeadline = (): void => this.stop('deadline');
   readonly #onLeave = (): void => this.stop('client');
-  /** Nobody will read the rest of the answer. */
+  /** The rest of the answer will not be read. */
   readonly #onExchangeEnd = (): void => this.stop('unread');
   readonly #onLost = (): void => {
     this.#context.report({ kind: 'hold-lost', job: this.#job });
@@ -160,6 +211,7 @@ export class JobLife {
     else ranUntil = await untilGone(link, this.#job, instance, lost, report);
     // While the worker was silent, the job may have ended by itself, at its deadline at the latest.
     const used = (ranUntil ?? Math.min(performance.now(), this.#endsAt)) - this.#sentAt;
-    this.end(chargeFailures || !OWN_FAULTS.includes(stop) ? used : undefined);
+    const end = stop === 'client' || stop === 'unread' ? 'aborted' : 'failed';
+    this.end(chargeFailures || !OWN_FAULTS.includes(stop) ? used : undefined, end, used);
   }
 }

@@ -1,5 +1,16 @@
 import type { Exchange } from '../core/exchange.js';
-import { DEADLINE, gpuTimeOf, INSTANCE, JOB_ID, memberOf, REQUEST_ID, retryAfterOf, SLOT, TOKEN } from './contract.js';
+import {
+  DEADLINE,
+  gpuTimeOf,
+  INSTANCE,
+  JOB_ACCOUNT,
+  JOB_ID,
+  memberOf,
+  REQUEST_ID,
+  retryAfterOf,
+  SLOT,
+  TOKEN,
+} from './contract.js';
 import { jobBody } from './job-body.js';
 import { sleep } from './job-ending.js';
 import type { JobLife, RunContext } from './job-life.js';
@@ -93,6 +104,9 @@ export class JobRun {
     named.set(DEADLINE, String(deadlineMs));
     this.#body = new SentBody(body);
     this.#life.sent(instance);
+    // A handler that passes on the headers of its client must not let that client choose who pays.
+    named.delete(JOB_ACCOUNT);
+    if (this.#life.accountText !== undefined) named.set(JOB_ACCOUNT, this.#life.accountText);
     try {
       return await this.#context.link.post(path, named, this.#body.init, this.#life.connection.signal);
     } catch (error) {
@@ -128,14 +142,15 @@ export class JobRun {
       this.#context.readiness.forget();
       return this.#neverRan(unavailable(text.slice(0, 1000), retryAfterOf(headers)));
     }
-    const used = gpuTimeOf(headers) ?? this.#life.elapsed;
+    const word = gpuTimeOf(headers);
+    const used = word ?? this.#life.elapsed;
     if (status === 504) {
-      this.#life.end(used);
+      this.#life.end(used, 'aborted', used, word !== undefined);
       return deadlineExceeded(status);
     }
     // A job that was refused for its input, but not before the GPU had worked on it, is the client's doing.
-    const isCharged = this.#context.chargeFailures || (status < 500 && gpuTimeOf(headers) !== undefined);
-    this.#life.end(isCharged ? used : undefined);
+    const isCharged = this.#context.chargeFailures || (status < 500 && word !== undefined);
+    this.#life.end(isCharged ? used : undefined, 'failed', used, word !== undefined);
     return failed(status, text);
   }
 
@@ -156,11 +171,14 @@ export class JobRun {
     const life = this.#life;
     const gpuTime = gpuTimeOf(response.headers);
     // The time is known, so the job has ended. Its slot does not wait until the client has received the result.
-    if (gpuTime !== undefined || response.body === null) life.end(gpuTime ?? life.elapsed);
+    if (gpuTime !== undefined || response.body === null) {
+      const used = gpuTime ?? life.elapsed;
+      life.end(used, 'completed', used, gpuTime !== undefined);
+    }
     if (response.body === null) life.unwatch();
     const body = jobBody(response, {
       whole() {
-        life.end(life.elapsed);
+        life.end(life.elapsed, 'completed');
         life.unwatch();
       },
       broken: (error) => new JobError(life.failure ?? this.#broken(error), { cause: error }),

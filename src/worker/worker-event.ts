@@ -51,6 +51,14 @@ export type WorkerEvent =
       readonly kind: 'job-refused';
       readonly job: WorkerJob;
       readonly reason: string;
+    }
+  | {
+      /**
+       * The worker's list of jobs that have ended breaks the contract, so nothing of it is booked. Reported once for each start
+       * of the worker.
+       */
+      readonly kind: 'ended-jobs-unreadable';
+      readonly reason: string;
     };
 
 /** Tells the operator, unless the service does. */
@@ -79,5 +87,10 @@ export function warnOf(url: string, event: WorkerEvent): void {
       return;
     case 'job-refused':
       warn(`gatewarden: the worker ${url} refused a job: ${event.reason}`, { code: 'GATEWARDEN_JOB_REFUSED' });
+      return;
+    case 'ended-jobs-unreadable':
+      warn(`gatewarden: jobs that have ended at the worker ${url} cannot be booked: ${event.reason}`, {
+        code: 'GATEWARDEN_ENDED_JOBS_UNREADABLE',
+      });
   }
 }

@@ -1,4 +1,15 @@
-import { INSTANCE, JOBS_PATH, jobPath, type ListedJob, listedJobs, memberOf, READY_PATH } from './contract.js';
+import {
+  ENDED_PATH,
+  type EndedJob,
+  endedJobs,
+  INSTANCE,
+  JOBS_PATH,
+  jobPath,
+  type ListedJob,
+  listedJobs,
+  memberOf,
+  READY_PATH,
+} from './contract.js';
 import type { SentBody } from './sent-body.js';
 
 /** `fetch`, or a function that is called like it. */
@@ -8,6 +19,7 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 const ANSWER_MS = 2000;
 /** Nothing that a worker says apart from results is longer. */
 const MAX_TEXT = 65_536;
+const MAX_LIST = 1_048_576;
 
 /** The error codes of connections that were never made, so that the worker has received nothing. */
 const NOT_CONNECTED = new Set([
@@ -19,6 +31,17 @@ const NOT_CONNECTED = new Set([
   'EADDRNOTAVAIL',
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
+
+const DENO_CONNECT = /: client error \(Connect\): /;
+
+/** The statuses that `fetch` follows (RFC 9110 section 15.4). Workers accept no `redirect: 'error'`. */
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** What a worker says of jobs that have ended. */
+export interface EndedAnswer {
+  readonly instance: string;
+  readonly jobs: readonly EndedJob[] | 'malformed' | undefined;
+}
 
 /** Speaks HTTP with one worker, and remembers its instance. */
 export class WorkerLink {
@@ -63,6 +86,15 @@ export class WorkerLink {
     return jobs.find((job) => job.slot === slot && job.token === token);
   }
 
+  /** The jobs that have ended after the one of this number, and the instance. No jobs if the worker keeps no list. */
+  async ended(after: number): Promise<EndedAnswer> {
+    const response = await this.#ask('GET', `${ENDED_PATH}?after=${after}`, ANSWER_MS);
+    const text = await textOf(response, MAX_LIST);
+    const instance = response.headers.get(INSTANCE);
+    if (instance === null || response.status >= 500) throw new Error(`no list of ended jobs, but ${response.status}`);
+    return { instance, jobs: response.ok ? (endedJobs(jsonOf(text)) ?? 'malformed') : undefined };
+  }
+
   /** The headers of a job, and over them those of every request, such as the token of a tunnel. */
   headersWith(headers: Readonly<Record<string, string>>): Headers {
     return new Headers({ ...headers, ...this.#headers });
@@ -70,11 +102,11 @@ export class WorkerLink {
 
   /** Sends a job. */
   async post(path: string, headers: Headers, body: SentBody['init'], signal: AbortSignal): Promise<Response> {
-    const init: RequestInit = { method: 'POST', headers, signal, redirect: 'error' };
+    const init: RequestInit = { method: 'POST', headers, signal, redirect: 'manual' };
     init.body = body as NonNullable<RequestInit['body']>;
     // Required for streams. Node's types do not have it.
     if (body instanceof ReadableStream) (init as { duplex?: string }).duplex = 'half';
-    return this.#noted(await this.#fetch(`${this.url}${path}`, init));
+    return this.#noted(this.#fetch(`${this.url}${path}`, init));
   }
 
   async #ask(
@@ -84,11 +116,16 @@ export class WorkerLink {
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Response> {
     const signal = AbortSignal.timeout(timeoutMs);
-    const init: RequestInit = { method, headers: { ...this.#headers, ...headers }, signal, redirect: 'error' };
-    return this.#noted(await this.#fetch(`${this.url}${path}`, init));
+    const init: RequestInit = { method, headers: { ...this.#headers, ...headers }, signal, redirect: 'manual' };
+    return this.#noted(this.#fetch(`${this.url}${path}`, init));
   }
 
-  #noted(response: Response): Response {
+  async #noted(answer: Promise<Response>): Promise<Response> {
+    const response = await answer;
+    if (REDIRECTS.has(response.status) || response.type === 'opaqueredirect') {
+      await response.body?.cancel();
+      throw new TypeError('fetch failed', { cause: new Error('unexpected redirect') });
+    }
     this.instance = response.headers.get(INSTANCE) ?? this.instance;
     return response;
   }
@@ -104,7 +141,10 @@ export function codeOf(error: unknown): string | undefined {
 
 /** Whether the worker cannot have received anything. */
 export function neverConnected(error: unknown): boolean {
-  return NOT_CONNECTED.has(codeOf(error) ?? '');
+  if (NOT_CONNECTED.has(codeOf(error) ?? '')) return true;
+  // Deno gives no code. The text is of its HTTP client, and names the phase.
+  const { cause } = (error ?? {}) as { readonly cause?: unknown };
+  return cause instanceof Error && DENO_CONNECT.test(cause.message);
 }
 
 /** What went wrong, in a few words. The message of `fetch` itself is only "fetch failed". */
@@ -117,13 +157,13 @@ export function reasonOf(error: unknown): string {
 }
 
 /** A short body as text; the rest of a longer one is not read. */
-export async function textOf({ body }: Response): Promise<string> {
+export async function textOf({ body }: Response, max = MAX_TEXT): Promise<string> {
   if (body === null) return '';
   const decoder = new TextDecoder();
   let text = '';
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.length > MAX_TEXT) break;
+    if (text.length > max) break;
   }
   return text;
 }

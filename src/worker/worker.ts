@@ -3,6 +3,8 @@ import { checkExchange } from '../core/check-exchange.js';
 import { type Duration, milliseconds } from '../core/duration.js';
 import type { Exchange } from '../core/exchange.js';
 import type { Guard } from '../core/guard.js';
+import { named } from '../core/guard-name.js';
+import type { Ledger } from '../core/ledger.js';
 import {
   badOption,
   boolean,
@@ -17,6 +19,7 @@ import { problem } from '../core/problem.js';
 import { type Reply, refuse } from '../core/reply.js';
 import { ignoreRejection, isThenable } from '../core/thenable.js';
 import { MAX_DEADLINE } from './deadline.js';
+import { EndedJobs } from './ended-jobs.js';
 import { JobAccount } from './job-account.js';
 import { JobLife, type RunContext } from './job-life.js';
 import { cancelled, type JobResult } from './job-result.js';
@@ -51,6 +54,11 @@ export interface WorkerOptions {
   readonly chargeFailures?: boolean | undefined;
   /** Headers of every request to the worker, such as a token of a tunnel. They win over those of a job. Default none. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Books what the worker says that jobs have used, also those of gateways that have died since. Default: the ledger of
+   * `meterUsage`, from the first job on. Name it here, so that a gateway that has just started books them at once.
+   */
+  readonly ledger?: Ledger | undefined;
   /** Receives what an operator should know. By default, what needs attention is a process warning. */
   readonly onEvent?: ((event: WorkerEvent) => void) | undefined;
   /** Instead of the global `fetch`, such as one with a connection pool of its own. */
@@ -83,7 +91,8 @@ export interface Worker {
   /**
    * Runs one job in the slot that the exchange holds. Resolves to the worker's response as soon as its head is there, or to
    * what went wrong. The slot is free when the worker has said that the job has ended, which may be after the exchange.
-   * @throws TypeError if the exchange holds no slot, has ended, or has run a job in this slot before, and what `body` throws
+   * @throws TypeError if the exchange holds no slot, has ended, or has run a job in this slot before, or if its usage is metered
+   * in another ledger than that of the worker, and what `body` throws
    */
   run(exchange: Exchange, request: JobRequest): Promise<JobResult>;
 }
@@ -97,6 +106,7 @@ const OPTIONS: OptionNames<WorkerOptions> = {
   probeTimeout: true,
   chargeFailures: true,
   headers: true,
+  ledger: true,
   onEvent: true,
   fetch: true,
 };
@@ -140,20 +150,23 @@ export function worker(options: WorkerOptions): Worker {
     timeout: milliseconds('worker', 'probeTimeout', options.probeTimeout ?? '2s', 3_600_000),
     report,
   });
+  const ended = new EndedJobs(link, report);
+  if (options.ledger !== undefined) ended.bookIn(checkLedger(options.ledger));
   const context: RunContext = {
     link,
     readiness,
+    ended,
     report,
     grace: milliseconds('worker', 'grace', options.grace ?? '1s', 3_600_000, 0),
     chargeFailures: boolean('worker', 'chargeFailures', options.chargeFailures ?? false),
   };
   return {
     ready: () =>
-      function ready(exchange) {
+      named('ready', (exchange) => {
         checkExchange('ready', exchange);
         const status = readiness.check();
         return isThenable(status) ? status.then(refusal) : refusal(status);
-      },
+      }),
     status: async () => readiness.check(),
     async run(exchange, request) {
       checkOptionNames('run', request, REQUEST);
@@ -168,6 +181,7 @@ export function worker(options: WorkerOptions): Worker {
         throw new TypeError('gatewarden: worker.run was called after its exchange had ended');
       }
       const deadlineMs = Math.min(longest, exchange.deadline?.remaining() ?? longest, job.deadlineMs);
+      if (exchange.usageAccount !== undefined) ended.bookIn(exchange.usageAccount.ledger);
       const account = new JobAccount(exchange, slots);
       const { slot, token } = account.place.hold;
       const named = { id: randomUUID(), slot, token };
@@ -175,6 +189,12 @@ export function worker(options: WorkerOptions): Worker {
       return new JobRun(context, exchange, named, life, { ...job, deadlineMs }).result();
     },
   };
+}
+
+/** @throws OptionError */
+function checkLedger(ledger: Ledger): Ledger {
+  if (typeof ledger?.book === 'function') return ledger;
+  throw badOption('worker', 'ledger', 'must be a ledger', ledger, 'pass that of meterUsage');
 }
 
 function refusal(status: WorkerStatus): Reply | undefined {

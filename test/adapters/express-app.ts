@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import express5, { type Express, type IRouter, type RequestHandler } from 'express';
 import express4 from 'express4';
 import { onTestFinished } from 'vitest';
 import { guard } from '../../src/adapters/express.js';
 import type { Route, Service, Serving } from '../contracts/adapter/index.js';
+import { startServing } from '../serving.js';
 
 type Framework = typeof express5;
 /** Wraps a handler, so that its rejected promise reaches the error handler. */
@@ -65,20 +64,10 @@ export function translated(express: Framework, async: Async, service: Service): 
   }
 }
 
-export async function listening(app: Express): Promise<Serving> {
+export function listening(app: Express): Promise<Serving> {
   // Express does not print the errors of handlers in this environment.
   app.set('env', 'test');
-  const server = createServer(app).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  return startServing(createServer(app));
 }
 
 /** Serves `app` until the test has finished. */

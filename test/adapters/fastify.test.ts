@@ -3,7 +3,7 @@ import { type AddressInfo, Socket } from 'node:net';
 import fastify, { type FastifyInstance, type RouteHandlerMethod } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { gatewarden, guard } from '../../src/adapters/fastify.js';
-import { type Guard, type Outcome, problem, refuse } from '../../src/index.js';
+import type { Guard, Outcome } from '../../src/index.js';
 import { adapterContract, type Route, type Service, type Serving } from '../contracts/adapter/index.js';
 import { adapterAuthCases } from '../contracts/auth-cases.js';
 import { edgeCases } from '../contracts/edge-cases.js';
@@ -11,6 +11,7 @@ import { refundCases } from '../contracts/refunds.js';
 import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
+import { marking, refusing } from './two-guards.js';
 
 async function translated(service: Service): Promise<FastifyInstance> {
   const app = fastify({ forceCloseConnections: true });
@@ -74,13 +75,6 @@ uploadContract('Fastify', serve);
 uploadLoad('Fastify', serve);
 
 describe('Fastify', () => {
-  const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);
-  const marking: Guard = (exchange) => {
-    exchange.set('X-Guarded', 'yes');
-    exchange.append('Vary', 'Origin');
-    return undefined;
-  };
-
   function watching() {
     let end: ((outcome: Outcome) => void) | undefined;
     const outcome = new Promise<Outcome>((resolve) => {

@@ -1,12 +1,13 @@
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import type { RequestHandler } from 'express';
 import fastify, { type FastifyInstance, type onRequestHookHandler } from 'fastify';
-import { Hono, type MiddlewareHandler } from 'hono';
+import type { MiddlewareHandler } from 'hono';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { guard as expressGuard } from '../../src/adapters/express.js';
 import { guard as fastifyGuard, gatewarden } from '../../src/adapters/fastify.js';
 import { createGuard, guard as honoGuard } from '../../src/adapters/hono.js';
 import { type Guard, OptionError } from '../../src/index.js';
-import { EXPRESS_4, EXPRESS_5, url } from './express-app.js';
+import { EXPRESS_4, EXPRESS_5 } from './express-app.js';
+import { type Answered, onExpress, onHono } from './misplaced.js';
 
 const pass: Guard = () => undefined;
 const REMEDY = 'write app.use(guard(...)), with the guards in the parentheses';
@@ -26,23 +27,17 @@ describe('guard without a guard', () => {
   });
 });
 
+function expectRefused({ status, errors, handled }: Answered): void {
+  expect(errors).toEqual([expect.objectContaining({ message: expect.stringContaining(REMEDY) })]);
+  expect(errors[0]).toBeInstanceOf(OptionError);
+  expect([status, handled]).toEqual([500, 0]);
+}
+
 describe.each([EXPRESS_5, EXPRESS_4])('%s with app.use(guard), without a call', (_name, express) => {
   it.each(['use', 'get'] as const)(
     'answers 500 with the remedy, and the handler never runs: app.%s',
     async (method) => {
-      const errors: unknown[] = [];
-      let handled = 0;
-      const app = express();
-      app[method]('/', expressGuard as unknown as RequestHandler);
-      app.get('/', (_request, response) => void response.end(`${++handled}`));
-      app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-        errors.push(error);
-        response.status(500).end();
-      });
-      expect((await fetch(await url(app))).status).toBe(500);
-      expect(errors).toEqual([expect.objectContaining({ message: expect.stringContaining(REMEDY) })]);
-      expect(errors[0]).toBeInstanceOf(OptionError);
-      expect(handled).toBe(0);
+      expectRefused(await onExpress(express, (app) => app[method]('/', expressGuard as unknown as RequestHandler)));
     },
   );
 });
@@ -52,19 +47,7 @@ describe('Hono with app.use(guard), without a call', () => {
     ['guard', honoGuard],
     ['the result of createGuard', createGuard({ getConnInfo: () => ({ remote: {} }) })],
   ])('answers 500 with the remedy, and the handler never runs: %s', async (_name, guard) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = new Hono();
-    app.onError((error, context) => {
-      errors.push(error);
-      return context.text('', 500);
-    });
-    app.use(guard as MiddlewareHandler);
-    app.get('/', (context) => context.text(`${++handled}`));
-    expect((await app.request('/')).status).toBe(500);
-    expect(errors).toEqual([expect.objectContaining({ message: expect.stringContaining(REMEDY) })]);
-    expect(errors[0]).toBeInstanceOf(OptionError);
-    expect(handled).toBe(0);
+    expectRefused(await onHono((app) => app.use(guard as MiddlewareHandler)));
   });
 
   it.each<[string, unknown, string]>([

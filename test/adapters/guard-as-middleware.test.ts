@@ -1,7 +1,7 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { RequestHandler } from 'express';
 import fastify, { type onRequestHookHandler } from 'fastify';
-import { Hono, type MiddlewareHandler } from 'hono';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import type { MiddlewareHandler } from 'hono';
+import { describe, expect, it } from 'vitest';
 import {
   accessLog,
   audit,
@@ -24,7 +24,8 @@ import {
   trustedHosts,
 } from '../../src/index.js';
 import { upload } from '../../src/upload/index.js';
-import { EXPRESS_4, EXPRESS_5, url } from './express-app.js';
+import { EXPRESS_4, EXPRESS_5 } from './express-app.js';
+import { type Answered, onExpress, onFastify, onHono } from './misplaced.js';
 
 const secret = sharedSecret({ secrets: ['c4n4ry-secret-0123456789-0123456789'] });
 
@@ -53,7 +54,7 @@ const GUARDS: readonly (readonly [name: string, guard: Guard])[] = [
 ];
 const madeBy = (name: string) => (name === 'sequence' ? 'guards' : `${name}(...)`);
 
-function expectRefused(status: number, errors: readonly unknown[], message: string, handled: number): void {
+function expectRefused({ status, errors, handled }: Answered, message: string): void {
   expect(errors.map(String)).toEqual([`OptionError: gatewarden: ${message}`]);
   expect(errors[0]).toBeInstanceOf(OptionError);
   expect([status, handled]).toEqual([500, 0]);
@@ -63,54 +64,26 @@ describe.each([EXPRESS_5, EXPRESS_4])(
   '%s answers 500 with the remedy, and runs no handler, after app.use',
   (_name, express) => {
     it.each(GUARDS)('(%s(...))', async (name, guard) => {
-      const errors: unknown[] = [];
-      let handled = 0;
-      const app = express();
-      app.use(guard as unknown as RequestHandler);
-      app.use((_request: Request, response: Response) => void response.end(`${++handled}`));
-      app.use((error: unknown, _request: Request, response: Response, _next: unknown) => {
-        errors.push(error);
-        response.status(500).end();
-      });
-      const { status } = await fetch(await url(app), { signal: AbortSignal.timeout(5000) });
       const remedy = `write app.use(guard(${madeBy(name)})), with guard from gatewarden/express`;
-      expectRefused(status, errors, `${name}(...) is a guard, not middleware; ${remedy}`, handled);
+      const answered = await onExpress(express, (app) => app.use(guard as unknown as RequestHandler));
+      expectRefused(answered, `${name}(...) is a guard, not middleware; ${remedy}`);
     });
   },
 );
 
 describe('Hono answers 500 with the remedy, and runs no handler, after app.use', () => {
   it.each(GUARDS)('(%s(...))', async (name, guard) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = new Hono();
-    app.onError((error, context) => {
-      errors.push(error);
-      return context.text('', 500);
-    });
-    app.use(guard as unknown as MiddlewareHandler);
-    app.get('/', (context) => context.text(`${++handled}`));
-    const { status } = await app.request('/');
     const remedy = `write app.use(guard(${madeBy(name)})), with guard from gatewarden/hono`;
-    expectRefused(status, errors, `${name}(...) is a guard, not middleware; ${remedy}`, handled);
+    const answered = await onHono((app) => app.use(guard as unknown as MiddlewareHandler));
+    expectRefused(answered, `${name}(...) is a guard, not middleware; ${remedy}`);
   });
 });
 
 describe('Fastify answers 500 with the remedy, and runs no handler, after app.addHook', () => {
   it.each(GUARDS)("('onRequest', %s(...))", async (name, guard) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = fastify();
-    onTestFinished(() => app.close());
-    app.setErrorHandler((error, _request, reply) => {
-      errors.push(error);
-      return reply.code(500).send('');
-    });
-    app.addHook('onRequest', guard as unknown as onRequestHookHandler);
-    app.get('/', () => ({ handled: ++handled }));
-    const { statusCode } = await app.inject('/');
     const remedy = `write app.addHook('onRequest', guard(${madeBy(name)})), with guard from gatewarden/fastify`;
-    expectRefused(statusCode, errors, `${name}(...) is a guard, not middleware; ${remedy}`, handled);
+    const answered = await onFastify((app) => app.addHook('onRequest', guard as unknown as onRequestHookHandler));
+    expectRefused(answered, `${name}(...) is a guard, not middleware; ${remedy}`);
   });
 });
 
@@ -145,48 +118,20 @@ describe('a function that makes guards, without a call,', () => {
   ];
 
   it.each(FACTORIES)('answers 500 in Express after app.use(%s)', async (name, factory) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = EXPRESS_5[1]();
-    app.use(factory as RequestHandler);
-    app.use((_request: Request, response: Response) => void response.end(`${++handled}`));
-    app.use((error: unknown, _request: Request, response: Response, _next: unknown) => {
-      errors.push(error);
-      response.status(500).end();
-    });
-    const { status } = await fetch(await url(app), { signal: AbortSignal.timeout(5000) });
     const remedy = `write app.use(guard(${name}(...))), with guard from gatewarden/express`;
-    expectRefused(status, errors, `${name} was passed without being called; ${remedy}`, handled);
+    const answered = await onExpress(EXPRESS_5[1], (app) => app.use(factory as RequestHandler));
+    expectRefused(answered, `${name} was passed without being called; ${remedy}`);
   });
 
   it.each(FACTORIES)('answers 500 in Hono after app.use(%s)', async (name, factory) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = new Hono();
-    app.onError((error, context) => {
-      errors.push(error);
-      return context.text('', 500);
-    });
-    app.use(factory as MiddlewareHandler);
-    app.get('/', (context) => context.text(`${++handled}`));
-    const { status } = await app.request('/');
     const remedy = `write app.use(guard(${name}(...))), with guard from gatewarden/hono`;
-    expectRefused(status, errors, `${name} was passed without being called; ${remedy}`, handled);
+    const answered = await onHono((app) => app.use(factory as MiddlewareHandler));
+    expectRefused(answered, `${name} was passed without being called; ${remedy}`);
   });
 
   it.each(FACTORIES)("answers 500 in Fastify after app.addHook('onRequest', %s)", async (name, factory) => {
-    const errors: unknown[] = [];
-    let handled = 0;
-    const app = fastify();
-    onTestFinished(() => app.close());
-    app.setErrorHandler((error, _request, reply) => {
-      errors.push(error);
-      return reply.code(500).send('');
-    });
-    app.addHook('onRequest', factory as onRequestHookHandler);
-    app.get('/', () => ({ handled: ++handled }));
-    const { statusCode } = await app.inject('/');
     const remedy = `write app.addHook('onRequest', guard(${name}(...))), with guard from gatewarden/fastify`;
-    expectRefused(statusCode, errors, `${name} was passed without being called; ${remedy}`, handled);
+    const answered = await onFastify((app) => app.addHook('onRequest', factory as onRequestHookHandler));
+    expectRefused(answered, `${name} was passed without being called; ${remedy}`);
   });
 });

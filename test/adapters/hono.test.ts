@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Handler, Hono } from 'hono';
@@ -25,6 +23,8 @@ import { refundCases } from '../contracts/refunds.js';
 import { signedRequestCases } from '../contracts/signed-request.js';
 import { uploadContract } from '../contracts/upload.js';
 import { uploadLoad } from '../contracts/upload-load.js';
+import { startServing } from '../serving.js';
+import { marking, refusing } from './two-guards.js';
 
 type Env = { Bindings: HttpBindings };
 
@@ -73,20 +73,7 @@ function translated(service: Service): Hono<Env> {
   }
 }
 
-async function listening(app: Hono<Env>): Promise<Serving> {
-  const server = createAdaptorServer({ fetch: app.fetch });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
-      if ('closeAllConnections' in server) server.closeAllConnections();
-      await closed;
-    },
-  };
-}
+const listening = (app: Hono<Env>): Promise<Serving> => startServing(createAdaptorServer({ fetch: app.fetch }));
 
 const serve = (service: Service) => listening(translated(service));
 
@@ -97,13 +84,6 @@ refundCases('Hono on Node', serve);
 edgeCases('Hono on Node', serve);
 uploadContract('Hono on Node', serve);
 uploadLoad('Hono on Node', serve);
-
-const marking: Guard = (exchange) => {
-  exchange.set('X-Guarded', 'yes');
-  exchange.append('Vary', 'Origin');
-  return undefined;
-};
-const refusing: Guard = () => refuse(problem('credentials-missing'), [['WWW-Authenticate', 'Bearer']]);
 
 /** Sends a request over a real socket, or calls the app without one, as other runtimes do. */
 const WAYS: readonly (readonly [

@@ -107,7 +107,12 @@ export function adapterAuthCases(name: string, serve: Serve): void {
       return { answer, verified, entered: entered() };
     }
 
-    it.each(BEARER_CASES.map((testCase) => [titleOf(testCase), testCase] as const))('%s', async (_title, testCase) => {
+    // In a web request, both lines are one, which names another scheme first.
+    const cases = BEARER_CASES.filter(
+      (testCase) => !serve.isWeb || !titleOf(testCase).includes('two different lines, the valid one last'),
+    );
+
+    it.each(cases.map((testCase) => [titleOf(testCase), testCase] as const))('%s', async (_title, testCase) => {
       const { answer, verified, entered } = await answerTo(
         `GET ${testCase.url ?? '/'}`,
         testCase.headers.map(([field, value]) => `${field}: ${value}`),

@@ -110,6 +110,8 @@ export function edgeCases(name: string, serve: Serve): void {
   it(`trustedHosts serves and refuses the hosts of the table through ${name}`, async () => {
     const { port, faults, entered } = await served(serve, [trustedHosts({ hosts: SERVED_HOSTS })]);
     for (const { promise, hosts, target = '/', version = '1.1', served, unusual } of HOST_CASES) {
+      // A runtime makes the URL of a request from such a target.
+      if (serve.isWeb && !target.startsWith('/')) continue;
       entered.length = 0;
       const answer = await ask(port, [`GET ${target} HTTP/${version}`, ...hosts.map((host) => `Host: ${host}`)]);
       if (unusual === true && answer.status === 400) continue;
@@ -137,6 +139,7 @@ export function edgeCases(name: string, serve: Serve): void {
           handler: {
             does: 'write',
             write: (_request, response) => void response.writeHead(200, { 'Content-Length': 2 }).end('ok'),
+            respond: () => new Response('ok'),
           },
         },
         {
@@ -149,6 +152,7 @@ export function edgeCases(name: string, serve: Serve): void {
               response.write('o');
               response.end('k');
             },
+            respond: () => new Response('ok'),
           },
         },
       ],
@@ -163,7 +167,8 @@ export function edgeCases(name: string, serve: Serve): void {
     expect(statuses).toEqual([200, 401, 500, 404, 200, 200]);
   });
 
-  it.each([
+  // A web request has every line.
+  it.skipIf(serve.isWeb).each([
     [0, 999, 200],
     [0, 1000, 431],
     [0, 1001, 431],
@@ -181,6 +186,11 @@ export function edgeCases(name: string, serve: Serve): void {
       const rest = ['Host: gatewarden.test', ...filler(before), 'X-Forwarded-For: 1.2.3.4'];
       // `Connection: close` is added by `ask`.
       const answer = await ask(port, ['GET / HTTP/1.1', ...rest, ...filler(Math.max(0, count - rest.length - 1))]);
+      if (status !== 200 && answer.body.length === 0) {
+        // From version 24 on, Node refuses such a request itself.
+        expect([answer.status, entered.length, faults]).toEqual([status, 0, []]);
+        return;
+      }
       const problem = JSON.parse(answer.body.toString());
       expect({
         status: answer.status,
@@ -209,7 +219,7 @@ export function edgeCases(name: string, serve: Serve): void {
     expect(JSON.parse(refused.body.toString()).code).toBe('credentials-missing');
   });
 
-  it(`lets no request with dropped header lines pass any guard through ${name}`, async () => {
+  it.skipIf(serve.isWeb)(`lets no request with dropped header lines pass any guard through ${name}`, async () => {
     const { port, entered } = await served(serve, [trustedHosts({ hosts: ['gatewarden.test'] })]);
     const filler = Array.from({ length: 1200 }, () => 'a:');
     const answer = await ask(port, ['GET / HTTP/1.1', 'Host: gatewarden.test', ...filler, 'Host: evil.example']);

@@ -102,7 +102,7 @@ export function idempotencyStoreContract(
       expect(await begin('b')).toEqual({ kind: 'new' });
     });
 
-    it('takes an answer once more from its holder, and from nobody else', async () => {
+    it('takes an answer once more from its holder, and from no other', async () => {
       await begin();
       expect(await finish('b')).toBe(false);
       expect([await finish(), await finish()]).toEqual([true, true]);
@@ -110,7 +110,7 @@ export function idempotencyStoreContract(
       expect(await begin('b')).toMatchObject({ kind: 'answered', answer: { status: 201 } });
     });
 
-    it('takes a late answer if nobody has begun since, and none if somebody has', async () => {
+    it('takes a late answer if no other request has begun since, and none otherwise', async () => {
       await begin('a', { lease: LEASE });
       await current.pass(LEASE + 1);
       expect(await finish()).toBe(true);

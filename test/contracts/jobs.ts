@@ -80,6 +80,26 @@ export function jobStoreContract(name: string, setup: () => JobStoreSetup | Prom
       expect(await store.read(OTHER)).toBeUndefined();
     });
 
+    it('lists the newest jobs of all owners as they are, the newest first, and none that is gone', async () => {
+      const ids = ['1', '2', '3', '4'].map((digit) => digit.repeat(22));
+      const list = async (limit: number) => (await store.list?.(limit))?.map(({ id, state }) => `${id[0]} ${state}`);
+      if (store.list === undefined) return;
+      expect(await list(10)).toEqual([]);
+      for (const id of ids) {
+        await created({ id, owner: `principal:${id}` });
+        // The index is written in the background.
+        await expect.poll(async () => (await list(1))?.[0]).toBe(`${id[0]} queued`);
+      }
+      await store.change(ids[1] ?? '', 'h1', BEGIN);
+      await store.change(ids[2] ?? '', 'h1', CANCEL);
+      expect(await list(3)).toEqual(['4 queued', '3 cancelled', '2 running']);
+      expect(await list(10)).toEqual(['4 queued', '3 cancelled', '2 running', '1 queued']);
+      clock.advance(LEASE);
+      expect(await list(2)).toEqual(['4 failed', '3 cancelled']);
+      clock.advance(TTL - LEASE);
+      expect(await list(10)).toEqual(['4 failed', '2 failed', '1 failed']);
+    });
+
     it('does not create a job twice, and leaves its owner and holder as they are', async () => {
       await created();
       expect(await store.create(newJob({ owner: 'principal:eve', holder: 'h2' }))).toEqual({ kind: 'exists' });
@@ -152,7 +172,7 @@ export function jobStoreContract(name: string, setup: () => JobStoreSetup | Prom
       expect(await store.read(ID)).toEqual(known);
     });
 
-    it('obeys nobody but the holder', async () => {
+    it('obeys only the holder', async () => {
       await created();
       for (const change of [PLACE, BEGIN, HALF, SUCCEED, FAIL, CANCEL]) {
         expect(await store.change(ID, 'h2', change)).toBeUndefined();
@@ -296,7 +316,7 @@ export function jobStoreContract(name: string, setup: () => JobStoreSetup | Prom
       expect(adopted).toEqual([...ids, undefined]);
     });
 
-    it('forgets a task that nobody adopts', async () => {
+    it('forgets a task that no process adopts', async () => {
       await created({ task: TASK });
       clock.advance(LEASE + TTL - 1);
       expect(await store.read(ID)).toMatchObject({ state: 'queued' });

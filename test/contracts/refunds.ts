@@ -49,7 +49,7 @@ const BEHIND: Readonly<Record<string, readonly [guards: readonly Guard[], handle
   '/ok': [[], OK],
   '/error': [[], answer(503)],
   '/throw': [[], { does: 'throw', error: new Error('broken') }],
-  '/hang': [[], { does: 'write', write: () => undefined }],
+  '/hang': [[], { does: 'write', write: () => undefined, respond: () => new Promise(() => undefined) }],
   '/refused': [[refusing], OK],
   '/read': [[readsAndRefuses], OK],
   '/upload': [[uploads], OK],

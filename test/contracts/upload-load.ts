@@ -7,7 +7,7 @@ import { type UploadOptions, upload } from '../../src/upload/index.js';
 import type { Client } from '../raw-client.js';
 import { MULTIPART, multipart } from '../upload/multipart.js';
 import { mutated } from '../upload/mutations.js';
-import { caseBody, FILE_BYTES, MAX_PIXELS, uploadCases } from '../upload/upload-cases.js';
+import { bodiesToMutate, caseBody, optionsForMutated } from '../upload/upload-cases.js';
 import { chunk, connect, expectEnded, LAST_CHUNK, serveUploads, uploadHead, write } from '../upload/upload-service.js';
 import type { Serve } from './adapter/index.js';
 
@@ -179,17 +179,8 @@ export function uploadLoad(name: string, serve: Serve): void {
     });
 
     it(`answers each of ${RUNS} mutated bodies, without a fault, a hang or a leftover file`, async () => {
-      const service = await start({
-        files: {
-          types: ['image/png', 'image/jpeg', 'image/gif', 'image/webp'],
-          maxBytes: FILE_BYTES,
-          maxPixels: MAX_PIXELS,
-          animated: true,
-        },
-        fields: { maxCount: 3, maxBytes: 1000 },
-        spool: { memoryBytes: 50, directory },
-      });
-      const bodies = (await uploadCases()).map(({ body }) => body).filter(({ length }) => length < 20_000);
+      const service = await start(optionsForMutated(directory));
+      const bodies = await bodiesToMutate();
       const statuses = new Set<number>();
       let count = 0;
       const clients: (Client | undefined)[] = [];

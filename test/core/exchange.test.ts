@@ -171,7 +171,7 @@ describe('a fault', () => {
     return new Exchange(testExchange().exchange.request, new TestResponseHeaders());
   }
 
-  it('goes to standard error unless somebody else wants it', () => {
+  it('goes to standard error unless there is another reporter', () => {
     const printed = vi.spyOn(console, 'error').mockReturnValue();
     plainExchange().fault(failure);
     expect(printed.mock.calls).toEqual([['gatewarden:', failure]]);
@@ -187,7 +187,7 @@ describe('a fault', () => {
     expect(printed).not.toHaveBeenCalled();
   });
 
-  it('hurts nobody when the reporter fails itself, at once or later', async () => {
+  it('changes nothing when the reporter itself fails, at once or later', async () => {
     const unhandled: unknown[] = [];
     const listener = (error: unknown) => unhandled.push(error);
     process.on('unhandledRejection', listener);

@@ -21,6 +21,16 @@ const secret = authenticate(sharedSecret({ secrets: [process.env.SECRET_KEY] }))
 const perMinute = limit({ by: 'client-ip', policies: slidingWindow({ limit: 60, window: '1m' }) });
 `;
 
+const WEB = `${GUARDS}
+const handler = (request, ...args) => Response.json({ ok: true });
+`;
+const NESTJS = `
+import 'reflect-metadata';
+import { Module } from '@nestjs/common';
+class AppModule {}
+Module({})(AppModule);
+`;
+
 /** What fragments of the documentation may take for granted, by the name in the comment before them. */
 export const CONTEXTS: Readonly<Record<string, string>> = {
   nothing: '',
@@ -57,6 +67,8 @@ const storage = {
   folders: async function* () {},
 };
 `,
+  /** With `REDIS_URL` of a server. */
+  'with-redis': '',
   'redis-client': `
 import { Redis } from 'ioredis';
 const client = new Redis({ lazyConnect: true });
@@ -64,6 +76,83 @@ const client = new Redis({ lazyConnect: true });
   openai: `
 import OpenAI from 'openai';
 const openai = new OpenAI({ apiKey: 'sk-test', fetch: async () => Response.json({ data: [] }) });
+`,
+  web: `${GUARDS}`,
+  'web-jobs': `${GUARDS}
+const queue = jobs({ store: memoryJobStore() });
+`,
+  'web-next': `${GUARDS}`,
+  bun: `${WEB}
+const Bun = { serve: (options) => options };
+`,
+  deno: `${WEB}
+const Deno = { serve: (options, handler) => handler };
+`,
+  'bun-upgrade': `
+declare namespace Bun {
+  interface Server {
+    upgrade(request: Request): boolean;
+  }
+}
+const Bun = { serve: (options: object) => options };
+const secret = authenticate(sharedSecret({ secrets: [String(process.env.SECRET_KEY)] }));
+`,
+  worker: `
+interface Env {
+  readonly MODEL: string;
+}
+const secret = authenticate(sharedSecret({ secrets: [String(process.env.SECRET_KEY)] }));
+`,
+  upgrade: `${EXPRESS}`,
+  'upgrade-server': `${GUARDS}
+import { createServer } from 'node:http';
+const server = createServer();
+`,
+  'fastify-websocket': `${FASTIFY}${GUARDS}`,
+  /** Its types do not suit `exactOptionalPropertyTypes`. */
+  'hono-websocket': `${HONO}${GUARDS}
+import * as ws from 'ws';
+const { WebSocketServer } = /** @type {any} */ (ws);
+`,
+  nestjs: `${NESTJS}${GUARDS}`,
+  'nestjs-app': `${NESTJS}${GUARDS}
+import { NestFactory } from '@nestjs/core';
+const app = await NestFactory.create(AppModule);
+`,
+  ledger: `${EXPRESS}${GUARDS}
+const ledger = memoryLedger();
+`,
+  'ledger-file': `${EXPRESS}${GUARDS}
+import { createServer } from 'node:http';
+const server = createServer(app);
+`,
+  'usage-redis': `
+import { Redis } from 'ioredis';
+const client = new Redis({ lazyConnect: true, enableOfflineQueue: false, retryStrategy: () => null });
+client.on('error', () => undefined);
+`,
+  operator: `
+const store = memoryOperatorStore();
+const sink = (record) => console.log(record);
+`,
+  'operator-redis': `
+import { Redis } from 'ioredis';
+const redis = new Redis({ lazyConnect: true });
+const sink = (record) => console.log(record);
+`,
+  'operator-worker': `${GUARDS}
+const limits = memoryStore();
+const store = memoryJobStore();
+const controls = operatorControls({ store: memoryOperatorStore(), sink: (record) => console.log(record) });
+const gpu = worker({ url: 'http://127.0.0.1:8090' });
+`,
+  /** Its application does not listen: the port is a fixed one. */
+  'metrics-port': `
+import newApplication from 'express';
+import * as client from 'prom-client';
+import { guard } from 'gatewarden/express';
+const register = new client.Registry();
+const express = () => Object.assign(newApplication(), { listen: (port, host) => undefined });
 `,
   express: `${EXPRESS}${GUARDS}`,
   fastify: `${FASTIFY}${GUARDS}`,

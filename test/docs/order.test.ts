@@ -12,6 +12,7 @@ import {
   sequence,
   sharedSecret,
   slidingWindow,
+  webSocketOrigin,
 } from '../../src/index.js';
 import { idempotent } from '../../src/jobs/idempotency/idempotent.js';
 import { upload } from '../../src/upload/index.js';
@@ -36,6 +37,7 @@ const GUARDS: Readonly<Record<string, () => Guard>> = {
   "`limit` by `'principal'` or `'principal-or-client-ip'`": () => limit({ by: 'principal-or-client-ip', policies }),
   "`limit` by `'principal'`": () => limit({ by: 'principal', policies }),
   '`requireScope`': () => requireScope('generate'),
+  '`webSocketOrigin`': () => webSocketOrigin(),
   '`upload`': () => upload({ files: { types: ['image/png'], maxBytes: '1mb' } }),
 };
 

@@ -466,6 +466,9 @@ describe('a program of the documentation keeps its promise:', () => {
     }
   });
 
+  // In limits-in-sqlite.test.ts.
+  tested.add('limits-in-sqlite');
+
   tested.add('limits-in-redis');
   describe.runIf(inject('redis').available)('limits-in-redis', () => {
     /** The program, as a user of Redis who has only the permissions that the page shows. */
@@ -476,7 +479,7 @@ describe('a program of the documentation keeps its promise:', () => {
       expect(await admin.call('ACL', 'SETUSER', 'gatewarden', ...rules.split(' '))).toBe('OK');
       vi.stubEnv('REDIS_URL', `redis://gatewarden:a-long-password@${redis.host}:${redis.port}`);
       vi.stubEnv('PORT', '0');
-      vi.resetModules(); // each test starts the program anew
+      vi.resetModules(); // each test starts the program again
       const logged = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
       const found = await programOf('limits-in-redis');
       process.off('SIGTERM', found.shutDown);
@@ -614,6 +617,39 @@ describe('a program of the documentation keeps its promise:', () => {
     expect(await ask('"one"')).toEqual([200, 'true', first]);
     expect(await ask('one', 'a dog')).toMatchObject([422, null, { code: 'idempotency-key-reused' }]);
     expect(await ask('two', 'a dog')).toEqual([200, null, { run: 2, body: { prompt: 'a dog' } }]);
+  });
+
+  program('own-usage', async ({ app }) => {
+    const origin = await originOf(app.listen(0, '127.0.0.1'));
+    const get = async (path: string, client: string) =>
+      (await fetch(`${origin}${path}`, { headers: { 'X-API-Key': `c4n4ry-key-of-${client}-000000` } })).json();
+    await get('/usage', 'two');
+    await get('/usage?client=two', 'one');
+    expect(await get('/usage', 'one')).toMatchObject({ client: 'one', requests: 1, refusals: {} });
+    expect(await get('/usage?client=one', 'two')).toMatchObject({ client: 'two', requests: 1 });
+    expect(await get('/usage', 'nobody')).toMatchObject({ code: 'credentials-invalid' });
+  });
+
+  program('operator-page', async ({ app }) => {
+    const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+    const origin = await originOf(app.listen(0, '127.0.0.1'));
+    const image = async () => {
+      const headers = { Authorization: 'Bearer c4n4ry-key-of-one-000000' };
+      return (await fetch(`${origin}/image`, { headers })).status;
+    };
+    const admin = { Authorization: `Bearer ${ENVIRONMENT.ADMIN_API_KEY}`, 'Content-Type': 'application/json' };
+    expect(await image()).toBe(200);
+    expect((await fetch(`${origin}/admin/desk`)).headers.get('content-type')).toContain('text/html');
+    expect((await fetch(`${origin}/admin/desk/state`)).status).toBe(401);
+    const state = await (await fetch(`${origin}/admin/desk/state`, { headers: admin })).json();
+    expect(state).toMatchObject({ snapshot: { name: 'Image service', clients: [{ client: 'one', requests: 1 }] } });
+    const body = JSON.stringify({ client: 'one' });
+    const acted = await fetch(`${origin}/admin/desk/actions/suspend`, { method: 'POST', headers: admin, body });
+    expect([acted.status, await image()]).toEqual([200, 403]);
+    const request = { ip: '127.0.0.1', requestId: acted.headers.get('x-request-id') };
+    expect(request.requestId).toMatch(/./);
+    const recorded = { action: 'suspend', client: 'one', result: 'done', by: 'admin', ...request };
+    expect(log.mock.calls).toContainEqual(['operator', expect.objectContaining(recorded)]);
   });
 
   it('has no program without a test', () => {

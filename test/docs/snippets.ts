@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import * as jwt from '../../src/auth/jwt/index.js';
 import * as core from '../../src/index.js';
 import * as jobs from '../../src/jobs/index.js';
+import * as metrics from '../../src/observe/metrics/index.js';
+import * as operator from '../../src/operator/index.js';
 import * as redis from '../../src/redis.js';
 import * as upload from '../../src/upload/index.js';
 import * as worker from '../../src/worker/index.js';
@@ -73,6 +75,8 @@ const EXPORTS: readonly (readonly [specifier: string, names: readonly string[]])
   ['gatewarden', Object.keys(core)],
   ['gatewarden/jobs', Object.keys(jobs)],
   ['gatewarden/jwt', Object.keys(jwt)],
+  ['gatewarden/metrics', Object.keys(metrics)],
+  ['gatewarden/operator', Object.keys(operator)],
   ['gatewarden/redis', Object.keys(redis)],
   ['gatewarden/upload', Object.keys(upload)],
   ['gatewarden/worker', Object.keys(worker)],

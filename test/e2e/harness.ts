@@ -18,7 +18,7 @@ export interface Running {
 
 /** Environment variables that configure the examples. Those of this process are not passed on. */
 const EXAMPLE_VARIABLES =
-  /^(POINT_E_|API_|ADMIN_API_KEY$|JWT_SECRET$|AUTH_|ALLOW_|DEFAULT_RATE_|AUTHENTICATED_RATE_|MAX_FILE_|MAX_GPU_|ENABLE_USAGE_|LOG_LEVEL$|REDIS_URL$|PUBLIC_URL$|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|ENVIRONMENT$|DEBUG$|DATA_FILE$|DATA_DIRECTORY$|JOB_LIFETIME$|GPU_)/;
+  /^(POINT_E_|API_|ADMIN_API_KEY$|OPERATOR_KEY$|JWT_SECRET$|AUTH_|ALLOW_|DEFAULT_RATE_|AUTHENTICATED_RATE_|MAX_FILE_|MAX_GPU_|ENABLE_USAGE_|LOG_LEVEL$|REDIS_URL$|PUBLIC_URL$|RATE_LIMIT_|CORS_|TRUSTED_|INGEST_|WORKER_URL$|HOST$|PORT$|NODE_ENV$|ENVIRONMENT$|DEBUG$|DATA_FILE$|DATA_DIRECTORY$|JOB_LIFETIME$|GPU_)/;
 
 /** Runs an npm script with only these settings. Resolves once the script prints its URL. */
 export async function npmRun(args: readonly string[], env: Record<string, string>, ready: RegExp): Promise<Running> {

@@ -6,7 +6,9 @@ import { aiFactory } from './ai-factory.js';
 import { needs, type Step } from './harness.js';
 import { image2model } from './image2model.js';
 import { liveIngest } from './live-ingest.js';
+import { operator } from './operator.js';
 import { pointE } from './point-e.js';
+import { prometheus } from './prometheus.js';
 import { samService } from './sam-service.js';
 
 let passed = 0;
@@ -35,6 +37,8 @@ for (const [name, example] of Object.entries({
   'live ingest': liveIngest,
   SAM: samService,
   Image2Model: image2model,
+  operator,
+  Prometheus: prometheus,
 })) {
   try {
     await example(steps);

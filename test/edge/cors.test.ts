@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../src/core/option.js';
 import { type CorsOptions, cors } from '../../src/edge/cors.js';
 import { ask, type HeaderLine, testExchange } from '../exchange-fixture.js';
+import { failing } from '../failing.js';
 import { CORS_CASES, CORS_OPTIONS } from './cors-cases.js';
 
 const origin = (value: string): HeaderLine => ['Origin', value];
@@ -255,15 +256,7 @@ describe('cors', () => {
       }
     });
 
-    it.each<[string, () => boolean | Promise<boolean>]>([
-      [
-        'throws',
-        () => {
-          throw new Error('no such table');
-        },
-      ],
-      ['rejects', () => Promise.reject(new Error('no such table'))],
-    ])('answers with a fault if it %s', async (_what, decide) => {
+    it.each(failing('no such table'))('answers with a fault if it %s', async (_what, decide) => {
       for (const [method, ...headers] of [['GET'], ['OPTIONS', PREFLIGHT]] as const) {
         const { status, sent, faults } = await send({ origin: decide }, method, origin('https://a.com'), ...headers);
         expect([status, sent['Access-Control-Allow-Origin'], faults.map(String)]).toEqual([

@@ -24,7 +24,8 @@ describe('trustedHosts', () => {
       const port = digits.reduce((sum, digit) => sum * 10 + Number(digit), 0);
       if (port === 0 || port > 65_535) return false;
       const name = (ported ? chars.slice(0, colon) : chars).join('');
-      if (name === '[::1]' || name === '[0:0:0:0:0:0:0:1]') return true;
+      // One address has many spellings (RFC 4291 section 2.2).
+      if (/^\[(?:0{1,4})?::(?:0{1,4}:)?0{0,3}1\]$/.test(name) || name === '[0:0:0:0:0:0:0:1]') return true;
       const labels = name.split('.');
       if (labels.length > 1 && labels.at(-1) === '') labels.pop();
       const isChar = (char: string) => 'abcdefghijklmnopqrstuvwxyz0123456789-_'.includes(char);
@@ -48,6 +49,8 @@ describe('trustedHosts', () => {
           'plain.test',
           '[::1]',
           '[::2]',
+          '[0::1]',
+          '[::0:01]',
           '[0:0:0:0:0:0:0:1]',
         ),
         fc.oneof(

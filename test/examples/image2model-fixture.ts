@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { onTestFinished } from 'vitest';
 import { createGateway } from '../../examples/image2model/gateway.js';
 import { readSettings } from '../../examples/image2model/settings.js';
 import { textLogger } from '../../examples/text-logger.js';
@@ -128,6 +129,13 @@ export async function startImage2Model({ env = ENV, worker, directory }: StartOp
       if (own !== undefined) await rm(own, { recursive: true, force: true });
     },
   };
+}
+
+/** Starts the gateway until the test has finished. */
+export async function startForTest(options?: StartOptions): Promise<Started> {
+  const service = await startImage2Model(options);
+  onTestFinished(() => service.close());
+  return service;
 }
 
 async function closed(server: Server): Promise<void> {

@@ -1,9 +1,17 @@
 import { mkdir, mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createImage2ModelStandIn } from '../../examples/workers/image2model-stand-in.js';
-import { ENV, KEYS, nothing, photo, type Started, startImage2Model } from './image2model-fixture.js';
+import {
+  ENV,
+  KEYS,
+  nothing,
+  photo,
+  type Started,
+  startForTest as start,
+  startImage2Model,
+} from './image2model-fixture.js';
 import { rawRequest } from './raw-host.js';
 import { readGlb } from './read-glb.js';
 
@@ -15,17 +23,8 @@ const GUESSED = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 const read = async (response: Response) => [response.status, await response.json()] as const;
 
-const services: Started[] = [];
-async function start(...options: Parameters<typeof startImage2Model>): Promise<Started> {
-  const service = await startImage2Model(...options);
-  services.push(service);
-  return service;
-}
 beforeAll(() => {
   vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-});
-afterEach(async () => {
-  for (const service of services.splice(0)) await service.close();
 });
 afterAll(() => {
   vi.restoreAllMocks();
@@ -283,7 +282,7 @@ describe('a job', () => {
   }, 30_000);
 });
 
-describe('a job of somebody else', () => {
+describe('a job of another client', () => {
   let service: Started;
   let job: { readonly id: string; readonly file: string };
   let running: string;

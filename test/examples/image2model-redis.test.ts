@@ -3,22 +3,18 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { createImage2ModelStandIn } from '../../examples/workers/image2model-stand-in.js';
 import { describeRedis } from '../redis/describe.js';
-import { type RedisServer, startRedis } from '../redis/server.js';
+import { useRedis } from '../redis/suite.js';
 import { ENV, KEYS, photo, type Started, startImage2Model } from './image2model-fixture.js';
 
 describeRedis('the Image2Model API with REDIS_URL', () => {
-  let redis: RedisServer;
+  const redis = useRedis();
   let directory: string;
   let worker: Server;
   const services: Started[] = [];
 
-  beforeAll(async () => {
-    redis = await startRedis();
-  });
-  afterAll(() => redis.stop());
   afterEach(async () => {
     for (const service of services.splice(0)) await service.close();
     worker.closeAllConnections();
@@ -51,7 +47,7 @@ describeRedis('the Image2Model API with REDIS_URL', () => {
     return { code: response.status, ...((await response.json()) as { job_id: string }) };
   }
 
-  it('shows a job to its owner, and to nobody else, through every process', async () => {
+  it('shows a job only to its owner, through every process', async () => {
     const [first, second] = (await start(2, 0)) as [Started, Started];
     const { job_id } = await submit(first);
     expect(await second.ended(job_id, KEYS.alice)).toMatchObject({ status: 'succeeded' });

@@ -83,7 +83,7 @@ describe('the image2model stand-in', () => {
       contentType: 'image/png',
     });
     expect(results.filter(({ kind }) => kind !== 'held')).toEqual([]);
-    expect(results).toHaveLength(21);
+    expect(results).toHaveLength(22);
   }, 60_000);
 
   it('responds with a GLB of at most as many faces as the job says, and refuses what it cannot read', async () => {

@@ -1,5 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { ENV, KEYS, photo, type Started, startImage2Model } from './image2model-fixture.js';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { ENV, KEYS, photo, type Started, startForTest as start, startImage2Model } from './image2model-fixture.js';
 import { readGlb } from './read-glb.js';
 
 const MANY = { RATE_LIMIT_PER_MINUTE: '10000', RATE_LIMIT_PER_HOUR: '10000' };
@@ -10,13 +10,6 @@ const NOT_FOUND = { error: true, error_code: 'JOB_NOT_FOUND', message: 'There is
 const LIMITED = { files: [], download_urls: [], total_files: 0, limited: true, message: expect.any(String) };
 
 const read = async (response: Response) => [response.status, await response.json()] as const;
-
-const services: Started[] = [];
-async function start(...options: Parameters<typeof startImage2Model>): Promise<Started> {
-  const service = await startImage2Model(...options);
-  services.push(service);
-  return service;
-}
 
 /** Services that many tests share, none of which changes what another one sees. */
 let production: Started;
@@ -37,9 +30,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const service of [production, development, closed]) await service.close();
   vi.restoreAllMocks();
-});
-afterEach(async () => {
-  for (const service of services.splice(0)) await service.close();
 });
 
 const get = async (path: string, key?: string, headers: Record<string, string> = {}) =>

@@ -31,7 +31,7 @@ describe('the table of jobs', () => {
           expect(jobs.map((job) => job.token).sort()).toEqual([...running.values()].map((job) => job.token).sort());
           if (one.kind === 'end') {
             const job = running.get(one.slot);
-            if (job !== undefined) table.end(job);
+            if (job !== undefined) table.end(job, 0, 'done');
             running.delete(one.slot);
             continue;
           }
@@ -77,9 +77,19 @@ describe('the table of jobs', () => {
     const first = table.start(table.instance, name(1)) as RunningJob;
     expect(table.start(table.instance, name(5))).toEqual({ reason: 'busy' });
     expect(first.stop.signal.aborted).toBe(true);
-    table.end(first);
+    table.end(first, 0, 'done');
     expect(table.start(table.instance, name(4))).toEqual({ reason: 'token', newest: 4 });
     expect(table.start(table.instance, name(5))).toMatchObject({ token: 5 });
+  });
+
+  it('lists no more jobs than a ledger remembers', () => {
+    const table = new JobTable(1, () => 0);
+    for (let token = 1; token <= 15_000; token++) {
+      table.end(table.start(table.instance, { id: 'a', slot: 0, token }) as RunningJob, 1, 'done');
+    }
+    expect(table.listEnded(0).ended[0]).toMatchObject({ number: 5001, token: 5001 });
+    expect(table.listEnded(14_999).ended).toMatchObject([{ number: 15_000 }]);
+    expect(table.listEnded(15_000)).toMatchObject({ gpu_ms: 15_000, ended: [] });
   });
 
   it('has another instance after every start', () => {

@@ -683,11 +683,22 @@ describe('the settings', () => {
   it.each(['', '  '])('treat variables that are %j as not set', (empty) => {
     const names = ['POINT_E_SECRET_KEY', 'POINT_E_PREVIOUS_SECRET_KEY', 'RATE_LIMIT_PER_IP', 'RATE_LIMIT_WINDOW'];
     const gpu = ['MAX_GPU_TIME_SECONDS', 'GPU_SLOTS', 'GPU_SECONDS_PER_DAY'];
-    const more = [...gpu, 'REDIS_URL', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'PUBLIC_URL', 'WORKER_URL', 'HOST', 'PORT'];
+    const more = [
+      ...gpu,
+      'REDIS_URL',
+      'DATA_DIRECTORY',
+      'TRUSTED_PROXIES',
+      'TRUSTED_HOSTS',
+      'PUBLIC_URL',
+      'WORKER_URL',
+      'HOST',
+      'PORT',
+    ];
     const all = [...names, ...more, 'NODE_ENV', 'ENVIRONMENT'];
     expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({
       ...readSettings({}),
       secrets: [expect.stringMatching(/^[0-9a-f]{64}$/)],
+      operatorKey: expect.stringMatching(/^desk-[0-9a-f]{32}$/),
     });
   });
 

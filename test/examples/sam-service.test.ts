@@ -348,7 +348,7 @@ describe('/admin', () => {
       request.resume().once('end', () => {
         time += 1250.25;
         answers++;
-        response.writeHead(answers % 2 === 0 ? 500 : 200).end(NO_MASKS);
+        response.writeHead(answers % 2 === 0 ? 500 : 200, { 'X-GPU-Seconds': '1.25025' }).end(NO_MASKS);
       });
     });
     const { file, json, admin } = await start({ ALLOW_ANONYMOUS: 'true' }, worker, () => time);
@@ -374,10 +374,11 @@ describe('/admin', () => {
     expect(await admin('usage')).toEqual([
       200,
       {
-        client1: { requests: 3, gpu_time: 2.501 },
-        client2: { requests: 2, gpu_time: 1.25 },
-        anonymous: { requests: 1, gpu_time: 1.25 },
-        alice: { requests: 1, gpu_time: 1.25 },
+        // Each job is rounded up to milliseconds.
+        client1: { requests: 3, gpu_time: 2.502 },
+        client2: { requests: 2, gpu_time: 1.251 },
+        anonymous: { requests: 1, gpu_time: 1.251 },
+        alice: { requests: 1, gpu_time: 1.251 },
       },
     ]);
   });
@@ -397,7 +398,8 @@ describe('/admin', () => {
       contractWorker((_request, response) => void waiting.push(response)),
       () => time,
     );
-    const idle = { active_connections: 0, gpu_utilization: null, request_rate: 0, error_rate: 0, top_users: [] };
+    const gpu = (percent: number) => ({ memory_used: null, memory_total: null, utilization_percent: percent });
+    const idle = { active_connections: 0, gpu_utilization: gpu(0), request_rate: 0, error_rate: 0, top_users: [] };
     expect(await admin('metrics')).toEqual([200, idle]);
 
     const answers = [file(photograph), file(photograph), file(photograph, {}, two)];
@@ -405,7 +407,8 @@ describe('/admin', () => {
     expect(await admin('metrics')).toMatchObject([200, { active_connections: 3, request_rate: 3 / 60, error_rate: 0 }]);
 
     time = 2000;
-    waiting.forEach((response, i) => void response.writeHead(i === 0 ? 500 : 200).end(NO_MASKS));
+    const used = { 'X-GPU-Seconds': '2' };
+    waiting.forEach((response, i) => void response.writeHead(i === 0 ? 500 : 200, used).end(NO_MASKS));
     await Promise.all(answers);
     const top_users = [
       { id: 'client1', requests: 2, gpu_time: 4 },
@@ -413,10 +416,24 @@ describe('/admin', () => {
     ];
     await expect
       .poll(() => admin('metrics'))
-      .toEqual([200, { ...idle, request_rate: 3 / 60, error_rate: 1 / 3, top_users }]);
+      // Three slots of three were used for two of sixty seconds.
+      .toEqual([200, { ...idle, gpu_utilization: gpu(3.3), request_rate: 3 / 60, error_rate: 1 / 3, top_users }]);
 
     time = 62_000;
     expect(await admin('metrics')).toEqual([200, { ...idle, top_users }]);
+  });
+
+  it('serves metrics to Prometheus, with the key of the admin only', async () => {
+    const { origin } = await start();
+    const scrape = (headers: Record<string, string>) => fetch(`${origin}/metrics`, { headers });
+    expect((await scrape({})).status).toBe(401);
+    expect((await scrape({ 'X-API-Key': KEY })).status).toBe(403);
+    const answer = await scrape({ Authorization: `Bearer ${ENV.ADMIN_API_KEY}` });
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, expect.stringContaining('text/plain')]);
+    const text = await answer.text();
+    expect(text).toContain('gatewarden_requests_total{route="/metrics",outcome="refused",status="403"} 1');
+    expect(text).toContain('gatewarden_requests_in_flight 1');
+    expect(text).not.toContain('client1');
   });
 
   it('does not count a disconnected client as active, or as a response', async () => {
@@ -620,12 +637,13 @@ describe('the rest of the SAM service', () => {
   it.each(['', '  '])('treats variables that are %j as not set', (empty) => {
     const names = ['API_KEYS', 'ADMIN_API_KEY', 'JWT_SECRET', 'AUTH_USERS', 'ALLOW_ANONYMOUS', 'DEFAULT_RATE_LIMIT'];
     const gpu = ['MAX_GPU_TIME_SECONDS', 'GPU_SLOTS', 'GPU_SECONDS_PER_DAY'];
-    const more = ['AUTHENTICATED_RATE_LIMIT', 'REDIS_URL', 'MAX_FILE_SIZE_MB', 'LOG_LEVEL', ...gpu];
+    const more = ['AUTHENTICATED_RATE_LIMIT', 'REDIS_URL', 'DATA_DIRECTORY', 'MAX_FILE_SIZE_MB', 'LOG_LEVEL', ...gpu];
     const rest = ['ENABLE_USAGE_TRACKING', 'TRUSTED_PROXIES', 'TRUSTED_HOSTS', 'WORKER_URL', 'HOST', 'PORT'];
     const all = [...names, ...more, ...rest, 'NODE_ENV', 'ENVIRONMENT'];
     expect(readSettings(Object.fromEntries(all.map((name) => [name, empty])))).toEqual({
       ...readSettings({}),
       apiKeys: [expect.objectContaining({ clientId: 'local' })],
+      deskKey: expect.stringMatching(/^desk-[0-9a-f]{32}$/),
       generatedKey: expect.stringMatching(/^sam-/),
       jwtSecret: expect.any(String),
     });
@@ -711,7 +729,7 @@ it('logs requests and responses as the guide shows, with a short hash of the key
   const expected = [
     `INFO - ${id}Request: POST /segment_file - API Key: [0-9a-f]{12}\\.\\.\\.`,
     `INFO - ${id}Response: 200 outcome="completed" .*principal="client1"`,
-    `WARNING - ${id}Request: POST /segment_file - API Key: None\\.\\.\\.`,
+    `INFO - ${id}Request: POST /segment_file - API Key: None\\.\\.\\.`,
     `WARNING - ${id}Response: 401 outcome="refused" code="credentials-missing"`,
     `INFO - ${id}Request: GET /health - API Key: None\\.\\.\\.`,
     `INFO - ${id}Response: 200`,

@@ -1,47 +1,46 @@
 import { describe, expect, it } from 'vitest';
 import { recentTraffic } from '../../examples/sam-service/traffic.js';
-import { clientUsage } from '../../examples/sam-service/usage.js';
+import { clientUsage, topClients } from '../../examples/sam-service/usage.js';
 import { type Level, textLogger } from '../../examples/text-logger.js';
+import { memoryLedger } from '../../src/index.js';
 
 describe('the usage of each client', () => {
-  it('adds up requests and seconds, and rounds the total to milliseconds', () => {
-    const usage = clientUsage();
-    usage.request('one');
-    usage.request('one');
-    usage.request('two');
-    for (let i = 0; i < 3; i++) usage.workerTook('one', 1000.4);
-    expect(usage.all()).toEqual({ one: { requests: 2, gpu_time: 3.001 }, two: { requests: 1, gpu_time: 0 } });
+  const request = (client: string, more: object = {}) => ({ client, requests: 1, ...more });
+
+  it('adds up requests and seconds, without the requests that were not admitted', async () => {
+    const ledger = memoryLedger();
+    for (const refusal of [undefined, 'quota-exceeded', 'upload-undecodable'])
+      ledger.add([request('one', { refusal })]);
+    ledger.add([request('two'), request('anonymous', { refusal: 'credentials-invalid' })]);
+    for (let i = 0; i < 3; i++) {
+      ledger.book([{ job: String(i), client: 'one', gpuTime: 1000 + i, isFinal: true, end: 'finished' }]);
+    }
+    expect(await clientUsage(ledger)).toEqual({
+      one: { requests: 2, gpu_time: 3.003 },
+      two: { requests: 1, gpu_time: 0 },
+    });
   });
 
-  it('counts anonymous clients together', () => {
-    const usage = clientUsage();
-    usage.request(undefined);
-    usage.request(undefined);
-    usage.workerTook(undefined, 10);
-    expect(usage.all()).toEqual({ anonymous: { requests: 2, gpu_time: 0.01 } });
-  });
-
-  it.each(['__proto__', 'constructor', 'toString'])('accepts %s as the id of a client', (id) => {
-    const usage = clientUsage();
-    usage.request(id);
-    usage.request('other');
-    expect(JSON.stringify(usage.all())).toBe(
-      `{"other":{"requests":1,"gpu_time":0},"${id}":{"requests":1,"gpu_time":0}}`,
-    );
-    expect(Object.getPrototypeOf(usage.all())).toBe(Object.prototype);
+  it.each(['__proto__', 'constructor', 'toString'])('accepts %s as the id of a client', async (id) => {
+    const ledger = memoryLedger();
+    ledger.add([request(id), request('other')]);
+    const usage = await clientUsage(ledger);
+    expect(Object.keys(usage).sort()).toEqual([id, 'other'].sort());
+    expect(JSON.stringify(usage)).toContain(`"${id}":{"requests":1,"gpu_time":0}`);
+    expect(Object.getPrototypeOf(usage)).toBe(Object.prototype);
     expect({}).not.toHaveProperty('requests');
   });
 
-  it('forgets the least recent client when there are too many', () => {
-    const usage = clientUsage({ maxClients: 2 });
-    for (const id of ['one', 'two', 'one', 'three']) usage.request(id);
-    expect(usage.all()).toEqual({ one: { requests: 2, gpu_time: 0 }, three: { requests: 1, gpu_time: 0 } });
+  it('has all clients, however many pages of the ledger they are', async () => {
+    const ledger = memoryLedger();
+    ledger.add(Array.from({ length: 2500 }, (_, i) => request(`client-${i}`)));
+    expect(Object.keys(await clientUsage(ledger))).toHaveLength(2500);
   });
 
-  it('lists the clients with the most requests, in descending order', () => {
-    const usage = clientUsage();
-    for (const id of ['one', 'two', 'two', 'three', 'three', 'three']) usage.request(id);
-    expect(usage.top(2)).toEqual([
+  it('lists the clients with the most requests, in descending order', async () => {
+    const ledger = memoryLedger();
+    ledger.add(['one', 'two', 'two', 'three', 'three', 'three'].map((client) => request(client)));
+    expect(await topClients(ledger, 'requests', 2)).toEqual([
       { id: 'three', requests: 3, gpu_time: 0 },
       { id: 'two', requests: 2, gpu_time: 0 },
     ]);

@@ -20,7 +20,7 @@ describe('a stand-in follows the worker contract', () => {
       const url = await listening(create());
       const { results } = await checkWorker({ url, stopWithin: '800ms', ...job });
       expect(results.filter(({ kind }) => kind !== 'held')).toEqual([]);
-      expect(results).toHaveLength(21);
+      expect(results).toHaveLength(22);
     },
     60_000,
   );

@@ -89,7 +89,15 @@ async function startExample(name: string, env: Readonly<Record<string, string>>)
     ['--import', 'tsx', '--import', './test/examples/lua-as-text.mjs', `examples/${name}/main.ts`],
     {
       cwd: ROOT,
-      env: { PATH, HOME, TMPDIR: directory, DATA_FILE: join(directory, 'bets.jsonl'), PORT: '0', ...env },
+      env: {
+        PATH,
+        HOME,
+        TMPDIR: directory,
+        DATA_FILE: join(directory, 'bets.jsonl'),
+        DATA_DIRECTORY: join(directory, `counts-${children.length}`),
+        PORT: '0',
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
@@ -145,8 +153,8 @@ describe.each(EXAMPLES)('the example $name', ({ name, secrets, portVariable, sho
       `Cannot listen on 127.0.0.1:${port}, which another program uses: stop it, or set ${portVariable} to another value.\n`,
     );
     expect(stdout()).not.toContain('Try it');
-    // The bets of live ingest aside, nothing is left.
-    expect((await readdir(directory)).filter((file) => !/^(bets\.jsonl|tsx-.*)$/.test(file))).toEqual([]);
+    // The bets of live ingest and the counts aside, nothing is left.
+    expect((await readdir(directory)).filter((file) => !/^(bets\.jsonl|counts-\d+|tsx-.*)$/.test(file))).toEqual([]);
   }, 60_000);
 });
 

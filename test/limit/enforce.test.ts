@@ -7,20 +7,10 @@ import { concurrency, gpuTime, slidingWindow } from '../../src/limit/policy.js';
 import { type LimitStore, unavailable } from '../../src/limit/store.js';
 import { ManualClock } from '../contracts/limit-store.js';
 import { testExchange } from '../exchange-fixture.js';
+import { late } from './late-store.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const two = slidingWindow({ limit: 2, window: '1m', name: 'two', by: 'global' });
-
-function late(store: LimitStore): LimitStore {
-  return {
-    admit: async (...args) => store.admit(...args),
-    settle: async (...args) => store.settle(...args),
-    renew: async (receipt) => store.renew(receipt),
-    release: async (receipt) => store.release(receipt),
-    peek: async (...args) => store.peek(...args),
-    reset: async (...args) => store.reset(...args),
-  };
-}
 
 function setup(options: Partial<LimitOptions> = {}) {
   const clock = new ManualClock(NOON);
@@ -96,7 +86,7 @@ describe.each(STORES)('limit({ enforce: false }) over %s', (_, wrap) => {
     }
   });
 
-  it('refuses nobody if the store fails, and reports a failure that is no outage', async () => {
+  it('refuses no request if the store fails, and reports a failure that is no outage', async () => {
     for (const [error, faults] of [
       [unavailable('Redis does not answer'), []],
       [new Error('a fault'), [new Error('a fault')]],
@@ -118,7 +108,7 @@ describe.each(STORES)('limit({ enforce: false }) over %s', (_, wrap) => {
     }
   });
 
-  it('refuses nobody if there is nothing to count by, or a function of the limit fails', async () => {
+  it('refuses no request if there is nothing to count by, or a function of the limit fails', async () => {
     const fails = (): never => {
       throw new Error('a function');
     };
@@ -139,7 +129,7 @@ describe.each(STORES)('limit({ enforce: false }) over %s', (_, wrap) => {
     }
   });
 
-  it('refuses nobody if the store gives no decision', async () => {
+  it('refuses no request if the store gives no decision', async () => {
     const { send } = trial({
       store: wrap({
         admit: () => ({ kind: 'perhaps', states: [], at: NOON }) as never,

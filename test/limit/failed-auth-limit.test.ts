@@ -9,6 +9,7 @@ import { type FailedAuthLimitOptions, failedAuthLimit } from '../../src/limit/fa
 import { memoryStore } from '../../src/limit/memory/memory-store.js';
 import { type LimitStore, unavailable } from '../../src/limit/store.js';
 import { ask, type HeaderLine } from '../exchange-fixture.js';
+import { late } from './late-store.js';
 
 const bearer = (token: string): HeaderLine => ['Authorization', `Bearer ${token}`];
 const GOOD = 'good';
@@ -31,24 +32,12 @@ function scheme(later: boolean) {
   return { authenticator, verified };
 }
 
-/** A store that answers by promises, as Redis does. */
-function promised(store: LimitStore): LimitStore {
-  return {
-    admit: async (...args) => store.admit(...args),
-    settle: async (...args) => store.settle(...args),
-    renew: async (...args) => store.renew(...args),
-    release: async (...args) => store.release(...args),
-    peek: async (...args) => store.peek(...args),
-    reset: async (...args) => store.reset(...args),
-  };
-}
-
 function build(later: boolean, options: Partial<FailedAuthLimitOptions> = {}) {
   const clock = { now: 1_000_000 };
   const { authenticator, verified } = scheme(later);
   const memory = memoryStore({ now: () => clock.now });
   const limit = failedAuthLimit({
-    store: later ? promised(memory) : memory,
+    store: later ? late(memory) : memory,
     limit: 3,
     window: '1m',
     ...options,
@@ -204,7 +193,7 @@ describe('failedAuthLimit, if the store changes between peek and charge,', () =>
 
   it.each([
     ['at once', (unchanged: LimitStore) => unchanged],
-    ['by a promise', promised],
+    ['by a promise', late],
   ])('refunds its charge if the window has room again, answered %s', async (_how, wrap) => {
     const settled: unknown[] = [];
     const { call } = guarded(wrap(store({ settle: (...args) => void settled.push(args) })));

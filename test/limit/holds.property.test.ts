@@ -6,9 +6,11 @@ import { limit } from '../../src/limit/limit.js';
 import type { LimitGuard } from '../../src/limit/limit-guard.js';
 import { memoryStore } from '../../src/limit/memory/memory-store.js';
 import { concurrency, gpuTime, type QuotaPolicy, slidingWindow } from '../../src/limit/policy.js';
+import { sqliteStore } from '../../src/limit/sqlite/sqlite-store.js';
 import type { LimitStore } from '../../src/limit/store.js';
 import { testExchange } from '../exchange-fixture.js';
 import { ReferenceStore } from './holds-reference.js';
+import { nodeSqlite } from './sqlite/describe.js';
 
 /** `npm run test:long` asks for more. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1000);
@@ -16,9 +18,11 @@ const START = Date.UTC(2025, 5, 15, 12);
 const LEASE = 3000;
 const WINDOW = 60_000;
 
-const STORES: readonly [what: string, make: () => LimitStore][] = [
+const STORES: readonly (readonly [what: string, make: () => LimitStore])[] = [
   ['the reference', () => new ReferenceStore(() => Date.now())],
   ['memoryStore', () => memoryStore({ now: () => Date.now() })],
+  // Only on a Node that has it.
+  ...(nodeSqlite === undefined ? [] : [['sqliteStore', () => sqliteStore({ path: ':memory:' })] as const]),
 ];
 
 beforeEach(() => {

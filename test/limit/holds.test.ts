@@ -12,6 +12,7 @@ import { concurrency, dailyQuota, gpuTime, learnedEstimate, slidingWindow } from
 import { type LimitStore, unavailable } from '../../src/limit/store.js';
 import { type TestExchange, testExchange } from '../exchange-fixture.js';
 import { ReferenceStore } from './holds-reference.js';
+import { late } from './late-store.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const LEASE = 30_000;
@@ -34,17 +35,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-function late(store: LimitStore): LimitStore {
-  return {
-    admit: async (...args) => store.admit(...args),
-    settle: async (...args) => store.settle(...args),
-    renew: async (receipt) => store.renew(receipt),
-    release: async (receipt) => store.release(receipt),
-    peek: async (...args) => store.peek(...args),
-    reset: async (...args) => store.reset(...args),
-  };
-}
 
 interface Answer extends TestExchange {
   readonly reply: Reply | undefined;
@@ -415,7 +405,7 @@ describe('the headers of limit', () => {
     expect(headers.get('RateLimit')).toBe('"requests";r=7;t=50, "share";r=1, "gpu";r=300, "day";r=3590000;t=43190');
   });
 
-  it('name no time for GPU time that somebody else holds, since it may be given back sooner', async () => {
+  it('name no time for GPU time that another client holds, since it may be given back sooner', async () => {
     const { send } = service({ policies: gpuTime({ limit: '150ms', window: '1m', estimate: '100ms' }) });
     await send();
     const { reply, headers } = await send();
@@ -535,7 +525,7 @@ describe.each(STORES.slice(0, 2))('the leases of limit over %s', (_, wrap) => {
     expect(String(admission.lost.reason)).toContain('a hold was lost');
     expect(admission.holds).toEqual([]);
     expect(next.admission.lost.aborted).toBe(false);
-    // What comes late frees nobody else's slot.
+    // What comes late frees no other client's slot.
     exchange.end(COMPLETED);
     await turns();
     expect(codeOf(await send('carol'))).toBe('capacity-exceeded');

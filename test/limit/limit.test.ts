@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Exchange } from '../../src/core/exchange.js';
 import type { Guard } from '../../src/core/guard.js';
 import { OptionError } from '../../src/core/option.js';
@@ -15,6 +15,8 @@ import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../src/limit/pol
 import type { Decision, LimitStore } from '../../src/limit/store.js';
 import { ManualClock } from '../contracts/limit-store.js';
 import { type TestExchange, testExchange } from '../exchange-fixture.js';
+import { failing } from '../failing.js';
+import { late } from './late-store.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const HOUR = 3_600_000;
@@ -60,18 +62,6 @@ async function status(guards: Guard | readonly Guard[], caller: Caller = CALLER)
 function setup(): { readonly store: MemoryStore; readonly clock: ManualClock } {
   const clock = new ManualClock(NOON);
   return { store: memoryStore({ maxEntries: 1000, now: clock.now }), clock };
-}
-
-/** The same store, answering by promises as a server does. */
-function late(store: LimitStore): LimitStore {
-  return {
-    admit: async (...args) => store.admit(...args),
-    settle: async (...args) => store.settle(...args),
-    renew: async (...args) => store.renew(...args),
-    release: async (...args) => store.release(...args),
-    peek: async (...args) => store.peek(...args),
-    reset: async (...args) => store.reset(...args),
-  };
 }
 
 const STORES: readonly [what: string, wrap: (store: LimitStore) => LimitStore][] = [
@@ -435,6 +425,19 @@ describe('limit charges a cost', () => {
     expect(reply?.status).toBe(429);
     expect(reply?.headers).toEqual([]);
     expect(reply?.problem).toMatchObject({ limit: 10, remaining: 10, retryAt: null });
+  });
+
+  it('above a limit never, which is reported at the start', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    onTestFinished(() => warned.mockRestore());
+    const tight = slidingWindow({ limit: 10, window: '1m', name: 'tight' });
+    limit({ store: setup().store, by: 'global', policies: [perMinute(11), tight], cost: 11 });
+    expect(warned.mock.calls).toEqual([
+      [
+        'limit: each request costs 11 units of "tight", more than its limit of 10: all are refused',
+        { code: 'GATEWARDEN_COST_ABOVE_LIMIT' },
+      ],
+    ]);
   });
 
   it('above one of two limits never, and refuses without a time to retry although the other has one', async () => {
@@ -843,20 +846,7 @@ describe('limit refunds the charge', () => {
     expect(await guard.peek('global')).toMatchObject([{ remaining: left }]);
   });
 
-  it.each([
-    [
-      'throws',
-      () => {
-        throw new Error('gone');
-      },
-    ],
-    [
-      'rejects',
-      async () => {
-        throw new Error('gone');
-      },
-    ],
-  ])('and reports a store that %s, without disturbing the response', async (_, settle) => {
+  it.each(failing('gone'))('and reports a store that %s, without disturbing the response', async (_, settle) => {
     const { store } = setup();
     const guard = limit({ store: { ...late(store), settle }, by: 'global', policies: [perMinute(10)] });
     const { exchange, faults } = await send(guard);

@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { listen, portOf } from '../listen.js';
 
 /** A proxy between client and server that can break a connection in the ways in which networks do. */
 export class RedisProxy {
@@ -37,15 +37,12 @@ export class RedisProxy {
 
   static async start(target: { readonly host: string; readonly port: number }): Promise<RedisProxy> {
     const proxy = new RedisProxy(target);
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
+    await listen(proxy.#server);
     return proxy;
   }
 
   get port(): number {
-    const address = this.#server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port');
-    return address.port;
+    return portOf(this.#server);
   }
 
   /** Swallows all bytes of the open connections, without FIN or RST. With `newOnes`, those of later connections too. */

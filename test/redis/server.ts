@@ -10,6 +10,8 @@ const HOST = '127.0.0.1';
 const SLOTS = 16_384;
 const MASTERS = 3;
 const START_WITHIN = 10_000;
+/** Two seconds, unless the machine is busy. */
+const START_CLUSTER_WITHIN = 30_000;
 const ATTEMPTS = 10;
 
 export type RedisAvailability =
@@ -41,9 +43,11 @@ export interface RedisServer extends RedisTarget {
   restart(): Promise<void>;
 }
 
-/** Three masters that share the slots, without replicas. */
+/** Three masters that share the slots. */
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
+  /** A replica of the second master, if asked for. */
+  readonly replica: RedisServer | undefined;
   /** A new client, disconnected by `stop()`. It has an `error` listener. */
   client(options?: ClusterOptions): Cluster;
   stop(): Promise<void>;
@@ -86,24 +90,30 @@ export async function startRedis({ port, args = [] }: RedisServerOptions = {}): 
 }
 
 /** Starts three masters. Resolves when each of them reports that the cluster is ok, which takes about two seconds. */
-export async function startCluster(): Promise<RedisCluster> {
+export async function startCluster({ withReplica = false } = {}): Promise<RedisCluster> {
   const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--cluster-announce-ip', HOST];
   const started = await Promise.allSettled(Array.from({ length: MASTERS }, () => startRedis({ args })));
   const nodes = started.flatMap((node) => (node.status === 'fulfilled' ? [node.value] : []));
   const clients: Cluster[] = [];
   const stop = async () => {
     for (const client of clients.splice(0)) client.disconnect();
-    await Promise.all(nodes.map((node) => node.stop()));
+    await Promise.all([...nodes, ...(replica === undefined ? [] : [replica])].map((node) => node.stop()));
   };
+  let replica: RedisServer | undefined;
   try {
     for (const node of started) if (node.status === 'rejected') throw node.reason;
     await joinUp(nodes);
+    if (withReplica) {
+      replica = await startRedis({ args });
+      await follow(replica, nodes[1] as RedisServer);
+    }
   } catch (error) {
     await stop();
     throw error;
   }
   return {
     nodes,
+    replica,
     client(options = {}) {
       const client = new Cluster(
         nodes.map(({ host, port }) => ({ host, port })),
@@ -131,9 +141,27 @@ async function joinUp(nodes: readonly RedisServer[]): Promise<void> {
   for (const node of nodes) {
     for (const peer of nodes) if (peer !== node) await node.cli('CLUSTER', 'MEET', HOST, String(peer.port));
   }
-  await until('a cluster whose state is ok on all nodes', async () => {
-    const infos = await Promise.all(nodes.map((node) => node.cli('CLUSTER', 'INFO')));
-    return infos.every((info) => info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${MASTERS}`));
+  await until(
+    'a cluster whose state is ok on all nodes',
+    async () => {
+      const infos = await Promise.all(nodes.map((node) => node.cli('CLUSTER', 'INFO')));
+      return infos.every(
+        (info) => info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${MASTERS}`),
+      );
+    },
+    START_CLUSTER_WITHIN,
+  );
+}
+
+/** Makes an empty node the replica of a master. */
+async function follow(node: RedisServer, master: RedisServer): Promise<void> {
+  await node.cli('CLUSTER', 'MEET', HOST, String(master.port));
+  const id = await master.cli('CLUSTER', 'MYID');
+  await until('the node knows the master', async () => (await node.cli('CLUSTER', 'NODES')).includes(id));
+  await node.cli('CLUSTER', 'REPLICATE', id);
+  await until('the node is its replica', async () => {
+    const [own, known] = await Promise.all([node.cli('INFO', 'replication'), master.cli('CLUSTER', 'REPLICAS', id)]);
+    return own.includes('master_link_status:up') && known.includes(String(node.port));
   });
 }
 
@@ -256,7 +284,7 @@ function ready(child: ChildProcess): Promise<void> {
  * A port such that it and port + 10000 are free: a cluster node has its bus there (`cluster-port` needs Redis 7). It is
  * below the ephemeral ports. Otherwise a client of a dead server could be given the server's port and talk to itself.
  */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = 10_240 + Math.floor(Math.random() * 9_760);
     if ((await isFree(port)) && (await isFree(port + 10_000))) return port;

@@ -8,8 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'tsup';
 import { onTestFinished } from 'vitest';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** The root of the repository. */
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MODULES = join(ROOT, 'node_modules');
+/** Node binaries, a package of their own: `npm ci --prefix test/runtimes`. */
+export const NODE_BINARIES = join(ROOT, 'test/runtimes/node_modules');
 
 /** A JavaScript runtime that can serve `programs/service.js`. */
 export interface Runtime {
@@ -23,7 +26,7 @@ export interface Runtime {
 
 /** The first of the files that exists. The binaries are called directly, so that no install script needs to run. */
 function firstOf(...candidates: readonly string[]): string | undefined {
-  return candidates.map((path) => join(MODULES, path)).find((path) => existsSync(path));
+  return candidates.find((path) => existsSync(path));
 }
 
 const suffix = process.platform === 'win32' ? '.exe' : '';
@@ -31,28 +34,33 @@ const platform = process.platform === 'win32' ? 'windows' : process.platform;
 const bunArch = process.arch === 'arm64' ? 'aarch64' : process.arch;
 const denoPlatform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-glibc' : ''}`;
 
-export const RUNTIMES: readonly Runtime[] = [
-  { name: 'Node', binary: process.execPath, args: ['node.js'] },
-  {
-    name: 'workerd',
-    binary: firstOf(
+/** The binaries of the runtimes that are development dependencies of the package. */
+export const BINARIES = {
+  workerd: firstOf(
+    join(
+      MODULES,
       `@cloudflare/workerd-${platform}-${process.arch === 'x64' ? '64' : process.arch}/bin/workerd${suffix}`,
     ),
-    args: ['serve', 'workerd.capnp', '--control-fd=1'],
-    bundled: true,
-  },
-  {
-    name: 'Bun',
-    // The install script of bun, if it ran, has moved the binary.
-    binary: firstOf(`@oven/bun-${platform}-${bunArch}/bin/bun${suffix}`, 'bun/bin/bun.exe'),
-    args: ['bun.js'],
-  },
-  {
-    name: 'Deno',
-    binary: firstOf(`@deno/${denoPlatform}/deno${suffix}`),
-    args: ['run', '--allow-all', '--no-lock', '--node-modules-dir=manual', 'deno.js'],
-  },
+  ),
+  // The install script of bun, if it ran, has moved the binary.
+  bun: firstOf(join(MODULES, `@oven/bun-${platform}-${bunArch}/bin/bun${suffix}`), join(MODULES, 'bun/bin/bun.exe')),
+  deno: firstOf(join(MODULES, `@deno/${denoPlatform}/deno${suffix}`)),
+};
+
+/** What Deno needs to find packages as Node does. */
+export const DENO_ARGS = ['run', '--allow-all', '--no-lock', '--node-modules-dir=manual'];
+
+export const RUNTIMES: readonly Runtime[] = [
+  { name: 'Node', binary: process.execPath, args: ['node.js'] },
+  { name: 'workerd', binary: BINARIES.workerd, args: ['serve', 'workerd.capnp', '--control-fd=1'], bundled: true },
+  { name: 'Bun', binary: BINARIES.bun, args: ['bun.js'] },
+  { name: 'Deno', binary: BINARIES.deno, args: [...DENO_ARGS, 'deno.js'] },
 ];
+
+/** The binary of a major version of Node, of `test/runtimes/package.json`; undefined if it is not installed. */
+export function nodeBinary(major: number): string | undefined {
+  return firstOf(join(NODE_BINARIES, `node-${major}-${process.platform}-${process.arch}/bin/node${suffix}`));
+}
 
 /** Starts the service on a runtime and returns its origin. The package is the built one, installed under its own name. */
 export async function start(runtime: Runtime): Promise<string> {

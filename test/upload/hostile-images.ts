@@ -1,6 +1,6 @@
 import { deflateSync, crc32 as nodeCrc32 } from 'node:zlib';
 import sharp from 'sharp';
-import { gif, hex, oneColorWebp, riffChunk } from './image-bytes.js';
+import { beginTiff, gif, hex, oneColorWebp, riffChunk } from './image-bytes.js';
 
 /** zlib has `crc32` only since Node.js 20.15 and 22.2. */
 const crc32 = nodeCrc32 as (data: Buffer) => number;
@@ -102,12 +102,7 @@ export function tiffOf(shape: TiffShape): Buffer {
   ];
   entries.sort(([a], [b]) => a - b);
   const bytes = Buffer.alloc(directoryAt + 2 + 12 * entries.length + 4);
-  const short = (value: number, at: number) =>
-    little ? bytes.writeUInt16LE(value, at) : bytes.writeUInt16BE(value, at);
-  const long = (value: number, at: number) =>
-    little ? bytes.writeUInt32LE(value, at) : bytes.writeUInt32BE(value, at);
-  bytes.write(little ? 'II' : 'MM', 0, 'latin1');
-  short(42, 2);
+  const { short, long } = beginTiff(bytes, little);
   long(directoryAt, 4);
   piece.copy(bytes, 8);
   for (let i = 0; i < samples; i++) short(bits, bitsAt + 2 * i);

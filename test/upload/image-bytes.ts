@@ -96,15 +96,21 @@ export function tiffWithManyEntries(pages: number): Buffer {
   return bytes;
 }
 
-/** A TIFF with only the sizes of its pages. */
-export function tiff(little: boolean, pages: readonly (readonly [width: number, height: number])[]): Buffer {
-  const bytes = Buffer.alloc(8 + pages.length * 30);
+/** Begins a TIFF. Returns how its numbers are written, in one byte order or the other. */
+export function beginTiff(bytes: Buffer, little: boolean) {
   const short = (value: number, at: number) =>
     little ? bytes.writeUInt16LE(value, at) : bytes.writeUInt16BE(value, at);
   const long = (value: number, at: number) =>
     little ? bytes.writeUInt32LE(value, at) : bytes.writeUInt32BE(value, at);
   bytes.write(little ? 'II' : 'MM', 0, 'latin1');
   short(42, 2);
+  return { short, long };
+}
+
+/** A TIFF with only the sizes of its pages. */
+export function tiff(little: boolean, pages: readonly (readonly [width: number, height: number])[]): Buffer {
+  const bytes = Buffer.alloc(8 + pages.length * 30);
+  const { short, long } = beginTiff(bytes, little);
   long(8, 4);
   pages.forEach(([width, height], i) => {
     const at = 8 + i * 30;

@@ -4,11 +4,29 @@ import { BOUNDARY, multipart, type Part } from './multipart.js';
 
 /** The limits of the service under test. */
 export const FILE_BYTES = 200_000;
-export const MAX_PIXELS = 1_000_000;
+const MAX_PIXELS = 1_000_000;
 export const UPLOAD_OPTIONS = {
   files: { types: ['image/png', 'image/jpeg'], maxBytes: FILE_BYTES, fields: ['file'], maxPixels: MAX_PIXELS },
   fields: { maxCount: 3, maxBytes: 1000 },
 } satisfies UploadOptions;
+
+/** Options under which mutated bodies reach every part of the code. */
+export const optionsForMutated = (directory: string) =>
+  ({
+    files: {
+      types: ['image/png', 'image/jpeg', 'image/gif', 'image/webp'],
+      maxBytes: FILE_BYTES,
+      maxPixels: MAX_PIXELS,
+      animated: true,
+    },
+    fields: { maxCount: 3, maxBytes: 1000 },
+    spool: { memoryBytes: 50, directory },
+  }) satisfies UploadOptions;
+
+/** The small ones of all bodies: what is mutated is structure, not size. */
+export async function bodiesToMutate(): Promise<readonly Buffer[]> {
+  return (await uploadCases()).map(({ body }) => body).filter(({ length }) => length < 20_000);
+}
 
 const NO_FILE = 'the upload contains no file';
 const INCOMPLETE = 'the body ended before the closing multipart boundary';

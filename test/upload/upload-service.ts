@@ -8,6 +8,8 @@ export interface UploadService {
   readonly port: number;
   readonly faults: readonly unknown[];
   readonly outcomes: readonly Outcome[];
+  /** The request of each exchange that has ended, such as `POST / from 127.0.0.1: completed`. */
+  readonly ended: readonly string[];
   /** The latest exchange. */
   exchange(): Exchange | undefined;
 }
@@ -20,11 +22,16 @@ export async function serveUploads(
 ): Promise<UploadService> {
   const faults: unknown[] = [];
   const outcomes: Outcome[] = [];
+  const ended: string[] = [];
   let exchange: Exchange | undefined;
   let entered: Exchange | undefined;
   const watch: Guard = (current) => {
     exchange = current;
-    current.onEnd((outcome) => outcomes.push(outcome));
+    const { method, url, remoteAddress } = current.request;
+    current.onEnd((outcome) => {
+      outcomes.push(outcome);
+      ended.push(`${method} ${url} from ${remoteAddress}: ${outcome.kind}`);
+    });
     return undefined;
   };
   const { port, close } = await serve({
@@ -47,7 +54,7 @@ export async function serveUploads(
     },
   });
   onTestFinished(close);
-  return { port, faults, outcomes, exchange: () => exchange };
+  return { port, faults, outcomes, ended, exchange: () => exchange };
 }
 
 export function uploadHead(contentType: string | undefined, ...fields: readonly string[]): string {
@@ -86,7 +93,8 @@ export function chunk(bytes: Buffer): Buffer {
 export const LAST_CHUNK = '0\r\n\r\n';
 
 /** Every exchange ended, and no fault was reported. */
-export async function expectEnded({ faults, outcomes }: UploadService, count: number): Promise<void> {
-  await expect.poll(() => outcomes.length).toBe(count);
+export async function expectEnded({ faults, ended }: UploadService, count: number): Promise<void> {
+  // Not only their number: a failure shows which request was one too many.
+  await expect.poll(() => ended).toEqual(Array.from({ length: count }, () => expect.stringMatching(/^POST \/ from /)));
   expect(faults).toEqual([]);
 }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { upload } from '../../src/upload/index.js';
 import { exchangeWith, split } from './fixture.js';
 import { mutated } from './mutations.js';
-import { FILE_BYTES, MAX_PIXELS, uploadCases } from './upload-cases.js';
+import { bodiesToMutate, optionsForMutated } from './upload-cases.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 20_000);
 /** How many bodies are received at the same time. */
@@ -16,22 +16,12 @@ let directory: string;
 let bodies: readonly Buffer[];
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'gatewarden-mutated-'));
-  // Small ones: this test is about structure, not size.
-  bodies = (await uploadCases()).map(({ body }) => body).filter(({ length }) => length < 20_000);
+  bodies = await bodiesToMutate();
 });
 afterAll(() => rm(directory, { recursive: true }));
 
 it('accepts or refuses every mutated body, without a fault, a hang or a leftover file', async () => {
-  const guard = upload({
-    files: {
-      types: ['image/png', 'image/jpeg', 'image/gif', 'image/webp'],
-      maxBytes: FILE_BYTES,
-      maxPixels: MAX_PIXELS,
-      animated: true,
-    },
-    fields: { maxCount: 3, maxBytes: 1000 },
-    spool: { memoryBytes: 50, directory },
-  });
+  const guard = upload(optionsForMutated(directory));
   const counts = new Map([200, 400, 413, 415, 422].map((status) => [status, 0]));
   async function send(body: Buffer, chunkBytes: number): Promise<void> {
     const { exchange, faults } = exchangeWith(split(body, chunkBytes));

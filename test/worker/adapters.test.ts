@@ -1,4 +1,4 @@
-import { createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream as NodeStream } from 'node:stream/web';
@@ -22,6 +22,7 @@ import {
   slidingWindow,
 } from '../../src/index.js';
 import { deadline, type JobResult, type WorkerEvent, worker } from '../../src/worker/index.js';
+import { postJob } from './leaving-client.js';
 import { listening, sleepingWorker } from './scene.js';
 
 type Run = (exchange: Exchange, body: string) => Promise<JobResult>;
@@ -76,23 +77,6 @@ const FRAMEWORKS: readonly (readonly [name: string, serve: Serve])[] = [
   ],
 ];
 
-/** A client that may leave. */
-function post(url: string, body: string) {
-  const outgoing = request(`${url}/job`, { method: 'POST', headers: { 'Content-Type': 'text/plain' } });
-  const answer = new Promise<string>((resolve) => {
-    outgoing.on('error', () => resolve('left'));
-    outgoing.on('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('close', () => resolve(`${response.statusCode} ${text}`));
-    });
-  });
-  outgoing.end(body);
-  return { answer, leave: () => outgoing.destroy() };
-}
-
 const codeIn = (answer: string) => /"code":"([\w-]+)"/.exec(answer)?.[1];
 
 describe.each(FRAMEWORKS)('a worker behind %s', (_name, serve) => {
@@ -112,32 +96,32 @@ describe.each(FRAMEWORKS)('a worker behind %s', (_name, serve) => {
 
   it('answers, and never cancels a job that ends by itself', async () => {
     const { url, count } = await start();
-    for (let i = 0; i < 20; i++) expect(await post(url, '1').answer).toBe('200 slept 1');
-    expect(await post(url, 'fail').answer).toMatch(/^502 .*worker-failed/);
-    expect(await post(url, 'bad').answer).toMatch(/^502 .*worker-failed/);
+    for (let i = 0; i < 20; i++) expect(await postJob(url, '1').answer).toBe('200 slept 1');
+    expect(await postJob(url, 'fail').answer).toMatch(/^502 .*worker-failed/);
+    expect(await postJob(url, 'bad').answer).toMatch(/^502 .*worker-failed/);
     expect([count('POST'), count('DELETE')]).toEqual([22, 0]);
   });
 
   it('cancels a job exactly once when its client leaves', async () => {
     const { url, count, seen } = await start();
-    const client = post(url, '30000');
+    const client = postJob(url, '30000');
     await vi.waitFor(() => expect(seen.running).toBe(1));
     client.leave();
     await vi.waitFor(() => expect([seen.running, count('DELETE')]).toEqual([0, 1]), 5000);
-    await vi.waitFor(async () => expect(await post(url, '1').answer).toBe('200 slept 1'), 5000);
+    await vi.waitFor(async () => expect(await postJob(url, '1').answer).toBe('200 slept 1'), 5000);
     await sleep(100);
     expect(count('DELETE')).toBe(1);
   });
 
   it('starts the next job when the worker is done, not when the client has left', { timeout: 30_000 }, async () => {
     const { url, seen } = await start({ stopSeconds: 3 });
-    const client = post(url, '30000');
+    const client = postJob(url, '30000');
     await vi.waitFor(() => expect(seen.running).toBe(1));
     client.leave();
     const left = performance.now();
     const refusals: unknown[] = [];
     for (;;) {
-      const answer = await post(url, '1').answer;
+      const answer = await postJob(url, '1').answer;
       if (answer === '200 slept 1') break;
       refusals.push(codeIn(answer));
       await sleep(50);
@@ -151,13 +135,13 @@ describe.each(FRAMEWORKS)('a worker behind %s', (_name, serve) => {
 
   it('leaves the slot to a job that ignores its cancel, and tells the operator', { timeout: 30_000 }, async () => {
     const { url, seen, events } = await start({ stopSeconds: Number.POSITIVE_INFINITY });
-    const client = post(url, '7000');
+    const client = postJob(url, '7000');
     await vi.waitFor(() => expect(seen.running).toBe(1));
     client.leave();
     await vi.waitFor(() => expect(events.at(-1)?.kind).toBe('cancel-ignored'), 9000);
     expect(events.at(-1)).toMatchObject({ age: expect.any(Number), job: { slot: 0 } });
-    expect(codeIn(await post(url, '1').answer)).toBe('capacity-exceeded');
-    await vi.waitFor(async () => expect(await post(url, '1').answer).toBe('200 slept 1'), {
+    expect(codeIn(await postJob(url, '1').answer)).toBe('capacity-exceeded');
+    await vi.waitFor(async () => expect(await postJob(url, '1').answer).toBe('200 slept 1'), {
       timeout: 9000,
       interval: 50,
     });
@@ -170,7 +154,7 @@ describe.each(FRAMEWORKS)('a worker behind %s', (_name, serve) => {
     for (let i = 0; i < 20; i++) {
       await vi.waitFor(() => expect(seen.running).toBe(0), 5000);
       const started = count('POST');
-      const client = post(url, '30000');
+      const client = postJob(url, '30000');
       const code = await Promise.race([
         client.answer.then(codeIn),
         vi.waitFor(() => expect(count('POST')).toBeGreaterThan(started), { timeout: 5000, interval: 5 }),
@@ -189,7 +173,7 @@ describe.each(FRAMEWORKS)('a worker behind %s', (_name, serve) => {
     const { url, seen } = await start({ stopSeconds: 0.5 }, gpu);
     let jobs = 0;
     for (; jobs < 20; jobs++) {
-      const client = post(url, '30000');
+      const client = postJob(url, '30000');
       const code = await Promise.race([
         client.answer.then(codeIn),
         vi.waitFor(() => expect(seen.running).toBe(1), { timeout: 5000, interval: 5 }),

@@ -51,6 +51,15 @@ it('charges a job that was refused for its input after the GPU had worked on it'
   expect(admission.done).toEqual(paid(9000));
 });
 
+it.each([301, 302, 303, 307, 308])('never sends a job on to where a %i points', async (status) => {
+  const { run, seen } = await answering((response, request) => {
+    expect(request.url).toBe('/job');
+    response.writeHead(status, { ...INSTANCE, Location: '/elsewhere' }).end();
+  });
+  expect(await run()).toMatchObject({ kind: 'unavailable', reason: expect.stringContaining('unexpected redirect') });
+  expect(seen.jobs).toBe(1);
+});
+
 it.each([200, 404, 502, 503, 504])(
   'does not take a %i without an instance for the word of the worker',
   async (status) => {

@@ -8,7 +8,7 @@ import { OptionError } from '../../src/index.js';
 import { checkWorker } from '../../src/worker/check/check-worker.js';
 import { checkWorkerCommand } from '../../src/worker/check/command.js';
 import { temporaryFolder } from './folder.js';
-import { closedUrl } from './scene.js';
+import { CLOSED_URL } from './scene.js';
 import { smallWorker } from './small-worker.js';
 
 async function started(server: Server, finished: typeof onTestFinished = onTestFinished): Promise<string> {
@@ -30,6 +30,7 @@ const RULES = [
   ['ended', 'deadline', 'disconnect'],
   ['busy', 'newer-stops-older', 'newer-starts', 'announced'],
   ['cancel', 'cancel-state', 'cancel-repeated', 'cancel-first', 'cancel-older', 'cancel-instance'],
+  ['ended-list'],
 ].flat();
 
 describe('checkWorker', () => {
@@ -62,8 +63,18 @@ describe('checkWorker', () => {
     expect(await Promise.all([check('second', 'first'), check('first', 'first')])).toEqual([[], ['restart']]);
   }, 60_000);
 
+  it('skips the list of ended jobs of a worker that keeps none', { timeout: 60_000 }, async () => {
+    const url = await started(smallWorker({ keepsEnded: false }));
+    const { conforms, results } = await checkWorker({ url, ...QUICK });
+    expect(conforms).toBe(true);
+    expect(results.at(-1)).toMatchObject({
+      kind: 'skipped',
+      reason: 'it keeps no list: GET /jobs/ended does not respond with 200',
+    });
+  });
+
   it('checks nothing else if there is no worker', async () => {
-    const { results } = await checkWorker({ url: await closedUrl(), ...QUICK });
+    const { results } = await checkWorker({ url: CLOSED_URL, ...QUICK });
     expect(results[0]).toMatchObject({ name: 'ready', kind: 'broken', reason: expect.stringContaining('/ready') });
     expect(new Set(results.slice(1).map(({ kind, reason }) => `${kind}: ${reason}`))).toEqual(
       new Set(['skipped: it needs the rule "ready"']),
@@ -114,7 +125,7 @@ describe('gatewarden check-worker', () => {
     expect(lines).toContain('skipped  slots-apart: tokens rise for each slot by itself');
     expect(lines).toContain('held     cancel-first: a cancel that arrives before its job keeps the job from starting');
     expect(out).toMatch(/^ {9}a job went on for 800 ms after its deadline$/m);
-    expect(out).toMatch(/^19 rules held, 1 broken, 1 not checked\.$/m);
+    expect(out).toMatch(/^20 rules held, 1 broken, 1 not checked\.$/m);
     expect(out).toMatch(/--previous-instance [\w-]{36}$/m);
   });
 

@@ -4,7 +4,7 @@ import { OptionError, sequence } from '../../src/index.js';
 import { deadline, type WorkerEvent, type WorkerOptions, worker } from '../../src/worker/index.js';
 import { ask, testExchange } from '../exchange-fixture.js';
 import { HeldAdmission } from './held.js';
-import { closedUrl, listening, sleepingWorker } from './scene.js';
+import { CLOSED_URL, listening, sleepingWorker } from './scene.js';
 
 function watched(url: string, options: Partial<WorkerOptions> = {}) {
   const events: WorkerEvent[] = [];
@@ -65,7 +65,7 @@ describe('worker.ready', () => {
   });
 
   it('says that a worker loads while it refuses connections, and is dead if it names no instance', async () => {
-    const { gpu, events } = watched(await closedUrl());
+    const { gpu, events } = watched(CLOSED_URL);
     expect(await gpu.status()).toMatchObject({ state: 'loading', isUp: false });
     expect(events).toMatchObject([{ reason: 'no connection: ECONNREFUSED' }]);
     const url = await listening(createServer((_request, response) => response.end('{"ready":true}')));

@@ -13,7 +13,7 @@ import {
 } from '../../src/worker/index.js';
 import { testExchange } from '../exchange-fixture.js';
 import { HeldAdmission } from './held.js';
-import { closedUrl, listening, sleepingWorker } from './scene.js';
+import { CLOSED_URL, listening, sleepingWorker } from './scene.js';
 
 const GPU = { kind: 'gpu-time', policy: 'gpu', isGlobal: false } as const;
 
@@ -260,7 +260,7 @@ describe('worker.run', () => {
   });
 
   it('answers 503 and charges nothing while the worker cannot be reached', async () => {
-    const { run, admission } = held(await closedUrl());
+    const { run, admission } = held(CLOSED_URL);
     const result = await run();
     expect(result).toMatchObject({ kind: 'unavailable', reply: { status: 503, headers: [['Retry-After', '5']] } });
     expect(admission.done).toEqual(forgiven);

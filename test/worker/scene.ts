@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
@@ -72,11 +72,5 @@ export async function sleepingWorker(options: WorkerOptions = {}) {
   return { seen, server, url, count };
 }
 
-/** The URL of a port on which nothing listens. */
-export async function closedUrl(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return `http://127.0.0.1:${port}`;
-}
+/** Nothing listens there: the port is below those that the system gives away, and fetch does not block it. */
+export const CLOSED_URL = 'http://127.0.0.1:2';

@@ -12,6 +12,7 @@ interface Job {
   readonly slot: number;
   readonly token: number;
   readonly startedAt: number;
+  readonly account: string | undefined;
   stop(reason: Stop): void;
 }
 type Stop = 'cancelled' | 'deadline' | 'client';
@@ -22,6 +23,8 @@ export interface SmallWorkerOptions {
   readonly jobMs?: number;
   /** The rule of the contract that this worker breaks. */
   readonly breaks?: string;
+  /** Whether it lists jobs that have ended. Default true. */
+  readonly keepsEnded?: boolean;
   /** Kept by a worker that breaks `restart`. */
   readonly instance?: string;
 }
@@ -34,10 +37,13 @@ export function smallWorker({
   slots = 2,
   jobMs = 2000,
   breaks,
+  keepsEnded = true,
   instance = randomUUID(),
 }: SmallWorkerOptions = {}): Server {
   const newest = new Map<number, number>();
   const running = new Map<number, Job>();
+  const ended: object[] = [];
+  let gpuMs = 0;
   let lastStarted = 0;
   const is = (rule: string) => breaks === rule;
   const counterOf = (slot: number) => (is('slots-apart') ? 0 : slot);
@@ -91,10 +97,11 @@ export function smallWorker({
     }
     raise(slot, token);
     lastStarted = token;
-    return run(res, { id: String(id), slot, token }, Number(deadline ?? 1e6));
+    const account = req.headers['x-job-account'];
+    return run(res, { id: String(id), slot, token, account: account?.toString() }, Number(deadline ?? 1e6));
   }
 
-  function run(res: ServerResponse, name: Pick<Job, 'id' | 'slot' | 'token'>, deadlineMs: number): void {
+  function run(res: ServerResponse, name: Pick<Job, 'id' | 'slot' | 'token' | 'account'>, deadlineMs: number): void {
     const startedAt = performance.now();
     const timers: NodeJS.Timeout[] = [];
     let hasEnded = false;
@@ -109,6 +116,11 @@ export function smallWorker({
       setTimeout(
         () => {
           running.delete(name.slot);
+          const gpu_ms = Math.ceil(performance.now() - startedAt);
+          gpuMs += gpu_ms;
+          const how = status === 200 ? 'done' : 'stopped';
+          const account = is('ended-list') ? undefined : name.account;
+          ended.push({ number: ended.length + 1, ...name, account, gpu_ms, end: how, age_ms: 0 });
           answer();
         },
         is('ended') ? 300 : 20,
@@ -129,6 +141,9 @@ export function smallWorker({
     if (req.method === 'DELETE' && slot !== undefined) return cancel(req, res, Number(slot), Number(token));
     if (req.url === '/ready') return send(res, 200, { ready: true, instance, slots });
     if (req.url === '/jobs') return send(res, 200, { instance, slots, jobs: listed() });
+    const [, after] = /^\/jobs\/ended\?after=(\d+)$/.exec(req.url ?? '') ?? [];
+    if (keepsEnded && after !== undefined)
+      return send(res, 200, { instance, gpu_ms: gpuMs, ended: ended.slice(Number(after), Number(after) + 100) });
     req.resume().once('end', () => post(req, res));
   });
 }

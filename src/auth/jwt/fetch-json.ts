@@ -2,11 +2,12 @@ const MAX_BYTES = 262_144;
 
 /**
  * Fetches a small JSON document from a provider. `timeout`, in milliseconds, includes the time to read the body.
- * Redirects are errors: they could lead to a server that the provider does not control.
+ * Redirects are errors: they could lead to a server that the provider does not control. Workers accept no
+ * `redirect: 'error'`, so a redirect is an answer here, whose status is not OK.
  */
 export async function fetchJson(url: URL, timeout: number, accept: string): Promise<unknown> {
   const response = await fetch(url, {
-    redirect: 'error',
+    redirect: 'manual',
     signal: AbortSignal.timeout(timeout),
     headers: { Accept: accept },
   });

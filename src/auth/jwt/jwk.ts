@@ -55,3 +55,9 @@ export function algorithmsOf<A extends string>({ alg }: JwkRestrictions, algorit
 export function isUsableExponent(exponent: bigint | undefined): boolean {
   return exponent !== undefined && exponent >= 3n && exponent % 2n === 1n;
 }
+
+/** Whether a JWK is an RSA key whose exponent cannot be used. Read here because some runtimes read no such key at all. */
+export function hasWeakExponent({ kty, e }: { readonly kty?: unknown; readonly e?: unknown }): boolean {
+  if (kty !== 'RSA' || typeof e !== 'string') return false;
+  return !isUsableExponent(BigInt(`0x0${Buffer.from(e, 'base64url').toString('hex')}`));
+}

@@ -1,6 +1,8 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, KeyObject } from 'node:crypto';
+import type { JWK } from 'jose';
 import { badOption, badSecret } from '../../core/option.js';
-import { algorithmsOf, isJwk, isUsableExponent, jwkRestriction, type KeyPurpose } from './jwk.js';
+import { joseKey } from './jose-key.js';
+import { algorithmsOf, hasWeakExponent, isJwk, isUsableExponent, jwkRestriction, type KeyPurpose } from './jwk.js';
 
 /** The signature algorithms (RFC 7518 section 3.1, RFC 8037). `none` is not one of them. */
 export type JwtAlgorithm =
@@ -74,7 +76,7 @@ export function isHmac(algorithms: readonly JwtAlgorithm[]): boolean {
 /** A key that has been checked. */
 export interface ImportedKey {
   /** In the form that jose accepts. */
-  readonly key: KeyObject;
+  readonly key: KeyObject | JWK;
   /** The algorithms that it may be used with. The `alg` of a JWK leaves only one. */
   readonly algorithms: readonly JwtAlgorithm[];
 }
@@ -91,11 +93,11 @@ export function importKey(
   algorithms: readonly JwtAlgorithm[],
   purpose: KeyPurpose,
 ): ImportedKey {
-  if (!isJwk(key)) return { key: checkedKey(factory, option, key, algorithms, purpose), algorithms };
+  if (!isJwk(key)) return { key: joseKey(checkedKey(factory, option, key, algorithms, purpose)), algorithms };
   const restriction = jwkRestriction(key, algorithms, purpose);
   if (restriction !== undefined) throw badSecret(factory, option, restriction);
   const allowed = algorithmsOf(key, algorithms);
-  return { key: checkedKey(factory, option, key, allowed, purpose), algorithms: allowed };
+  return { key: joseKey(checkedKey(factory, option, key, allowed, purpose)), algorithms: allowed };
 }
 
 function checkedKey(
@@ -105,10 +107,14 @@ function checkedKey(
   algorithms: readonly JwtAlgorithm[],
   purpose: KeyPurpose,
 ): KeyObject {
+  const [first] = algorithms;
+  if (first !== undefined && KINDS[first].family === 'RSA' && isJwk(key) && hasWeakExponent(key))
+    throw badSecret(factory, option, weakExponent(first));
   const imported = isHmac(algorithms) ? secretKey(factory, option, key) : asymmetricKey(factory, option, key, purpose);
+  const { asymmetricKeyType: type } = imported;
+  const details = detailsOf(imported);
   for (const name of algorithms) {
     const { family, bytes = 0, curve } = KINDS[name];
-    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = imported;
     if (family === 'HMAC' && (imported.symmetricKeySize ?? 0) < bytes) {
       throw badSecret(factory, option, `must be at least ${bytes} bytes long for ${name}`);
     }
@@ -116,7 +122,7 @@ function checkedKey(
       throw badSecret(factory, option, `must be an RSA key of at least ${MIN_RSA_BITS} bits for ${name}`);
     }
     if (family === 'RSA' && !isUsableExponent(details?.publicExponent)) {
-      throw badSecret(factory, option, `must be an RSA key with an odd exponent of at least 3 for ${name}`);
+      throw badSecret(factory, option, weakExponent(name));
     }
     if (family === 'EC' && (type !== 'ec' || details?.namedCurve !== curve)) {
       throw badSecret(factory, option, `must be an EC key on the curve ${curve} for ${name}`);
@@ -125,6 +131,19 @@ function checkedKey(
       throw badSecret(factory, option, `must be an Ed25519 key for ${name}`);
   }
   return imported;
+}
+
+/** Undefined as well if the runtime cannot read them, as Workers cannot of an exponent of 0. Such a key fits nothing. */
+function detailsOf(key: KeyObject): KeyObject['asymmetricKeyDetails'] {
+  try {
+    return key.asymmetricKeyDetails;
+  } catch {
+    return undefined;
+  }
+}
+
+function weakExponent(name: JwtAlgorithm): string {
+  return `must be an RSA key with an odd exponent of at least 3 for ${name}`;
 }
 
 function secretKey(factory: string, option: string, key: unknown): KeyObject {

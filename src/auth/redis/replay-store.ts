@@ -1,5 +1,6 @@
 import { type Duration, milliseconds } from '../../core/duration.js';
 import { badOption, badSecret, checkOptionNames, clock, type OptionNames } from '../../core/option.js';
+import { ACCEPTED_CLIENTS, type OtherRedisClient, portOf } from '../../core/redis/clients/any-client.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import { noAnswer, withTimeout } from '../../core/with-timeout.js';
 import type { Remembered, ReplayStore } from '../signed-request/replay-store.js';
@@ -13,8 +14,8 @@ export interface ReplayRedisClient {
 
 /** Options of `redisReplayStore`. */
 export interface RedisReplayStoreOptions {
-  /** An ioredis client, version 5 or 6. The service creates, connects and closes it. */
-  readonly client: ReplayRedisClient;
+  /** A client of ioredis, redis 5 or `@valkey/valkey-glide`. The service creates, connects and closes it. */
+  readonly client: ReplayRedisClient | OtherRedisClient;
   /** The beginning of every key in Redis. Default `gw:replay:`. */
   readonly prefix?: string | undefined;
   /** How long to wait for an answer. Default `'250ms'`, at most `'60s'`. */
@@ -49,10 +50,11 @@ const CLOCK_SLACK = 60_000;
  */
 export function redisReplayStore(options: RedisReplayStoreOptions): RedisReplayStore {
   checkOptionNames(FACTORY, options, OPTIONS);
-  const { client, prefix = 'gw:replay:' } = options;
+  const { prefix = 'gw:replay:' } = options;
+  const client = portOf(options.client);
   if (typeof client?.set !== 'function' || typeof client.exists !== 'function' || typeof client.info !== 'function') {
     // Not shown: it may be a URL with a password.
-    throw badSecret(FACTORY, 'client', 'must be an ioredis client');
+    throw badSecret(FACTORY, 'client', ACCEPTED_CLIENTS);
   }
   if (typeof prefix !== 'string') throw badOption(FACTORY, 'prefix', 'must be a string', prefix);
   const now = clock(FACTORY, options.now);

@@ -106,7 +106,7 @@ export class KeyRun {
     }
     this.#watch = watchAnswer(exchange, () => void this.#giveUp());
     this.#renewal = setInterval(() => void this.#renew(), lease / 3);
-    this.#renewal.unref();
+    this.#renewal.unref?.();
     let hasBegun = false;
     exchange.onHead(() => {
       hasBegun = true;
@@ -116,7 +116,7 @@ export class KeyRun {
       // The client has left. The handler may still be at work, but a stream to a client that has left mostly never ends.
       const patience = kind === 'aborted' && hasBegun ? Math.min(handlerTimeout, STREAM_TIMEOUT) : handlerTimeout;
       this.#patience = setTimeout(() => void this.#giveUp(), patience);
-      this.#patience.unref();
+      this.#patience.unref?.();
     });
   }
 
@@ -205,7 +205,7 @@ export class KeyRun {
       },
       Math.min(RETRIES.first * 2 ** attempt, RETRIES.longest),
     );
-    this.#patience.unref();
+    this.#patience.unref?.();
   }
 
   async #renew(): Promise<void> {

@@ -1,4 +1,5 @@
 import { badOption, badSecret, checkOptionNames, type OptionNames } from '../../core/option.js';
+import { ACCEPTED_CLIENTS, type OtherRedisClient, portOf } from '../../core/redis/clients/any-client.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import { canScript, isOutOfMemory, RedisScript, type ScriptingClient } from '../../core/redis/script.js';
 import type { Begun, IdempotencyAnswer, IdempotencyStore } from '../idempotency/idempotency-store.js';
@@ -10,8 +11,8 @@ export interface JobRedisClient extends ScriptingClient {
 
 /** Options of `redisIdempotencyStore`. */
 export interface RedisIdempotencyStoreOptions {
-  /** An ioredis client, version 5 or 6. The service creates, connects and closes it. */
-  readonly client: JobRedisClient;
+  /** A client of ioredis, redis 5 or `@valkey/valkey-glide`. The service creates, connects and closes it. */
+  readonly client: JobRedisClient | OtherRedisClient;
   /** The beginning of every key in Redis. Default `gw:idempotency:`. */
   readonly prefix?: string | undefined;
 }
@@ -56,9 +57,10 @@ return 0`);
  */
 export function redisIdempotencyStore(options: RedisIdempotencyStoreOptions): IdempotencyStore {
   checkOptionNames(FACTORY, options, OPTIONS);
-  const { client, prefix = 'gw:idempotency:' } = options;
+  const { prefix = 'gw:idempotency:' } = options;
+  const client = portOf(options.client);
   // Not shown: it may be a URL with a password.
-  if (!canScript(client)) throw badSecret(FACTORY, 'client', 'must be an ioredis client');
+  if (!canScript(client)) throw badSecret(FACTORY, 'client', ACCEPTED_CLIENTS);
   if (typeof prefix !== 'string') throw badOption(FACTORY, 'prefix', 'must be a string', prefix);
   let evictionChecked = false;
 

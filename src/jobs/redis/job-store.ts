@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { type Duration, milliseconds } from '../../core/duration.js';
 import { badOption, badSecret, callback, checkOptionNames, type OptionNames } from '../../core/option.js';
+import { ACCEPTED_CLIENTS, type OtherRedisClient, portOf } from '../../core/redis/clients/any-client.js';
+import {
+  ACCEPTED_SUBSCRIBERS,
+  type OtherSubscriber,
+  subscriberPortOf,
+} from '../../core/redis/clients/any-subscriber.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import { canScript, isOutOfMemory, type RedisScript } from '../../core/redis/script.js';
 import { noAnswer, withTimeout } from '../../core/with-timeout.js';
@@ -8,6 +14,7 @@ import type { AdoptedJob, CreatedJob, JobChange, JobRecord, JobStore, NewJob } f
 import type { JobRedisClient } from './idempotency-store.js';
 import { CANCEL, CHANGE, CREATE, READ, RENEW } from './job-scripts.js';
 import { type JobSubscriber, JobWatchers } from './job-watchers.js';
+import { NewestJobs } from './newest-jobs.js';
 import { packChange, packedJob, unpackJob } from './packed-job.js';
 import { TaskIndex, type TaskRedisClient } from './task-index.js';
 
@@ -16,15 +23,15 @@ export interface JobStoreRedisClient extends JobRedisClient, TaskRedisClient {}
 
 /** Options of `redisJobStore`. */
 export interface RedisJobStoreOptions {
-  /** An ioredis client, version 5 or 6. The service creates, connects and closes it. */
-  readonly client: JobStoreRedisClient;
+  /** A client of ioredis, redis 5 or `@valkey/valkey-glide`. The service creates, connects and closes it. */
+  readonly client: JobStoreRedisClient | OtherRedisClient;
   /** The beginning of every key in Redis. Default `gw:jobs:`. */
   readonly prefix?: string | undefined;
   /**
    * A second client, for subscriptions only, such as `client.duplicate()`. With it, a change by another process is seen at
    * once. Without it, jobs that are followed are read every `pollInterval`, 500 of them at a time.
    */
-  readonly subscriber?: JobSubscriber | undefined;
+  readonly subscriber?: JobSubscriber | OtherSubscriber | undefined;
   /** How often a job that is followed is read. Default `'500ms'`, or `'5s'` with a `subscriber`. */
   readonly pollInterval?: Duration | undefined;
   /** How long to wait for an answer. Default `'1s'`, at most `'60s'`. */
@@ -41,6 +48,7 @@ export interface RedisJobStore extends JobStore {
   renew(id: string, holder: string, lease: number): Promise<JobRecord | undefined>;
   cancel(id: string): Promise<JobRecord | undefined>;
   adopt(names: readonly string[], holder: string, lease: number): Promise<AdoptedJob | undefined>;
+  list(limit: number): Promise<readonly JobRecord[]>;
 }
 
 const FACTORY = 'redisJobStore';
@@ -69,14 +77,17 @@ const MIN_POLL = 10;
  */
 export function redisJobStore(options: RedisJobStoreOptions): RedisJobStore {
   checkOptionNames(FACTORY, options, OPTIONS);
-  const { client, prefix = 'gw:jobs:', subscriber } = options;
+  const { prefix = 'gw:jobs:' } = options;
+  const client = portOf(options.client);
+  const subscriber = options.subscriber === undefined ? undefined : subscriberPortOf(options.subscriber);
   const commands = ['incr', 'zadd', 'zrem', 'info'];
   // Not shown: it may be a URL with a password.
   if (!canScript(client) || commands.some((name) => typeof Reflect.get(client, name) !== 'function')) {
-    throw badSecret(FACTORY, 'client', 'must be an ioredis client');
+    throw badSecret(FACTORY, 'client', ACCEPTED_CLIENTS);
   }
-  if (subscriber !== undefined && typeof subscriber?.subscribe !== 'function') {
-    throw badSecret(FACTORY, 'subscriber', 'must be an ioredis client of its own');
+  const isClient = subscriber !== undefined && (options.subscriber as object) === options.client;
+  if (isClient || (subscriber !== undefined && typeof subscriber?.subscribe !== 'function')) {
+    throw badSecret(FACTORY, 'subscriber', ACCEPTED_SUBSCRIBERS);
   }
   if (typeof prefix !== 'string') throw badOption(FACTORY, 'prefix', 'must be a string', prefix);
   const pollInterval = options.pollInterval ?? (subscriber === undefined ? '500ms' : '5s');
@@ -100,12 +111,14 @@ interface Settings {
 class Jobs implements RedisJobStore {
   readonly #settings: Settings;
   readonly #tasks: TaskIndex;
+  readonly #newest: NewestJobs;
   readonly #reads = new Map<string, Promise<JobRecord | undefined>>();
   #evictionChecked = false;
 
   constructor(settings: Settings) {
     this.#settings = settings;
     const { client, prefix, timeout, now } = settings;
+    this.#newest = new NewestJobs(client, prefix);
     this.#tasks = new TaskIndex({
       client,
       prefix,
@@ -126,8 +139,9 @@ class Jobs implements RedisJobStore {
       const reply = await this.#run(CREATE, id, [owner, holder, lease, ttl, ...ofTask]);
       if (reply === 'exists') return { kind: 'exists' };
       const job = packedJob(reply);
-      // Nobody has been promised this job before it is here.
+      // The job is promised to its client only when it is here.
       await this.#tasks.add(id, job);
+      this.#newest.add(id, ttl);
       return { kind: 'created', record: unpackJob(id, job) };
     } catch (error) {
       if (isOutOfMemory(error)) return { kind: 'full' };
@@ -171,6 +185,13 @@ class Jobs implements RedisJobStore {
 
   adopt(names: readonly string[], holder: string, lease: number): Promise<AdoptedJob | undefined> {
     return this.#tasks.adopt(names, holder, lease);
+  }
+
+  async list(limit: number): Promise<readonly JobRecord[]> {
+    const { timeout } = this.#settings;
+    const ids = await withTimeout(this.#newest.list(limit), timeout, () => noAnswer('Redis', timeout));
+    const records = await Promise.all(ids.map((id) => this.read(id)));
+    return records.filter((record) => record !== undefined);
   }
 
   watch(id: string, onChange: () => void): () => void {

@@ -10,7 +10,7 @@ export interface JobSubscriber {
 /** The most jobs that are read at each interval, so that many jobs do not keep Redis busy. More have longer intervals. */
 const MAX_POLLED = 500;
 
-/** Who follows which job in this process. There is one timer while there is anybody. */
+/** The watchers of jobs in this process. There is one timer while there are any. */
 export class JobWatchers {
   readonly #interval: number;
   readonly #prefix: string;

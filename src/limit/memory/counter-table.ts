@@ -32,7 +32,7 @@ export class CounterTable {
   readonly holds: boolean;
   /** Exist only while the table is full of counters that must not be forgotten, and a window longer. */
   shared: SharedCounters | undefined = undefined;
-  readonly #policy: QuotaPolicy;
+  readonly policy: QuotaPolicy;
   readonly #slab: EntrySlab;
   readonly #clock: StoreClock;
   readonly #maxEntries: number;
@@ -54,7 +54,7 @@ export class CounterTable {
   #restsUntil = 0;
 
   constructor(policy: QuotaPolicy, slab: EntrySlab, clock: StoreClock, hash: KeyHash, maxEntries: number) {
-    this.#policy = policy;
+    this.policy = policy;
     this.holds = holds(policy);
     this.#slab = slab;
     this.#clock = clock;
@@ -62,6 +62,11 @@ export class CounterTable {
     this.#maxEntries = maxEntries;
     this.#index = new KeyIndex(this.#keys, maxEntries);
     this.counters = new Counters(policy, slab, clock, undefined);
+  }
+
+  /** Every slot below was given to a key at some time. */
+  get started(): number {
+    return this.#started;
   }
 
   /** Counters in use. */
@@ -121,8 +126,31 @@ export class CounterTable {
 
   /** The shared counters. Made at their first use. */
   sharedCounters(): SharedCounters {
-    this.shared ??= new SharedCounters(this.#policy, this.#slab, this.#clock, this.#maxEntries);
+    this.shared ??= new SharedCounters(this.policy, this.#slab, this.#clock, this.#maxEntries, undefined);
     return this.shared;
+  }
+
+  /** Makes the shared counters that a journal has. */
+  restoreShared(secret: string, count: number): SharedCounters {
+    this.shared = new SharedCounters(this.policy, this.#slab, this.#clock, this.#maxEntries, { secret, count });
+    return this.shared;
+  }
+
+  /** Gives a slot to a key, as a journal has it, with an empty counter. Call `restored` when all is done. */
+  restore(slot: number, key: string): void {
+    const hash = this.#hash.of(key);
+    const former = this.#index.find(hash, key);
+    if (former !== NONE) this.#empty(former);
+    if (former !== NONE && former !== slot) this.#keys.set(former, '');
+    if (this.counters.isTaken(slot)) this.#empty(slot);
+    this.#keys.set(slot, key);
+    this.#index.add(hash, slot);
+    this.#started = Math.max(this.#started, slot + 1);
+  }
+
+  /** Finds the slots that are free after all others were restored. */
+  restored(): void {
+    for (let slot = this.#started - 1; slot >= 0; slot--) if (!this.counters.isTaken(slot)) this.#free.push(slot);
   }
 
   #checkNext(others: CounterInUse | undefined): void {
@@ -145,7 +173,7 @@ export class CounterTable {
     const { now } = this.counters;
     if (this.#allLive && !this.holds && this.#hand > 0) {
       this.#restsSince = now;
-      this.#restsUntil = Math.min(this.#firstExpiry, this.#startedAgainAt + this.#policy.window);
+      this.#restsUntil = Math.min(this.#firstExpiry, this.#startedAgainAt + this.policy.window);
     }
     this.#startedAgainAt = now;
     this.#allLive = true;

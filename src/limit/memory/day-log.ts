@@ -71,6 +71,11 @@ export class DayLog implements UnitLog {
     return units > limit ? null : (this.#segments.get(slot)?.[placeOf(slot) * NUMBERS + END] as number) || null;
   }
 
+  /** The units of the day that is counted, whether it has ended or not. */
+  totalOf(slot: number): number {
+    return this.#segments.get(slot)?.[placeOf(slot) * NUMBERS + TOTAL] ?? 0;
+  }
+
   liveUntil(slot: number): number {
     const days = this.#segments.get(slot);
     const d = placeOf(slot) * NUMBERS;

@@ -49,6 +49,21 @@ class CounterHolds {
     return this.#count;
   }
 
+  get list(): readonly MemoryHold[] {
+    return this.#holds.filter((hold) => hold !== undefined);
+  }
+
+  /** Adds a hold that a journal has. */
+  restore(hold: MemoryHold): void {
+    const former = this.#holds[hold.slot];
+    if (former !== undefined) this.end(former);
+    this.#holds[hold.slot] = hold;
+    this.#units += hold.units;
+    this.#count++;
+    this.#lowestFree = 0;
+    this.#note(hold);
+  }
+
   /** When the first hold expires, unless it is renewed. */
   firstExpiry(now: number): number {
     if (!this.#isFirstKnown) this.#refresh(now);
@@ -114,7 +129,7 @@ export class Holds {
   /** The last token of each counter. Zero before the first. */
   readonly #tokens = new Segments(() => new Float64Array(SEGMENT));
   /** The highest token of all counters that were forgotten. */
-  #forgotten = 0;
+  forgotten = 0;
 
   /** Units held now. */
   held(slot: number, now: number): number {
@@ -132,14 +147,10 @@ export class Holds {
   }
 
   grant(policy: HoldPolicy, slot: number, units: number, now: number, wall: number): MemoryHold {
-    let holds = this.#bySlot.get(slot);
-    if (holds === undefined) {
-      holds = new CounterHolds();
-      this.#bySlot.set(slot, holds);
-    }
+    const holds = this.#of(slot);
     const tokens = this.#tokens.of(slot);
     // It rises also above those that this key may have had before its counter was forgotten.
-    const last = (tokens[placeOf(slot)] as number) || this.#forgotten;
+    const last = (tokens[placeOf(slot)] as number) || this.forgotten;
     const token = Math.max(last + 1, Math.floor(wall));
     tokens[placeOf(slot)] = token;
     return holds.grant(token, units, policy.lease, now);
@@ -167,13 +178,50 @@ export class Holds {
     return this.#tokens.get(slot)?.[placeOf(slot)] ?? 0;
   }
 
+  /** The holds of a counter, those that have expired unnoticed among them. */
+  list(slot: number): readonly MemoryHold[] {
+    return this.#bySlot.get(slot)?.list ?? [];
+  }
+
+  /** Adds a hold that a journal has. */
+  restore(slot: number, hold: MemoryHold): void {
+    this.#of(slot).restore(hold);
+    this.restoreToken(slot, hold.token);
+  }
+
+  /** The next token of a counter will be higher than this one. */
+  restoreToken(slot: number, token: number): void {
+    const tokens = this.#tokens.of(slot);
+    tokens[placeOf(slot)] = Math.max(tokens[placeOf(slot)] as number, token);
+  }
+
+  /** The first token of each key that has none will be higher than this one. */
+  restoreForgotten(token: number): void {
+    this.forgotten = Math.max(this.forgotten, token);
+  }
+
+  /** Ends a hold that a journal has ended, whether it has expired or not. */
+  remove(slot: number, hold: MemoryHold): void {
+    const holds = this.#bySlot.get(slot);
+    holds?.end(hold);
+    if (holds?.count === 0) this.#bySlot.delete(slot);
+  }
+
   /** Only for a counter without live holds. */
   clear(slot: number): void {
     this.#bySlot.delete(slot);
     const tokens = this.#tokens.get(slot);
     if (tokens === undefined) return;
-    this.#forgotten = Math.max(this.#forgotten, tokens[placeOf(slot)] as number);
+    this.restoreForgotten(tokens[placeOf(slot)] as number);
     tokens[placeOf(slot)] = 0;
+  }
+
+  #of(slot: number): CounterHolds {
+    const existing = this.#bySlot.get(slot);
+    if (existing !== undefined) return existing;
+    const holds = new CounterHolds();
+    this.#bySlot.set(slot, holds);
+    return holds;
   }
 
   #live(slot: number, now: number): CounterHolds | undefined {

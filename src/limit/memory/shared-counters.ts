@@ -15,26 +15,41 @@ const MOST = 65_536;
  */
 export class SharedCounters {
   readonly counters: Counters;
-  readonly #secret = randomBytes(16).toString('hex');
+  readonly secret: string;
+  /** A power of two. */
+  readonly count: number;
   readonly #mask: number;
   /** The longest that a charge or a lease lasts. */
   readonly #longest: number;
   #liveUntil = 0;
 
-  constructor(policy: QuotaPolicy, slab: EntrySlab, clock: StoreClock, maxEntries: number) {
-    const count = Math.min(MOST, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(maxEntries / 16))));
-    this.#mask = count - 1;
+  /** `restored` are the secret and the number of counters that a journal has. */
+  constructor(
+    policy: QuotaPolicy,
+    slab: EntrySlab,
+    clock: StoreClock,
+    maxEntries: number,
+    restored: { readonly secret: string; readonly count: number } | undefined,
+  ) {
+    this.count = restored?.count ?? Math.min(MOST, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(maxEntries / 16))));
+    this.secret = restored?.secret ?? randomBytes(16).toString('hex');
+    this.#mask = this.count - 1;
     this.#longest = 2 * policy.window + (holds(policy) ? DAY : 0);
     this.counters = new Counters(policy, slab, clock, this);
   }
 
   slotOf(key: string): number {
-    return hash('sha256', this.#secret + key, 'buffer').readUInt32LE(0) & this.#mask;
+    return hash('sha256', this.secret + key, 'buffer').readUInt32LE(0) & this.#mask;
   }
 
   /** To be called after a charge, and when a lease was extended. */
   keepUntil(time: number): void {
     this.#liveUntil = Math.max(this.#liveUntil, time);
+  }
+
+  /** To be called when they hold what a journal has. */
+  keepLongest(): void {
+    this.#liveUntil = this.counters.now + this.#longest;
   }
 
   /** Whether any of them may still hold something. */

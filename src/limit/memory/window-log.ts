@@ -28,12 +28,12 @@ import { NOT_TAKEN, takeUnits, tickOf } from './window-take.js';
  */
 export class WindowLog implements UnitLog {
   readonly #window: number;
-  readonly #slab: EntrySlab;
+  readonly slab: EntrySlab;
   readonly #segments = new Segments(() => new WindowRecords());
 
   constructor(window: number, slab: EntrySlab) {
     this.#window = window;
-    this.#slab = slab;
+    this.slab = slab;
   }
 
   used(_policy: QuotaPolicy, slot: number, now: number): number {
@@ -44,7 +44,7 @@ export class WindowLog implements UnitLog {
     // Zero in an empty log.
     if (numbers[d + TOTAL] === 0) return 0;
     if ((numbers[d + NEWEST] as number) > now + this.#window) this.#bringBack(log, slot, now);
-    if ((numbers[d + OLDEST] as number) <= now - this.#window) drop(log, slot, now - this.#window, this.#slab);
+    if ((numbers[d + OLDEST] as number) <= now - this.#window) drop(log, slot, now - this.#window, this.slab);
     return numbers[d + TOTAL] as number;
   }
 
@@ -68,7 +68,7 @@ export class WindowLog implements UnitLog {
    */
   take(charge: LogCharge): number {
     const log = this.#segments.get(charge.slot);
-    return log === undefined ? NOT_TAKEN : takeUnits(log, charge, this.#window, this.#slab);
+    return log === undefined ? NOT_TAKEN : takeUnits(log, charge, this.#window, this.slab);
   }
 
   add(policy: QuotaPolicy, slot: number, units: number, now: number): number {
@@ -92,15 +92,15 @@ export class WindowLog implements UnitLog {
       numbers[d + OLDEST] = time;
       words[w + RING] = (ring & ~COUNT) | 1;
     } else if (newest >= time) {
-      held = addToNewest(log, slot, units, this.#slab);
+      held = addToNewest(log, slot, units, this.slab);
       numbers[d + TOTAL] = total + held;
       return newest;
     } else if (count === 1) {
-      startRing(log, slot, time, held, this.#slab);
+      startRing(log, slot, time, held, this.slab);
     } else {
-      if (isFull(ring)) makeRoom(log, slot, this.#slab);
+      if (isFull(ring)) makeRoom(log, slot, this.slab);
       const end = (words[w + RING] as number) & COUNT;
-      this.#slab.write(entryOf(words, w, end), time, held);
+      this.slab.write(entryOf(words, w, end), time, held);
       words[w + RING] = (words[w + RING] as number) + 1;
     }
     numbers[d + NEWEST] = time;
@@ -128,16 +128,16 @@ export class WindowLog implements UnitLog {
     let high = count - 1;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#slab.time(entryOf(words, w, middle)) < time) low = middle + 1;
+      if (this.slab.time(entryOf(words, w, middle)) < time) low = middle + 1;
       else high = middle;
     }
     const entry = entryOf(words, w, low);
-    if (this.#slab.time(entry) !== time) return 0;
-    const before = this.#slab.units(entry);
+    if (this.slab.time(entry) !== time) return 0;
+    const before = this.slab.units(entry);
     const after = Math.min(MAX_UNITS, Math.max(0, before + delta));
-    this.#slab.write(entry, time, after);
+    this.slab.write(entry, time, after);
     numbers[d + TOTAL] = total + after - before;
-    if (low === 0 && after === 0) drop(log, slot, Number.NEGATIVE_INFINITY, this.#slab);
+    if (low === 0 && after === 0) drop(log, slot, Number.NEGATIVE_INFINITY, this.slab);
     return after - before;
   }
 
@@ -171,7 +171,17 @@ export class WindowLog implements UnitLog {
 
   clear(slot: number): void {
     const log = this.#segments.get(slot);
-    if (log !== undefined) clear(log, slot, this.#slab);
+    if (log !== undefined) clear(log, slot, this.slab);
+  }
+
+  /** The records that hold a log, to read; undefined if it never had an entry. */
+  recordsOf(slot: number): WindowRecords | undefined {
+    return this.#segments.get(slot);
+  }
+
+  /** The records that hold a log, to write to. */
+  recordsFor(slot: number): WindowRecords {
+    return this.#segments.of(slot);
   }
 
   /** The time of the entry whose departure completes the departure of `units` units, counted from the oldest. */
@@ -184,8 +194,8 @@ export class WindowLog implements UnitLog {
     let sum = 0;
     for (let n = 0; n < count; n++) {
       const entry = entryOf(words, w, n);
-      sum += this.#slab.units(entry);
-      if (sum >= units) return this.#slab.time(entry);
+      sum += this.slab.units(entry);
+      if (sum >= units) return this.slab.time(entry);
     }
     return undefined;
   }
@@ -201,9 +211,9 @@ export class WindowLog implements UnitLog {
     const all = (words[w + RING] as number) & COUNT;
     let count = all;
     let units = 0;
-    while (count > 1 && this.#slab.time(entryOf(words, w, count - 1)) > latest) {
+    while (count > 1 && this.slab.time(entryOf(words, w, count - 1)) > latest) {
       count--;
-      units += this.#slab.units(entryOf(words, w, count));
+      units += this.slab.units(entryOf(words, w, count));
     }
     const left = (numbers[d + TOTAL] as number) - units;
     // Only the oldest is left.
@@ -214,7 +224,7 @@ export class WindowLog implements UnitLog {
     words[w + RING] = ((words[w + RING] as number) & ~COUNT) | count;
     numbers[d + TOTAL] = count === 0 ? 0 : left;
     if (count === 1) numbers[d + NEWEST] = numbers[d + OLDEST] as number;
-    else if (count > 1) numbers[d + NEWEST] = this.#slab.time(entryOf(words, w, count - 1));
+    else if (count > 1) numbers[d + NEWEST] = this.slab.time(entryOf(words, w, count - 1));
     if (units > 0) this.addAt(slot, now, units);
   }
 }

@@ -14,7 +14,7 @@ export type Arrived =
       readonly ticket: FairTicket;
       /** How many will start before it, and one. */
       readonly position: number;
-      /** Undefined if nothing is known. 0 if a slot is free and nobody waits. */
+      /** Undefined if nothing is known. 0 if a slot is free and the queue is empty. */
       readonly expectedWait: number | undefined;
       /** Made room for it, and is gone. */
       readonly pushedOut: FairTicket | undefined;

@@ -5,7 +5,7 @@ import { QueueClients } from './queue-clients.js';
 import { newcomerPlace, places } from './queue-places.js';
 
 /*
- * Who is served next. All times are milliseconds of one clock, which the caller reads and passes in. It never steps back:
+ * Which client is served next. All times are milliseconds of one clock, which the caller reads and passes in. It never steps back:
  * an earlier time counts as the last one.
  *
  * - The SERVICE of a client is the worker time that it was served, by elapsed time and per weight: it grows by
@@ -15,14 +15,14 @@ import { newcomerPlace, places } from './queue-places.js';
  * - A client is ACTIVE while one of its tickets waits, has its turn or runs.
  * - The VIRTUAL TIME of the queue is where a client begins that begins to wait: it grows by `running jobs / weight of the
  *   active clients` in each millisecond, and is then kept between the least and the most service of those that WAIT. It is
- *   brought up to date before each change (`join`, `start`, `end`, `leave`, `setAside`), and only there: who only looks must
- *   not change it, since keeping it between the two at other moments gives other values.
+ *   brought up to date before each change (`join`, `start`, `end`, `leave`, `setAside`), and only there: to look must not
+ *   change it, since keeping it between the two at other moments gives other values.
  * - A client that begins to wait (it had no ticket waiting, whether or not one runs) starts at the virtual time, or at its
  *   own service if that is more. So idling earns nothing, and a newcomer is neither before all others nor behind them.
  * - The service of a client that is not active is forgotten once virtual time has passed it.
- * - When nobody waits any longer (after a turn or a departure), all services and virtual time begin at zero: who is served
- *   then has no rival.
- * - Why two clients that both wait are served alike: the least service of those that wait never falls while somebody waits.
+ * - When no ticket waits any longer (after a turn or a departure), all services and virtual time begin at zero: the client
+ *   that is served then has no rival.
+ * - Why two clients that both wait are served alike: the least service of those that wait never falls while one waits.
  *   A client starts a job only if no other that waits has less. So none is ever ahead of the least by more than what its
  *   own running jobs add: at most N longest jobs per weight. Two differ by that in either direction: 2 N in all.
  * - FULL: with `maxWaiting` tickets, the client with most of them (the new one included) loses its last. If that is the
@@ -84,7 +84,9 @@ export class FairQueue {
     let position = 1;
     let expectedWait: number | undefined = 0;
     let loser: QueueClient | undefined;
-    if (this.#waiting > 0 || !this.hasSlot) {
+    // While it is passed over, a client waits even if a slot is free.
+    const isPassedOver = (this.#clients.get(arrival.client)?.asideUntil ?? now) > now;
+    if (this.#waiting > 0 || !this.hasSlot || isPassedOver) {
       ({ position, expectedWait } = newcomerPlace(this.#slots, this.#clients, this.#lengths, arrival, now));
       if (expectedWait !== undefined && expectedWait > arrival.maxWait) return { ticket: undefined, expectedWait };
       if (this.#waiting >= this.#maxWaiting) {

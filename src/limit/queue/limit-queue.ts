@@ -3,6 +3,7 @@ import { OptionError } from '../../core/option.js';
 import type { QueuePlace } from '../../core/queue-place.js';
 import { isThenable } from '../../core/thenable.js';
 import type { BoundPolicies, BoundPolicy } from '../bound-policies.js';
+import { observedStore } from '../observed-store.js';
 import type { Concurrency, PartitionBy } from '../policy.js';
 import type { Decision, LimitStore } from '../store.js';
 import { type CheckedQueueOptions, checkWeight } from './queue-options.js';
@@ -117,7 +118,7 @@ export class LimitQueue {
    * Refuses a request at once for which waiting would not help: another policy than `concurrency` has no room for it. Nothing
    * is charged. Undefined if they all have.
    */
-  #refusalByOthers({ bound, keys, units }: Charge): Decision | undefined | Promise<Decision | undefined> {
+  #refusalByOthers({ exchange, bound, keys, units }: Charge): Decision | undefined | Promise<Decision | undefined> {
     const { policies } = bound;
     if (policies.every(({ kind }) => kind === 'concurrency')) return undefined;
     return after(this.#store.peek(policies, keys), (states) => {
@@ -125,10 +126,11 @@ export class LimitQueue {
         kind !== 'concurrency' && (states[i]?.remaining ?? Number.POSITIVE_INFINITY) < (units[i] as number);
       if (!policies.some(isFull)) return undefined;
       // Only a refusal says when to come again.
-      return after(this.#store.admit(policies, keys, units), (decision) => {
+      const store = observedStore(exchange, this.#store);
+      return after(store.admit(policies, keys, units), (decision) => {
         if (decision.kind === 'refused') return lacksOnlySlots(decision.violations, bound) ? undefined : decision;
         // There is room after all. It must not overtake those that wait.
-        return after(this.#store.settle(decision.receipt, bound.noUnits), () => undefined);
+        return after(store.settle(decision.receipt, bound.noUnits), () => undefined);
       });
     });
   }
@@ -143,6 +145,8 @@ export class LimitQueue {
   /** Waits until the request has its slot or goes away. */
   async #wait(request: QueuedRequest, turn: QueuedTurn, place?: QueuePlace): Promise<Queued> {
     const { exchange } = request;
+    const { observer } = exchange;
+    observer?.waiting?.(exchange, 1);
     try {
       if (place !== undefined) this.#waits(exchange, place);
       for (;;) {
@@ -160,6 +164,7 @@ export class LimitQueue {
       throw error;
     } finally {
       request.isOver = true;
+      observer?.waiting?.(exchange, -1);
       exchange.queuePlace = undefined;
     }
   }
@@ -190,7 +195,7 @@ export class LimitQueue {
       return GONE;
     }
     try {
-      const decision = this.#store.admit(bound.policies, keys, units);
+      const decision = observedStore(exchange, this.#store).admit(bound.policies, keys, units);
       return isThenable(decision) ? Promise.resolve(decision).then(apply).catch(failed) : apply(decision);
     } catch (error) {
       return failed(error);

@@ -12,7 +12,7 @@ const LONGEST_SLEEP = 250;
 export interface QueueHost {
   /** A steady clock, in milliseconds. */
   now(): number;
-  /** How many slots are free, whoever holds the others. */
+  /** How many slots are free. Requests that do not queue may hold the others. */
   free(settings: QueueSettings, key: string): number;
 }
 
@@ -28,7 +28,7 @@ export class MemoryQueue implements TicketOwner {
   #now = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
-  /** Tickets that are told of their place. */
+  /** Tickets that receive their place. */
   #listeners = 0;
   #willTell = false;
 
@@ -93,7 +93,7 @@ export class MemoryQueue implements TicketOwner {
     this.#forget(ticket);
   }
 
-  /** From now on, a ticket is told of its place if it wants to. */
+  /** From now on, a ticket receives its place if it has a listener. */
   #listen(ticket: MemoryTicket | undefined): void {
     if (ticket === undefined || ticket.listens || ticket.request.onPlace === undefined) return;
     ticket.listens = true;
@@ -116,7 +116,7 @@ export class MemoryQueue implements TicketOwner {
     }
   }
 
-  /** Gives free slots to those that are next, and sees to it that the timer runs while somebody waits. */
+  /** Gives free slots to those that are next, and keeps the timer running while a ticket waits. */
   #grant(now: number): void {
     let lookAt = Number.POSITIVE_INFINITY;
     while (this.#fair.waiting > 0 && this.#fair.hasSlot) {
@@ -137,7 +137,7 @@ export class MemoryQueue implements TicketOwner {
     clearTimeout(this.#timer);
     this.#timerDueAt = at;
     this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(at - now)));
-    this.#timer.unref();
+    this.#timer.unref?.();
   }
 
   #onTimer(): void {
@@ -184,7 +184,7 @@ export class MemoryQueue implements TicketOwner {
     if (this.size === 0) this.#onIdle();
   }
 
-  /** Tells all that want to know, once for all changes of one turn of the event loop. */
+  /** Calls all listeners, once for all changes of one turn of the event loop. */
   #tellPlaces(): void {
     if (this.#listeners === 0 || this.#willTell) return;
     this.#willTell = true;

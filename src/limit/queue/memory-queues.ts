@@ -1,7 +1,7 @@
 import { MemoryQueue, type QueueHost } from './memory-queue.js';
 import type { QueueSettings, WaitingQueue } from './waiting-queue.js';
 
-/** Queues of one policy that are kept while nobody waits, since they know how long jobs take. */
+/** Queues of one policy that are kept while they are empty, since they know how long jobs take. */
 const MAX_IDLE = 1000;
 
 /** The queues of one store, by policy and partition key. Guards that queue for the same slots share a queue. */

@@ -63,7 +63,7 @@ export class MemoryTicket implements Ticket {
   }
 
   fail(error: unknown): void {
-    // Nobody may have asked yet.
+    // The caller may not have asked for its turn yet.
     this.#result.promise.catch(() => undefined);
     this.#result.reject(error);
   }

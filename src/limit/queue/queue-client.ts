@@ -11,7 +11,7 @@ export interface FairTicket {
   startedAt: number;
 }
 
-/** How long a client is passed over whose turn came in vain, unless one of its own jobs ends before: at first, and at most. */
+/** How long a client is passed over that could not use its turn, unless one of its own jobs ends before: at first, and at most. */
 const SET_ASIDE = 250;
 const MAX_ASIDE = 4000;
 
@@ -24,7 +24,7 @@ export class QueueClient {
   readonly taken = new Set<FairTicket>();
   /** Until then it is passed over: its turn came, but it could not start. */
   asideUntil = Number.NEGATIVE_INFINITY;
-  /** Its turns in vain, since one of its jobs has started or ended. */
+  /** How many turns it could not use, since one of its jobs has started or ended. */
   #inVain = 0;
   #running = 0;
   /** Its service at `#since`. */
@@ -62,7 +62,7 @@ export class QueueClient {
     this.#service = Math.max(this.#service, service);
   }
 
-  /** Nobody waits: all begin alike. */
+  /** No ticket waits: all begin alike. */
   restart(now: number): void {
     this.#service = 0;
     this.#since = now;
@@ -75,7 +75,7 @@ export class QueueClient {
     this.weight = weight;
   }
 
-  /** Its turn came in vain. The more often in a row, the longer it is passed over, so that others have their turns. */
+  /** It could not use its turn. The more often in a row, the longer it is passed over, so that others have their turns. */
   setAside(now: number): void {
     this.asideUntil = now + Math.min(SET_ASIDE * 2 ** this.#inVain++, MAX_ASIDE);
   }

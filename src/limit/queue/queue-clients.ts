@@ -53,7 +53,7 @@ export class QueueClients implements Iterable<QueueClient> {
       least = Math.min(least, service);
       most = Math.max(most, service);
     }
-    // Nobody waits.
+    // No ticket waits.
     if (most < least) return this.#virtualTime;
     return Math.min(most, Math.max(least, this.#virtualTime + (running * (now - this.#now)) / weight));
   }
@@ -71,7 +71,7 @@ export class QueueClients implements Iterable<QueueClient> {
     return client;
   }
 
-  /** Nobody waits any longer: who is served had no rival, and all that comes begins alike. */
+  /** No ticket waits any longer: the client that is served had no rival, and all that come begin alike. */
   restart(now: number): void {
     this.#virtualTime = 0;
     for (const client of this.#byId.values()) {

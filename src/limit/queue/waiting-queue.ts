@@ -13,7 +13,7 @@ export interface QueueSettings {
 export interface JoinRequest {
   /** The partition key of the counter of slots. */
   readonly key: string;
-  /** Who is served in fair order: a principal or an address, never a key or a connection. */
+  /** What is served in fair order: a principal or an address, never a key or a connection. */
   readonly client: string;
   /** Its share beside other clients. Above 0. */
   readonly weight: number;

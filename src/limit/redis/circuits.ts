@@ -78,6 +78,6 @@ export class Circuits {
 
   /** The primary that a slot belongs to, as far as the client of a Cluster knows. */
   #serverOf(slot: number): string {
-    return this.#client.slots?.[slot]?.[0] ?? '';
+    return this.#client.slots?.[slot]?.[0] ?? this.#client.serverOf?.(slot) ?? '';
   }
 }

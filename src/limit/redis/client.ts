@@ -12,7 +12,9 @@ export interface RedisClient extends RedisConnection {
   /** The servers of each slot of a `Cluster`, its primary first. */
   readonly slots?: readonly (readonly string[])[];
   /** The connections of a `Cluster`. */
-  nodes?(): readonly RedisConnection[];
+  readonly nodes?: (() => readonly RedisConnection[]) | undefined;
+  /** The name of the server that has a slot, for clients that do not have `slots`. */
+  readonly serverOf?: ((slot: number) => string | undefined) | undefined;
 }
 
 /** ioredis has each command also with an answer in bytes. Its types leave these two out. */
@@ -29,7 +31,7 @@ export function hasByteCommands(client: object): client is ByteCommands {
 export interface RedisConnection {
   info(section: string): Promise<string>;
   /** What the client does now. The store replaces a connection only if this is `ready` or `connect`. */
-  readonly status?: string;
+  readonly status?: string | undefined;
   /** With `true`: closes the connection and opens a new one. A client without this keeps a connection that is silent. */
-  disconnect?(reconnect?: boolean): void;
+  readonly disconnect?: ((reconnect?: boolean) => void) | undefined;
 }

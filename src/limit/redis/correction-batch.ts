@@ -10,7 +10,7 @@ const REMEMBER_LONGER = 15_000;
 export interface Correction {
   readonly operation: Operation;
   readonly onAnswer: ((answer: Answer) => void) | undefined;
-  /** Tells the caller that the correction has taken effect, or is postponed. */
+  /** Call it when the correction has taken effect, or is postponed. */
   readonly done: () => void;
   /** By `performance.now()`. */
   readonly giveUpAt: number;

@@ -1,4 +1,4 @@
--- luacheck: std lua51, read globals KEYS ARGV redis struct, max line length 120
+-- luacheck: std lua51, read globals KEYS ARGV redis struct book, max line length 120
 --
 -- The general path of script.lua, which describes the values and the arguments: runs any operation on any value. It
 -- decides and stores as the straight path does, which a property test compares with it. script-text.ts makes a function
@@ -736,7 +736,24 @@ local function reset(at)
   return status_of(status), at
 end
 
-local OPERATIONS = { [0] = admit_straight, admit_any, peek, settle, reset, renew }
+-- Books jobs in a ledger, and then corrects charges. What cannot be booked does not keep the charges from it.
+local function book_and_settle(at)
+  local number, status = byte(packed, at), nil
+  at = at + 1
+  for _ = 1, number do
+    local job, all, day, before, is_final, ending, gpu_time, keep_job, keep_day, today, yesterday, client
+    job, all, day, before, is_final, ending, gpu_time, keep_job, keep_day, today, yesterday, client, at =
+      unpack_struct('>I2I2I2I2BBdddc10c10I2c0', packed, at)
+    local booked = pcall(book, KEYS[job], KEYS[all], KEYS[day], KEYS[before], client, gpu_time, is_final, ending,
+      today, yesterday, keep_job, keep_day)
+    if not booked then status = WRONG_TYPE end
+  end
+  -- What follows is a correction, whose number is known.
+  local answer, behind = settle(at + 1)
+  return status and byte(answer) == ADMITTED and status_of(status) or answer, behind
+end
+
+local OPERATIONS = { [0] = admit_straight, admit_any, peek, settle, reset, renew, book_and_settle }
 -- Tests compare the two paths: operations of this number are those of the straight path.
 OPERATIONS[255] = admit_straight
 

@@ -10,10 +10,18 @@ const HOLDS = 4;
 /** The longest window, in milliseconds, with narrow entries: half of their 32 bits, as the oldest may have expired. */
 const MAX_NARROW_WINDOW = 2 ** 31;
 
-/** The Redis key that holds all counters of a partition key. One key is one value, and one slot of a Cluster. */
+/** With these begin the keys of other stores and of queues, behind the same prefix. */
+const RESERVED = /^(?:idempotency|jobs|operator|queue|replay):/;
+
+/**
+ * The Redis key that holds all counters of a partition key. One key is one value, and one slot of a Cluster. A client that can
+ * choose its partition key, such as the name of its account, cannot name the key of anything else.
+ */
 export function redisKey(prefix: string, key: string): string {
   // UTF-8 has no lone surrogates: two keys that differ in them would become one.
-  return prefix + (key.isWellFormed() ? key : hash('sha256', Buffer.from(key, 'utf16le'), 'hex'));
+  if (key.isWellFormed() && !RESERVED.test(key)) return prefix + key;
+  // Longer than every key that a limit uses, so that none can equal it.
+  return `${prefix}key-sha512:${hash('sha512', Buffer.from(key, 'utf16le'), 'hex')}`;
 }
 
 /** The same for all keys of a request. Most requests are counted by one. */
@@ -57,7 +65,7 @@ export const POLICY_BYTES = 2 * TAG_BYTES + 45;
 
 interface PackedPolicy {
   readonly bytes: Buffer;
-  /** The time for which it is valid, in epoch milliseconds: a day has to be packed anew for the next day. */
+  /** The time for which it is valid, in epoch milliseconds: a day has to be packed again for the next day. */
   readonly from: number;
   readonly until: number;
 }

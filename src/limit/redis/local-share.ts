@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { QuotaState } from '../../core/quota-state.js';
-import { memoryStore } from '../memory/memory-store.js';
+import { plainMemoryStore } from '../memory/plain-memory-store.js';
 import type { QuotaPolicy } from '../policy.js';
 import type { Decision, Receipt } from '../store.js';
 
@@ -48,7 +48,7 @@ export class LocalShare {
   constructor(instances: number, now: () => number) {
     this.#instances = instances;
     this.#now = now;
-    this.#store = memoryStore({ now });
+    this.#store = plainMemoryStore(now);
   }
 
   /** Remembers the states that Redis has just reported. */
@@ -81,8 +81,8 @@ export class LocalShare {
   }
 
   /**
-   * Each policy is settled once: `units` names those that were not settled before. Redis is told of the whole charge, and
-   * corrects it then: it also bounds what is given back.
+   * Each policy is settled once: `units` names those that were not settled before. Redis gets the whole charge, and corrects it then:
+   * it also bounds what is given back.
    */
   settle(receipt: Receipt, units: readonly (number | undefined)[]): void {
     this.#store.settle(receipt, units);

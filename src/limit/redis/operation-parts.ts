@@ -9,7 +9,7 @@ export interface Places {
 
 /** One operation of the script: its keys, how it is packed, and how its answer is read. */
 export interface Operation {
-  /** Redis keys, one for each charge. */
+  /** Redis keys. The first are one for each charge. */
   readonly keys: readonly string[];
   /** How many bytes it takes. */
   readonly size: number;
@@ -19,6 +19,8 @@ export interface Operation {
   read(status: Status, at: number, reply: Reply): Answer;
   /** The operation that gives back what this one charged, if it charged anything. */
   undo?(answer: Answer): Operation | undefined;
+  /** Called if it has failed, or is not sent again and may have run. */
+  givenUp?(): void;
 }
 
 /** More than any limit, and the most that the script can read. */

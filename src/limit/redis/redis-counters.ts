@@ -1,6 +1,7 @@
 import type { QuotaState } from '../../core/quota-state.js';
 import { holds, type QuotaPolicy } from '../policy.js';
 import type { Violation } from '../store.js';
+import type { JobBookings } from './booking.js';
 import {
   type Answer,
   admission,
@@ -103,10 +104,12 @@ export class RedisCounters {
 
   /**
    * Adds `changes[i]` units to the charge of policy `i` of an admitted request; what is given back is bounded. A hold ends
-   * with these units. Resolves when Redis has done so, or when it is postponed because of an outage.
+   * with these units, and `jobs` are booked. Resolves when Redis has done so, or when it is postponed because of an outage.
    */
-  settle(charges: readonly SlotCharges[], changes: UnitsOrNot): Promise<void> {
-    return this.#correct(charges, changes, true);
+  settle(charges: readonly SlotCharges[], changes: UnitsOrNot, jobs?: JobBookings): Promise<void> {
+    const settled = this.#correct(charges, changes, true, jobs);
+    jobs?.end();
+    return settled;
   }
 
   /**
@@ -147,7 +150,12 @@ export class RedisCounters {
     await this.#correct(charges, changes, false);
   }
 
-  async #correct(charges: readonly SlotCharges[], changes: UnitsOrNot, bounded: boolean): Promise<void> {
+  async #correct(
+    charges: readonly SlotCharges[],
+    changes: UnitsOrNot,
+    bounded: boolean,
+    jobs?: JobBookings,
+  ): Promise<void> {
     await Promise.all(
       charges.map(async ({ places, policies, keys, charged }) => {
         // To change a log by nothing is no change, but a hold ends with it.
@@ -157,10 +165,9 @@ export class RedisCounters {
         };
         const units = places.filter(isChanged).map((place) => changes[place] as number);
         if (units.length === 0) return;
-        await this.#settles.send(
-          correction(policies.filter(isChanged), keys.filter(isChanged), charged.filter(isChanged), units, bounded),
-          () => this.#onChanged(keys),
-        );
+        const some = [policies.filter(isChanged), keys.filter(isChanged), charged.filter(isChanged)] as const;
+        const operation = correction(...some, units, bounded);
+        await this.#settles.send(jobs?.joined(operation) ?? operation, () => this.#onChanged(keys));
         // Also if it is postponed, since Redis may have run it.
         this.#onChanged(keys);
       }),

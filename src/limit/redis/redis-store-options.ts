@@ -8,6 +8,12 @@ import {
   oneOf,
   positiveInteger,
 } from '../../core/option.js';
+import { ACCEPTED_CLIENTS, type OtherRedisClient, portOf } from '../../core/redis/clients/any-client.js';
+import {
+  ACCEPTED_SUBSCRIBERS,
+  type OtherSubscriber,
+  subscriberPortOf,
+} from '../../core/redis/clients/any-subscriber.js';
 import type { AheadSettings } from './ahead/hot-counters.js';
 import { hasByteCommands, type RedisClient } from './client.js';
 import type { OnStoreFailure } from './outage-mode.js';
@@ -41,13 +47,16 @@ export interface AheadOptions {
 
 /** Options of `redisStore`. */
 export interface RedisStoreOptions {
-  /** An ioredis client, version 5 or 6: a `Redis` or a `Cluster`. The store neither connects nor closes it. */
-  readonly client: RedisClient;
   /**
-   * A second client, only for messages: another process' turn in a queue is then heard of at once, and not at the next
-   * interval. The store neither connects nor closes it. Default: none.
+   * The client: `Redis` or `Cluster` of ioredis 5 or 6, what `createClient`, `createCluster` or `createSentinel` of redis 5
+   * returns, or `GlideClient` or `GlideClusterClient` of `@valkey/valkey-glide` 2. The store neither connects nor closes it.
    */
-  readonly subscriber?: RedisSubscriber | undefined;
+  readonly client: RedisClient | OtherRedisClient;
+  /**
+   * A second client, only for messages: the store then learns at once of a turn in a queue that another process gives,
+   * and not at the next interval. The store neither connects nor closes it. Default: none.
+   */
+  readonly subscriber?: RedisSubscriber | OtherSubscriber | undefined;
   /** A prefix of every key, without braces. Default `gw:`. */
   readonly prefix?: string | undefined;
   /** How long to wait for Redis, at most one minute. Default `'250ms'`. */
@@ -117,10 +126,11 @@ export interface RedisStoreSettings {
 /** Checks the options of `redisStore`. @throws OptionError */
 export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
   checkOptionNames('redisStore', options, OPTIONS);
-  const { client, prefix = 'gw:', refusalCache = '1s' } = options;
+  const { prefix = 'gw:', refusalCache = '1s' } = options;
+  const client = portOf(options.client);
   if (typeof client?.on !== 'function' || !hasByteCommands(client)) {
     // Never shown: a value passed here by mistake may be a URL with a password.
-    throw badSecret('redisStore', 'client', 'must be an ioredis client');
+    throw badSecret('redisStore', 'client', ACCEPTED_CLIENTS);
   }
   if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
     throw badOption('redisStore', 'prefix', 'must be a string without braces', prefix);
@@ -143,8 +153,10 @@ export function checkOptions(options: RedisStoreOptions): RedisStoreSettings {
 
 /** A client in subscriber mode runs no other commands, so it must not be the store's client. */
 function checkSubscriber({ client, subscriber }: RedisStoreOptions): RedisSubscriber | undefined {
-  if (subscriber === undefined || (isSubscriber(subscriber) && (subscriber as object) !== client)) return subscriber;
-  throw badSecret('redisStore', 'subscriber', 'must be an ioredis client, and another one than "client"');
+  if (subscriber === undefined) return undefined;
+  const port = subscriberPortOf(subscriber);
+  if (isSubscriber(port) && (subscriber as object) !== client) return port;
+  throw badSecret('redisStore', 'subscriber', ACCEPTED_SUBSCRIBERS);
 }
 
 const AHEAD = 'redisStore "ahead"';

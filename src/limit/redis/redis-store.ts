@@ -1,11 +1,13 @@
+import type { Ledger } from '../../core/ledger.js';
 import type { QuotaState } from '../../core/quota-state.js';
 import { warnOfEviction } from '../../core/redis/eviction-policy.js';
 import type { QuotaPolicy } from '../policy.js';
 import type { QueueSettings, WaitingQueue } from '../queue/waiting-queue.js';
-import { type Decision, type LimitStore, type Receipt, unavailable } from '../store.js';
+import { type Decision, type Receipt, type SettledJobs, unavailable } from '../store.js';
 import { checkSettledUnits, checkUnits } from '../units.js';
 import { HotCounters } from './ahead/hot-counters.js';
 import type { DecideOtherwise } from './ahead/hot-decisions.js';
+import { bookingPlace, JobBookings } from './booking.js';
 import { Circuits } from './circuits.js';
 import { slotOf } from './cluster-slot.js';
 import { redisKeysOf } from './layout.js';
@@ -15,6 +17,7 @@ import { OutageMode } from './outage-mode.js';
 import { RedisQueues } from './queue/queue-store.js';
 import { admitted, PartsReceipt, type RedisDecision, receiptOf, type SlotCharges } from './receipt.js';
 import { RedisCounters } from './redis-counters.js';
+import type { RedisStore } from './redis-limit-store.js';
 import {
   checkOptions,
   type RedisStoreEvent,
@@ -26,18 +29,7 @@ import { ScriptClient } from './script-client.js';
 import { SettleQueue } from './settle-queue.js';
 import { eventReporter } from './store-events.js';
 
-/** A limit store in Redis. */
-export interface RedisStore extends LimitStore {
-  admit(policies: readonly QuotaPolicy[], keys: readonly string[], units: readonly number[]): Promise<Decision>;
-  settle(receipt: Receipt, units: readonly (number | undefined)[]): Promise<void>;
-  renew(receipt: Receipt): Promise<boolean>;
-  release(receipt: Receipt): Promise<void>;
-  peek(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<readonly QuotaState[]>;
-  reset(policies: readonly QuotaPolicy[], keys: readonly string[]): Promise<void>;
-  queue(settings: QueueSettings): WaitingQueue;
-  /** Stops its timers and its use of the client. The client stays open. */
-  close(): void;
-}
+export type { RedisStore } from './redis-limit-store.js';
 
 /**
  * Counts in Redis, for several processes. It decides exactly as `memoryStore` does, by the clock of the Redis server.
@@ -151,13 +143,19 @@ class RedisStoreImplementation implements RedisStore {
     }
   }
 
-  async settle(receipt: Receipt, units: readonly (number | undefined)[]): Promise<void> {
+  async settle(receipt: Receipt, units: readonly (number | undefined)[], jobs?: SettledJobs): Promise<void> {
     const own = receiptOf(this, receipt);
     checkSettledUnits(units);
-    if (receipt instanceof PartsReceipt) return receipt.settle(units, (part, its) => this.settle(part, its));
+    if (receipt instanceof PartsReceipt)
+      return receipt.settle(units, (part, its) => this.settle(part, its, part === receipt.rest ? jobs : undefined));
     const settled = own.settle(units);
     this.#outage.settle(own, settled);
-    await this.#counters.settle(own.charges, own.changesFor(settled));
+    const bookings = jobs && new JobBookings(this.#settings.client, jobs);
+    await this.#counters.settle(own.charges, own.changesFor(settled), bookings);
+  }
+
+  bookingPlace(receipt: Receipt, ledger: Ledger): string | undefined {
+    return bookingPlace(this.#settings.client, ledger, receiptOf(this, receipt).held());
   }
 
   async renew(receipt: Receipt): Promise<boolean> {

@@ -143,7 +143,7 @@ export function callFailure({ args, keyCount }: ScriptCall, error: unknown): Sto
   if (error instanceof StoreError) return error;
   const message = error instanceof Error ? error.message : String(error);
   if (!isFault(message)) return unavailable(message, error);
-  const advice = CLUSTER_CODES.test(message) ? '; connect with a Cluster of ioredis' : '';
+  const advice = CLUSTER_CODES.test(message) ? '; connect with a client for a Cluster' : '';
   const keys = args.slice(1, keyCount).join(', ');
   const fault = `redisStore cannot use the counters at ${keys}: ${message}${advice}`;
   return new StoreError('GATEWARDEN_STORE_DATA', fault, error);

@@ -78,7 +78,8 @@ export class ScriptClient {
 
   constructor(options: ScriptClientOptions) {
     this.#options = options;
-    if (!hasByteCommands(options.client)) throw new TypeError('gatewarden: redisStore needs an ioredis client');
+    if (!hasByteCommands(options.client))
+      throw new TypeError('gatewarden: redisStore needs a client with the commands of ioredis');
     this.#commands = options.client;
     this.clock = new ServerClock(options.now);
     this.#timeouts = new CallTimeouts(options.timeout);

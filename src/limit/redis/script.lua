@@ -24,7 +24,7 @@
 --            the operations, packed by operation.ts
 --
 -- The marker's value is the number of the call in 16 digits, when the marker expires 8, and the reply. It lives twice
--- as long as it has to remember a reply, so that not every call has to set that time anew.
+-- as long as it has to remember a reply, so that not every call has to set that time again.
 --
 -- All times are milliseconds. The reply is one string: the outcome of the call 1 byte, the time 8, then for each
 -- operation its status 1 and its figures: for each charge the units in use 8, when more become free 8, the time of the

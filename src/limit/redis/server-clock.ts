@@ -49,6 +49,12 @@ export class ServerClock {
     return steady + this.#stoodStill;
   }
 
+  /** The time of `now` at a moment of `steady`: the clock is not read again. */
+  at(steady: number): number {
+    if (this.#manual !== undefined) return steady;
+    return this.isKnown ? Math.floor(steady - this.#stoodStill + this.#lowest) : Date.now();
+  }
+
   /** How many milliseconds `latest` may be ahead of the server's clock. */
   get uncertainty(): number {
     return this.isKnown ? Math.ceil(this.#highest - this.#lowest) : 0;

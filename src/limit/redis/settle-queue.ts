@@ -81,8 +81,7 @@ export class SettleQueue {
     this.#batches = [];
     if (!this.#isPaused) for (const batch of batches) void this.#deliver(batch);
     else if (batches.length > 0) {
-      const count = batches.reduce((sum, { corrections }) => sum + corrections.length, 0);
-      this.#onLost(unavailable('the store was closed before Redis was back'), count);
+      this.#lose(unavailable('the store was closed before Redis was back'), correctionsOf(batches));
     }
   }
 
@@ -112,9 +111,8 @@ export class SettleQueue {
   #bound(): void {
     const excess = Math.min(this.#held - MAX_HELD, this.#unsent.length);
     if (excess > 0) {
-      this.#unsent.length -= excess;
       this.#held -= excess;
-      this.#onLost(tooMany(), excess);
+      this.#lose(tooMany(), this.#unsent.splice(-excess));
     }
     this.#check();
   }
@@ -173,18 +171,23 @@ export class SettleQueue {
       },
       (error: unknown) => {
         if (!this.#unanswered.delete(batch)) return;
-        if (this.#isStopped) this.#onLost(error, batch.corrections.length);
+        if (this.#isStopped) this.#lose(error, batch.corrections);
         else this.#batches.push(batch);
       },
     );
   }
 
   #answered({ corrections }: Batch, answers: readonly Answer[]): void {
-    corrections.forEach(({ operation, onAnswer }, i) => {
+    corrections.forEach((correction, i) => {
       const answer = answers[i] as Answer;
-      if (answer.status === 'admitted' || answer.status === 'refused') onAnswer?.(answer);
-      else this.#onLost(operationFailure(operation.keys, answer.status), 1);
+      if (answer.status === 'admitted' || answer.status === 'refused') correction.onAnswer?.(answer);
+      else this.#lose(operationFailure(correction.operation.keys, answer.status), [correction]);
     });
+  }
+
+  #lose(error: unknown, corrections: readonly Correction[]): void {
+    for (const { operation } of corrections) operation.givenUp?.();
+    this.#onLost(error, corrections.length);
   }
 
   /** Whether a batch that failed is held. */
@@ -192,7 +195,7 @@ export class SettleQueue {
     const count = corrections.length;
     const isFull = this.#held - this.#unsent.length + count > MAX_HELD;
     if (!isAway || isFull || performance.now() >= giveUpAt) {
-      this.#onLost(isFull ? tooMany(error) : error, count);
+      this.#lose(isFull ? tooMany(error) : error, corrections);
       return false;
     }
     this.#held += count;
@@ -215,14 +218,14 @@ export class SettleQueue {
   #giveUp(): void {
     const now = performance.now();
     const isHeld = ({ giveUpAt }: { readonly giveUpAt: number }) => now < giveUpAt;
-    const before = this.#held;
+    const batches = [...this.#batches, ...this.#unanswered].filter((batch) => !isHeld(batch));
+    const lost = [...this.#unsent.filter((correction) => !isHeld(correction)), ...correctionsOf(batches)];
     this.#unsent = this.#unsent.filter(isHeld);
     this.#batches = this.#batches.filter(isHeld);
     for (const batch of this.#unanswered) if (!isHeld(batch)) this.#unanswered.delete(batch);
     this.#held = this.#unsent.length;
     for (const { corrections } of [...this.#batches, ...this.#unanswered]) this.#held += corrections.length;
-    const lost = before - this.#held;
-    if (lost > 0) this.#onLost(unavailable('Redis was away for too long to correct charges'), lost);
+    if (lost.length > 0) this.#lose(unavailable('Redis was away for too long to correct charges'), lost);
   }
 
   /** A batch that the client has dropped is sent again. */
@@ -233,6 +236,10 @@ export class SettleQueue {
       this.#batches.push(batch);
     }
   }
+}
+
+function correctionsOf(batches: readonly Batch[]): readonly Correction[] {
+  return batches.flatMap(({ corrections }) => corrections);
 }
 
 function tooMany(cause?: unknown): StoreError {

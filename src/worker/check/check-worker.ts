@@ -2,6 +2,7 @@ import type { Duration } from '../../core/duration.js';
 import { milliseconds } from '../../core/duration.js';
 import { badOption, callback, checkOptionNames, type OptionNames, text } from '../../core/option.js';
 import { baseUrl, requestPath } from '../worker-url.js';
+import { ACCOUNT_RULES } from './account-rules.js';
 import { CANCEL_RULES } from './cancel-rules.js';
 import { ESSENTIAL_RULES } from './essential-rules.js';
 import { ENDING_RULES, NAMING_RULES, SUCCESSION_RULES } from './job-rules.js';
@@ -63,7 +64,7 @@ const SLOW_PROMPT = '{"prompt":"[slow] a red sports car","grid_size":32}';
 const SPARE_MS = 500;
 const CLEAR_WITHIN_MS = 30_000;
 
-const RULES = [...NAMING_RULES, ...ENDING_RULES, ...SUCCESSION_RULES, ...CANCEL_RULES];
+const RULES = [...NAMING_RULES, ...ENDING_RULES, ...SUCCESSION_RULES, ...CANCEL_RULES, ...ACCOUNT_RULES];
 
 /**
  * Checks a worker against the worker contract, by running jobs on it: about one for each rule. No other gateway may use the

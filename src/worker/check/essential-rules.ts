@@ -15,6 +15,7 @@ export const ESSENTIAL_RULES: readonly WorkerRule[] = [
       must(Number.isInteger(slots) && Number(slots) >= 1, 'its body has no "slots", a whole number of at least 1');
       probe.instance = instance;
       probe.slots = Number(slots);
+      probe.keepsEnded = (await probe.ended(0)).status === 200;
       for (const [path, { headers }] of Object.entries({ '/ready': ready, '/jobs': await probe.jobs() })) {
         const named = headers.get(INSTANCE);
         must(named === instance, `the ${INSTANCE} of ${path} is ${named ?? 'missing'}, and the instance ${instance}`);

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DEADLINE,
+  ENDED_PATH,
   INSTANCE,
+  JOB_ACCOUNT,
   JOB_ID,
   JOBS_PATH,
   jobPath,
@@ -51,6 +53,7 @@ export interface PostedJob {
 export interface PostOptions {
   readonly instance?: string;
   readonly deadlineMs?: number;
+  readonly account?: string;
   /** A header to leave out. */
   readonly without?: string;
 }
@@ -60,6 +63,7 @@ export class WorkerProbe {
   /** Set by the first rules. */
   instance = '';
   slots = 1;
+  keepsEnded = false;
   /** How long the job takes if it is not stopped. */
   jobMs: number | undefined = undefined;
   readonly stopWithinMs: number;
@@ -82,6 +86,11 @@ export class WorkerProbe {
 
   ready(): Promise<ProbeAnswer> {
     return this.#ask('GET', READY_PATH);
+  }
+
+  /** The jobs that have ended after the one of this number. */
+  ended(after: number): Promise<ProbeAnswer> {
+    return this.#ask('GET', `${ENDED_PATH}?after=${after}`);
   }
 
   jobs(): Promise<ProbeAnswer> {
@@ -107,7 +116,11 @@ export class WorkerProbe {
   }
 
   /** Posts a job. Its response is awaited separately. */
-  post(slot: number, token: number, { instance = this.instance, deadlineMs, without }: PostOptions = {}): PostedJob {
+  post(
+    slot: number,
+    token: number,
+    { instance = this.instance, deadlineMs, account, without }: PostOptions = {},
+  ): PostedJob {
     const id = randomUUID();
     const { path, contentType, body, headers } = this.#job;
     const all: Record<string, string> = {
@@ -119,6 +132,7 @@ export class WorkerProbe {
       [INSTANCE]: instance,
       [DEADLINE]: String(deadlineMs ?? LONG_DEADLINE_MS),
     };
+    if (account !== undefined) all[JOB_ACCOUNT] = account;
     if (without !== undefined) delete all[without];
     const connection = new AbortController();
     const init = {

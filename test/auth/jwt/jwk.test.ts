@@ -7,7 +7,7 @@ import { authenticate } from '../../../src/auth/authenticate.js';
 import { type JwtAlgorithm, type JwtOptions, jwt, jwtIssuer } from '../../../src/auth/jwt/index.js';
 import { OptionError } from '../../../src/core/option.js';
 import { ask, testExchange } from '../../exchange-fixture.js';
-import { encoded, GOOD_CLAIMS, goodToken, HMAC_SECRET, NOW, RSA_PRIVATE, RSA_PUBLIC, rsaToken } from './tokens.js';
+import { encoded, GOOD_CLAIMS, goodToken, HMAC_SECRET, NOW, pem, RSA_PRIVATE, RSA_PUBLIC, rsaToken } from './tokens.js';
 
 const { publicKey: EC_PUBLIC, privateKey: EC_PRIVATE } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
 const RSA = RSA_PUBLIC.export({ format: 'jwk' });
@@ -33,7 +33,7 @@ const FAMILIES: readonly Family[] = [
 
 function ecToken(): string {
   const signed = `${encoded({ alg: 'ES256', kid: 'k' })}.${encoded(GOOD_CLAIMS)}`;
-  const signature = sign('sha256', Buffer.from(signed), { key: EC_PRIVATE, dsaEncoding: 'ieee-p1363' });
+  const signature = sign('sha256', Buffer.from(signed), { key: pem(EC_PRIVATE), dsaEncoding: 'ieee-p1363' });
   return `${signed}.${signature.toString('base64url')}`;
 }
 

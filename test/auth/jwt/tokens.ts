@@ -30,9 +30,12 @@ export function hmacToken(
   return `${signed}.${createHmac(hash, secret).update(signed).digest('base64url')}`;
 }
 
+/** A private key as text, which Workers sign with as well. */
+export const pem = (key: KeyObject) => key.export({ type: 'pkcs8', format: 'pem' });
+
 export function rsaToken(header: unknown, claims: unknown, key: KeyObject = RSA_PRIVATE, hash = 'sha256'): string {
   const signed = `${encoded(header)}.${encoded(claims)}`;
-  return `${signed}.${createSign(hash).update(signed).sign(key).toString('base64url')}`;
+  return `${signed}.${createSign(hash).update(signed).sign(pem(key)).toString('base64url')}`;
 }
 
 export const goodToken = (claims: object = {}, header: object = {}): string =>
@@ -145,7 +148,7 @@ function algorithms(): JwtAttack[] {
 
 function pss(): string {
   const signed = `${encoded({ alg: 'PS256' })}.${encoded(GOOD_CLAIMS)}`;
-  const key = { key: RSA_PRIVATE, padding: 6, saltLength: 32 };
+  const key = { key: pem(RSA_PRIVATE), padding: 6, saltLength: 32 };
   return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`;
 }
 

@@ -1,31 +1,19 @@
 import { once } from 'node:events';
 import { Redis as Redis6 } from 'ioredis6';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type RedisReplayStoreOptions, redisReplayStore } from '../../../src/auth/redis/replay-store.js';
 import { OptionError } from '../../../src/core/option.js';
 import { replayStoreContract } from '../../contracts/replay-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import {
-  openRedis,
-  type RedisCluster,
-  type RedisServer,
-  type RedisTarget,
-  startCluster,
-  startRedis,
-} from '../../redis/server.js';
+import { prefixesOf, useAnyRedis, useCluster, useRedis } from '../../redis/suite.js';
 
 const MINUTE = 60_000;
-let runs = 0;
-const freshPrefix = () => `replay-${process.pid}-${runs++}:`;
+const freshPrefix = prefixesOf('replay');
 
 describeRedis(
   'a Redis server',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
     replayStoreContract('redisReplayStore', () => {
       const prefix = freshPrefix();
@@ -67,11 +55,7 @@ describeRedis(
 );
 
 describeRedis('a Redis Cluster', () => {
-  let cluster: RedisCluster;
-  beforeAll(async () => {
-    cluster = await startCluster();
-  }, 60_000);
-  afterAll(() => cluster.stop());
+  const cluster = useCluster();
 
   replayStoreContract('redisReplayStore', () => {
     const now = Date.now();
@@ -82,11 +66,7 @@ describeRedis('a Redis Cluster', () => {
 });
 
 describeRedis('a Redis server in trouble', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   async function connected() {
     const client = server.client();

@@ -12,6 +12,7 @@ import type { Guard } from '../../../src/core/guard.js';
 import { OptionError } from '../../../src/core/option.js';
 import { sequence } from '../../../src/core/sequence.js';
 import { type Answer, ask, type TestExchangeOptions, testExchange } from '../../exchange-fixture.js';
+import { failing } from '../../failing.js';
 import {
   ATTACKS,
   BODY,
@@ -432,13 +433,7 @@ describe('the replay store', () => {
   });
 
   const broken: readonly (readonly [name: string, remember: () => unknown])[] = [
-    [
-      'throws',
-      () => {
-        throw new Error('down');
-      },
-    ],
-    ['rejects', () => Promise.reject(new Error('down'))],
+    ...failing('down'),
     ['never answers', () => new Promise(() => undefined)],
     ['returns true', () => true],
     ['returns undefined', () => undefined],
@@ -460,13 +455,7 @@ describe('the replay store', () => {
 
 describe('the has function of a replay store', () => {
   const broken: readonly (readonly [name: string, has: () => unknown])[] = [
-    [
-      'throws',
-      () => {
-        throw new Error('down');
-      },
-    ],
-    ['rejects', () => Promise.reject(new Error('down'))],
+    ...failing('down'),
     ['never answers', () => new Promise(() => undefined)],
   ];
 

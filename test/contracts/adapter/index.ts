@@ -8,12 +8,21 @@ import { leavingClients } from './leaving-clients.js';
 import { oneConnection } from './one-connection.js';
 import { queue } from './queue.js';
 import { refusals } from './refusals.js';
+import { routePattern } from './route-pattern.js';
 import type { Serve } from './service.js';
 import { promised } from './stage.js';
 import { streams } from './streams.js';
 import { timeouts } from './timeouts.js';
 
-export type { GuardGroups, Handler, Route, Serve, Service, Serving } from './service.js';
+export {
+  type GuardGroups,
+  type Handler,
+  Inapplicable,
+  type Route,
+  type Serve,
+  type Service,
+  type Serving,
+} from './service.js';
 
 /**
  * What every adapter promises, over real sockets: how an exchange ends, that it ends once, and that no request gets
@@ -27,11 +36,13 @@ export function adapterContract(name: string, serve: Serve): void {
     responseHeaders(promise);
     leavingClients(promise);
     cutConnections(promise);
-    timeouts(promise);
+    // On the web, only who waits for the response knows of a timeout.
+    if (!serve.isWeb) timeouts(promise);
     faults(promise);
     oneConnection(promise);
     exchangeOfRequest(promise);
     queue(promise);
     streams(promise);
+    routePattern(promise);
   });
 }

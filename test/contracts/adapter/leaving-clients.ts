@@ -81,7 +81,7 @@ export function leavingClients(promise: Promised): void {
       expect(await stage.outcomes(1)).toEqual([ABORTED]);
     });
 
-    promise('in the middle of a body of 64 MB, with another request waiting, aborts both', async (stage) => {
+    promise.onNode('in the middle of a body of 64 MB, with another request waiting, aborts both', async (stage) => {
       await stage.serve([get(big()), { ...get(OK), path: '/next' }]);
       const client = await stage.connect();
       client.socket.write(requestText('GET /') + requestText('GET /next'));
@@ -116,7 +116,7 @@ export function leavingClients(promise: Promised): void {
       expect(await stage.outcomes(5)).toEqual(Array(5).fill(ABORTED));
     });
 
-    promise('aborts a response that still waits for an earlier one', async (stage) => {
+    promise.onNode('aborts a response that still waits for an earlier one', async (stage) => {
       await stage.serve([get(NEVER), { ...get(OK), path: '/next' }]);
       const client = await stage.connect();
       client.socket.write(requestText('GET /') + requestText('GET /next'));

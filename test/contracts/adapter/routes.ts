@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Guard, type Outcome, problem, type Reply, refuse } from '../../../src/index.js';
 import type { GuardGroups, Handler, Route } from './service.js';
 
@@ -6,7 +7,7 @@ export const BIG = 64 * 1024 * 1024;
 
 export const OK: Handler = { does: 'answer', status: 200, body: { ok: true } };
 /** A handler that never sends a response. */
-export const NEVER: Handler = { does: 'write', write: () => undefined };
+export const NEVER: Handler = { does: 'write', write: () => undefined, respond: () => new Promise(() => undefined) };
 
 export const ABORTED: Outcome = { kind: 'aborted' };
 export const completed = (status: number): Outcome => ({ kind: 'completed', status });
@@ -32,6 +33,17 @@ export function big(): Handler {
       response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': BIG });
       response.end(Buffer.alloc(BIG));
     },
+    respond: () => {
+      const headers = { 'Content-Type': 'application/octet-stream', 'Content-Length': String(BIG) };
+      let isSent = false;
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+        await nextTurn();
+        if (isSent) controller.close();
+        else controller.enqueue(new Uint8Array(BIG));
+        isSent = true;
+      };
+      return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers });
+    },
   };
 }
 
@@ -43,6 +55,23 @@ export function streaming(rest: () => Promise<unknown>, headers: Record<string, 
       response.writeHead(200, { 'Content-Type': 'text/plain', ...headers });
       response.write('one\n');
       void rest().then(() => response.end('two\n'));
+    },
+    respond: () => {
+      let isCancelled = false;
+      const body = new ReadableStream<Uint8Array>({
+        cancel: () => {
+          isCancelled = true;
+        },
+        start: (controller) => {
+          controller.enqueue(Buffer.from('one\n'));
+          void rest().then(() => {
+            if (isCancelled) return;
+            controller.enqueue(Buffer.from('two\n'));
+            controller.close();
+          });
+        },
+      });
+      return new Response(body, { headers: { 'Content-Type': 'text/plain', ...headers } });
     },
   };
 }

@@ -20,7 +20,15 @@ export type Handler =
   /** Returns a promise that rejects. */
   | { readonly does: 'reject'; readonly error: Error }
   /** Uses the two objects of node:http itself. The framework does not send a response. */
-  | { readonly does: 'write'; readonly write: (request: IncomingMessage, response: ServerResponse) => void };
+  | {
+      readonly does: 'write';
+      readonly write: (request: IncomingMessage, response: ServerResponse) => void;
+      /** What a handler of the web does instead. Without it, the test has nothing to say about one. */
+      readonly respond?: () => Response | Promise<Response>;
+    };
+
+/** Thrown by an adapter that cannot build a service, so that the test is skipped. */
+export class Inapplicable extends Error {}
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'OPTIONS';
@@ -49,4 +57,11 @@ export interface Serving {
 }
 
 /** Builds a service in one framework and serves it on any port of 127.0.0.1. */
-export type Serve = (service: Service) => Promise<Serving>;
+export interface Serve {
+  (service: Service): Promise<Serving>;
+  /**
+   * Whether handlers get a web request, which joins the lines of a header, and return a response, so that they do not see
+   * what becomes of it after the runtime has read it.
+   */
+  readonly isWeb?: true;
+}

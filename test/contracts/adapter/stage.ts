@@ -4,28 +4,36 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect, it } from 'vitest';
 import { type Exchange, type Guard, type Outcome, reportFaults } from '../../../src/index.js';
 import { type Answer, Client } from '../../raw-client.js';
-import type { Route, Serve, Service, Serving } from './service.js';
+import { Inapplicable, type Route, type Serve, type Service, type Serving } from './service.js';
 
 /**
  * Declares a test with its own stage. At its end, and after the server has closed, every exchange must have ended once.
  */
-export type Promised = (text: string, act: (stage: Stage) => Promise<void>) => void;
+export interface Promised {
+  (text: string, act: (stage: Stage) => Promise<void>): void;
+  /** Declares a test of what a handler of the web cannot see. */
+  onNode(text: string, act: (stage: Stage) => Promise<void>): void;
+}
 
 /** Declares tests of one adapter. */
 export function promised(serve: Serve): Promised {
-  return (text, act) => {
-    it(text, async () => {
+  const promise = (text: string, act: (stage: Stage) => Promise<void>) => {
+    it(text, async ({ skip }) => {
       const stage = new Stage(serve);
       try {
         await act(stage);
         await turns();
         stage.check();
+      } catch (error) {
+        if (error instanceof Inapplicable) skip(error.message);
+        throw error;
       } finally {
         await stage.close();
       }
       stage.check();
     }, 20_000);
   };
+  return Object.assign(promise, { onNode: serve.isWeb ? () => undefined : promise });
 }
 
 interface Entry {

@@ -117,7 +117,7 @@ export function streams(promise: Promised): void {
       expect(stage.faults).toEqual([]);
     });
 
-    promise('that nobody waits for any more is destroyed', async (stage) => {
+    promise('that no client waits for any more is destroyed', async (stage) => {
       const source = new Readable({ read: () => undefined });
       await stage.serve([get(OK, [replying(() => source)])]);
       const client = await stage.connect();

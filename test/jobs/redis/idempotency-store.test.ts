@@ -1,35 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Redis as Redis6 } from 'ioredis6';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
 import type { IdempotencyStore } from '../../../src/jobs/idempotency/idempotency-store.js';
 import { memoryIdempotencyStore } from '../../../src/jobs/idempotency/memory-idempotency-store.js';
 import { type RedisIdempotencyStoreOptions, redisIdempotencyStore } from '../../../src/redis.js';
 import { idempotencyStoreContract } from '../../contracts/idempotency-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import {
-  openRedis,
-  type RedisCluster,
-  type RedisServer,
-  type RedisTarget,
-  startCluster,
-  startRedis,
-} from '../../redis/server.js';
+import { prefixesOf, useAnyRedis, useCluster, useRedis } from '../../redis/suite.js';
 
 const RUNS = process.env.PROPERTY_RUNS === undefined ? 40 : 1000;
 
-let runs = 0;
-const freshPrefix = () => `idempotency-${process.pid}-${runs++}:`;
+const freshPrefix = prefixesOf('idempotency');
 
 describeRedis(
   'a Redis server',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
     idempotencyStoreContract('redisIdempotencyStore', () => {
       const prefix = freshPrefix();
@@ -81,11 +69,7 @@ describeRedis(
 );
 
 describeRedis('a Redis Cluster', () => {
-  let cluster: RedisCluster;
-  beforeAll(async () => {
-    cluster = await startCluster();
-  }, 60_000);
-  afterAll(() => cluster.stop());
+  const cluster = useCluster();
 
   idempotencyStoreContract('redisIdempotencyStore', () => {
     const prefix = freshPrefix();
@@ -95,11 +79,7 @@ describeRedis('a Redis Cluster', () => {
 });
 
 describeRedis('a Redis server in trouble', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   it('that has no memory left is reported as full', async () => {
     const store = redisIdempotencyStore({ client: server.client(), prefix: freshPrefix() });

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
 import { type SpawnedWorker, spawnWorker, until } from '../../redis/processes.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { prefixesOf, useAnyRedis } from '../../redis/suite.js';
 import { type Posted, post } from '../idempotent-scene.js';
 import { LEASE, startService } from './idempotent-service.js';
 
@@ -13,20 +13,16 @@ const KEYS = 12;
 const SLACK = 3000;
 const PROGRAM = new URL('./idempotent-process.ts', import.meta.url);
 
-let runs = 0;
+const freshPrefix = prefixesOf('idempotent');
 
 describeRedis(
   'idempotent, between processes',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
     async function here(join: 'process' | 'all') {
       const client = target.client();
-      const prefix = `idempotent-${process.pid}-${runs++}:`;
+      const prefix = freshPrefix();
       const { url, server } = await startService({ client, prefix, join });
       onTestFinished(() => {
         server.closeAllConnections();

@@ -1,22 +1,14 @@
 import { Redis as Redis6 } from 'ioredis6';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
 import { type RedisJobStoreOptions, redisJobStore } from '../../../src/redis.js';
 import { jobStoreContract } from '../../contracts/jobs.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import {
-  openRedis,
-  type RedisCluster,
-  type RedisServer,
-  type RedisTarget,
-  startCluster,
-  startRedis,
-} from '../../redis/server.js';
+import { prefixesOf, useAnyRedis, useCluster, useRedis } from '../../redis/suite.js';
 
-let runs = 0;
-const freshPrefix = () => `jobs-${process.pid}-${runs++}:`;
+const freshPrefix = prefixesOf('jobs');
 const job = (id: string, parts = {}) => ({
   id,
   owner: 'principal:alice',
@@ -31,11 +23,7 @@ const TASK = { name: 'mesh', payload: '{}' };
 describeRedis(
   'a Redis server',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
     jobStoreContract('redisJobStore', () => {
       const clock = new ManualClock(0);
@@ -145,7 +133,7 @@ describeRedis(
         await until('it has unsubscribed', async () => (await target.cli('PUBSUB', 'CHANNELS', `${prefix}a`)) === '');
     });
 
-    it('calls whoever follows a job in the same process at once, and nobody who has stopped', async () => {
+    it('calls all who follow a job in the same process at once, and none who has stopped', async () => {
       const store = redisJobStore({ client: target.client(), prefix: freshPrefix(), pollInterval: '1h' });
       await store.create(job('a'));
       const called: string[] = [];
@@ -173,11 +161,7 @@ describeRedis(
 );
 
 describeRedis('a Redis Cluster', () => {
-  let cluster: RedisCluster;
-  beforeAll(async () => {
-    cluster = await startCluster();
-  }, 60_000);
-  afterAll(() => cluster.stop());
+  const cluster = useCluster();
 
   jobStoreContract('redisJobStore', () => {
     const clock = new ManualClock(0);
@@ -187,11 +171,7 @@ describeRedis('a Redis Cluster', () => {
 });
 
 describeRedis('a Redis server in trouble', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   it('that has no memory left is reported as full', async () => {
     const store = redisJobStore({ client: server.client(), prefix: freshPrefix() });

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { JobStore } from '../../../src/jobs/index.js';
 import { redisIdempotencyStore, redisJobStore } from '../../../src/redis.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const PAGE = readFileSync(new URL('../../../docs/limits-in-redis.md', import.meta.url), 'utf8');
 const [basic = '', ...others] = [...PAGE.matchAll(/^ACL SETUSER gatewarden (.+)$/gm)].map(([, rules]) => rules);
@@ -11,12 +11,8 @@ const ofJobs = others.find((rules) => rules?.includes('+hset')) ?? '';
 const ofListeners = others.find((rules) => rules?.includes('&gw:jobs:*')) ?? '';
 
 describeRedis('the permissions that docs/limits-in-redis.md shows', () => {
-  let server: RedisServer;
+  const server = useRedis();
   const user = { username: 'gatewarden', password: 'a-long-password' };
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
 
   const allow = async (...rules: readonly string[]) => {
     const words = rules.flatMap((line) => line.split(' '));

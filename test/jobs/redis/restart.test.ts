@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
 import { spawnWorker, until } from '../../redis/processes.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { useAnyRedis } from '../../redis/suite.js';
 import { startRestartable } from './restart-service.js';
 
 const PROGRAM = new URL('./restart-process.ts', import.meta.url);
@@ -10,11 +10,7 @@ const CLIENT = { headers: { 'x-client': 'ann' } };
 describeRedis(
   'a gateway with jobs in Redis that is killed and started again',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
     it('still has the finished jobs and the queued tasks, and reports the others as lost', async () => {
       const prefix = `restart-${process.pid}:`;

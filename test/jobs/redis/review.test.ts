@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { JobWatchers } from '../../../src/jobs/redis/job-watchers.js';
 import { redisJobStore } from '../../../src/redis.js';
 import { describeRedis } from '../../redis/describe.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { useAnyRedis } from '../../redis/suite.js';
 
 const job = {
   id: 'a',
@@ -16,11 +16,7 @@ const job = {
 describeRedis(
   'jobs in Redis',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
     const prefix = `review-${process.pid}:`;
 
     it('are read once for all who look at the same moment, and again afterwards', async () => {
@@ -40,21 +36,18 @@ describeRedis(
     it.each([
       ['starts', (store: ReturnType<typeof redisJobStore>) => store.change('a', 'h1', { kind: 'start' })],
       ['is cancelled', (store: ReturnType<typeof redisJobStore>) => store.cancel('a')],
-    ])(
-      'keep the input of a task only until it %s, and send it to nobody who asks for the status',
-      async (what, step) => {
-        const client = target.client();
-        const own = `${prefix}input:${what}:`;
-        const store = redisJobStore({ client, prefix: own });
-        await store.create(job);
-        const sent = vi.spyOn(client, 'evalsha');
-        await store.read('a');
-        expect(JSON.stringify(await sent.mock.results[0]?.value)).not.toContain('a prompt');
-        expect(await client.hget(`${own}a`, 'k')).toBe('a prompt');
-        await step(store);
-        expect(await client.hget(`${own}a`, 'k')).toBeNull();
-      },
-    );
+    ])('keep the input of a task only until it %s, and never send it with the status', async (what, step) => {
+      const client = target.client();
+      const own = `${prefix}input:${what}:`;
+      const store = redisJobStore({ client, prefix: own });
+      await store.create(job);
+      const sent = vi.spyOn(client, 'evalsha');
+      await store.read('a');
+      expect(JSON.stringify(await sent.mock.results[0]?.value)).not.toContain('a prompt');
+      expect(await client.hget(`${own}a`, 'k')).toBe('a prompt');
+      await step(store);
+      expect(await client.hget(`${own}a`, 'k')).toBeNull();
+    });
   },
   { anyServer: true },
 );

@@ -1,43 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type MemoryStore, memoryStore } from '../../../src/limit/memory/memory-store.js';
-import {
-  concurrency,
-  dailyQuota,
-  gpuTime,
-  type LogPolicy,
-  type QuotaPolicy,
-  slidingWindow,
-} from '../../../src/limit/policy.js';
+import { memoryStore } from '../../../src/limit/memory/memory-store.js';
+import { concurrency, dailyQuota, gpuTime, type LogPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { at, type Charge, fullestInterval, ownUnits } from '../reference-log.js';
+import { NOON, passes, perDay, perMinute, perSecond, receiptOf, remaining, setup } from './one-policy.js';
 
-const NOON = Date.UTC(2025, 5, 15, 12);
 const DAY = 86_400_000;
 /** `npm run test:long` asks for more. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1_000);
-
-const perSecond = (limit: number) => slidingWindow({ limit, window: '1s', name: 'second' });
-const perMinute = (limit: number) => slidingWindow({ limit, window: '1m', name: 'minute' });
-const perDay = (limit: number) => dailyQuota({ limit });
-
-function setup(maxEntries: number): { readonly store: MemoryStore; readonly clock: ManualClock } {
-  const clock = new ManualClock(NOON);
-  return { store: memoryStore({ maxEntries, now: clock.now }), clock };
-}
-
-function passes(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): boolean {
-  return store.admit([policy], [key], [units]).kind === 'admitted';
-}
-
-function receiptOf(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): Receipt {
-  const decision = store.admit([policy], [key], [units]);
-  if (decision.kind === 'refused') throw new Error(`${units} of ${policy.name} refused`);
-  return decision.receipt;
-}
-
-const remaining = (store: MemoryStore, policy: QuotaPolicy, key: string) => store.peek([policy], [key])[0]?.remaining;
 
 const KEYS: readonly [what: string, key: (i: number) => string][] = [
   ['IPv4 addresses', (i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`],
@@ -134,7 +106,7 @@ describe('a full memoryStore', () => {
     for (let i = 0; i < 4; i++) expect(remaining(store, perMinute(1), `new-${i}`)).toBe(0);
   });
 
-  it('forgets expired counters first, whoever has used less', () => {
+  it('forgets expired counters first, even if others have used less', () => {
     const { store, clock } = setup(100);
     for (let i = 0; i < 50; i++) passes(store, perSecond(100), `old-${i}`, 100);
     clock.advance(500);

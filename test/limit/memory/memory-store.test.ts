@@ -3,34 +3,13 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
 import { type MemoryStore, type MemoryStoreOptions, memoryStore } from '../../../src/limit/memory/memory-store.js';
-import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
+import { slidingWindow } from '../../../src/limit/policy.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { limitStoreHoldsContract } from '../../contracts/limit-store-holds.js';
+import { NOON, passes, perDay, perMinute, perSecond, receiptOf, remaining, setup } from './one-policy.js';
 
-const NOON = Date.UTC(2025, 5, 15, 12);
 const DAY = 86_400_000;
-
-const perSecond = (limit: number) => slidingWindow({ limit, window: '1000ms', name: 'second' });
-const perMinute = (limit: number) => slidingWindow({ limit, window: '60000ms', name: 'minute' });
-const perDay = (limit: number) => dailyQuota({ limit });
-
-function setup(maxEntries: number): { readonly store: MemoryStore; readonly clock: ManualClock } {
-  const clock = new ManualClock(NOON);
-  return { store: memoryStore({ maxEntries, now: clock.now }), clock };
-}
-
-function passes(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): boolean {
-  return store.admit([policy], [key], [units]).kind === 'admitted';
-}
-
-function receiptOf(store: MemoryStore, policy: QuotaPolicy, key: string, units = 1): Receipt {
-  const decision = store.admit([policy], [key], [units]);
-  if (decision.kind === 'refused') throw new Error(`${units} of ${policy.name} refused`);
-  return decision.receipt;
-}
-
-const remaining = (store: MemoryStore, policy: QuotaPolicy, key: string) => store.peek([policy], [key])[0]?.remaining;
 
 limitStoreContract('memoryStore', () => {
   const clock = new ManualClock(NOON);
@@ -299,7 +278,7 @@ describe('memoryStore throws', () => {
     [{ maxEntries: 10_000_001 }, 'gatewarden: memoryStore "maxEntries" must be at most 10000000, got 10000001'],
     [{ now: 5 }, 'gatewarden: memoryStore "now" must be a function, got 5'],
     [{ now: null }, 'gatewarden: memoryStore "now" must be a function, got null'],
-    [{ maxkeys: 5 }, 'gatewarden: memoryStore has no option "maxkeys". It takes maxEntries, now'],
+    [{ maxkeys: 5 }, 'gatewarden: memoryStore has no option "maxkeys". It takes maxEntries, journal, now'],
     [5, 'gatewarden: memoryStore takes an object of options: memoryStore({ ... })'],
     [null, 'gatewarden: memoryStore takes an object of options: memoryStore({ ... })'],
   ])('for the options %o', (options, message) => {

@@ -136,6 +136,8 @@ describe('a queue of 10 in front of one slot', () => {
     }
     const answers = await Promise.all(waiting);
     expect(answers.map(({ code }) => code)).toEqual(Array(10).fill('queue-timeout'));
+    // The last answer may come before the last of the timers.
+    while (arrivals.some(({ timerAt }) => timerAt === undefined)) await nextTurn();
     for (const { refusedAt, timerAt } of arrivals.slice(1)) {
       // A timer of the same length says when that time was on a machine that is busy with other things.
       expect(Math.abs((refusedAt as number) - (timerAt as number))).toBeLessThan(50);

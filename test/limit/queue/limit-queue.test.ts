@@ -10,6 +10,8 @@ import { concurrency, gpuTime, slidingWindow } from '../../../src/limit/policy.j
 import type { QueueOptions } from '../../../src/limit/queue/queue-options.js';
 import { type LimitStore, unavailable } from '../../../src/limit/store.js';
 import { type TestExchange, testExchange } from '../../exchange-fixture.js';
+import { failing } from '../../failing.js';
+import { late } from '../late-store.js';
 
 const NOON = Date.UTC(2025, 5, 15, 12);
 const COMPLETED: Outcome = { kind: 'completed', status: 200 };
@@ -136,7 +138,7 @@ describe('limit with a queue', () => {
     expect(flood.map(({ state }) => state)).toEqual(['passed', 'passed', 'waits', 'waits']);
   });
 
-  it('knows clients by their address where nobody has signed in, and takes none for a principal of that name', async () => {
+  it('knows clients by their address where no client has signed in, and takes none for a principal of that name', async () => {
     const { send } = service({ policies: oneGpu });
     const running = await send('10.0.0.1');
     const byName = await send('10.0.0.1');
@@ -231,15 +233,7 @@ describe('limit with a queue', () => {
     expect((await send('bob')).state).toBe('waits');
   });
 
-  it.each([
-    [
-      'throws',
-      () => {
-        throw new Error('the store is broken');
-      },
-    ],
-    ['rejects', () => Promise.reject(new Error('the store is broken'))],
-  ])('passes on the turn if the store %s when a slot is given back', async (_, fail) => {
+  it.each(failing('broken'))('passes on the turn if the store %s when a slot is given back', async (_, fail) => {
     const { send } = service({
       policies: concurrency({ limit: 1, by: 'global', lease: '1s' }),
       wrap: (store) =>
@@ -541,12 +535,7 @@ describe('limit with a queue', () => {
     const { send } = service({
       policies: [oneGpu, requests(10)],
       wrap: (store) => ({
-        admit: async (...args) => store.admit(...args),
-        settle: async (...args) => store.settle(...args),
-        renew: async (receipt) => store.renew(receipt),
-        release: async (receipt) => store.release(receipt),
-        peek: async (...args) => store.peek(...args),
-        reset: async (...args) => store.reset(...args),
+        ...late(store),
         queue: (settings) => {
           const queue = store.queue?.(settings);
           if (queue === undefined) throw new Error('memoryStore has queues');
@@ -608,7 +597,7 @@ describe('limit with a queue', () => {
     expect((await send('carol')).state).toBe('passed');
   });
 
-  it('keeps no timer when nobody waits', async () => {
+  it('keeps no timer when the queue is empty', async () => {
     const { send } = service({ policies: oneGpu });
     const running = await send('alice');
     const waiting = await send('bob');

@@ -2,17 +2,7 @@
 import { Redis } from 'ioredis';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
-
-export interface Order {
-  readonly limit: number;
-  /** Milliseconds. */
-  readonly window: number;
-  readonly keys: readonly string[];
-  /** How many callers run at the same time. */
-  readonly parallel: number;
-  /** How long each caller continues, in milliseconds. With 0, each sends one request. */
-  readonly duration: number;
-}
+import type { Order } from '../admit-order.js';
 
 /** For each key, when requests were admitted by the server's clock; and how many requests were sent. */
 export interface Outcome {

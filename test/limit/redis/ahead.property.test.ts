@@ -1,12 +1,12 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 import { at, type Charge, fullestInterval, unitsAfter } from '../reference-log.js';
 
 /** `npm run test:long` asks for more. */
@@ -70,12 +70,8 @@ function fullest(policy: QuotaPolicy, admitted: readonly Admitted[]): number {
 const unitsOf = (charges: readonly Charge[]) => charges.reduce((sum, { units }) => sum + units, 0);
 
 describeRedis('several redisStores that take units ahead', () => {
-  let server: RedisServer;
+  const server = useRedis();
   let runs = 0;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
 
   const POLICIES: readonly [string, QuotaPolicy][] = [
     ['an exact window', slidingWindow({ limit: 320, window: `${WINDOW}ms` })],

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
 import { concurrency, dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
@@ -10,7 +10,8 @@ import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const LIMIT = 10_000;
 /** 500 units at most, and one second. */
@@ -40,11 +41,7 @@ describe('the option `ahead`', () => {
 });
 
 describeRedis('redisStore, which takes units of busy counters ahead', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   let prefixes = 0;
   function scene(options: Partial<RedisStoreOptions> = {}) {
@@ -395,7 +392,7 @@ describeRedis('redisStore, which takes units of busy counters ahead', () => {
     await until('only the new ones are charged', async () => (await remaining()) === LIMIT - 10);
   });
 
-  it('admits the limit and no more, whoever asks', async () => {
+  it('admits the limit and no more, whichever store is asked', async () => {
     const { open } = scene();
     const stores = [open(), open(), open(), open({ ahead: undefined })];
     const admitted = await Promise.all(

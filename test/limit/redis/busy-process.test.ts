@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const LIMIT = 50;
 const policies = [slidingWindow({ limit: LIMIT, window: '1h' })];
@@ -21,11 +21,7 @@ function block(ms: number): void {
 
 // Redis is healthy in all of these, and only this process is busy.
 describeRedis('redisStore in a process that is busy', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   async function open(options: Partial<RedisStoreOptions> = {}) {
     await server.cli('FLUSHALL');
@@ -64,7 +60,7 @@ describeRedis('redisStore in a process that is busy', () => {
           );
         }
       });
-      // The calls are sent, and the answers come while nobody reads them.
+      // The calls are sent, and the answers come while nothing reads them.
       await new Promise((next) => setImmediate(next));
       block(stall);
       await new Promise((next) => setImmediate(next));

@@ -1,16 +1,16 @@
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis, type RedisOptions } from 'ioredis';
+import type { RedisOptions } from 'ioredis';
 import { afterAll, beforeAll, expect, it, type TestContext } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { byteCommandsOf } from '../../redis/byte-commands.js';
+import { connected } from '../../redis/connected.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const policies = [slidingWindow({ limit: 2000, window: '1h' })];
 
@@ -28,28 +28,25 @@ const INFOS: readonly (readonly [what: string, info: unknown])[] = [
 
 // Each test has a connection of its own, so they wait together.
 describeRedis('redisStore, given a client with settings or faults of its own', () => {
-  let server: RedisServer;
   const unhandled: unknown[] = [];
   const onUnhandled = (error: unknown) => unhandled.push(error);
-  beforeAll(async () => {
+  beforeAll(() => {
     process.on('unhandledRejection', onUnhandled);
-    server = await startRedis();
   });
-  afterAll(async () => {
-    await server.stop();
+  // Of hooks like this one, the first runs last: when the server has stopped.
+  afterAll(() => {
     process.off('unhandledRejection', onUnhandled);
     expect(unhandled).toEqual([]);
   });
+  const server = useRedis();
 
   async function connect({ onTestFinished }: TestContext, options: RedisOptions = {}) {
     const proxy = await RedisProxy.start(server);
-    const client = new Redis(proxy.port, '127.0.0.1', { retryStrategy: () => 50, disconnectTimeout: 100, ...options });
-    client.on('error', () => {});
+    const client = await connected(proxy.port, { retryStrategy: () => 50, disconnectTimeout: 100, ...options });
     onTestFinished(() => {
       client.disconnect();
       proxy.stop();
     });
-    await once(client, 'ready');
     const events: RedisStoreEvent[] = [];
     const open = (changes: Partial<RedisStoreOptions> = {}) => {
       const store = redisStore({

@@ -1,47 +1,26 @@
-import { once } from 'node:events';
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it, type TestContext } from 'vitest';
+import { expect, it, type TestContext } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
-import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
+import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { spawnWorker, until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
+import { openOverProxy } from './outage-scene.js';
 
 const LIMIT = 100;
 const policies = [slidingWindow({ limit: LIMIT, window: '1h' })];
 
 // Each test has a connection of its own, so they wait together.
 describeRedis('redisStore, closed with work under way', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
-  async function open({ onTestFinished }: TestContext, options: Partial<RedisStoreOptions> = {}) {
-    const proxy = await RedisProxy.start(server);
-    const client = new Redis(proxy.port, '127.0.0.1', { retryStrategy: () => 50, disconnectTimeout: 100 });
-    client.on('error', () => {});
-    const events: RedisStoreEvent[] = [];
-    const prefix = `closing-${proxy.port}:`;
-    const store = redisStore({
-      client,
-      prefix,
-      refusalCache: false,
-      // Other suites may keep the processor busy.
-      timeout: '500ms',
-      onEvent: (event) => events.push(event),
-      ...options,
-    });
-    onTestFinished(() => {
-      store.close();
-      client.disconnect();
-      proxy.stop();
-    });
-    await once(client, 'ready');
+  async function open(context: TestContext, options: Partial<RedisStoreOptions> = {}) {
+    // Other suites may keep the processor busy.
+    const patient = { timeout: '500ms', ...options } as const;
+    const clientOptions = { retryStrategy: () => 50, disconnectTimeout: 100 };
+    const { proxy, client, prefix, store, events } = await openOverProxy(context, server, clientOptions, patient);
     const lost = () => events.reduce((sum, event) => sum + (event.kind === 'correction-lost' ? event.count : 0), 0);
     /** Sends requests until the store reports the outage. */
     const outage = () =>

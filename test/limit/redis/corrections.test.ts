@@ -1,19 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { correction } from '../../../src/limit/redis/operation.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import { SettleQueue } from '../../../src/limit/redis/settle-queue.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { RedisProxy } from '../../redis/proxy.js';
+import type { RedisProxy } from '../../redis/proxy.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
+import { openOverProxy } from './outage-scene.js';
+import { scriptOf } from './script-fixture.js';
 
 /** `npm run test:long` waits for the whole minute that is promised. */
 const OUTAGE = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000 ? 60_000 : 1_000;
@@ -48,20 +49,14 @@ interface Scene {
 
 async function open(options: Partial<RedisStoreOptions> = {}, clientOptions = {}): Promise<Scene> {
   const server = await startRedis();
-  const proxy = await RedisProxy.start(server);
-  const client = new Redis(proxy.port, '127.0.0.1', { retryStrategy: () => 100, ...clientOptions });
-  client.on('error', () => {});
-  const events: RedisStoreEvent[] = [];
-  const store = redisStore({ client, refusalCache: false, onEvent: (event) => events.push(event), ...options });
   onTestFinished(async () => {
-    store.close();
-    client.disconnect();
     server.resume();
-    proxy.stop();
     await server.stop();
   });
-  await client.ping();
-  return { server, proxy, client, store, events };
+  const through = { retryStrategy: () => 100, ...clientOptions };
+  // The prefix that a store has by default: others look at the same counters.
+  const named = { prefix: 'gw:', ...options } as const;
+  return { server, ...(await openOverProxy({ onTestFinished }, server, through, named)) };
 }
 
 async function admitted(store: RedisStore, count: number): Promise<readonly Receipt[]> {
@@ -217,14 +212,7 @@ describeRedis('the corrections of redisStore', () => {
   it('have no effect once they were given up', async () => {
     const { server, client } = await open();
     const lost: number[] = [];
-    const script = new ScriptClient({
-      client,
-      prefix: 'gw:',
-      timeout: 100,
-      now: undefined,
-      onSuccess: () => undefined,
-      onFailure: () => undefined,
-    });
+    const script = scriptOf(client, { timeout: 100 });
     const settles = new SettleQueue(script, (_error, count) => lost.push(count), 600);
     const store = redisStore({ client, timeout: '10s' });
     const decision = await store.admit(policies, ['key-0'], [5]);
@@ -246,14 +234,7 @@ describeRedis('the corrections of redisStore', () => {
   it('are made once, with the right time, after the clock of the server has jumped', async () => {
     const { server, client } = await open();
     let now = Date.now();
-    const script = new ScriptClient({
-      client,
-      prefix: 'gw:',
-      timeout: 10_000,
-      now: undefined,
-      onSuccess: () => undefined,
-      onFailure: () => undefined,
-    });
+    const script = scriptOf(client);
     // As if the process had been suspended for an hour: the estimate of the server's time is an hour old.
     script.clock.latest = () => now - 3_600_000;
     await script.probe(0);

@@ -132,7 +132,7 @@ describe('redisStore, given an error reply', () => {
   it('says that a Redis Cluster needs a client for it', async () => {
     const { decide } = await openStore(['MOVED 866 127.0.0.1:7001']);
     await expect(decide()).rejects.toThrow(
-      'redisStore cannot use the counters at gw:key: MOVED 866 127.0.0.1:7001; connect with a Cluster of ioredis',
+      'redisStore cannot use the counters at gw:key: MOVED 866 127.0.0.1:7001; connect with a client for a Cluster',
     );
   });
 

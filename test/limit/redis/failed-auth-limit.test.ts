@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { authenticate } from '../../../src/auth/authenticate.js';
 import { sharedSecret } from '../../../src/auth/shared-secret.js';
 import { clientIp } from '../../../src/client-ip/client-ip.js';
@@ -8,24 +8,20 @@ import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-stor
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { ask } from '../../exchange-fixture.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 /** For tests in which Redis is not away: the machine may be busy. */
 const CALM = { timeout: '10s' } as const;
 const SECRET = 'c4n4ry-failed-auth-over-redis-0123456789';
 
 describeRedis('failedAuthLimit over Redis', () => {
-  let server: RedisServer;
+  const server = useRedis();
   const stores: RedisStore[] = [];
-  beforeAll(async () => {
-    server = await startRedis();
-  });
   afterEach(async () => {
     for (const store of stores.splice(0)) store.close();
     server.resume();
     await server.cli('FLUSHALL');
   });
-  afterAll(() => server.stop());
 
   /** One process of several. */
   function instance(options: Partial<RedisStoreOptions> = {}) {

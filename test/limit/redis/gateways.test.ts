@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
 import { type SpawnedWorker, spawnWorker, until } from '../../redis/processes.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { useAnyRedis } from '../../redis/suite.js';
 import { LEASED_MS } from './gateway-policies.js';
 
 const REQUESTS = 100;
@@ -42,10 +42,9 @@ describeRedis(
     const worker = new Worker();
     const gateways: SpawnedWorker[] = [];
     const ports: number[] = [];
-    let target: RedisTarget;
+    const target = useAnyRedis();
 
     beforeAll(async () => {
-      target = await openRedis();
       const env = {
         WORKER_REDIS_URL: target.url,
         WORKER_PREFIX: `gateways-${process.pid}:`,
@@ -58,7 +57,6 @@ describeRedis(
     afterAll(async () => {
       for (const gateway of gateways) await gateway.stop();
       await worker.stop();
-      await target.stop();
     });
 
     /** Sends requests to all gateways at once, and returns the status of each. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { memoryStore } from '../../../src/limit/memory/memory-store.js';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
@@ -6,25 +6,16 @@ import type { LimitStore, Receipt } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+import { useClusterLater, useRedis } from '../../redis/suite.js';
 
 const NOON = Date.UTC(2026, 0, 15, 12);
 const perMinute = (limit: number) => slidingWindow({ limit, window: '1m' });
 const perDay = (limit: number) => dailyQuota({ limit });
 
 describeRedis('what redisStore gives back', () => {
-  let server: RedisServer;
-  let clusterStart: Promise<RedisCluster>;
+  const startedCluster = useClusterLater();
+  const server = useRedis();
   let runs = 0;
-  beforeAll(async () => {
-    clusterStart = startCluster();
-    clusterStart.catch(() => undefined);
-    server = await startRedis();
-  });
-  afterAll(async () => {
-    await server.stop();
-    await (await clusterStart).stop();
-  }, 60_000);
 
   function open(clock = new ManualClock(NOON)) {
     const prefix = `returned-${runs++}:`;
@@ -140,32 +131,15 @@ describeRedis('what redisStore gives back', () => {
   });
 
   it('is all of it if a later slot of a Cluster refuses, however often', async () => {
-    const cluster = await clusterStart;
+    const cluster = await startedCluster();
     const store = redisStore({ client: cluster.client(), refusalCache: false, timeout: '10s' });
     const policies = [
       slidingWindow({ limit: 4, window: '1h', name: 'a' }),
       slidingWindow({ limit: 1, window: '1h', name: 'b' }),
     ];
     const keys = ['one', 'two'];
-    expect(
-      (
-        await store.admit(
-          policies,
-          keys,
-          policies.map(() => 1),
-        )
-      ).kind,
-    ).toBe('admitted');
-    for (let i = 0; i < 20; i++)
-      expect(
-        (
-          await store.admit(
-            policies,
-            keys,
-            policies.map(() => 1),
-          )
-        ).kind,
-      ).toBe('refused');
+    expect((await store.admit(policies, keys, [1, 1])).kind).toBe('admitted');
+    for (let i = 0; i < 20; i++) expect((await store.admit(policies, keys, [1, 1])).kind).toBe('refused');
     expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 3 }, { remaining: 0 }]);
     store.close();
   }, 60_000);

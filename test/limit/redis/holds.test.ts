@@ -1,14 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { concurrency, gpuTime, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { admission } from '../../../src/limit/redis/operation.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import type { Hold, Receipt } from '../../../src/limit/store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 import { OutageScene, outageNoticed, receiptOf } from './outage-scene.js';
+import { SHARED_MARKER, scriptOf } from './script-fixture.js';
 
 const slots = (limit: number) => concurrency({ limit, lease: '20s' });
 const gpu = (limit: number) => gpuTime({ limit: `${limit}ms`, window: '1m', estimate: '1s', lease: '20s' });
@@ -21,11 +22,7 @@ async function left(store: RedisStore, policies: readonly QuotaPolicy[], key = '
 }
 
 describeRedis('what redisStore holds', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   function open(prefix: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
     return redisStore({
@@ -112,18 +109,9 @@ describeRedis('what redisStore holds', () => {
   });
 
   it('is granted once if the same call reaches the server twice', async () => {
-    const unused = () => undefined;
-    const script = new ScriptClient({
-      client: server.client(),
-      prefix: 'gw:',
-      timeout: 10_000,
-      now: undefined,
-      onSuccess: unused,
-      onFailure: unused,
-      isAway: () => false,
-    });
+    const script = scriptOf(server.client());
     const operations = [admission([slots(5), gpu(9000)], ['twice:key', 'twice:key'], [1, 500])];
-    const call = script.prepare(operations, { rememberFor: 1000, ownMarker: false, expiresAfter: undefined });
+    const call = script.prepare(operations, SHARED_MARKER);
     const answers = [await script.send(call), await script.send(call)];
     expect(answers[0]).toEqual(answers[1]);
     const store = open('twice');

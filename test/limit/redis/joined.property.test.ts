@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import { type Answer, admission, type Operation } from '../../../src/limit/redis/operation.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
+import { SHARED_MARKER, scriptOf } from './script-fixture.js';
 
 /** `npm run test:long` asks for more. */
 const RUNS = Math.ceil(Number(process.env.PROPERTY_RUNS ?? 500) / 4);
@@ -44,20 +44,15 @@ const step = fc.record({ ms: fc.constantFrom(0, 0, 1, 20_000, 61_000, -500), req
 let runs = 0;
 
 describeRedis('admissions in one call', () => {
-  let server: RedisServer;
+  const server = useRedis();
   let client: Redis;
-  beforeAll(async () => {
-    server = await startRedis();
+  beforeAll(() => {
     client = server.client();
   });
-  afterAll(() => server.stop());
 
   function open(now: () => number): (operations: readonly Operation[]) => Promise<readonly Answer[]> {
-    const unused = () => undefined;
-    const reports = { onSuccess: unused, onFailure: unused };
-    const script = new ScriptClient({ client, prefix: 'gw:', timeout: 10_000, now, ...reports });
-    return (operations) =>
-      script.send(script.prepare(operations, { rememberFor: 1000, ownMarker: false, expiresAfter: undefined }));
+    const script = scriptOf(client, { now });
+    return (operations) => script.send(script.prepare(operations, SHARED_MARKER));
   }
 
   function operationOf({ list, key, units }: Request, prefix: string): Operation {
@@ -99,18 +94,10 @@ describeRedis('admissions in one call', () => {
 
   it('take little room if they differ only in their keys', async () => {
     const send: number[] = [];
-    const unused = () => undefined;
-    const script = new ScriptClient({
-      client,
-      prefix: 'gw:',
-      timeout: 10_000,
-      now: undefined,
-      onSuccess: unused,
-      onFailure: unused,
-    });
+    const script = scriptOf(client);
     for (const count of [1, 25]) {
       const operations = Array.from({ length: count }, (_, key) => operationOf({ list: 2, key, units: 0 }, 'size:'));
-      const { args } = script.prepare(operations, { rememberFor: 1000, ownMarker: false, expiresAfter: undefined });
+      const { args } = script.prepare(operations, SHARED_MARKER);
       send.push(args.at(-1)?.length ?? 0);
     }
     expect(send[0]).toBe(send[1]);

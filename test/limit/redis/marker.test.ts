@@ -1,32 +1,28 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { admission } from '../../../src/limit/redis/operation.js';
 import type { ScriptCall } from '../../../src/limit/redis/script-call.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
+import { scriptOf } from './script-fixture.js';
 
 /** How many calls of one process share no marker. */
 const MARKERS = 256;
 const policies = [slidingWindow({ limit: 1000, window: '1h' })];
 
 describeRedis('the marker of a call, which later calls use again', () => {
-  let server: RedisServer;
+  const server = useRedis();
   let client: Redis;
-  beforeAll(async () => {
-    server = await startRedis();
+  beforeAll(() => {
     client = server.client();
   });
-  afterAll(() => server.stop());
 
   /** Calls that all have the same marker. */
   function open(now: (() => number) | undefined, rememberFor: number) {
-    const unused = () => undefined;
-    const reports = { onSuccess: unused, onFailure: unused };
-    const script = new ScriptClient({ client, prefix: 'gw:', timeout: 10_000, now, ...reports });
+    const script = scriptOf(client, { now });
     const next = (key: string): ScriptCall => {
       const operations = [admission(policies, [key], [1])];
       for (let i = 1; i < MARKERS; i++)

@@ -11,7 +11,7 @@ import { type Decision, StoreError } from '../../../src/limit/store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
 const KEYS = ['key', 'key'];
@@ -25,11 +25,7 @@ function outcomeOf(decision: Promise<Decision>): Promise<string> {
 }
 
 describeRedis('redisStore', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'noeviction'] });
-  });
-  afterAll(() => server.stop());
+  const server = useRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'noeviction'] });
 
   describe('fails, names the key, and decides nothing', () => {
     it.each(['refuse', 'admit', 'local'] as const)('if a key holds another type (%s)', async (onStoreFailure) => {
@@ -301,7 +297,10 @@ describeRedis('redisStore', () => {
 
   describe('refuses the options', () => {
     it.each([
-      [{ client: 'redis://:password@host' }, 'gatewarden: redisStore "client" must be an ioredis client'],
+      [
+        { client: 'redis://:password@host' },
+        'gatewarden: redisStore "client" must be a client of ioredis (Redis, Cluster), of redis 5',
+      ],
       [{ prefix: 'a{b}' }, 'gatewarden: redisStore "prefix" must be a string without braces, got \'a{b}\''],
       [{ timeout: 0 }, "gatewarden: redisStore \"timeout\" needs a unit, got 0; write '0s' or '0ms'"],
       [{ timeout: '2m' }, "gatewarden: redisStore \"timeout\" must be at most '1m', got '2m'"],

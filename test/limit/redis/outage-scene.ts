@@ -1,10 +1,14 @@
-import type { TestContext } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RedisOptions } from 'ioredis';
+import { expect, type TestContext } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import type { Receipt } from '../../../src/limit/store.js';
+import { connected } from '../../redis/connected.js';
 import { until } from '../../redis/processes.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { RedisProxy } from '../../redis/proxy.js';
+import { type RedisServer, type RedisTarget, startRedis } from '../../redis/server.js';
 
 /** A store under test, its client, and the kinds of events that it has reported. */
 export type OpenStore = Awaited<ReturnType<OutageScene['open']>>;
@@ -50,6 +54,26 @@ export class OutageScene {
   }
 }
 
+/** A store whose client is connected through a proxy. All of it ends with the test. */
+export async function openOverProxy(
+  { onTestFinished }: Pick<TestContext, 'onTestFinished'>,
+  server: RedisTarget,
+  clientOptions: RedisOptions,
+  options: Partial<RedisStoreOptions> = {},
+) {
+  const proxy = await RedisProxy.start(server);
+  const client = await connected(proxy.port, clientOptions);
+  const events: RedisStoreEvent[] = [];
+  const prefix = `proxy-${proxy.port}:`;
+  const store = redisStore({ client, prefix, refusalCache: false, onEvent: (event) => events.push(event), ...options });
+  onTestFinished(() => {
+    store.close();
+    client.disconnect();
+    proxy.stop();
+  });
+  return { proxy, client, prefix, store, events };
+}
+
 const unrelatedPolicy = [slidingWindow({ limit: 10, window: '1m' })];
 
 /** Sends requests until the store reports the outage. */
@@ -58,6 +82,38 @@ export async function outageNoticed({ store, kinds }: OpenStore): Promise<void> 
     await store.admit(unrelatedPolicy, ['unrelated'], [1]).catch(() => undefined);
     return kinds.at(-1) === 'unavailable';
   });
+}
+
+/** How the store decides, or `failed` if it cannot. */
+export function outcomeOf(decision: ReturnType<RedisStore['admit']>): Promise<'admitted' | 'refused' | 'failed'> {
+  return decision.then(
+    ({ kind }) => kind,
+    () => 'failed',
+  );
+}
+
+/** Asks about all keys at once: those of the node that is away fail, and all others are admitted. */
+export async function expectOnlyLost(
+  decide: (key: string) => ReturnType<typeof outcomeOf>,
+  { lost, others }: { readonly lost: readonly string[]; readonly others: readonly string[] },
+): Promise<void> {
+  const kinds = await Promise.all([...others.map(decide), ...lost.map(decide)]);
+  expect(new Set(kinds.slice(0, others.length))).toEqual(new Set(['admitted']));
+  expect(new Set(kinds.slice(others.length))).toEqual(new Set(['failed']));
+}
+
+/** Sends requests until one is admitted, and prints how long that took. `within` in milliseconds. */
+export async function admitsAgain(decide: () => ReturnType<typeof outcomeOf>, within: number): Promise<void> {
+  const start = performance.now();
+  await until(
+    'it admits again',
+    async () => {
+      await delay(20);
+      return (await decide()) === 'admitted';
+    },
+    within,
+  );
+  console.log(`back after ${Math.round(performance.now() - start)} ms`);
 }
 
 /** The receipt of an admission that must not be refused. */

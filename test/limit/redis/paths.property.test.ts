@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { dailyQuota, type QuotaPolicy, slidingWindow } from '../../../src/limit/policy.js';
 import {
   type Answer,
@@ -12,11 +12,12 @@ import {
   peek,
   reset,
 } from '../../../src/limit/redis/operation.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
+import type { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import { SCRIPT } from '../../../src/limit/redis/script-text.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
+import { SHARED_MARKER, scriptOf } from './script-fixture.js';
 
 /** `npm run test:long` asks for more. */
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 500);
@@ -154,29 +155,14 @@ const STRAIGHT_ONLY = SCRIPT.replace('local function general(...)', 'local funct
 let runs = 0;
 
 describeRedis('the straight path of the script', () => {
-  let server: RedisServer;
+  const server = useRedis();
   let client: Redis;
-  beforeAll(async () => {
-    server = await startRedis();
+  beforeAll(() => {
     client = server.client();
   });
-  afterAll(() => server.stop());
-
-  function scriptOf(now: (() => number) | undefined): ScriptClient {
-    const unused = () => undefined;
-    return new ScriptClient({
-      client,
-      prefix: 'gw:',
-      timeout: 10_000,
-      now,
-      onSuccess: unused,
-      onFailure: unused,
-      isAway: () => false,
-    });
-  }
 
   function run(script: ScriptClient, operations: readonly Operation[]): Promise<readonly Answer[]> {
-    return script.send(script.prepare(operations, { rememberFor: 1000, ownMarker: false, expiresAfter: undefined }));
+    return script.send(script.prepare(operations, SHARED_MARKER));
   }
 
   /** The answers must be equal. Returns the first. */
@@ -197,7 +183,7 @@ describeRedis('the straight path of the script', () => {
       const property = fc.asyncProperty(steps, async (list) => {
         const key = `:${runs++}`;
         const clock = new ManualClock(START);
-        const script = scriptOf(clock.now);
+        const script = scriptOf(client, { now: clock.now });
         const charges: { policies: readonly QuotaPolicy[]; charged: readonly Charged[] }[] = [];
         for (const step of list) {
           if (step.kind === 'wait') clock.advance(step.ms);
@@ -239,7 +225,7 @@ describeRedis('the straight path of the script', () => {
 
   it('skips an entry that a correction has emptied', async () => {
     const clock = new ManualClock(START);
-    const script = scriptOf(clock.now);
+    const script = scriptOf(client, { now: clock.now });
     const policies = [slidingWindow({ limit: 5, window: '1s' })];
     const admit = (name: string): readonly [Operation, Operation] => {
       const operation = admission(policies, [name], [1]);
@@ -259,7 +245,7 @@ describeRedis('the straight path of the script', () => {
 
   it('runs a value again once what was given back has left its window', async () => {
     const clock = new ManualClock(START);
-    const script = scriptOf(clock.now);
+    const script = scriptOf(client, { now: clock.now });
     const policies = [slidingWindow({ limit: 5, window: '1s' })];
     const [first] = await run(script, [admission(policies, ['gave-back'], [2])]);
     await run(script, [correction(policies, ['gave-back'], first?.charged ?? [], [-1], true)]);
@@ -271,7 +257,7 @@ describeRedis('the straight path of the script', () => {
   });
 
   it('keeps a key as long as the general path does, or a little longer', async () => {
-    const script = scriptOf(undefined);
+    const script = scriptOf(client);
     const lists = [
       [slidingWindow({ limit: 60, window: '1s' })],
       [slidingWindow({ limit: 2000, window: '1s' })],
@@ -310,10 +296,10 @@ describeRedis('the straight path of the script', () => {
     ['a window and a day', [slidingWindow({ limit: 2, window: '1m' }), dailyQuota({ limit: 9 })]],
     ['a day and a window', [dailyQuota({ limit: 9 }), slidingWindow({ limit: 2, window: '1m' })]],
   ] as const)('runs %s alone: the first request, the next ones and those that are refused', async (what, policies) => {
-    const script = scriptOf(undefined);
+    const script = scriptOf(client);
     const keys = policies.map(() => `alone-${what}`);
     const send = (operation: Operation): Promise<Buffer> => {
-      const call = script.prepare([operation], { rememberFor: 1000, ownMarker: false, expiresAfter: undefined });
+      const call = script.prepare([operation], SHARED_MARKER);
       return Reflect.apply(Reflect.get(client, 'evalBuffer'), client, [STRAIGHT_ONLY, call.keyCount, ...call.args]);
     };
     const statuses: number[] = [];

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
 import { type SpawnedWorker, spawnWorker } from '../../redis/processes.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { prefixesOf, useAnyRedis } from '../../redis/suite.js';
+import type { Order } from '../admit-order.js';
 import { fullestInterval } from '../reference-log.js';
-import type { Order, Outcome } from './admit-worker.js';
+import type { Outcome } from './admit-worker.js';
 
 const LONG = Number(process.env.PROPERTY_RUNS ?? 0) > 10_000;
 const HAMMER_MS = LONG ? 10_000 : 1_500;
@@ -11,20 +12,16 @@ const HAMMER_MS = LONG ? 10_000 : 1_500;
 describeRedis(
   'several processes over one redisStore',
   () => {
-    let target: RedisTarget;
+    const target = useAnyRedis();
     const workers: SpawnedWorker[] = [];
-    let prefixes = 0;
+    const freshPrefix = prefixesOf('processes');
 
-    beforeAll(async () => {
-      target = await openRedis();
-    });
     afterAll(async () => {
       for (const worker of workers) await worker.stop();
-      await target.stop();
     });
 
     async function run(processes: number, order: Order, env = {}): Promise<readonly Outcome[]> {
-      const prefix = `processes-${process.pid}-${prefixes++}:`;
+      const prefix = freshPrefix();
       const started = Array.from({ length: processes }, () =>
         spawnWorker(new URL('admit-worker.ts', import.meta.url), {
           WORKER_REDIS_URL: target.url,

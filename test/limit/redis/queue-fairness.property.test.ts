@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import type { RedisTarget } from '../../redis/server.js';
+import { useAnyRedis } from '../../redis/suite.js';
 import { Drift } from '../queue/fairness.js';
 import { type End, type Job, RedisSimulation } from './queue-simulation.js';
 
@@ -36,14 +37,12 @@ const bursts = fc.record({
 describeRedis(
   'the queue of several processes',
   () => {
-    let target: RedisTarget;
+    const target = useAnyRedis();
     let clients: Redis[];
-    beforeAll(async () => {
-      target = await openRedis();
+    beforeAll(() => {
       clients = [target.client(), target.client()];
       for (const client of clients) client.setMaxListeners(100);
     });
-    afterAll(() => target.stop());
 
     it(
       'serves clients that both wait alike, within 2 N longest jobs',

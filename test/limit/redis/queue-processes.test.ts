@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { describeRedis } from '../../redis/describe.js';
 import { type SpawnedWorker, spawnWorker, until } from '../../redis/processes.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { prefixesOf, useAnyRedis } from '../../redis/suite.js';
 import type { News, Order } from './queue-worker.js';
 
 /** Between a change and its report, on a busy machine. */
@@ -10,17 +10,13 @@ const SLACK = 300;
 describeRedis(
   'three processes with one queue',
   () => {
-    let target: RedisTarget;
+    const target = useAnyRedis();
     let workers: SpawnedWorker[] = [];
-    let prefixes = 0;
+    const freshPrefix = prefixesOf('queue-processes');
     let news: News[] = [];
 
-    beforeAll(async () => {
-      target = await openRedis();
-    });
     afterAll(async () => {
       for (const worker of workers) await worker.stop();
-      await target.stop();
     });
 
     async function spawn(): Promise<SpawnedWorker> {
@@ -40,7 +36,7 @@ describeRedis(
     async function start(interval: number, subscribes = false) {
       const missing = Array.from({ length: 3 - workers.length }, spawn);
       workers = [...workers, ...(await Promise.all(missing))];
-      const prefix = `queue-processes-${process.pid}-${prefixes++}:`;
+      const prefix = freshPrefix();
       const open: Order = { kind: 'open', prefix, interval, subscribes };
       news = [];
       for (const worker of workers) worker.send({ ...open });
@@ -72,7 +68,7 @@ describeRedis(
       };
     }
 
-    it('serve in the order of the queue, whoever asks first', async () => {
+    it('serve in the order of the queue, whichever asks first', async () => {
       const { send, starts, has, failures } = await start(300, true);
       await send(0, { kind: 'join', id: 0, client: 'client-0', holds: null });
       const ids = Array.from({ length: 24 }, (_, i) => i + 1);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { concurrency } from '../../../src/limit/policy.js';
 import type { Joined, JoinRequest, Ticket } from '../../../src/limit/queue/waiting-queue.js';
 import { redisKey } from '../../../src/limit/redis/layout.js';
@@ -8,7 +8,7 @@ import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useRedis } from '../../redis/suite.js';
 
 const POLICY = concurrency({ limit: 1 });
 const REQUEST = { key: 'key', weight: 1, maxWait: 60_000, estimate: undefined, onPlace: undefined };
@@ -19,16 +19,12 @@ function ticketOf(joined: Joined, kind: 'turn' | 'waiting'): Ticket {
 }
 
 describeRedis('a queue in Redis, attacked', () => {
-  let server: RedisServer;
+  const server = useRedis();
   let prefixes = 0;
   const closing: (() => void)[] = [];
-  beforeAll(async () => {
-    server = await startRedis();
-  });
   afterEach(() => {
     for (const close of closing.splice(0)) close();
   });
-  afterAll(() => server.stop());
 
   function open(prefix: string, options: Partial<RedisStoreOptions> = {}) {
     const client = server.client();
@@ -102,7 +98,7 @@ describeRedis('a queue in Redis, attacked', () => {
     expect(result).toEqual({ kind: 'turn' });
   });
 
-  it('serves the others when somebody deletes the queue', async () => {
+  it('serves the others when the queue is deleted', async () => {
     const prefix = `review-${prefixes++}:`;
     const { join } = open(prefix);
     const running = ticketOf(await join('alice'), 'turn');

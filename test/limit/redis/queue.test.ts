@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Cluster, Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { OptionError } from '../../../src/core/option.js';
 import { limit } from '../../../src/limit/limit.js';
 import { concurrency, dailyQuota, gpuTime, slidingWindow } from '../../../src/limit/policy.js';
@@ -14,7 +14,7 @@ import { StoreError } from '../../../src/limit/store.js';
 import { testExchange } from '../../exchange-fixture.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
-import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+import { prefixesOf, useCluster, useRedis } from '../../redis/suite.js';
 
 const POLICY = concurrency({ limit: 1 });
 const REQUEST: JoinRequest = {
@@ -30,8 +30,7 @@ const REQUEST: JoinRequest = {
 const BASICS = ['+evalsha', '+eval', '+get', '+set', '+time', '+info'];
 
 const closing: (() => void)[] = [];
-let prefixes = 0;
-const newPrefix = () => `queue-${process.pid}-${prefixes++}:`;
+const newPrefix = prefixesOf('queue');
 
 /** A store of its own, as a process has it. */
 function open(client: Redis | Cluster, prefix: string, options: Partial<RedisStoreOptions> = {}) {
@@ -103,11 +102,7 @@ afterEach(() => {
 });
 
 describeRedis('a queue in Redis', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   it('hears of a turn at once over a second connection', async () => {
     const prefix = newPrefix();
@@ -208,7 +203,7 @@ describeRedis('a queue in Redis', () => {
     waiting.leave();
   });
 
-  it('takes back a turn that nobody uses, and gives it to the next', async () => {
+  it('takes back a turn that is not used, and gives it to the next', async () => {
     let now = 1_750_000_000_000;
     const prefix = newPrefix();
     const { join } = open(server.client(), prefix, { now: () => now });
@@ -304,11 +299,7 @@ describeRedis('a queue in Redis', () => {
 });
 
 describeRedis('a queue while Redis is away', () => {
-  let server: RedisServer;
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
+  const server = useRedis();
 
   it('rejects who comes, and in the end who waits, and begins anew', async () => {
     const prefix = newPrefix();
@@ -367,11 +358,7 @@ describeRedis('a queue while Redis is away', () => {
 });
 
 describeRedis('queues in a Cluster', () => {
-  let cluster: RedisCluster;
-  beforeAll(async () => {
-    cluster = await startCluster();
-  }, 60_000);
-  afterAll(() => cluster.stop());
+  const cluster = useCluster();
 
   it('are in the slots of their counters, and serve in order', async () => {
     const prefix = newPrefix();
@@ -423,10 +410,16 @@ describe('the options of a queue in Redis', () => {
     [{ queueInterval: '1m' }, 'gatewarden: redisStore "queueInterval" must be at most \'10s\''],
     [
       { subscriber: 'redis://:c4n4ry@host' },
-      'gatewarden: redisStore "subscriber" must be an ioredis client, and another',
+      'gatewarden: redisStore "subscriber" must be a client of ioredis, redis 5 or @valkey/valkey-glide, and another',
     ],
-    [{ subscriber: {} }, 'gatewarden: redisStore "subscriber" must be an ioredis client, and another'],
-    [{ subscriber: client }, 'gatewarden: redisStore "subscriber" must be an ioredis client, and another'],
+    [
+      { subscriber: {} },
+      'gatewarden: redisStore "subscriber" must be a client of ioredis, redis 5 or @valkey/valkey-glide, and another',
+    ],
+    [
+      { subscriber: client },
+      'gatewarden: redisStore "subscriber" must be a client of ioredis, redis 5 or @valkey/valkey-glide, and another',
+    ],
   ])('%o is refused', (options, said) => {
     expect(() => redisStore({ client, ...options } as never)).toThrow(OptionError);
     expect(() => redisStore({ client, ...options } as never)).toThrow(said);

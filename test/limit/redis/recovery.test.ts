@@ -6,7 +6,7 @@ import { admission, correction, peek, reset } from '../../../src/limit/redis/ope
 import { OperationBatcher } from '../../../src/limit/redis/operation-batcher.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
-import { ScriptClient } from '../../../src/limit/redis/script-client.js';
+import type { ScriptClient } from '../../../src/limit/redis/script-client.js';
 import { SettleQueue } from '../../../src/limit/redis/settle-queue.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
@@ -14,6 +14,7 @@ import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { type RedisCluster, type RedisServer, startCluster } from '../../redis/server.js';
 import { type OpenStore, OutageScene, outageNoticed, receiptOf } from './outage-scene.js';
+import { scriptOf } from './script-fixture.js';
 
 const LIMIT = 10;
 const policies = [slidingWindow({ limit: LIMIT, window: '1m' })];
@@ -42,14 +43,7 @@ function admitted({ store }: Pick<OpenStore, 'store'>, units = 1, of = policies)
 async function connectedScript(server: RedisServer, timeout: number): Promise<ScriptClient> {
   const client = server.client({ retryStrategy: () => 100 });
   await client.ping();
-  return new ScriptClient({
-    client,
-    prefix: 'gw:',
-    timeout,
-    now: undefined,
-    onSuccess: () => undefined,
-    onFailure: () => undefined,
-  });
+  return scriptOf(client, { timeout });
 }
 
 // Most of these tests wait for timeouts. Each has a server of its own, so they wait together.

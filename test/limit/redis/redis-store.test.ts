@@ -1,16 +1,16 @@
 import type { Cluster, Redis } from 'ioredis';
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import { limitStoreContract, ManualClock } from '../../contracts/limit-store.js';
 import { limitStoreHoldsContract } from '../../contracts/limit-store-holds.js';
 import { describeRedis } from '../../redis/describe.js';
-import { openRedis, type RedisCluster, type RedisTarget, startCluster } from '../../redis/server.js';
+import { prefixesOf, useAnyRedis, useCluster } from '../../redis/suite.js';
 
-let runs = 0;
+const freshPrefix = prefixesOf('contract');
 
 function setup(client: Redis | Cluster) {
   const clock = new ManualClock(0);
-  const prefix = `contract-${process.pid}-${runs++}:`;
+  const prefix = freshPrefix();
   // The timeout is not tested here, and the machine may be busy.
   const store = redisStore({ client, now: clock.now, prefix, timeout: '10s' });
   return { store, clock, close: () => store.close() };
@@ -19,13 +19,11 @@ function setup(client: Redis | Cluster) {
 describeRedis(
   'a Redis server',
   () => {
-    let target: RedisTarget;
+    const target = useAnyRedis();
     let client: Redis;
-    beforeAll(async () => {
-      target = await openRedis();
+    beforeAll(() => {
       client = target.client();
     });
-    afterAll(() => target.stop());
 
     limitStoreContract('redisStore', () => setup(client));
     limitStoreHoldsContract('redisStore', () => setup(client));
@@ -34,13 +32,11 @@ describeRedis(
 );
 
 describeRedis('a Redis Cluster', () => {
-  let cluster: RedisCluster;
+  const cluster = useCluster();
   let client: Cluster;
-  beforeAll(async () => {
-    cluster = await startCluster();
+  beforeAll(() => {
     client = cluster.client();
-  }, 60_000);
-  afterAll(() => cluster.stop());
+  });
 
   limitStoreContract('redisStore', () => setup(client));
   limitStoreHoldsContract('redisStore', () => setup(client));

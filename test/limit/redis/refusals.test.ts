@@ -1,27 +1,22 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { concurrency, dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { Decision } from '../../../src/limit/store.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { openRedis, type RedisTarget } from '../../redis/server.js';
+import { prefixesOf, useAnyRedis } from '../../redis/suite.js';
 
 const START = Date.UTC(2025, 9, 25, 21);
 
 describeRedis(
   'a cached refusal of redisStore',
   () => {
-    let target: RedisTarget;
-    beforeAll(async () => {
-      target = await openRedis();
-    });
-    afterAll(() => target.stop());
+    const target = useAnyRedis();
 
-    let opened = 0;
+    const freshPrefix = prefixesOf('refusals');
     function open() {
       const clock = new ManualClock(START);
-      const prefix = `refusals-${process.pid}-${opened++}:`;
-      const options = { client: target.client(), now: clock.now, prefix, timeout: '10s' } as const;
+      const options = { client: target.client(), now: clock.now, prefix: freshPrefix(), timeout: '10s' } as const;
       const store = redisStore({ ...options, refusalCache: '30s' });
       const plain = redisStore({ ...options, refusalCache: false });
       return { clock, store, plain };

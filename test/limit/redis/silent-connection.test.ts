@@ -1,17 +1,18 @@
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import { afterAll, beforeAll, expect, it, type TestContext } from 'vitest';
+import { Cluster, type Redis, type RedisOptions } from 'ioredis';
+import { expect, it, type TestContext } from 'vitest';
 import { slidingWindow } from '../../../src/limit/policy.js';
 import type { RedisClient } from '../../../src/limit/redis/client.js';
-import { redisStore } from '../../../src/limit/redis/redis-store.js';
+import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import type { Receipt } from '../../../src/limit/store.js';
 import { byteCommandsOf } from '../../redis/byte-commands.js';
 import { describeRedis } from '../../redis/describe.js';
 import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
-import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+import { type RedisServer, startRedis } from '../../redis/server.js';
+import { useClusterLater, useRedis } from '../../redis/suite.js';
+import { admitsAgain, openOverProxy, outcomeOf } from './outage-scene.js';
 
 const policies = [slidingWindow({ limit: 100, window: '1h' })];
 /** ioredis waits this long for the other side to close a connection, by default 2 s. */
@@ -19,51 +20,24 @@ const FAST = { retryStrategy: () => 100, disconnectTimeout: 100 };
 
 // Most of these tests wait for timeouts. Each has a connection of its own, so they wait together.
 describeRedis('redisStore over a connection that dies without a word', () => {
-  let server: RedisServer;
-  let clusterStart: Promise<RedisCluster>;
-  beforeAll(async () => {
-    // A Cluster takes two seconds to start. Only one test waits for it.
-    clusterStart = startCluster();
-    clusterStart.catch(() => undefined);
-    server = await startRedis();
-  });
-  afterAll(async () => {
-    await server.stop();
-    await (await clusterStart).stop();
-  }, 60_000);
+  const startedCluster = useClusterLater();
+  const server = useRedis();
 
-  async function open(
-    { onTestFinished }: TestContext,
+  const open = (
+    context: TestContext,
     clientOptions: RedisOptions = {},
     options: Partial<RedisStoreOptions> = {},
     target: RedisServer = server,
-  ) {
-    const proxy = await RedisProxy.start(target);
-    const client = new Redis(proxy.port, '127.0.0.1', { ...FAST, ...clientOptions });
-    client.on('error', () => {});
-    const events: RedisStoreEvent[] = [];
-    const prefix = `silent-${proxy.port}:`;
-    const store = redisStore({
-      client,
-      prefix,
-      refusalCache: false,
-      onEvent: (event) => events.push(event),
-      ...options,
-    });
-    onTestFinished(() => {
-      store.close();
-      client.disconnect();
-      proxy.stop();
-    });
-    if (client.status !== 'ready') await once(client, 'ready');
-    return { proxy, client, store, events };
-  }
+  ) => openOverProxy(context, target, { ...FAST, ...clientOptions }, options);
 
-  const decide = (store: { admit: ReturnType<typeof redisStore>['admit'] }) =>
-    store.admit(policies, ['key'], [1]).then(
-      ({ kind }) => kind,
-      () => 'failed',
-    );
+  const decide = (store: Pick<RedisStore, 'admit'>) => outcomeOf(store.admit(policies, ['key'], [1]));
+
+  /** Sends requests until the store reports the outage. */
+  const outage = (store: Pick<RedisStore, 'admit'>, events: readonly RedisStoreEvent[]) =>
+    until('the breaker opens', async () => {
+      await decide(store);
+      return events.length > 0;
+    });
 
   it.concurrent.for([
     ['', {}],
@@ -74,16 +48,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     const { proxy, store, events } = await open(context, clientOptions);
     await decide(store);
     proxy.silence();
-    const start = performance.now();
-    await until(
-      'it admits again',
-      async () => {
-        await delay(20);
-        return (await decide(store)) === 'admitted';
-      },
-      8000,
-    );
-    console.log(`back after ${Math.round(performance.now() - start)} ms`);
+    await admitsAgain(() => decide(store), 8000);
     expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
     expect(proxy.connections).toBe(2);
   });
@@ -97,10 +62,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     }
     proxy.silence();
     for (const receipt of receipts.slice(0, 10)) void store.settle(receipt, [1]);
-    await until('the breaker opens', async () => {
-      await decide(store);
-      return events.length > 0;
-    });
+    await outage(store, events);
     for (const receipt of receipts.slice(10)) void store.settle(receipt, [1]);
     await until('it is back', () => events.at(-1)?.kind === 'available');
     await until('all are corrected', async () => (await store.peek(policies, ['key']))[0]?.remaining === 80);
@@ -114,10 +76,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     await decide(store);
     proxy.silence({ newOnes: true });
     const start = performance.now();
-    await until('the breaker opens', async () => {
-      await decide(store);
-      return events.length > 0;
-    });
+    await outage(store, events);
     await until('the second connection', () => proxy.connections === 2);
     const first = performance.now() - start;
     // This one stays silent.
@@ -135,10 +94,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     const { proxy, client, store, events } = await open(context);
     await decide(store);
     proxy.silence();
-    await until('the breaker opens', async () => {
-      await decide(store);
-      return events.length > 0;
-    });
+    await outage(store, events);
     close(client);
     for (const end = performance.now() + 4000; performance.now() < end; await delay(100)) await decide(store);
     expect(proxy.connections).toBe(1);
@@ -149,10 +105,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     const { proxy, client, store, events } = await open(context);
     await decide(store);
     proxy.silence();
-    await until('the breaker opens', async () => {
-      await decide(store);
-      return events.length > 0;
-    });
+    await outage(store, events);
     store.close();
     await delay(2000);
     expect([proxy.connections, client.status]).toEqual([1, 'ready']);
@@ -167,10 +120,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
       .client()
       .eval('while true do end', 0)
       .catch(() => undefined);
-    await until('the breaker opens', async () => {
-      await decide(store);
-      return events.length > 0;
-    });
+    await outage(store, events);
     await delay(2500);
     await busy.cli('SCRIPT', 'KILL');
     await until('it is back', () => events.at(-1)?.kind === 'available');
@@ -199,7 +149,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
   });
 
   it.concurrent('replaces the connections of a Cluster that are silent, and no others', async ({ onTestFinished }) => {
-    const cluster = await clusterStart;
+    const cluster = await startedCluster();
     const proxies = await Promise.all(cluster.nodes.map((node) => RedisProxy.start(node)));
     const natMap = Object.fromEntries(
       cluster.nodes.map(({ port }, i) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[i]?.port ?? 0 }]),

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { dailyQuota, slidingWindow } from '../../../src/limit/policy.js';
 import { redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import { ManualClock } from '../../contracts/limit-store.js';
 import { describeRedis } from '../../redis/describe.js';
-import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../redis/server.js';
+import type { RedisServer } from '../../redis/server.js';
+import { useClusterLater, useRedis } from '../../redis/suite.js';
 
 const POLICIES = [slidingWindow({ limit: 60, window: '1m' }), dailyQuota({ limit: 1000 })];
 
@@ -14,18 +15,8 @@ async function calls(server: RedisServer, command: string): Promise<number> {
 }
 
 describeRedis('what redisStore sends and stores', () => {
-  let server: RedisServer;
-  let clusterStart: Promise<RedisCluster>;
-  beforeAll(async () => {
-    // A Cluster takes two seconds to start. Only the last test waits for it.
-    clusterStart = startCluster();
-    clusterStart.catch(() => undefined);
-    server = await startRedis();
-  });
-  afterAll(async () => {
-    await server.stop();
-    await (await clusterStart).stop();
-  }, 60_000);
+  const startedCluster = useClusterLater();
+  const server = useRedis();
 
   /** The timeout is not tested here, and the machine may be busy. */
   function open(options: Omit<RedisStoreOptions, 'client'>) {
@@ -169,31 +160,19 @@ describeRedis('what redisStore sends and stores', () => {
   });
 
   it('sends one EVALSHA for each slot of a Cluster, and gives charges back if a later slot refuses', async () => {
-    const cluster = await clusterStart;
+    const cluster = await startedCluster();
     const store = redisStore({ client: cluster.client(), refusalCache: false, timeout: '10s' });
     const policies = [
       slidingWindow({ limit: 9, window: '1h', name: 'a' }),
       slidingWindow({ limit: 1, window: '1h', name: 'b' }),
     ];
     const keys = ['one', 'two'];
-    expect(
-      (
-        await store.admit(
-          policies,
-          keys,
-          policies.map(() => 1),
-        )
-      ).kind,
-    ).toBe('admitted');
+    expect((await store.admit(policies, keys, [1, 1])).kind).toBe('admitted');
     for (const node of cluster.nodes) await node.cli('CONFIG', 'RESETSTAT');
     await store.peek(policies, keys);
     const sent = await Promise.all(cluster.nodes.map((node) => calls(node, 'evalsha')));
     expect(sent.reduce((sum, count) => sum + count)).toBe(2);
-    const refused = await store.admit(
-      policies,
-      keys,
-      policies.map(() => 1),
-    );
+    const refused = await store.admit(policies, keys, [1, 1]);
     expect(refused).toMatchObject({ kind: 'refused', violations: [{ state: { name: 'b' } }] });
     expect(await store.peek(policies, keys)).toMatchObject([{ remaining: 8 }, { remaining: 0 }]);
     store.close();

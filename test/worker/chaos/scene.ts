@@ -1,7 +1,7 @@
-import { request } from 'node:http';
 import { onTestFinished } from 'vitest';
 import { type SpawnedWorker, spawnWorker } from '../../redis/processes.js';
 import { type RedisServer, startRedis } from '../../redis/server.js';
+import { postJob } from '../leaving-client.js';
 import { FaultProxy } from './fault-proxy.js';
 import type { WorkerReport } from './worker-process.js';
 
@@ -89,22 +89,9 @@ export class Chaos {
   }
 
   /** Posts a job to a gateway. */
-  post(i: number, jobMs: number): { readonly answer: Promise<string>; leave(): void } {
+  post(i: number, jobMs: number): ReturnType<typeof postJob> {
     const { port } = this.gateways[i] ?? { port: 1 };
-    const outgoing = request({ port, path: '/job', method: 'POST', headers: { 'Content-Type': 'text/plain' } });
-    const answer = new Promise<string>((resolve) => {
-      outgoing.on('error', () => resolve('left'));
-      outgoing.on('response', (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('error', () => undefined);
-        response.on('close', () => resolve(`${response.statusCode} ${text}`));
-      });
-    });
-    outgoing.end(String(jobMs));
-    return { answer, leave: () => outgoing.destroy() };
+    return postJob(`http://127.0.0.1:${port}`, String(jobMs));
   }
 
   async #newGateway(): Promise<GatewayProcess> {

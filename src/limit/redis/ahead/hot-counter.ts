@@ -48,6 +48,8 @@ const PARTS_OF_WINDOW = 32;
 export const MIN_UNITS = 16;
 /** More units are taken than were used in the same time before. */
 const MARGIN = 1.25;
+/** At most this part of what is free in Redis is taken. Otherwise a few processes would hold the rest of a limit while others refuse. */
+const PART_OF_FREE = 1 / 16;
 
 /** How a policy's units are taken ahead. */
 export interface AheadPlan {
@@ -95,6 +97,8 @@ export class HotCounter {
   /** Units used since a moment, to know how many will be. */
   #used = 0;
   #since: number;
+  /** What was free in Redis after the last portion was taken. */
+  #free = Number.POSITIVE_INFINITY;
 
   constructor(plan: AheadPlan, redisKey: string, now: number, giveBack: (charges: SlotCharges, units: number) => void) {
     this.plan = plan;
@@ -140,7 +144,8 @@ export class HotCounter {
   add(portion: Portion): void {
     this.#portions.push(portion);
     this.left += portion.left;
-    this.refillBelow = this.left / 4;
+    this.refillBelow = this.left / 2;
+    this.#free = portion.others;
   }
 
   /** How many units to take for the next `ms` milliseconds, besides those that are left. */
@@ -152,7 +157,8 @@ export class HotCounter {
       this.#used = (rate * age) / 2;
       this.#since = now - age / 2;
     }
-    return Math.min(Math.ceil(rate * ms * MARGIN), most) - this.left;
+    const wanted = Math.min(Math.ceil(rate * ms * MARGIN), most) - this.left;
+    return Math.min(wanted, Math.max(MIN_UNITS, Math.floor(this.#free * PART_OF_FREE)));
   }
 
   /** Forgets the portions that cannot be used any more. Returns until when the others can, or undefined. */

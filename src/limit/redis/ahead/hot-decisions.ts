@@ -131,7 +131,7 @@ export class HotDecisions {
     if (counter === undefined || portion === undefined) return undefined;
     counter.use(portion, wanted);
     if (counter.left < counter.refillBelow) this.#take(counter, now);
-    const at = this.#clock.now();
+    const at = this.#clock.at(now);
     return admitted(store, units, at, [counter.stateOf(portion, at)], portion.charges);
   }
 
@@ -152,7 +152,7 @@ export class HotDecisions {
       counters.push(counter);
       portions.push(portion);
     }
-    const at = this.#clock.now();
+    const at = this.#clock.at(now);
     const states = counters.map((counter, i) => {
       const portion = portions[i] as Portion;
       counter.use(portion, units[i] as number);

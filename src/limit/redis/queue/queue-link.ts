@@ -37,7 +37,7 @@ export class QueueLink {
   #isScheduled = false;
   #isListing = false;
   #mustList = false;
-  /** Whether Redis may have missed a step. It is told again which tickets there are. */
+  /** Whether Redis may have missed a step. The list of tickets is then sent again. */
   #isUnsure = false;
   #timer: NodeJS.Timeout | undefined;
   #dueAt = Number.POSITIVE_INFINITY;

@@ -31,7 +31,8 @@ export class QueueScript {
   readonly #timeouts: CallTimeouts;
 
   constructor(options: QueueScriptOptions) {
-    if (!hasByteCommands(options.client)) throw new TypeError('gatewarden: redisStore needs an ioredis client');
+    if (!hasByteCommands(options.client))
+      throw new TypeError('gatewarden: redisStore needs a client with the commands of ioredis');
     this.#options = options;
     this.#commands = options.client;
     this.#timeouts = new CallTimeouts(options.timeout);

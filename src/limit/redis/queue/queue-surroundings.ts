@@ -17,7 +17,7 @@ export interface QueueSurroundings {
   readonly channel: () => string;
 }
 
-/** Waiting tickets that Redis has not heard of are gone after so many intervals, and no sooner than this. As queue.lua has it. */
+/** Waiting tickets of which Redis gets no news are gone after so many intervals, and no sooner than this. As in queue.lua. */
 const WAITS_FOR = 10;
 const LEAST_WAIT_MS = 2000;
 

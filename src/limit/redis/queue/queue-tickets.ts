@@ -221,7 +221,7 @@ export class QueueTickets implements LinkedTickets, TicketPort {
     if (ticket?.state === 'waiting') this.#end(ticket, 'pushed-out');
   }
 
-  /** Redis has lost it, or has not heard of it for too long. It comes back to its place. */
+  /** Redis has lost it, or got no news of it for too long. It comes back to its place. */
   #wasForgotten(number: number): void {
     const ticket = this.#tickets.get(number);
     if (ticket?.state === 'waiting') {

@@ -16,7 +16,7 @@ export function isSubscriber(value: object | null): value is RedisSubscriber {
 /** A subscription that failed is tried again after so long, in milliseconds. */
 const RETRY_MS = 5000;
 
-/** Hears of turns at once, over a second connection. Without one, or while it is away, turns are found by asking. */
+/** Learns of turns at once, over a second connection. Without one, or while it is away, turns are found by asking. */
 export class QueueWakeups {
   readonly #subscriber: RedisSubscriber | undefined;
   readonly #channel: string;

@@ -160,7 +160,7 @@ local function virtual_time()
       end
     end
   end
-  -- Nobody waits.
+  -- No ticket waits.
   if most < least then return queue.virtual end
   return min(most, max(least, queue.virtual + (running * (now - queue.now)) / weight))
 end
@@ -200,7 +200,7 @@ local function activate(id, weight)
   return client
 end
 
--- Nobody waits any longer: who is served had no rival, and all that comes begins alike.
+-- No ticket waits any longer: the client that is served had no rival, and all that come begin alike.
 local function restart()
   queue.virtual = 0
   for place = #clients, 1, -1 do
@@ -286,7 +286,7 @@ local function take_turn_back(ticket)
   changed()
 end
 
--- A turn came in vain. The more often in a row, the longer the client is passed over.
+-- A turn could not be used. The more often in a row, the longer the client is passed over.
 local function set_aside(ticket)
   take_turn_back(ticket)
   local client = client_of[ticket[CLIENT]]
@@ -663,7 +663,7 @@ end
 
 say(queue.version)
 
--- For whom the snapshot is. The lengths of what was stored are those of `lengths`, or still packed.
+-- The process that the snapshot is for. The lengths of what was stored are those of `lengths`, or still packed.
 if lengths then
   lengths.of = {}
   for _, one in ipairs(lengths.clients) do lengths.of[one[1]] = one end

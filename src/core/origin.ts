@@ -1,6 +1,6 @@
-import type { Exchange } from '../core/exchange.js';
-import { badOption, shown } from '../core/option.js';
-import { isThenable } from '../core/thenable.js';
+import type { Exchange } from './exchange.js';
+import { badOption, shown } from './option.js';
+import { isThenable } from './thenable.js';
 
 /** Returns whether an origin is allowed, or a promise of that. */
 export type OriginMatcher = (origin: string, exchange: Exchange) => boolean | Promise<boolean>;
@@ -26,7 +26,9 @@ export function originMatcher(factory: string, allowed: string | readonly string
     return (origin, exchange) => {
       if (origin.length > MAX_LENGTH || !ORIGIN.test(origin)) return false;
       const answer: unknown = origins(origin, exchange);
-      return isThenable(answer) ? Promise.resolve(answer).then(decision) : decision(answer);
+      return isThenable(answer)
+        ? Promise.resolve(answer).then((late) => decision(factory, late))
+        : decision(factory, answer);
     };
   }
   if (!Array.isArray(origins) || origins.length === 0) {
@@ -51,10 +53,12 @@ export function originMatcher(factory: string, allowed: string | readonly string
 }
 
 /** Anything but a boolean is a mistake in the function. Read as false, it would deny origins without a word. */
-function decision(answer: unknown): boolean {
+function decision(factory: string, answer: unknown): boolean {
   if (typeof answer === 'boolean') return answer;
   const got = typeof answer === 'string' ? 'a string' : shown(answer);
-  throw new TypeError(`gatewarden: the function in cors "origin" must return true or false, or a promise, got ${got}`);
+  throw new TypeError(
+    `gatewarden: the function in ${factory} "origin" must return true or false, or a promise, got ${got}`,
+  );
 }
 
 /**

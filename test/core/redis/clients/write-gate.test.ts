@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { createClient } from 'redis';
+import { expect, it, onTestFinished } from 'vitest';
+import { nodeRedisPort } from '../../../../src/core/redis/clients/node-redis.js';
+
+const COMMAND = /^\*(\d+)\r\n/;
+const PART = /^\$(\d+)\r\n/;
+
+/** The first command in a text, and what follows it. Undefined if it has not arrived whole. */
+function firstCommand(text: string): { readonly parts: readonly string[]; readonly rest: string } | undefined {
+  const head = COMMAND.exec(text);
+  if (head === null) return undefined;
+  let rest = text.slice(head[0].length);
+  const parts: string[] = [];
+  while (parts.length < Number(head[1])) {
+    const part = PART.exec(rest);
+    const length = Number(part?.[1]);
+    if (part === null || rest.length < part[0].length + length + 2) return undefined;
+    parts.push(rest.slice(part[0].length, part[0].length + length));
+    rest = rest.slice(part[0].length + length + 2);
+  }
+  return { parts, rest };
+}
+
+/** A server whose scripts return their last argument. */
+async function startEcho() {
+  let latest: Socket | undefined;
+  const server = createServer((socket) => {
+    latest = socket;
+    let received = '';
+    socket.on('error', () => {});
+    socket.on('data', (bytes) => {
+      received += bytes;
+      for (let found = firstCommand(received); found !== undefined; found = firstCommand(received)) {
+        received = found.rest;
+        const [name, ...rest] = found.parts;
+        const text = rest.at(-1) ?? '';
+        socket.write(name === 'EVALSHA' ? `$${text.length}\r\n${text}\r\n` : name === 'INCR' ? ':1\r\n' : '+OK\r\n');
+      }
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return { port: address.port, reset: () => latest?.resetAndDestroy() };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function open() {
+  const server = await startEcho();
+  const client = createClient({ socket: { host: '127.0.0.1', port: server.port, reconnectStrategy: 5 } });
+  client.on('error', () => {});
+  await client.connect();
+  onTestFinished(() => client.destroy());
+  return { ...server, client, port: nodeRedisPort(client) };
+}
+
+it('a call that node-redis is about to write to a connection that breaks gets its own answer, and so do later ones', async () => {
+  const { port, reset } = await open();
+  for (let i = 0; i < 20; i++) {
+    await turn();
+    const calls = [`${i}-a`, `${i}-b`].map((text) => port.evalsha('sha', 1, 'key', text));
+    reset();
+    // Sent again at once, and sent while the connection is away.
+    await turn();
+    calls.push(port.evalsha('sha', 1, 'key', `${i}-c`));
+    expect(await Promise.all(calls)).toEqual([`${i}-a`, `${i}-b`, `${i}-c`]);
+    expect(await port.evalsha('sha', 1, 'key', `${i}-d`)).toBe(`${i}-d`);
+  }
+});
+
+it('a call that was written is sent again into the new connection', async () => {
+  const { port, reset } = await open();
+  for (let i = 0; i < 20; i++) {
+    const calls = [port.evalsha('sha', 1, 'key', `${i}-a`)];
+    await turn();
+    await turn();
+    // What was written waits for its answer while another is about to be written.
+    calls.push(port.evalsha('sha', 1, 'key', `${i}-b`));
+    reset();
+    expect(await Promise.all(calls)).toEqual([`${i}-a`, `${i}-b`]);
+  }
+});
+
+it('a command that must not run twice is sent if it was not written', async () => {
+  const { port, reset } = await open();
+  for (let i = 0; i < 20; i++) {
+    await turn();
+    const counted = port.incr('key');
+    reset();
+    expect(await counted).toBe(1);
+  }
+});
