@@ -21,12 +21,9 @@ export function nodeRedisPort(client: NodeRedisClient): RedisPort {
   return new CommandPort(singleTransport(client));
 }
 
-function gateFor(client: NodeRedisSingle | NodeRedisSentinel): WriteGate {
-  return gateOf(client, (broken) => client.on('error', broken));
-}
-
-function singleTransport(client: NodeRedisSingle): Transport {
-  const gate = gateFor(client);
+/** A node of a Cluster has the gate of the Cluster. */
+function singleTransport(client: NodeRedisSingle, gate = gateOf(client)): Transport {
+  gate.watch(client);
   return {
     isCluster: false,
     send: (command, _, asBytes) =>
@@ -43,17 +40,17 @@ function singleTransport(client: NodeRedisSingle): Transport {
 }
 
 function clusterTransport(client: NodeRedisCluster): Transport {
-  const watch = new PrimaryWatch(client);
+  // A node may redirect a command to another, so that all have one gate.
+  const gate = gateOf(client);
+  const watch = new PrimaryWatch(client, gate);
   return {
     isCluster: true,
     send: async (command, firstKey, asBytes) => {
-      const write = (signal?: AbortSignal) =>
-        client.sendCommand(firstKey, false, command, options(asBytes, signal)).catch(failed);
-      if (firstKey === undefined) return write();
-      watch.sending(firstKey);
-      const node = watch.connectionOf(firstKey);
-      const reply = await (node === undefined ? write() : gateFor(node).send(write));
-      watch.answered(firstKey);
+      if (firstKey !== undefined) watch.sending(firstKey);
+      const reply = await gate.send((signal) =>
+        client.sendCommand(firstKey, false, command, options(asBytes, signal)).catch(failed),
+      );
+      if (firstKey !== undefined) watch.answered(firstKey);
       return reply;
     },
     isUnsure: (error) => client.isOpen && !(error instanceof ServerError),
@@ -64,7 +61,7 @@ function clusterTransport(client: NodeRedisCluster): Transport {
     get status() {
       return client.isOpen ? 'ready' : 'end';
     },
-    nodes: () => client.masters.flatMap(({ client: node }) => (node === undefined ? [] : [connectionOf(node)])),
+    nodes: () => client.masters.flatMap(({ client: node }) => (node === undefined ? [] : [connectionOf(node, gate)])),
     serverOf: (slot) => client.slots[slot]?.master.address,
   };
 }
@@ -72,7 +69,8 @@ function clusterTransport(client: NodeRedisCluster): Transport {
 /** It looks for the new primary by itself, and sends again what was not written. */
 function sentinelTransport(client: NodeRedisSentinel): Transport {
   // With `passthroughClientErrorEvents`, it reports the errors of its connections.
-  const gate = gateFor(client);
+  const gate = gateOf(client);
+  gate.watch(client);
   return {
     isCluster: false,
     send: (command, _, asBytes) =>
@@ -87,13 +85,12 @@ function sentinelTransport(client: NodeRedisSentinel): Transport {
   };
 }
 
-function options(asBytes: boolean, abortSignal: AbortSignal | undefined): NodeRedisReplyOptions {
-  const mapping = asBytes ? AS_BYTES : AS_TEXT;
-  return abortSignal === undefined ? mapping : { ...mapping, abortSignal };
+function options(asBytes: boolean, abortSignal: AbortSignal): NodeRedisReplyOptions {
+  return { ...(asBytes ? AS_BYTES : AS_TEXT), abortSignal };
 }
 
-function connectionOf(node: NodeRedisSingle): PortConnection {
-  return new CommandPort(singleTransport(node));
+function connectionOf(node: NodeRedisSingle, gate: WriteGate): PortConnection {
+  return new CommandPort(singleTransport(node, gate));
 }
 
 /** The client has no method for this. What waits for a reply is rejected, as after every broken connection. */

@@ -1,5 +1,6 @@
 import calculateSlot from 'cluster-key-slot';
-import type { NodeRedisCluster, NodeRedisNode, NodeRedisSingle } from './node-redis-client.js';
+import type { NodeRedisCluster, NodeRedisNode } from './node-redis-client.js';
+import type { WriteGate } from './write-gate.js';
 
 /** How often a live node is asked while a primary is away, in milliseconds. */
 const LOOK_EVERY_MS = 2000;
@@ -12,6 +13,7 @@ const LOOK_EVERY_MS = 2000;
  */
 export class PrimaryWatch {
   readonly #client: NodeRedisCluster;
+  readonly #gate: WriteGate;
   /** A key that each primary has answered for, by its address. */
   readonly #answered = new Map<string, string>();
   /** Keys whose primary has no connection, by its address. */
@@ -19,21 +21,18 @@ export class PrimaryWatch {
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
 
-  constructor(client: NodeRedisCluster) {
+  constructor(client: NodeRedisCluster, gate: WriteGate) {
     this.#client = client;
+    this.#gate = gate;
   }
 
   /** Call it before a command is sent about a key. */
   sending(key: string): void {
     const primary = this.#primaryOf(key);
+    if (primary?.client !== undefined) this.#gate.watch(primary.client);
     if (primary?.client?.isReady !== false || this.#away.has(primary.address)) return;
     this.#away.set(primary.address, key);
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY_MS).unref();
-  }
-
-  /** The connection to the primary of a key, if there is one. */
-  connectionOf(key: string): NodeRedisSingle | undefined {
-    return this.#primaryOf(key)?.client;
   }
 
   /** Call it when a command about a key was answered. */
@@ -62,7 +61,9 @@ export class PrimaryWatch {
       this.#isLooking = false;
     };
     // The client follows the redirection as if `live` were the key. So it gives up in the end, and knows the slots.
-    this.#client.sendCommand(live, false, ['GET', key]).then(done, done);
+    this.#gate
+      .send((abortSignal) => this.#client.sendCommand(live, false, ['GET', key], { abortSignal }))
+      .then(done, done);
   }
 
   #primaryOf(key: string): NodeRedisNode | undefined {

@@ -26,16 +26,18 @@ function firstCommand(text: string): { readonly parts: readonly string[]; readon
 /** A server whose scripts return their last argument. */
 async function startEcho() {
   let latest: Socket | undefined;
+  const received: string[] = [];
   const server = createServer((socket) => {
     latest = socket;
-    let received = '';
+    let bytesSoFar = '';
     socket.on('error', () => {});
     socket.on('data', (bytes) => {
-      received += bytes;
-      for (let found = firstCommand(received); found !== undefined; found = firstCommand(received)) {
-        received = found.rest;
+      bytesSoFar += bytes;
+      for (let found = firstCommand(bytesSoFar); found !== undefined; found = firstCommand(bytesSoFar)) {
+        bytesSoFar = found.rest;
         const [name, ...rest] = found.parts;
         const text = rest.at(-1) ?? '';
+        if (name === 'EVALSHA') received.push(text);
         socket.write(name === 'EVALSHA' ? `$${text.length}\r\n${text}\r\n` : name === 'INCR' ? ':1\r\n' : '+OK\r\n');
       }
     });
@@ -44,7 +46,7 @@ async function startEcho() {
   onTestFinished(() => void server.close());
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, reset: () => latest?.resetAndDestroy() };
+  return { port: address.port, received, reset: () => latest?.resetAndDestroy() };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -69,6 +71,31 @@ it('a call that node-redis is about to write to a connection that breaks gets it
     calls.push(port.evalsha('sha', 1, 'key', `${i}-c`));
     expect(await Promise.all(calls)).toEqual([`${i}-a`, `${i}-b`, `${i}-c`]);
     expect(await port.evalsha('sha', 1, 'key', `${i}-d`)).toBe(`${i}-d`);
+  }
+});
+
+it('calls that wait behind a long one, when the connection breaks, get their own answers', async () => {
+  const { port, reset } = await open();
+  for (let i = 0; i < 20; i++) {
+    const texts = ['a', 'b', 'c'].map((name) => `${i}-${name}`.padEnd(20_000, '.'));
+    const calls = texts.map((text) => port.evalsha('sha', 1, 'key', text));
+    // node-redis writes 16 KiB in a turn, and the rest in later ones.
+    await turn();
+    reset();
+    expect(await Promise.all(calls)).toEqual(texts);
+    expect(await port.evalsha('sha', 1, 'key', `${i}-d`)).toBe(`${i}-d`);
+  }
+});
+
+it('calls that are withdrawn are sent again in their order', async () => {
+  const { port, reset, received } = await open();
+  for (let i = 0; i < 20; i++) {
+    await turn();
+    const texts = ['a', 'b', 'c'].map((name) => `${i}-${name}`);
+    const calls = texts.map((text) => port.evalsha('sha', 1, 'key', text));
+    reset();
+    await Promise.all(calls);
+    expect(received.splice(0)).toEqual(texts);
   }
 });
 
