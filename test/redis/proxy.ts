@@ -62,6 +62,11 @@ export class RedisProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Resets all open connections. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
   accept(): void {
     this.#refusing = false;
   }

@@ -48,6 +48,18 @@ export class ConnectionCheck {
     });
   }
 
+  /**
+   * Replaces all connections. Call it after a reply that is not that of its call: all later ones may be those of other
+   * calls as well.
+   */
+  replace(): void {
+    if (this.#isStopped || performance.now() < this.#notBefore || !isOpen(this.#client)) return;
+    this.#notBefore = performance.now() + REPLACING;
+    for (const connection of this.#client.nodes?.() ?? [this.#client]) {
+      if (isOpen(connection)) connection.disconnect?.(true);
+    }
+  }
+
   /** Call it when the server has answered in time. */
   answered(): void {
     this.#patience = this.#leastPatience;

@@ -62,10 +62,12 @@ export class Reply {
   /** Whether the operation that is read has all figures, also if the straight path was asked. */
   isInFull = false;
   readonly #bytes: Buffer;
-  #at = 0;
+  #at: number;
 
-  constructor(bytes: Buffer) {
+  /** Reads from the byte at `start`. */
+  constructor(bytes: Buffer, start: number) {
     this.#bytes = bytes;
+    this.#at = start;
   }
 
   /** @throws RangeError at the end of the reply, as the other methods do */

@@ -44,6 +44,9 @@ const FIRST_NUMBER = 1e15;
 const NUMBER_DIGITS = 16;
 const HEADER_BYTES = NUMBER_DIGITS + 4 * 8 + 2;
 
+/** A reply begins with the value of the marker: the number of the call, and when the marker expires. */
+const REPLY_HEAD = NUMBER_DIGITS + 8;
+
 /** Packs operations into one call. All their keys must be in one slot. */
 export function packCall(operations: readonly Operation[], header: CallHeader): ScriptCall {
   const places = new CallPlaces(header.serverNow);
@@ -109,23 +112,35 @@ class CallPlaces implements Places {
 }
 
 /**
+ * Whether a reply is that of a call. Other code may confuse the replies of a client that it shares with a store: with
+ * those of its own commands, and those of two calls with each other.
+ */
+export function isReplyTo({ args }: ScriptCall, reply: unknown): reply is Buffer {
+  const packed = args[args.length - 1] as Buffer;
+  return (
+    Buffer.isBuffer(reply) &&
+    reply.length > REPLY_HEAD &&
+    reply.compare(packed, 0, NUMBER_DIGITS, 0, NUMBER_DIGITS) === 0
+  );
+}
+
+/**
  * Reads the script's reply to a call. `onTime` receives the server's time, also when the call failed.
  * @throws StoreError
  */
 export function readReply(
   { operations, preparedAt }: ScriptCall,
-  bytes: unknown,
+  bytes: Buffer,
   onTime: (at: number, preparedAt: number) => void,
 ): readonly Answer[] {
-  if (!Buffer.isBuffer(bytes) || bytes.length < 9) throw unknownReply();
-  const reply = new Reply(bytes);
-  const outcome = STATUSES[reply.byte()];
-  const at = reply.double();
-  onTime(at, preparedAt);
-  if (outcome === 'late') throw new LateCallError();
-  if (outcome === 'lost') throw unavailable('Redis ran the call, but its reply was lost');
   const answers: Answer[] = [];
   try {
+    const reply = new Reply(bytes, REPLY_HEAD);
+    const outcome = STATUSES[reply.byte()];
+    const at = reply.double();
+    onTime(at, preparedAt);
+    if (outcome === 'late') throw new LateCallError();
+    if (outcome === 'lost') throw unavailable('Redis ran the call, but its reply was lost');
     for (const operation of operations) {
       const status = STATUSES[reply.byte()];
       if (status === undefined || status === 'late' || status === 'lost') throw unknownReply();
@@ -164,6 +179,6 @@ function isFault(message: string): boolean {
   return [SCRIPT_ERROR, SUBSCRIBER, CLUSTER_CODES, /^WRONGTYPE /].some((fault) => fault.test(reason));
 }
 
-function unknownReply(): StoreError {
+export function unknownReply(): StoreError {
   return unavailable('Redis sent a reply that is not the reply of the script');
 }

@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes, randomInt } from 'node:crypto';
 import { withTimeout } from '../../core/with-timeout.js';
 import { type StoreError, unavailable } from '../store.js';
 import { CallTimeouts } from './call-timeouts.js';
@@ -6,11 +6,13 @@ import { type ByteCommands, hasByteCommands, type RedisClient } from './client.j
 import { hashTagOf, slotOf } from './cluster-slot.js';
 import { ConnectionCheck } from './connection-check.js';
 import type { Answer, Operation } from './operation.js';
-import { callFailure, packCall, readReply, type ScriptCall } from './script-call.js';
+import { callFailure, isReplyTo, packCall, readReply, type ScriptCall, unknownReply } from './script-call.js';
 import { SCRIPT } from './script-text.js';
 import { ServerClock } from './server-clock.js';
 
 const SHA = hash('sha1', SCRIPT, 'hex');
+/** Calls are numbered from below this, so that they keep 16 digits for as long as a process may live. */
+const MAX_FIRST_CALL = 2 ** 47;
 /** How many shared marker names one process uses. In a Cluster, how many for each slot. */
 const MARKERS = 256;
 const CLUSTER_MARKERS = 4;
@@ -70,7 +72,8 @@ export class ScriptClient {
   readonly #processName = randomBytes(6).toString('base64url');
   readonly #timeouts: CallTimeouts;
   readonly #learn = (at: number, preparedAt: number): void => this.clock.learn(at, preparedAt);
-  #calls = 0;
+  /** The number of the latest call. It begins anywhere, so that a reply to another store's call is known as such. */
+  #calls = randomInt(MAX_FIRST_CALL);
   #deliveries = 0;
   #answeredUpTo = 0;
   /** The probe that the client still has, by slot. There is never more than one, or a long outage would collect them. */
@@ -148,6 +151,10 @@ export class ScriptClient {
     let isAnswered = false;
     const eventually = this.#evaluate(call).then(
       (reply) => {
+        if (!isReplyTo(call, reply)) {
+          this.#connections.replace();
+          throw unknownReply();
+        }
         isAnswered = true;
         if (!this.isCluster) this.#answeredUpTo = Math.max(this.#answeredUpTo, order);
         return readReply(call, reply, this.#learn);

@@ -23,10 +23,11 @@
 --            the policies, each packed by layout.ts
 --            the operations, packed by operation.ts
 --
--- The marker's value is the number of the call in 16 digits, when the marker expires 8, and the reply. It lives twice
--- as long as it has to remember a reply, so that not every call has to set that time again.
+-- The reply is the value of the marker: the number of the call in 16 digits, when the marker expires 8, then what the
+-- call has done. The marker lives twice as long as it has to remember a reply, so that not every call has to set that
+-- time again. The number tells the caller that the reply is that of its call.
 --
--- All times are milliseconds. The reply is one string: the outcome of the call 1 byte, the time 8, then for each
+-- All times are milliseconds. What a call has done is the outcome of the call 1 byte, the time 8, then for each
 -- operation its status 1 and its figures: for each charge the units in use 8, when more become free 8, the time of the
 -- charge (or, if refused, when it could be admitted: 0 now, -1 never) 8, the counter's generation 2. Of a policy with
 -- leases, the last two are the token and the slot of the hold. If the straight path admits, the figures are fewer: of a
@@ -63,9 +64,9 @@ local answered = call('GET', keys[1])
 local remembered, marker_expires
 if answered then
   remembered, marker_expires = unpack('>c16d', answered)
-  if remembered == number then return sub(answered, 25) end
+  if remembered == number then return answered end
   -- Calls arrive in order. This one has run, and the reply of a later call has replaced its own.
-  if remembered > number then return pack('>Bd', LOST, call('TIME')[1] * 1000) end
+  if remembered > number then return pack('>c16dBd', number, 0, LOST, call('TIME')[1] * 1000) end
 end
 
 local now = given_now
@@ -73,7 +74,7 @@ if now < 0 then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
   -- The caller has stopped waiting, so nothing may be charged.
-  if latest >= 0 and now > latest then return pack('>Bd', LATE, now) end
+  if latest >= 0 and now > latest then return pack('>c16dBd', number, 0, LATE, now) end
 end
 
 -- The general path, once a call needs it: `run` runs an operation, `save` writes what it has changed.
@@ -275,12 +276,14 @@ while at <= length do
 end
 
 if save then save() end
-local text = table.concat(reply)
 -- A clock that was passed in is not the one by which the marker expires.
+local whole
 if answered and given_now < 0 and now + remember_for <= marker_expires then
-  call('SET', keys[1], number .. sub(answered, 17, 24) .. text, 'KEEPTTL')
+  whole = number .. sub(answered, 17, 24) .. table.concat(reply)
+  call('SET', keys[1], whole, 'KEEPTTL')
 else
   local lives = 2 * remember_for
-  call('SET', keys[1], number .. pack('>d', now + lives) .. text, 'PX', string.format('%d', lives))
+  whole = number .. pack('>d', now + lives) .. table.concat(reply)
+  call('SET', keys[1], whole, 'PX', string.format('%d', lives))
 end
-return text
+return whole

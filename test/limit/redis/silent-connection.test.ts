@@ -41,7 +41,8 @@ describeRedis('redisStore over a connection that dies without a word', () => {
 
   /** Resolves as soon as the store has begun to ask a connection that has fallen silent whether it still answers. */
   const silenceNoticed = async (proxy: RedisProxy, store: Pick<RedisStore, 'admit'>) => {
-    await decide(store);
+    // Then no earlier question is open.
+    await admitsAgain(() => decide(store), 8000);
     proxy.silence();
     expect(await decide(store)).toBe('failed');
   };
