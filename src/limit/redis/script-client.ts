@@ -5,6 +5,7 @@ import { CallTimeouts } from './call-timeouts.js';
 import { type ByteCommands, hasByteCommands, type RedisClient } from './client.js';
 import { hashTagOf, slotOf } from './cluster-slot.js';
 import { ConnectionCheck } from './connection-check.js';
+import { type Delivery, undelivered } from './delivery.js';
 import type { Answer, Operation } from './operation.js';
 import { callFailure, isReplyTo, packCall, readReply, type ScriptCall, unknownReply } from './script-call.js';
 import { SCRIPT } from './script-text.js';
@@ -44,16 +45,6 @@ export interface CallOptions {
   readonly ownMarker: boolean;
   /** After how many milliseconds the call changes nothing any more; undefined: never. */
   readonly expiresAfter: number | undefined;
-}
-
-/** A call on its way. */
-export interface Delivery {
-  /** Rejects with a `StoreError` if no answer comes within the timeout. */
-  readonly inTime: Promise<readonly Answer[]>;
-  /** Settles when the client is done with the call, however late. While it does not, the client may still send the call. */
-  readonly eventually: Promise<readonly Answer[]>;
-  /** Its place among all deliveries. */
-  readonly order: number;
 }
 
 /** Receives the answers of a call that came after the timeout. */
@@ -246,11 +237,4 @@ export class ScriptClient {
     const name = own ? number : `r${number % (client.isCluster ? CLUSTER_MARKERS : MARKERS)}`;
     return `${prefix}{${tag}}:${this.#processName}:${name}`;
   }
-}
-
-/** A call that the client was not given. */
-function undelivered(order: number): Delivery {
-  const rejected = Promise.reject<readonly Answer[]>(unavailable('the server of these keys does not answer'));
-  rejected.catch(() => undefined);
-  return { inTime: rejected, eventually: rejected, order };
 }

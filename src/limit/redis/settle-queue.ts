@@ -1,8 +1,9 @@
 import { StoreError, unavailable } from '../store.js';
 import { type Batch, type Correction, callOf, newBatches } from './correction-batch.js';
+import type { Delivery } from './delivery.js';
 import { type Answer, type Operation, operationFailure } from './operation.js';
 import { LateCallError } from './script-call.js';
-import type { Delivery, ScriptClient } from './script-client.js';
+import type { ScriptClient } from './script-client.js';
 
 /** How long a correction is held and sent again, in milliseconds: a minute, and time to notice that Redis is back. */
 const GIVE_UP_AFTER_MS = 75_000;
