@@ -8,3 +8,12 @@ export async function connected(port: number, options: RedisOptions): Promise<Re
   if (client.status !== 'ready') await once(client, 'ready');
   return client;
 }
+
+/** Counts how often a client that is connected connects again. A proxy would count the connections of others as well. */
+export function reconnectionsOf(client: { on(event: 'connect', listener: () => void): unknown }): () => number {
+  let reconnections = 0;
+  client.on('connect', () => {
+    reconnections++;
+  });
+  return () => reconnections;
+}

@@ -5,7 +5,7 @@ import { slidingWindow } from '../../../src/limit/policy.js';
 import { type RedisStore, redisStore } from '../../../src/limit/redis/redis-store.js';
 import type { RedisStoreEvent, RedisStoreOptions } from '../../../src/limit/redis/redis-store-options.js';
 import type { Receipt } from '../../../src/limit/store.js';
-import { connected } from '../../redis/connected.js';
+import { connected, reconnectionsOf } from '../../redis/connected.js';
 import { until } from '../../redis/processes.js';
 import { RedisProxy } from '../../redis/proxy.js';
 import { type RedisServer, type RedisTarget, startRedis } from '../../redis/server.js';
@@ -63,6 +63,7 @@ export async function openOverProxy(
 ) {
   const proxy = await RedisProxy.start(server);
   const client = await connected(proxy.port, clientOptions);
+  const reconnections = reconnectionsOf(client);
   const events: RedisStoreEvent[] = [];
   const prefix = `proxy-${proxy.port}:`;
   const store = redisStore({ client, prefix, refusalCache: false, onEvent: (event) => events.push(event), ...options });
@@ -71,7 +72,7 @@ export async function openOverProxy(
     client.disconnect();
     proxy.stop();
   });
-  return { proxy, client, prefix, store, events };
+  return { proxy, client, reconnections, prefix, store, events };
 }
 
 const unrelatedPolicy = [slidingWindow({ limit: 10, window: '1m' })];

@@ -53,12 +53,12 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     [' of a client without a queue', { enableOfflineQueue: false }],
     [" of the README's client", { disconnectTimeout: 2000, retryStrategy: () => 200 }],
   ] as const)('asks the client for a new one%s, and is back within seconds', async ([_, clientOptions], context) => {
-    const { proxy, store, events } = await open(context, clientOptions);
+    const { proxy, reconnections, store, events } = await open(context, clientOptions);
     await decide(store);
     proxy.silence();
     await admitsAgain(() => decide(store), 8000);
     expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
-    expect(proxy.connections).toBe(2);
+    expect(reconnections()).toBe(1);
   });
 
   it.concurrent('corrects what was to be corrected in the meantime, once', async (context) => {
@@ -80,15 +80,15 @@ describeRedis('redisStore over a connection that dies without a word', () => {
   });
 
   it.concurrent('asks again, later and later, while new connections are silent too', async (context) => {
-    const { proxy, store, events } = await open(context);
+    const { proxy, reconnections, store, events } = await open(context);
     await decide(store);
     proxy.silence({ newOnes: true });
     await outage(store, events);
-    await until('the second connection', () => proxy.connections === 2);
+    await until('the second connection', () => reconnections() === 1);
     const second = performance.now();
     // This one stays silent.
     proxy.speak();
-    await until('the third connection', () => proxy.connections === 3);
+    await until('the third connection', () => reconnections() === 2);
     // The first was asked for one second. The client was given three to replace it, and the second is asked for two.
     expect(performance.now() - second).toBeGreaterThan(4000);
     await until('it is back', () => events.at(-1)?.kind === 'available');
@@ -99,26 +99,26 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     ['disconnected', (client: Redis): void => client.disconnect()],
     ['quit', (client: Redis): void => void client.quit().catch(() => undefined)],
   ] as const)('leaves a client alone that the service has %s', async ([_, close], context) => {
-    const { proxy, client, store } = await open(context);
+    const { proxy, client, reconnections, store } = await open(context);
     await silenceNoticed(proxy, store);
     close(client);
     for (const end = performance.now() + 4000; performance.now() < end; await delay(100)) await decide(store);
-    expect(proxy.connections).toBe(1);
+    expect(reconnections()).toBe(0);
     expect(client.status).toBe('end');
   });
 
   it.concurrent('leaves the client alone once the store is closed', async (context) => {
-    const { proxy, client, store } = await open(context);
+    const { proxy, client, reconnections, store } = await open(context);
     await silenceNoticed(proxy, store);
     store.close();
     await delay(2000);
-    expect([proxy.connections, client.status]).toEqual([1, 'ready']);
+    expect([reconnections(), client.status]).toEqual([0, 'ready']);
   });
 
   it.concurrent('replaces no connection of a server that answers, even if with errors', async (context) => {
     const busy = await startRedis({ args: ['--lua-time-limit', '20'] });
     context.onTestFinished(() => busy.stop());
-    const { proxy, store, events } = await open(context, {}, {}, busy);
+    const { reconnections, store, events } = await open(context, {}, {}, busy);
     await decide(store);
     busy
       .client()
@@ -128,11 +128,11 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     await delay(2500);
     await busy.cli('SCRIPT', 'KILL');
     await until('it is back', () => events.at(-1)?.kind === 'available');
-    expect(proxy.connections).toBe(1);
+    expect(reconnections()).toBe(0);
   });
 
   it.concurrent('does without, given a client that cannot open a new connection', async (context) => {
-    const { proxy, client } = await open(context);
+    const { proxy, client, reconnections } = await open(context);
     const minimal: RedisClient = {
       isCluster: false,
       evalsha: (...args) => client.evalsha(...args),
@@ -149,7 +149,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     for (const end = performance.now() + 2500; performance.now() < end; await delay(50)) {
       expect(await decide(store)).toBe('failed');
     }
-    expect(proxy.connections).toBe(1);
+    expect(reconnections()).toBe(0);
   });
 
   it.concurrent('replaces the connections of a Cluster that are silent, and no others', async ({ onTestFinished }) => {
