@@ -66,7 +66,7 @@ export default defineConfig({
     css: true,
     globalSetup: ['test/redis/setup.ts'],
     // Looks for credentials in all that is printed, warned of and answered.
-    setupFiles: ['test/canary.ts'],
+    setupFiles: ['test/canary.ts', 'test/intervals.ts'],
     // Some suites wait for servers and time-outs most of the time, so that three of them keep two cores busy.
     maxWorkers: Math.max(3, availableParallelism() - 1),
     expect: { poll: { interval: 5 } },
