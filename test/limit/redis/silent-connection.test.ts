@@ -56,7 +56,7 @@ describeRedis('redisStore over a connection that dies without a word', () => {
     const { proxy, reconnections, store, events } = await open(context, clientOptions);
     await decide(store);
     proxy.silence();
-    await admitsAgain(() => decide(store), 8000);
+    await admitsAgain(() => decide(store), 12_000);
     expect(events.map(({ kind }) => kind)).toEqual(['unavailable', 'available']);
     expect(reconnections()).toBe(1);
   });
