@@ -133,7 +133,7 @@ async function operate(
       },
     ],
     [
-      `operator: the client ${EVIL} harms nobody`,
+      `operator: the client ${EVIL} does no harm`,
       async () => {
         same(await page.evaluate('window.harmed === undefined && document.images.length === 0'), true, 'the page');
         check((await page.getByText(EVIL, { exact: true }).count()) > 0, 'the client is not shown');
@@ -154,7 +154,7 @@ async function operate(
           await page.evaluate('scrollTo(0, 0)');
           if (name !== 'operator-phone-dark') await shot(name);
           same(await page.evaluate('document.documentElement.scrollWidth'), width, `the width of ${name}`);
-          // The page's own policy lets nobody add a script, so it is evaluated.
+          // The page's own policy allows no other script, so it is evaluated.
           await page.evaluate(AXE);
           const { violations } = (await page.evaluate('axe.run()')) as { violations: readonly Violation[] };
           const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]?.html}`);

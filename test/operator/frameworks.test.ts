@@ -131,7 +131,7 @@ describe.each(FRAMEWORKS)('the actions of operators, through %s', (name, serve) 
       at: expect.any(Number),
       by: 'olga',
       credentialId: 'key-7',
-      // Off Node, nobody knows the address of a socket.
+      // Off Node, the address of a socket is unknown.
       ip: name === 'Hono off Node' ? undefined : '127.0.0.1',
       requestId: expect.stringMatching(/\S/),
       job: undefined,

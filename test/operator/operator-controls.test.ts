@@ -68,7 +68,7 @@ function scene(options: Partial<OperatorControlsOptions> = {}) {
 }
 
 describe('operatorControls', () => {
-  it('refuses a suspended client with a 403 that says whom to ask, and nobody else', async () => {
+  it('refuses a suspended client with a 403 that says who to ask, and no other client', async () => {
     const { inner, answer, controls } = scene();
     inner.add(measure());
     expect(await answer()).toMatchObject({ status: 403, code: 'client-suspended' });
@@ -185,7 +185,7 @@ describe('operatorControls', () => {
     ['client-ip', { by: 'client-ip' }],
     ['a function that returns nothing', { by: () => '' }],
     ['a function that returns a promise', { by: async () => 'alice' }],
-  ])('lets nobody pass without a client: %s', async (_what, options) => {
+  ])('refuses every request without a client: %s', async (_what, options) => {
     const controls = operatorControls({ store: memoryOperatorStore(), sink, ...(options as object) });
     const { status, faults } = await ask(sequence(controls), { principal: undefined });
     expect(status).toBe(500);
@@ -257,7 +257,7 @@ describe('operatorControls', () => {
     expect(String(faults)).toContain('the operator store has no room for another measure');
   });
 
-  it('acts for nobody without a name, and does nothing that it cannot', async () => {
+  it('refuses an operator without a name, and what it cannot do', async () => {
     const { controls, operator } = scene();
     await expect(controls.act(testExchange().exchange, { action: 'suspend', client: 'a' })).rejects.toThrow(
       'operatorControls does not know who acts',

@@ -16,7 +16,7 @@ it.each([
   expect(ledger.read().rows).toMatchObject([{ bytesIn }]);
 });
 
-it('a connection that counts its bytes anew takes none away', async () => {
+it('no bytes are subtracted when a connection restarts its count', async () => {
   const ledger = memoryLedger();
   const { exchange } = testExchange();
   let written = 1000;

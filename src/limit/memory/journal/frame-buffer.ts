@@ -57,7 +57,7 @@ export class FrameBuffer {
     const n = this.add(8 + padded(bytes));
     this.words[2 * n] = key.length * 2 + (isWide ? 1 : 0);
     this.words[2 * n + 1] = number;
-    // What stands there is of an earlier frame.
+    // The last word may still hold bytes of an earlier frame.
     if (bytes > 0) this.numbers[n + padded(bytes) / 8] = 0;
     this.bytes.write(key, 8 * n + 8, bytes, isWide ? 'utf16le' : 'latin1');
   }

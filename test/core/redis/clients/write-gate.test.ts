@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
-import { createClient } from 'redis';
+import { createClient, createCluster } from 'redis';
 import { expect, it, onTestFinished } from 'vitest';
 import { nodeRedisPort } from '../../../../src/core/redis/clients/node-redis.js';
 
@@ -23,6 +23,11 @@ function firstCommand(text: string): { readonly parts: readonly string[]; readon
   return { parts, rest };
 }
 
+/** What a node replies to CLUSTER SLOTS if it has all of them. */
+function allSlotsAt(port: number): string {
+  return `*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:${port}\r\n$4\r\nnode\r\n`;
+}
+
 /** A server whose scripts return their last argument. */
 async function startEcho() {
   let latest: Socket | undefined;
@@ -38,7 +43,9 @@ async function startEcho() {
         const [name, ...rest] = found.parts;
         const text = rest.at(-1) ?? '';
         if (name === 'EVALSHA') received.push(text);
-        socket.write(name === 'EVALSHA' ? `$${text.length}\r\n${text}\r\n` : name === 'INCR' ? ':1\r\n' : '+OK\r\n');
+        if (name === 'CLUSTER') socket.write(allSlotsAt(socket.localPort ?? 0));
+        else
+          socket.write(name === 'EVALSHA' ? `$${text.length}\r\n${text}\r\n` : name === 'INCR' ? ':1\r\n' : '+OK\r\n');
       }
     });
   }).listen(0, '127.0.0.1');
@@ -74,18 +81,38 @@ it('a call that node-redis is about to write to a connection that breaks gets it
   }
 });
 
-it('calls that wait behind a long one, when the connection breaks, get their own answers', async () => {
-  const { port, reset } = await open();
-  for (let i = 0; i < 20; i++) {
-    const texts = ['a', 'b', 'c'].map((name) => `${i}-${name}`.padEnd(20_000, '.'));
-    const calls = texts.map((text) => port.evalsha('sha', 1, 'key', text));
-    // node-redis writes 16 KiB in a turn, and the rest in later ones.
-    await turn();
-    reset();
-    expect(await Promise.all(calls)).toEqual(texts);
-    expect(await port.evalsha('sha', 1, 'key', `${i}-d`)).toBe(`${i}-d`);
-  }
-});
+async function openCluster() {
+  const server = await startEcho();
+  const client = createCluster({
+    rootNodes: [{ socket: { host: '127.0.0.1', port: server.port } }],
+    defaults: { socket: { reconnectStrategy: 5 } },
+  });
+  client.on('error', () => {});
+  await client.connect();
+  onTestFinished(() => client.destroy());
+  return { ...server, port: nodeRedisPort(client) };
+}
+
+it.each([
+  ['a server', open],
+  ['a Cluster', openCluster],
+] as const)(
+  'calls to %s that wait behind a long one, when the connection breaks, get their own answers',
+  async (_, openOne) => {
+    const { port, reset } = await openOne();
+    for (let i = 0; i < 20; i++) {
+      const texts = ['a', 'b', 'c'].map((name) => `${i}-${name}`.padEnd(20_000, '.'));
+      const calls = texts.map((text) => port.evalsha('sha', 1, 'key', text));
+      // A Cluster client queues a call a moment later.
+      await new Promise((resolve) => process.nextTick(resolve));
+      // node-redis writes 16 KiB in a turn, and the rest in later ones.
+      await turn();
+      reset();
+      expect(await Promise.all(calls)).toEqual(texts);
+      expect(await port.evalsha('sha', 1, 'key', `${i}-d`)).toBe(`${i}-d`);
+    }
+  },
+);
 
 it('calls that are withdrawn are sent again in their order', async () => {
   const { port, reset, received } = await open();
